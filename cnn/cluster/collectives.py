@@ -1,0 +1,124 @@
+"""The workers of a job, and what they say to each other outside the training step."""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from cnn.cluster.launch import Launch, take_devices
+from cnn.errors import RunError, UserError
+
+_ENVIRONMENT = {
+    # Horovod would merge tensors by who came first: sums would differ from run to run.
+    "HOROVOD_FUSION_THRESHOLD": "0",
+    # Milliseconds between two looks of Horovod's thread at its queue. It polls: where a rank has one core, 0.5 ms
+    # costs little and small networks wait for every look.
+    "HOROVOD_CYCLE_TIME": "0.5",
+    "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "600",
+    # MPI waits by spinning, which takes the core from the computation that it waits for.
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+}
+
+
+class Cluster:
+    """The workers of one job. A job of one process is a cluster of one, without Horovod.
+
+    Attributes:
+        rank, world_size, local_rank, local_size: this process's place.
+        peers: for each rank, its host's name and process id.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self.rank, self.world_size = launch.rank, launch.world_size
+        self.local_rank, self.local_size = launch.local_rank, launch.local_size
+        self.controller = launch.controller
+        self.cores = take_devices(launch)
+        self._calls = 0
+        if launch.controller != "none":
+            os.environ["HOROVOD_FUSION_THRESHOLD"] = _ENVIRONMENT["HOROVOD_FUSION_THRESHOLD"]
+            for name, value in _ENVIRONMENT.items():
+                os.environ.setdefault(name, value)
+            import horovod.tensorflow as hvd
+
+            hvd.init()
+            if (hvd.rank(), hvd.size()) != (self.rank, self.world_size):
+                raise RunError(
+                    f"Horovod says rank {hvd.rank()} of {hvd.size()} where the launcher said {self.rank} of "
+                    f"{self.world_size}: the ranks are not connected; start all of them with one horovodrun or mpirun."
+                )
+            self._hvd = hvd
+        self.peers: list[list[Any]] = self.gather([socket.gethostname(), os.getpid()])
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the one rank that writes and speaks for all."""
+        return self.rank == 0
+
+    def _name(self, what: str) -> str:
+        # Ranks make the same calls in the same order, so the n-th call of each belongs together.
+        self._calls += 1
+        return f"{what}.{self._calls}"
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's `value` (anything that JSON can hold), in the order of ranks, on every rank."""
+        text = json.dumps(value).encode()
+        if self.world_size == 1:
+            return [json.loads(text)]
+        lengths = self._hvd.allgather(tf.constant([len(text)], tf.int64), name=self._name("lengths")).numpy()
+        joined = self._hvd.allgather(
+            tf.constant(np.frombuffer(text, np.uint8)), name=self._name("gather")
+        ).numpy().tobytes()
+        ends = np.cumsum(lengths)
+        return [json.loads(joined[end - length : end]) for length, end in zip(lengths, ends, strict=True)]
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """The sum over the ranks of an array of int64 or float64, on every rank."""
+        if self.world_size == 1:
+            return values
+        total = self._hvd.allreduce(tf.constant(values), op=self._hvd.Sum, name=self._name("sum"))
+        return np.asarray(total.numpy())
+
+    def broadcast(self, variables: Sequence[Any]) -> None:
+        """Gives every rank rank 0's values of TensorFlow variables."""
+        if self.world_size == 1:
+            return
+        call = self._name("broadcast")
+        for index, variable in enumerate(variables):
+            variable.assign(self._hvd.broadcast(variable, root_rank=0, name=f"{call}.{index}"))
+
+    def sum_in_graph(self, tensor: Any, name: str) -> Any:
+        """As `sum`, for a tensor inside a compiled step; `name` is the same on every rank and used once in a step."""
+        return self._hvd.allreduce(tensor, op=self._hvd.Sum, name=name)
+
+    def agree(self, mistake: UserError | None) -> None:
+        """Raises one UserError on every rank if any rank has made a mistake."""
+        texts = self.gather(None if mistake is None else str(mistake))
+        wrong = [rank for rank, text in enumerate(texts) if text is not None]
+        if not wrong:
+            return
+        sentence = texts[wrong[0]]
+        if len(wrong) < self.world_size:
+            sentence = f"rank {wrong[0]} (on {self.peers[wrong[0]][0]}): {sentence}"
+        error = UserError(sentence)
+        error.agreed = True
+        raise error from mistake
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What a user got wrong inside, on whichever rank, ends every rank alike at the end of the block."""
+        mistake = None
+        try:
+            yield
+        except UserError as error:
+            mistake = error
+        self.agree(mistake)
+
+    def close(self) -> None:
+        """Leaves the job in good order; every rank calls it."""
+        if self.controller != "none":
+            self._hvd.shutdown()

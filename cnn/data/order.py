@@ -1,0 +1,83 @@
+"""The global sequence of samples, and each rank's part of it: pure functions of the seed and the step."""
+
+import dataclasses
+
+import numpy as np
+
+from cnn.keyed_random import fold32, fold64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One rank's part of some successive global batches; every array's first axis is the step.
+
+    The second axis is `samples`, the largest part that any rank has of any batch. A smaller part (a rank's of an
+    uneven division, all of an epoch's last batch) is filled up with samples of weight zero, so that every step has
+    the same shapes.
+    """
+
+    indices: np.ndarray
+    """int32 (steps, samples): which image."""
+
+    keys: np.ndarray
+    """uint32 (steps, samples): what dropout and augmentation are keyed by; 0 where the weight is."""
+
+    weights: np.ndarray
+    """float32 (steps, samples): 1, or 0 for a sample that only fills up."""
+
+    counts: np.ndarray
+    """int32 (steps,): real samples of the whole global batch."""
+
+
+class SampleOrder:
+    """Visits every sample once an epoch, in an order that follows from the seed and the epoch alone.
+
+    An epoch is cut into global batches; its last one holds what is left. The order is that of a hash of
+    (seed, epoch, sample), so that it needs no generator's state and is the same in every version of numpy.
+
+    Args:
+        samples: indices of the images to visit, shape (samples,).
+        global_batch_size: samples of a step, over all ranks.
+        seed: of the order and of the keys.
+    """
+
+    def __init__(self, samples: np.ndarray, global_batch_size: int, seed: int) -> None:
+        self.samples = samples
+        self.global_batch_size = global_batch_size
+        self.seed = seed
+        self._latest: tuple[int, np.ndarray] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.samples) // self.global_batch_size)
+
+    def epoch_indices(self, epoch: int) -> np.ndarray:
+        """The images of an epoch (0, 1, ...) in their order, shape (samples,)."""
+        if self._latest is None or self._latest[0] != epoch:
+            hashes = fold64(self.seed, epoch, np.arange(len(self.samples)))
+            self._latest = (epoch, self.samples[np.argsort(hashes, kind="stable")])
+        return self._latest[1]
+
+    def bounds(self, step: int) -> tuple[int, int, int]:
+        """The epoch that a step (0, 1, ...) is in, and the first and one past the last position of its batch."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        start = batch * self.global_batch_size
+        return epoch, start, min(start + self.global_batch_size, len(self.samples))
+
+    def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
+        """What one rank does in the steps from `first_step` on."""
+        width = -(-min(self.global_batch_size, len(self.samples)) // world_size)
+        indices = np.full((steps, width), self.samples[0], np.int32)
+        keys = np.zeros((steps, width), np.uint32)
+        weights = np.zeros((steps, width), np.float32)
+        counts = np.zeros(steps, np.int32)
+        for row in range(steps):
+            epoch, start, stop = self.bounds(first_step + row)
+            count = stop - start
+            positions = np.arange(start + count * rank // world_size, start + count * (rank + 1) // world_size)
+            mine = len(positions)
+            indices[row, :mine] = self.epoch_indices(epoch)[positions]
+            keys[row, :mine] = fold32(self.seed, epoch, positions)
+            weights[row, :mine] = 1
+            counts[row] = count
+        return Plan(indices=indices, keys=keys, weights=weights, counts=counts)

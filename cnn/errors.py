@@ -1,0 +1,28 @@
+"""Errors that are shown to the user as one sentence instead of a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RunError(Exception):
+    """Something ended the run that is no mistake in our code: a lost worker, say. The text is the sentence shown."""
+
+    exit_code = 1
+    agreed = False
+    """Whether every rank raises this same error, so that one of them speaks for all."""
+
+
+class UserError(RunError):
+    """A mistake that the user can mend: its text names the value, what is allowed and what to do."""
+
+    exit_code = 2
+
+
+def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
+    """Raises UserError, listing the choices and naming the closest, unless `value` is one of them."""
+    choices = list(choices)
+    if value in choices:
+        return
+    closest = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
+    hint = f" Did you mean '{closest[0]}'?" if closest else ""
+    raise UserError(f"unknown {what} '{value}': choose one of {', '.join(choices)}.{hint}")

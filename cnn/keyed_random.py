@@ -1,0 +1,65 @@
+"""Random numbers as pure functions of integer keys.
+
+A sample's place in an epoch, its dropout mask and (later) its crop follow from keys such as (seed, epoch, position),
+never from a generator's state: so they are the same whichever worker computes them, and after a resume.
+
+The 32-bit mixer is Chris Wellons's "lowbias32" (hash-prospector, 2018, constants of the 2023 revision); the 64-bit one
+is the finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014).
+"""
+
+from typing import Any
+
+import numpy as np
+
+_GOLDEN32 = 0x9E3779B9
+_GOLDEN64 = 0x9E3779B97F4A7C15
+
+
+def mix64(values: np.ndarray) -> np.ndarray:
+    """Maps uint64 to uint64, one to one, so that close inputs give unrelated outputs."""
+    with np.errstate(over="ignore"):
+        x = np.asarray(values, np.uint64) + np.uint64(_GOLDEN64)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+def fold64(*parts: int | np.ndarray) -> np.ndarray:
+    """Hashes a sequence of non-negative integers (or arrays of them, broadcast) into uint64; order matters."""
+    key = np.zeros((), np.uint64)
+    for part in parts:
+        key = mix64(key ^ mix64(np.asarray(part).astype(np.uint64)))
+    return key
+
+
+def fold32(*parts: int | np.ndarray) -> np.ndarray:
+    """As `fold64`, folded to uint32."""
+    key = fold64(*parts)
+    return (key >> np.uint64(32)).astype(np.uint32)
+
+
+def hash_tensor(keys: Any, units: int, salt: int) -> Any:
+    """A uint32 for each pair of key and unit, on the device.
+
+    Args:
+        keys: uint32 tensor of shape (samples,).
+        units: how many numbers each sample needs.
+        salt: says what the numbers are for, a layer's name hashed, say.
+
+    Returns:
+        uint32 tensor of shape (samples, units).
+    """
+    import tensorflow as tf  # only programs that compute need it; the order of samples is numpy's
+
+    def constant(value: int) -> Any:
+        return tf.constant(value & 0xFFFFFFFF, tf.uint32)
+
+    def xor_shift(x: Any, bits: int) -> Any:
+        return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, constant(bits)))
+
+    counters = tf.constant(np.arange(units, dtype=np.uint64) * _GOLDEN32 & 0xFFFFFFFF, tf.uint32)
+    salted = xor_shift(tf.bitwise.bitwise_xor(keys, constant(salt)) * constant(0x21F0AAAD), 15)
+    x = tf.expand_dims(salted, 1) + tf.expand_dims(counters, 0)
+    x = xor_shift(x, 16) * constant(0x21F0AAAD)
+    x = xor_shift(x, 15) * constant(0x735A2D97)
+    return xor_shift(x, 15)

@@ -1,0 +1,40 @@
+"""What layers need to know of the batch they are trained on, besides its images.
+
+A Keras model is called with images alone, so that it stays an ordinary Keras model; a training step opens
+`training_on(batch)` around the call, and the layers that depend on who a sample is ask `current_batch()`.
+"""
+
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingBatch:
+    """The samples of one rank's part of a global batch."""
+
+    keys: Any
+    """uint32 tensor (samples,): follows from the seed, the epoch and the sample's place in it, never from the rank."""
+
+
+_current: contextvars.ContextVar[TrainingBatch | None] = contextvars.ContextVar("training_batch", default=None)
+
+
+@contextlib.contextmanager
+def training_on(batch: TrainingBatch) -> Iterator[None]:
+    """Makes `batch` the one that layers see while a model is called."""
+    token = _current.set(batch)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_batch() -> TrainingBatch:
+    """The batch being trained on; RuntimeError when a network is called for training outside `training_on`."""
+    batch = _current.get()
+    if batch is None:
+        raise RuntimeError("a network was called with training=True outside training_on(batch)")
+    return batch

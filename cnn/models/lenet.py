@@ -1,0 +1,29 @@
+"""LeNet-5 (LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II.B).
+
+The sizes are the paper's; the form is today's usual one: every map of the second convolution sees all six of the
+first, average pooling has no weights, and the classes are a linear layer. With 28x28x1 images and 10 classes it has
+61,706 parameters.
+"""
+
+import keras
+
+from cnn.models.layers import Dropout
+
+
+def build(
+    image_shape: tuple[int, int, int], classes: int, *, name: str, activation: str, dropout: float
+) -> keras.Model:
+    """Images (samples, height, width, channels) to logits (samples, classes)."""
+    layers = keras.layers
+    images = keras.Input(image_shape, name="images")
+    x = layers.Conv2D(6, 5, padding="same", activation=activation, name="conv1")(images)
+    x = layers.AveragePooling2D(2, name="pool1")(x)
+    x = layers.Conv2D(16, 5, padding="valid", activation=activation, name="conv2")(x)
+    x = layers.AveragePooling2D(2, name="pool2")(x)
+    x = layers.Flatten(name="flatten")(x)
+    for index, units in enumerate((120, 84), start=1):
+        x = layers.Dense(units, activation=activation, name=f"fc{index}")(x)
+        if dropout:
+            x = Dropout(dropout, name=f"dropout{index}")(x)
+    logits = layers.Dense(classes, name="logits")(x)
+    return keras.Model(images, logits, name=name)

@@ -1,0 +1,10 @@
+"""Lengths of time as people say them."""
+
+
+def duration(seconds: float) -> str:
+    """14 s, 1 min 12 s or 3 h 5 min, from a number of seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

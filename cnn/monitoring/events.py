@@ -1,0 +1,72 @@
+"""The metrics as TensorBoard scalars.
+
+Each part has a folder of its own, events/train, events/validation and events/test, so that TensorBoard overlays their
+curves under one tag. The records are written with TensorBoard's own protobufs, which load without TensorFlow.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PARTS = ("train", "validation", "test")
+
+
+class EventWriter:
+    """Writes scalars below `folder`, one TensorBoard run per part.
+
+    `resume_step` is None for a new run. For a run that goes on from a checkpoint it is that checkpoint's step:
+    TensorBoard then forgets the later steps, written by the run that died, instead of showing them twice.
+    """
+
+    def __init__(self, folder: Path, resume_step: int | None) -> None:
+        self._folder = folder
+        self._resume_step = resume_step
+        self._writers: dict[str, Any] = {}
+        if resume_step is not None:
+            for part in PARTS:
+                # Opened at once, so that the parts' old points go although no new one has come yet.
+                if (folder / part).exists():
+                    self._writers[part] = self._open(part)
+
+    def scalars(self, part: str, step: int, values: Mapping[str, float]) -> None:
+        """Adds the point `step` to each of the part's curves: loss, accuracy (0 to 1), learning_rate, ..."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        if part not in PARTS:
+            raise ValueError(f"part {part!r} is not one of {PARTS}")
+        if part not in self._writers:
+            self._writers[part] = self._open(part)
+        points = [Summary.Value(tag=tag, simple_value=float(value)) for tag, value in values.items()]
+        event = Event(wall_time=time.time(), step=step, summary=Summary(value=points))
+        self._writers[part].write(event.SerializeToString())
+
+    def flush(self) -> None:
+        """Lets TensorBoard see everything written so far."""
+        for writer in self._writers.values():
+            writer.flush()
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _open(self, part: str) -> Any:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        folder = self._folder / part
+        folder.mkdir(parents=True, exist_ok=True)
+        # TensorBoard reads a folder's files in the order of their names. A count orders them rightly whatever the
+        # clocks of the machines say on which the run began and went on.
+        number = 1 + sum(1 for _ in folder.glob("events.out.tfevents.*"))
+        writer = RecordWriter(open(folder / f"events.out.tfevents.{number:010d}", "xb"))  # noqa: SIM115
+        writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        # TensorBoard takes a folder's second START for a restart and forgets the steps from there on. Its default reader
+        # ignores START and does the same, curve by curve, when a curve's step goes back.
+        step = 0 if self._resume_step is None else self._resume_step + 1
+        start = Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))
+        writer.write(start.SerializeToString())
+        writer.flush()
+        return writer

@@ -1,0 +1,95 @@
+"""The curves of a run as a picture fit to be shown: RUN/curves.png."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnn.monitoring.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# From the palette of Okabe and Ito, which the colour-blind can tell apart.
+_COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "black"}
+_NOISY_POINTS = 100  # a curve of more points is drawn faint, with its running mean over it
+
+
+def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
+    """Draws accuracy and loss over the steps into a PNG, from the records that read_metrics gives.
+
+    Parts without records, and values that are null, are left out. Raises OSError.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.4), dpi=160, layout="constrained")
+    figure.suptitle(title, fontsize=13)
+    for axes, value, label in zip(figure.subplots(1, 2), ("accuracy", "loss"), ("Accuracy (%)", "Loss"), strict=True):
+        drawn = [values for part in _COLOURS for values in _draw_part(axes, records, part, value)]
+        axes.set_ylabel(label)
+        if value == "accuracy":
+            axes.set_ylim(max(axes.get_ylim()[0], 0.0), min(axes.get_ylim()[1], 100.5))
+        elif drawn and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
+            _set_log_scale(axes)
+        _finish_panel(axes, records)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    write_whole(path, png.getvalue())
+
+
+def _draw_part(axes: "Axes", records: Sequence[Mapping[str, Any]], part: str, value: str) -> list[float]:
+    """Draws one part's curve of one value, labelled with its last value; returns the values drawn, without noise."""
+    points = [(r["step"], r[value]) for r in records if r["part"] == part and r.get(value) is not None]
+    if not points:
+        return []
+    if part == "test":
+        points = points[-1:]
+    steps = [step for step, _ in points]
+    values = [100.0 * y if value == "accuracy" else float(y) for _, y in points]
+    if len(values) > _NOISY_POINTS:
+        axes.plot(steps, values, color=_COLOURS[part], alpha=0.2, linewidth=0.7)
+        values = _running_mean(values, width=len(values) // 50 * 2 + 1)
+    label = f"{part} {values[-1]:.1f} %" if value == "accuracy" else f"{part} {values[-1]:#.3g}"
+    style: dict[str, Any] = {"linewidth": 1.8, "marker": "o" if len(values) <= 40 else None, "markersize": 3.5}
+    if part == "test":
+        style = {"linestyle": "none", "marker": "D", "markersize": 7, "markeredgecolor": "white", "zorder": 4}
+    axes.plot(steps, values, color=_COLOURS[part], label=label, **style)
+    return values
+
+
+def _running_mean(values: Sequence[float], width: int) -> list[float]:
+    """The mean over the `width` values around each, over fewer at the ends."""
+    import numpy as np
+
+    window = np.ones(width)
+    sums, counts = (np.convolve(row, window, "same") for row in (values, np.ones(len(values))))
+    return [float(mean) for mean in sums / counts]
+
+
+def _set_log_scale(axes: "Axes") -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _finish_panel(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("Step")
+    axes.set_xlim(0, 1.03 * max([1, *(r["step"] for r in records)]))
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
+    axes.xaxis.set_major_formatter(lambda value, position: f"{value:,.0f}")
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["right", "top"]].set_visible(False)
+    if axes.lines:
+        axes.legend(frameon=False)
+    # A scale of epochs on top, unless the steps of an epoch changed when the run was resumed.
+    rates = [r["epoch"] / r["step"] for r in records if r["step"] > 0 and r["epoch"] > 0]
+    if rates and max(rates) < 1.02 * min(rates):
+        rate = rates[-1]
+        top = axes.secondary_xaxis("top", functions=(lambda step: step * rate, lambda epoch: epoch / rate))
+        top.set_xlabel("Epoch")

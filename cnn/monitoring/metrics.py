@@ -1,0 +1,84 @@
+"""The metrics of a run, one JSON object a line: {"part": "train", "step": 10, "epoch": 0.5, "loss": 0.3, ...}."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnn.errors import UserError
+from cnn.monitoring.finite import finite
+from cnn.monitoring.whole_file import write_whole
+
+
+class MetricsLog:
+    """Appends records to RUN/metrics.jsonl.
+
+    `resume_step` is None for a new run. For a run that goes on from a checkpoint it is that checkpoint's step: records
+    of later steps, written by the run that died, are dropped, so that the file holds each step's record once.
+
+    Raises UserError when a new run finds a file already there, or when the file to go on with is damaged.
+    """
+
+    def __init__(self, path: Path, resume_step: int | None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if resume_step is None:
+            mode = "xb"
+        else:
+            mode = "ab"
+            _drop_after(path, resume_step)
+        try:
+            # Unbuffered: each record reaches the file with one write() and none is held back when the process dies.
+            self._file = open(path, mode, buffering=0)  # noqa: SIM115
+        except FileExistsError:
+            raise UserError(f"{path} already holds the metrics of a run: choose another folder, or resume.") from None
+
+    def append(self, part: str, step: int, epoch: float, values: Mapping[str, float]) -> None:
+        """Writes one record, with the time in unix seconds.
+
+        `part` is train, validation or test; `values` holds loss, accuracy (0 to 1), learning_rate, images_per_second,
+        as far as they apply. Floats that are not finite become null.
+        """
+        record = {"part": part, "step": int(step), "epoch": float(epoch)}
+        record |= {name: float(value) for name, value in values.items()}
+        record["time"] = time.time()
+        self._file.write(_line(record))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The records in the file's order; a half-written last line, left by a killed run, is passed over.
+
+    Raises UserError, naming file and line, for any other damage, and FileNotFoundError.
+    """
+    lines = path.read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        unended = number == len(lines)
+        if unended and not line:
+            break
+        try:
+            records.append(_record(line))
+        except ValueError as error:
+            if not unended:
+                raise UserError(f"{path}, line {number}: not a metrics record ({error}). Mend or delete it.") from error
+    return records
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    record = json.loads(line)
+    if isinstance(record, dict) and isinstance(record.get("part"), str) and type(record.get("step")) is int:
+        return record
+    raise ValueError("no object with a part and a step")
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(finite(record), allow_nan=False).encode() + b"\n"
+
+
+def _drop_after(path: Path, step: int) -> None:
+    if path.exists():
+        kept = [record for record in read_metrics(path) if record["step"] <= step]
+        write_whole(path, b"".join(map(_line, kept)))

@@ -1,0 +1,60 @@
+"""What a run says at its end: RUN/summary.json and a paragraph for the one who started it."""
+
+import json
+import shlex
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnn.monitoring.duration import duration
+from cnn.monitoring.finite import finite
+from cnn.monitoring.whole_file import write_whole
+
+_COLUMNS = 100
+_UNBREAKABLE_SPACE = "\N{NO-BREAK SPACE}"
+
+
+def write_json(path: Path, mapping: Mapping[str, Any]) -> None:
+    """Writes the mapping in its order; floats that are not finite become null. Raises OSError and TypeError."""
+    text = json.dumps(finite(mapping), indent=2, allow_nan=False, ensure_ascii=False)
+    write_whole(path, text.encode() + b"\n")
+
+
+def closing_paragraph(summary: Mapping[str, Any]) -> str:
+    """The result, where everything is and what to try next, wrapped to 100 columns.
+
+    Reads the keys model, data, world_size, steps, epochs, test_accuracy (0 to 1), test_correct, test_count,
+    images_per_second, seconds, run_dir and figure.
+    """
+    workers = _count(summary["world_size"], "worker")
+    result = (
+        f"{summary['model']} on {summary['data']}: {summary['test_correct']:,} of {summary['test_count']:,} test "
+        f"images right ({100 * summary['test_accuracy']:.1f} %), after {_count(summary['epochs'], 'epoch')} "
+        f"({_count(summary['steps'], 'step')}) on {workers} at {summary['images_per_second']:,.0f} img/s "
+        f"in {duration(summary['seconds'])}."
+    )
+    run_dir = Path(summary["run_dir"])
+    live = _command(f"tensorboard --logdir {shlex.quote(str(run_dir.parent))}")
+    place = (
+        f"Everything is in {run_dir}: {Path(summary['figure']).name} shows accuracy and loss; see it live with {live}."
+    )
+    return textwrap.fill(
+        f"{result} {place} {_next(summary)}", _COLUMNS, break_long_words=False, break_on_hyphens=False
+    ).replace(_UNBREAKABLE_SPACE, " ")
+
+
+def _next(summary: Mapping[str, Any]) -> str:
+    data = _command("--data " + ("mnist" if summary["data"] == "fashion-mnist" else "fashion-mnist"))
+    workers = _command(f"horovodrun -np {2 * summary['world_size']}")
+    longer = _command(f"--resume --epochs {2 * summary['epochs']:g}")
+    return f"Next: another data set ({data}), more workers ({workers}) or more epochs ({longer})."
+
+
+def _command(text: str) -> str:
+    """In backquotes, and never wrapped, so that it can be copied whole."""
+    return f"`{text}`".replace(" ", _UNBREAKABLE_SPACE)
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

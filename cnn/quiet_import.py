@@ -1,0 +1,25 @@
+"""Imports TensorFlow without the information lines that it writes before its log level can be set."""
+
+import importlib
+import os
+import sys
+import tempfile
+
+_NOISE = (b"WARNING: All log messages before absl::InitializeLog()", b"I0000 ", b"To enable the following instructions:")
+
+
+def import_tensorflow_quietly() -> None:
+    """Imports TensorFlow; whatever else it writes to standard error while it loads is passed on afterwards."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow")
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            captured.seek(0)
+            for line in captured:
+                if not line.startswith(_NOISE):
+                    os.write(2, line)

@@ -1,0 +1,1 @@
+"""What a run computes, and when it looks, saves and ends."""

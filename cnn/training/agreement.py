@@ -1,0 +1,90 @@
+"""Shows that N workers compute what one computes: the comparison of what `proof.measure` wrote.
+
+In float64 the order of sums hardly matters: after some steps the weights of N workers must be those of one to 1e-9 of
+what training changed. In float32 the first step's gradient must agree to 1e-5; later weights drift apart as those of
+one process do when it adds in another order (ReLU and max-pool ties fork), which is measured beside it.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+WEIGHTS_LIMIT, GRADIENT_LIMIT, LEARNED_LIMIT = 1e-9, 1e-5, 1e-2
+
+Measured = Mapping[str, np.ndarray]
+"""Arrays by RUN/WHAT/VARIABLE: runs float64, float32, reordered; of each the initial and final weights, the gradient."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """How one number of workers compares with one worker."""
+
+    model: str
+    workers: int
+    weights: float
+    """float64: distance of the final weights, relative to what training changed; of the worst variable."""
+
+    learned: float
+    """float64: what training changed, relative to the initial weights; of the variable that learned least."""
+
+    gradient: float
+    """float32: distance of the first step's gradients, relative to their length."""
+
+    drift: float
+    """float32: as `weights`."""
+
+    reordered_drift: float
+    """float32: as `weights`, of one worker that adds in another order."""
+
+    @property
+    def holds(self) -> bool:
+        return self.weights <= WEIGHTS_LIMIT and self.gradient <= GRADIENT_LIMIT and self.learned >= LEARNED_LIMIT
+
+
+def compare(model: str, workers: int, several: Measured, one: Measured) -> Row:
+    """Compares the measurements of several workers with those of one."""
+    prefix = "float64/initial/"
+    variables = [name.removeprefix(prefix) for name in one if name.startswith(prefix)]
+
+    def changed(run: str, variable: str) -> np.ndarray:
+        return np.asarray(one[f"{run}/final/{variable}"] - one[f"{run}/initial/{variable}"])
+
+    def distance(of: Measured, run: str, other: str) -> float:
+        return max(
+            _length(of[f"{run}/final/{variable}"] - one[f"{other}/final/{variable}"]) / _length(changed(other, variable))
+            for variable in variables
+        )
+
+    def gradient(of: Measured) -> np.ndarray:
+        return np.concatenate([of[f"float32/gradient/{variable}"].ravel() for variable in variables])
+
+    initial = {variable: _length(one[prefix + variable]) for variable in variables}  # biases begin at zero
+    return Row(
+        model=model,
+        workers=workers,
+        weights=distance(several, "float64", "float64"),
+        learned=min(_length(changed("float64", name)) / length for name, length in initial.items() if length),
+        gradient=_length(gradient(several) - gradient(one)) / _length(gradient(one)),
+        drift=distance(several, "float32", "float32"),
+        reordered_drift=distance(one, "reordered", "float32"),
+    )
+
+
+def _length(values: np.ndarray) -> float:
+    return float(np.linalg.norm(values))
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The comparison as text, a line for each network and number of workers."""
+    lines = [
+        "                        float64                        float32",
+        "network        workers  weights differ   learned       gradient differs  drift      drift of one, reordered",
+    ]
+    for row in rows:
+        lines.append(
+            f"{row.model:<14} {row.workers:>7}  {row.weights:<16.1e} {row.learned:<13.1e} {row.gradient:<17.1e} "
+            f"{row.drift:<10.1e} {row.reordered_drift:<10.1e} {'holds' if row.holds else 'BROKEN'}"
+        )
+    lines.append(f"limits                  <= {WEIGHTS_LIMIT:<13.0e} >= {LEARNED_LIMIT:<10.0e} <= {GRADIENT_LIMIT:.0e}")
+    return "\n".join(lines)

@@ -1,0 +1,109 @@
+"""Checkpoints: the whole state of a run, in files that are there whole or not at all.
+
+A checkpoint is an uncompressed zip of .npy arrays (numpy's .npz), so that every array has a checksum and nothing in it
+can run code, with a record in JSON beside the arrays.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn.errors import RunError, UserError
+
+FORMAT = 1
+_RECORD = "record.json"
+_KEPT = 2
+
+
+def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
+    """Writes beside `path`, flushes to disk, then renames: a reader finds the old file or the new one.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written.
+    """
+    text = json.dumps({"format": FORMAT, **record}).encode()
+    with _appears_whole(path) as unfinished, open(unfinished, "wb") as file:
+        np.savez(file, allow_pickle=False, **{_RECORD: np.frombuffer(text, np.uint8), **arrays})  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and the record of a checkpoint, every byte checked.
+
+    Raises:
+        UserError: the file cannot be read, is damaged, or is of another format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        record = json.loads(arrays.pop(_RECORD).tobytes())
+    except OSError as error:
+        raise UserError(f"the checkpoint {path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"the checkpoint {path} is damaged ({error}); remove it to go on from the one before.") from error
+    if record.get("format") != FORMAT:
+        raise UserError(f"the checkpoint {path} is of format {record.get('format')}; this version reads {FORMAT}.")
+    return arrays, record
+
+
+class CheckpointFolder:
+    """The checkpoints of one run: the last few by step, and the best."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.best = folder / "best.npz"
+
+    def steps(self) -> list[int]:
+        """The steps there are checkpoints of, ascending."""
+        found = (re.fullmatch(r"step-(\d+)\.npz", path.name) for path in self.folder.glob("step-*.npz"))
+        return sorted(int(match[1]) for match in found if match)
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:09d}.npz"
+
+    def save(self, step: int, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any], *, best: bool) -> None:
+        """Saves the state after `step` steps; then removes those that are no longer kept."""
+        self.folder.mkdir(exist_ok=True)
+        save_checkpoint(self.path(step), arrays, record)
+        if best:
+            self._mark_best(step)
+        for old in self.steps()[:-_KEPT]:
+            self.path(old).unlink(missing_ok=True)
+
+    def _mark_best(self, step: int) -> None:
+        with _appears_whole(self.best) as unfinished:
+            try:
+                os.link(self.path(step), unfinished)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(self.path(step), unfinished)
+
+
+@contextlib.contextmanager
+def _appears_whole(path: Path) -> Iterator[Path]:
+    """Gives a path to write to that becomes `path` when the block ends well, and is removed when it does not."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        unfinished.unlink(missing_ok=True)
+        yield unfinished
+        os.replace(unfinished, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise RunError(
+            f"the checkpoint {path} could not be written ({error.strerror}); make room or mend the folder's "
+            "permissions, then go on with --resume."
+        ) from error

@@ -1,0 +1,167 @@
+"""The training loop: when to compute, evaluate, check and save."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from cnn.cluster.collectives import Cluster
+from cnn.cluster.fingerprints import check_in_step
+from cnn.data.order import SampleOrder
+from cnn.errors import RunError
+from cnn.training.checkpoints import CheckpointFolder
+from cnn.training.evaluation import Evaluation, Evaluator
+from cnn.training.report import Report
+from cnn.training.state import read_state
+from cnn.training.step import StepResults, TrainingStep
+
+_CALL_SECONDS = 0.5
+"""How long one call of several steps should last: long enough that Python is not the limit, short enough that the
+progress bar moves."""
+
+_CHECK_EVERY = 1000
+"""Steps after which the ranks' weights are compared, besides at each evaluation and checkpoint."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run is; with the variables' values, all that a checkpoint needs."""
+
+    step: int = 0
+    best_step: int | None = None
+    best_correct: int = -1
+    best_loss: float = float("inf")
+    training_seconds: float = 0.0
+    images: int = 0
+
+    def take(self, evaluation: Evaluation) -> bool:
+        """Whether this is the best evaluation so far: most right, then the smaller loss."""
+        better = (evaluation.correct, -evaluation.loss) > (self.best_correct, -self.best_loss)
+        if better:
+            self.best_step, self.best_correct, self.best_loss = self.step, evaluation.correct, evaluation.loss
+        return better
+
+
+class Loop:
+    """Trains until `total_steps`; every rank runs one, and all take the same decisions.
+
+    Args:
+        cluster: the workers.
+        order: the sequence of samples.
+        training_step: computes.
+        learning_rates: (first step, steps) to the rates of those steps.
+        variables: the whole state, by name.
+        evaluate: on the validation part; None where there is none.
+        checkpoints: where rank 0 saves.
+        record: what a checkpoint holds besides the state and the progress: the settings.
+        report: rank 0's; None elsewhere.
+        progress: where to start.
+        total_steps: where to end.
+        save_every: steps; None for the epochs' ends only.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        order: SampleOrder,
+        training_step: TrainingStep,
+        learning_rates: Callable[[int, int], np.ndarray],
+        variables: dict[str, keras.Variable],
+        evaluate: Evaluator | None,
+        checkpoints: CheckpointFolder,
+        record: dict[str, Any],
+        report: Report | None,
+        progress: Progress,
+        total_steps: int,
+        save_every: int | None,
+    ) -> None:
+        self._cluster = cluster
+        self._order = order
+        self._training_step = training_step
+        self._learning_rates = learning_rates
+        self._variables = variables
+        self._evaluate = evaluate
+        self._checkpoints = checkpoints
+        self._record = record
+        self._report = report
+        self._total_steps = total_steps
+        self._save_every = save_every
+        self._steps_per_call = 1
+        self._seconds_per_step = 0.0
+        self.progress = progress
+
+    def run(self) -> None:
+        """Trains to the end."""
+        progress = self.progress
+        self._check_in_step()
+        while progress.step < self._total_steps:
+            self._call(min(self._steps_per_call, self._next_stop() - progress.step))
+            epoch_ends = progress.step % self._order.steps_per_epoch == 0 or progress.step == self._total_steps
+            save = epoch_ends or self._due(self._save_every)
+            if save or self._due(_CHECK_EVERY):
+                self._check_in_step()
+            best = epoch_ends and self._evaluate_now()
+            if save and self._cluster.is_chief:
+                record = {**self._record, "progress": dataclasses.asdict(progress)}
+                self._checkpoints.save(progress.step, read_state(self._variables), record, best=best)
+
+    def _due(self, every: int | None) -> bool:
+        return every is not None and self.progress.step % every == 0
+
+    def _next_stop(self) -> int:
+        """The next step after which something other than a step is to be done."""
+        step = self.progress.step
+        everies = [self._order.steps_per_epoch, _CHECK_EVERY, *([self._save_every] if self._save_every else [])]
+        return min(self._total_steps, *(step - step % every + every for every in everies))
+
+    def _call(self, steps: int) -> None:
+        first = self.progress.step
+        cluster = self._cluster
+        plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
+        rates = self._learning_rates(first, steps)
+        begin = time.perf_counter()
+        results = self._training_step.run(plan, rates, self._seconds_per_step)
+        seconds = time.perf_counter() - begin
+        self._check_finite(first, results)
+        counts = plan.counts
+        if self._seconds_per_step:  # the first call also compiles
+            self.progress.training_seconds += seconds
+            self.progress.images += int(counts.sum())
+        self._seconds_per_step = seconds / steps
+        self._choose_steps_per_call(results)
+        self.progress.step = first + steps
+        if self._report is not None:
+            self._report.steps(first, results, counts, rates, counts.sum() / seconds)
+
+    def _choose_steps_per_call(self, results: StepResults) -> None:
+        """Follows the speed that all ranks heard of, so that all choose the same."""
+        seconds_per_step = results.seconds[-1] / self._cluster.world_size
+        if seconds_per_step > 0:
+            fitting = max(1, int(_CALL_SECONDS / seconds_per_step))
+            self._steps_per_call = min(fitting, 4 * self._steps_per_call)
+
+    def _check_in_step(self) -> None:
+        check_in_step(self._cluster, list(self._variables.values()), self.progress.step)
+
+    def _check_finite(self, first: int, results: StepResults) -> None:
+        wrong = np.flatnonzero(~np.isfinite(results.losses))
+        if len(wrong):
+            error = RunError(
+                f"at step {first + wrong[0] + 1} the loss is {results.losses[wrong[0]]}: training has diverged; try a "
+                "smaller --learning_rate. The last checkpoint is kept."
+            )
+            error.agreed = True
+            raise error
+
+    def _evaluate_now(self) -> bool:
+        """Evaluates on the validation part; whether the state is the best so far (the latest is, without one)."""
+        if self._evaluate is None:
+            return True
+        evaluation = self._evaluate()
+        if self._report is not None:
+            self._report.evaluation("validation", self.progress.step, evaluation)
+        return self.progress.take(evaluation)

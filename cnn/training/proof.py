@@ -1,0 +1,145 @@
+"""Shows that N workers compute what one computes: the measurements of one number of workers."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnn.data.order import Plan, SampleOrder
+from cnn.data.registry import DataSettings, open_dataset
+from cnn.errors import UserError, check_choice
+from cnn.models.registry import NETWORKS, ModelSettings
+from cnn.training.optimizers import OptimizerSettings
+
+if TYPE_CHECKING:
+    from cnn.cluster.collectives import Cluster
+    from cnn.data.dataset import Dataset
+
+_SEED = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProofSettings:
+    """What is shown."""
+
+    models: list[str] = dataclasses.field(default_factory=lambda: ["fcnn", "lenet5", "lenet5-like"])
+    """The networks."""
+
+    workers: list[int] = dataclasses.field(default_factory=lambda: [1, 2, 3])
+    """The numbers of workers; 1 is always measured."""
+
+    proof_steps: int = 20
+    """Training steps."""
+
+    proof_batch_size: int = 100
+    """Samples of a step. An epoch is three such batches and a partial one of 30."""
+
+    launcher: str = "mpirun --oversubscribe -np"
+    """The command that starts workers; their number and the program follow it."""
+
+    output: str | None = None
+    """Measure with the workers that a launcher has started, and write the measurements to this folder."""
+
+    def __post_init__(self) -> None:
+        for model in self.models:
+            check_choice("model", model, NETWORKS)
+        for count in (*self.workers, self.proof_steps, self.proof_batch_size):
+            if count < 1:
+                raise UserError(f"{count} is not a number of workers, steps or samples: give whole numbers from 1 on.")
+
+
+class ShiftedOrder(SampleOrder):
+    """Broken on purpose: every rank but the first takes one sample of its neighbour's."""
+
+    def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
+        plan = super().plan(first_step, steps, rank, world_size)
+        if rank:
+            plan.indices[:, 0] = super().plan(first_step, steps, rank - 1, world_size).indices[:, 0]
+        return plan
+
+
+class RankKeyedOrder(SampleOrder):
+    """Broken on purpose: dropout depends on the rank."""
+
+    def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
+        plan = super().plan(first_step, steps, rank, world_size)
+        return dataclasses.replace(plan, keys=plan.keys ^ np.uint32(rank))
+
+
+class ReversedOrder(SampleOrder):
+    """The same batches added up in another order."""
+
+    def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
+        plan = super().plan(first_step, steps, rank, world_size)
+        reverse = {name: np.ascontiguousarray(getattr(plan, name)[:, ::-1]) for name in ("indices", "keys", "weights")}
+        return dataclasses.replace(plan, **reverse)
+
+
+_BROKEN_ORDERS = {"slice": ShiftedOrder, "keys": RankKeyedOrder}
+
+
+def measure(
+    cluster: "Cluster", settings: ProofSettings, data: DataSettings, optimizer: OptimizerSettings, folder: Path
+) -> None:
+    """Measures every network with the workers there are; rank 0 writes FOLDER/NETWORK.npz.
+
+    Whoever tests this proof can break the training by the environment variable CNN_PROVE_BREAK: exchange, slice or keys.
+    """
+    dataset = open_dataset(data)
+    for model in settings.models:
+        measured = _measure_network(cluster, settings, ModelSettings(model=model), optimizer, dataset)
+        if cluster.is_chief:
+            np.savez(folder / f"{model}.npz", **measured)  # type: ignore[arg-type]
+
+
+def _measure_network(
+    cluster: "Cluster",
+    settings: ProofSettings,
+    model_settings: ModelSettings,
+    optimizer_settings: OptimizerSettings,
+    dataset: "Dataset",
+) -> dict[str, np.ndarray]:
+    import tensorflow as tf
+
+    from cnn.cluster.exchange import GradientExchange
+    from cnn.data.feed import ResidentFeed
+    from cnn.models.registry import build_network
+    from cnn.training.optimizers import build_optimizer
+    from cnn.training.step import TrainingStep, use_precision
+
+    tf.get_logger().setLevel("ERROR")  # it warns of compiling several networks, which is what is done here
+    broken = os.environ.get("CNN_PROVE_BREAK", "")
+    size = settings.proof_batch_size
+    samples = np.arange(3 * size + 3 * size // 10)
+    measured: dict[str, np.ndarray] = {}
+
+    def run(precision: str, name: str, order: SampleOrder) -> None:
+        use_precision(precision)
+        network = build_network(model_settings, dataset.image_shape, dataset.classes, _SEED)
+        optimizer = build_optimizer(optimizer_settings, network.trainable_variables)
+        feed = ResidentFeed(dataset.train, dataset.mean, dataset.standard_deviation, precision)
+        exchange = list if broken == "exchange" else GradientExchange(cluster)
+        step = TrainingStep(network, optimizer, feed, exchange, optimizer_settings.l2)
+        plan = order.plan(0, settings.proof_steps, cluster.rank, cluster.world_size)
+        paths = [variable.path for variable in network.trainable_variables]
+
+        def keep(what: str, values: Sequence[np.ndarray]) -> None:
+            measured.update({f"{name}/{what}/{path}": value for path, value in zip(paths, values, strict=True)})
+
+        def weights() -> list[np.ndarray]:
+            return [variable.value.numpy() for variable in network.trainable_variables]
+
+        keep("initial", weights())
+        keep("gradient", step.gradients(plan))
+        step.run(plan, np.full(settings.proof_steps, optimizer_settings.base_learning_rate))
+        keep("final", weights())
+
+    kind = _BROKEN_ORDERS.get(broken, SampleOrder)
+    run("float64", "float64", kind(samples, size, _SEED))
+    run("float32", "float32", kind(samples, size, _SEED))
+    if cluster.world_size == 1:
+        run("float32", "reordered", ReversedOrder(samples, size, _SEED))
+    return measured

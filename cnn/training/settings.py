@@ -1,0 +1,150 @@
+"""Settings from YAML and the command line to dataclasses, and back to YAML."""
+
+import argparse
+import dataclasses
+import functools
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from cnn.data.registry import DataSettings
+from cnn.errors import RunError, UserError
+from cnn.models.registry import ModelSettings
+from cnn.training.optimizers import OptimizerSettings
+from cnn.training.schedules import ScheduleSettings
+
+Settings = TypeVar("Settings")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How long, how much at once, and where to."""
+
+    epochs: int = 10
+    """How often every training sample is seen."""
+
+    steps: int | None = None
+    """Train for so many steps instead of --epochs."""
+
+    global_batch_size: int = 128
+    """Samples of a step, over all workers: what is computed does not depend on how many share them."""
+
+    seed: int = 1
+    """Of the initial weights, the order of samples, dropout and the validation part."""
+
+    run_dir: str | None = None
+    """Folder for everything that the run writes; runs/DATA-MODEL-TIME when not given."""
+
+    resume: bool = False
+    """Go on from the last checkpoint in --run_dir."""
+
+    save_every: int | None = None
+    """Save a checkpoint every so many steps, besides at each epoch's end."""
+
+    log_every: int = 10
+    """Steps that a point of the training curve is the mean of."""
+
+    precision: str = "float32"
+    """float32, or float64 for studies of exactness."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "global_batch_size", "save_every", "log_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name} {value} is less than 1: give a whole number from 1 on.")
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed} is negative: give a whole number from 0 on.")
+        if self.precision not in ("float32", "float64"):
+            raise UserError(f"unknown precision '{self.precision}': choose one of float32, float64.")
+        if self.resume and self.run_dir is None:
+            raise UserError("--resume needs --run_dir: name the folder of the run to go on with.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """All that is set for a training run."""
+
+    model: ModelSettings
+    data: DataSettings
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    run: RunSettings
+
+    @functools.cached_property
+    def merged(self) -> dict[str, Any]:
+        """Every setting by name, as `--config` reads them."""
+        groups = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+
+
+def parse_settings(description: str, kind: type[Settings], arguments: Sequence[str] | None = None) -> Settings:
+    """Reads `--config FILE.yaml` and the command line, which wins.
+
+    Args:
+        description: the program's, shown by --help.
+        kind: a dataclass of dataclasses. Each of these is a section of --help; their fields have distinct names.
+        arguments: the command line; sys.argv's when None.
+
+    Raises:
+        UserError: unknown name, value of the wrong type, or one that a dataclass refuses.
+    """
+    groups = typing.get_type_hints(kind)
+    parser = _make_parser(description, groups.values())
+    try:
+        values = vars(parser.parse_args(arguments))
+    except argparse.ArgumentError as error:
+        raise UserError(f"{_one_line(error.message or str(error))}; --help lists all settings.") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"the settings cannot be read: {_one_line(str(error))}.") from error
+    return kind(
+        **{
+            name: group(**{field.name: values[field.name] for field in dataclasses.fields(group)})
+            for name, group in groups.items()
+        }
+    )
+
+
+def _make_parser(description: str, groups: Iterable[type[Any]]) -> Any:
+    import docstring_parser
+    import jsonargparse  # a quarter of a second that importing this module need not cost
+
+    parser = jsonargparse.ArgumentParser(
+        description=description, exit_on_error=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", action=jsonargparse.ActionConfigFile, help="YAML file with any of these settings.")
+    for group in groups:
+        section = parser.add_argument_group(str(group.__doc__).rstrip("."))
+        helps = {each.arg_name: each.description for each in docstring_parser.parse_from_object(group).params}
+        hints = typing.get_type_hints(group)
+        for field in dataclasses.fields(group):
+            kind: dict[str, Any] = {"type": hints[field.name]}
+            if typing.get_origin(hints[field.name]) is list:
+                kind = {"type": typing.get_args(hints[field.name])[0], "nargs": "+"}
+            elif hints[field.name] is bool:
+                kind = {"action": jsonargparse.ActionYesNo}
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            section.add_argument(f"--{field.name}", **kind, default=default, help=helps[field.name])
+    return parser
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
+
+
+def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Writes settings so that `--config PATH` repeats the run."""
+    path.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Reads what `write_settings` wrote; RunError when it is missing or damaged."""
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RunError(f"the settings {path} cannot be read ({_one_line(str(error))}).") from error
+    if not isinstance(settings, dict):
+        raise RunError(f"{path} holds no settings.")
+    return settings

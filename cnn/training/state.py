@@ -1,0 +1,38 @@
+"""All that a run holds in variables, by name: what a checkpoint saves and a resume puts back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from cnn.errors import UserError
+
+
+def state_variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """Keras variables by name: the network's under model/, the optimizer's (slots, step count) under optimizer/."""
+    named = {f"model/{variable.path}": variable for variable in model.variables}
+    named |= {f"optimizer/{variable.path}": variable for variable in optimizer.variables}
+    if len(named) != len(model.variables) + len(optimizer.variables):
+        raise ValueError("two variables have one name")
+    return named
+
+
+def read_state(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The variables' values."""
+    return {name: variable.value.numpy() for name, variable in variables.items()}
+
+
+def restore_state(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> None:
+    """Sets every variable; UserError, naming the first that does not fit, when the arrays are of another network."""
+    for name in sorted(set(variables) ^ set(arrays)):
+        where = "has" if name in arrays else "lacks"
+        raise UserError(f"{source} is of another network or optimizer: it {where} {name}.")
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise UserError(
+                f"{source} is of another network: {name} has the shape {arrays[name].shape} there, "
+                f"{tuple(variable.shape)} here."
+            )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])

@@ -1,0 +1,186 @@
+"""The program that trains: from settings to a trained network and a run folder."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from cnn.cluster.collectives import Cluster
+from cnn.cluster.exchange import GradientExchange
+from cnn.cluster.job import Job
+from cnn.data.dataset import Dataset
+from cnn.data.feed import ResidentFeed
+from cnn.data.order import SampleOrder
+from cnn.data.registry import open_dataset
+from cnn.data.split import stratified_split
+from cnn.errors import UserError
+from cnn.models.registry import build_network, check_image_size
+from cnn.monitoring.figure import draw_curves
+from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.summary import closing_paragraph, write_json
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.training.evaluation import Evaluation, Evaluator
+from cnn.training.loop import Loop, Progress
+from cnn.training.optimizers import build_optimizer
+from cnn.training.report import Report
+from cnn.training.run_folder import choose_folder, reopen_folder, start_folder, write_environment
+from cnn.training.schedules import learning_rates
+from cnn.training.settings import TrainingSettings
+from cnn.training.state import restore_state, state_variables
+from cnn.training.step import TrainingStep, use_precision
+
+
+def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
+    """Trains, evaluates and writes the run folder; every rank calls it."""
+    begin = time.perf_counter()
+    dataset = _open_data(cluster, settings)
+    training, validation = stratified_split(
+        dataset.train.labels, settings.data.validation_fraction, settings.run.seed
+    )
+    folder, resume_step = _open_folder(cluster, settings)
+    job.folder = folder
+    order = SampleOrder(training, settings.run.global_batch_size, settings.run.seed)
+    use_precision(settings.run.precision)
+    model = build_network(settings.model, dataset.image_shape, dataset.classes, settings.run.seed)
+    optimizer = build_optimizer(settings.optimizer, model.trainable_variables)
+    variables = state_variables(model, optimizer)
+    checkpoints = CheckpointFolder(folder / "checkpoints")
+    progress = _restore(cluster, checkpoints, resume_step, variables, dataset)
+    feed = ResidentFeed(dataset.train, dataset.mean, dataset.standard_deviation, settings.run.precision)
+    total_steps = settings.run.steps or settings.run.epochs * order.steps_per_epoch
+    report = None
+    if cluster.is_chief:
+        _describe(cluster, folder, dataset)
+        report = Report(
+            folder,
+            total_steps=total_steps,
+            start_step=progress.step,
+            steps_per_epoch=order.steps_per_epoch,
+            log_every=settings.run.log_every,
+            resumed=resume_step is not None,
+        )
+    loop = Loop(
+        cluster=cluster,
+        order=order,
+        training_step=TrainingStep(model, optimizer, feed, GradientExchange(cluster), settings.optimizer.l2),
+        learning_rates=lambda first, steps: learning_rates(
+            settings.schedule, settings.optimizer.base_learning_rate, first, steps, order.steps_per_epoch
+        ),
+        variables=variables,
+        evaluate=Evaluator(model, feed, validation, cluster) if len(validation) else None,
+        checkpoints=checkpoints,
+        record={"settings": settings.merged, "data_checksum": dataset.checksum, "world_size": cluster.world_size},
+        report=report,
+        progress=progress,
+        total_steps=total_steps,
+        save_every=settings.run.save_every,
+    )
+    loop.run()
+    if report is not None:
+        report.close_progress()
+    _restore(cluster, checkpoints, "best", variables, dataset)
+    test = _test(cluster, dataset, model, settings.run.precision)
+    if report is not None:
+        report.evaluation("test", progress.step, test)
+        report.close()
+        _finish(cluster, folder, settings, progress, order, test, time.perf_counter() - begin)
+
+
+def _open_data(cluster: Cluster, settings: TrainingSettings) -> Dataset:
+    """The data set, checked against the network and the number of workers; the same on every rank."""
+    with cluster.together():
+        dataset = open_dataset(settings.data)
+        check_image_size(settings.model.model, dataset.image_shape)
+        if settings.run.global_batch_size < cluster.world_size:
+            raise UserError(
+                f"--global_batch_size {settings.run.global_batch_size} is smaller than the number of workers, "
+                f"{cluster.world_size}: give each at least one sample, or start fewer workers."
+            )
+    checksums = cluster.gather(dataset.checksum)
+    with cluster.together():
+        for rank, checksum in enumerate(checksums):
+            if checksum != checksums[0]:
+                raise UserError(
+                    f"the data of rank {rank} (on {cluster.peers[rank][0]}) is not that of rank 0 (on "
+                    f"{cluster.peers[0][0]}): put the same files of '{settings.data.data}' on every host."
+                )
+    return dataset
+
+
+def _open_folder(cluster: Cluster, settings: TrainingSettings) -> tuple[Path, int | None]:
+    """The run folder, and the step to resume from; rank 0 chooses, checks and makes it."""
+    names = cluster.gather(choose_folder(settings.run.run_dir, settings.data.data, settings.model.model))
+    folder, resume_step = Path(names[0]), None
+    with cluster.together():
+        if cluster.is_chief and settings.run.resume:
+            resume_step = reopen_folder(folder, settings.merged)
+        elif cluster.is_chief:
+            start_folder(folder, settings.merged)
+    return folder, cluster.gather(resume_step)[0]
+
+
+def _restore(
+    cluster: Cluster, checkpoints: CheckpointFolder, which: int | str | None, variables: dict[str, Any], dataset: Dataset
+) -> Progress:
+    """Gives every rank rank 0's state: that of a checkpoint (a step, or "best"), or the initial one (None)."""
+    progress = Progress()
+    with cluster.together():
+        if cluster.is_chief and which is not None:
+            path = checkpoints.best if which == "best" else checkpoints.path(int(which))
+            arrays, record = load_checkpoint(path)
+            if record["data_checksum"] != dataset.checksum:
+                raise UserError(f"{path} was trained on other data: give the --data_dir of that time.")
+            restore_state(variables, arrays, str(path))
+            progress = Progress(**record["progress"])
+    cluster.broadcast([variable.value for variable in variables.values()])
+    return Progress(**cluster.gather(dataclasses.asdict(progress))[0])
+
+
+def _describe(cluster: Cluster, folder: Path, dataset: Dataset) -> None:
+    topology = {
+        "world_size": cluster.world_size,
+        "controller": cluster.controller,
+        "hosts": [host for host, _ in cluster.peers],
+        "threads_per_rank": cluster.cores.threads,
+    }
+    write_environment(folder, topology, dataset.checksum)
+
+
+def _test(cluster: Cluster, dataset: Dataset, model: keras.Model, precision: str) -> Evaluation:
+    feed = ResidentFeed(dataset.test, dataset.mean, dataset.standard_deviation, precision)
+    return Evaluator(model, feed, np.arange(len(dataset.test.labels)), cluster)()
+
+
+def _finish(
+    cluster: Cluster,
+    folder: Path,
+    settings: TrainingSettings,
+    progress: Progress,
+    order: SampleOrder,
+    test: Evaluation,
+    seconds: float,
+) -> None:
+    figure = folder / "curves.png"
+    title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
+    draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title)
+    summary = {
+        "model": settings.model.model,
+        "data": settings.data.data,
+        "world_size": cluster.world_size,
+        "steps": progress.step,
+        "epochs": progress.step / order.steps_per_epoch,
+        "best_step": progress.best_step,
+        "test_accuracy": test.accuracy,
+        "test_correct": test.correct,
+        "test_count": test.count,
+        "test_loss": test.loss,
+        "images_per_second": progress.images / progress.training_seconds if progress.training_seconds else 0.0,
+        "seconds": seconds,
+        "run_dir": str(folder),
+        "figure": str(figure),
+    }
+    write_json(folder / "summary.json", summary)
+    print("\n" + closing_paragraph(summary), flush=True)

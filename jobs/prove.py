@@ -1,0 +1,86 @@
+"""Shows that N workers compute what one computes: the same samples, dropout and training.
+
+  python jobs/prove.py --models fcnn lenet5 lenet5-like --workers 1 2 3
+
+Starts one job for each number of workers, compares their weights and gradients, prints a table, and exits with 0 when
+they agree and 1 when they do not.
+"""
+
+import dataclasses
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnn.cluster.job import Job, run_job
+from cnn.data.registry import DataSettings
+from cnn.errors import RunError, UserError
+from cnn.training.agreement import compare, table
+from cnn.training.optimizers import OptimizerSettings
+from cnn.training.proof import ProofSettings, measure
+from cnn.training.settings import parse_settings
+
+if TYPE_CHECKING:
+    from cnn.cluster.collectives import Cluster
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that is set for a proof."""
+
+    proof: ProofSettings
+    data: DataSettings
+    optimizer: OptimizerSettings
+
+
+def parse() -> Settings:
+    return parse_settings(str(__doc__), Settings)
+
+
+def launch(settings: ProofSettings, workers: int, folder: Path) -> None:
+    """Runs this program with some workers, which write their measurements to a folder."""
+    own = [sys.executable, *sys.argv, "--output", str(folder)]
+    command = own if workers == 1 else [*shlex.split(settings.launcher), str(workers), *own]
+    # Open MPI refuses to run as root unless told so twice; in containers root is usual.
+    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    try:
+        code = subprocess.run(command, env=environment, check=False).returncode
+    except OSError as error:
+        raise UserError(f"--launcher '{settings.launcher}' cannot be started: {error.strerror}.") from error
+    if code:
+        raise RunError(f"the measurement with {workers} workers ended with exit code {code}.")
+
+
+def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
+    if settings.proof.output is not None:
+        measure(cluster, settings.proof, settings.data, settings.optimizer, Path(settings.proof.output))
+
+
+def main() -> None:
+    settings = parse()
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {workers: Path(scratch, str(workers)) for workers in sorted({1, *settings.proof.workers})}
+        for workers, folder in folders.items():
+            folder.mkdir()
+            launch(settings.proof, workers, folder)
+        rows = [
+            compare(model, workers, np.load(folder / f"{model}.npz"), np.load(folders[1] / f"{model}.npz"))
+            for model in settings.proof.models
+            for workers, folder in folders.items()
+        ]
+    print(table(rows))
+    sys.exit(0 if all(row.holds for row in rows) else 1)
+
+
+if __name__ == "__main__":
+    if "--output" in sys.argv:
+        run_job(parse, body)
+    try:
+        main()
+    except RunError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Makes .venv at the repository's root: every locked package, and Horovod built against them.
+# Run it again at any time: it goes on where it was interrupted, and returns at once when there is nothing to do.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+[ $# -eq 0 ] || fail "'$1' is not an option; launch/setup.sh takes none."
+
+inputs=(pyproject.toml requirements.lock launch/setup.sh launch/uv.txt launch/horovod.txt launch/horovod.cmake)
+state="$PWD $(cat "${inputs[@]}" | sha256sum)"
+stamp=.venv/setup-complete
+if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ]; then
+  say "the environment in .venv is ready."
+  exit 0
+fi
+
+# One set-up at a time; the lock goes with this process.
+exec 9>.setup.lock
+flock -n 9 || { say "another set-up is running here; waiting for it."; flock 9; }
+
+is_right_python() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+
+find_python() {
+  local candidate
+  for candidate in python3.11 python3 python; do
+    if is_right_python "$candidate"; then echo "$candidate"; return; fi
+  done
+  fail "no Python 3.11 found on PATH (python3 is $(python3 --version 2>&1 || true)); install Python 3.11 and run this again."
+}
+
+check_compiler() {
+  local compiler=${CXX:-g++} probe
+  command -v "$compiler" >/dev/null ||
+    fail "no C++ compiler found ('$compiler' is not on PATH); install g++ (Debian: apt install g++ make) and run this again."
+  command -v make >/dev/null || fail "'make' is not on PATH; install it (Debian: apt install make) and run this again."
+  probe=$(mktemp -d)
+  printf '#include <optional>\nint main() { return std::optional<int>(0).value(); }\n' >"$probe/probe.cc"
+  "$compiler" -std=c++17 "$probe/probe.cc" -o "$probe/probe" 2>/dev/null ||
+    { rm -rf "$probe"; fail "'$compiler' cannot compile C++17; install g++ 9 or newer and run this again."; }
+  rm -rf "$probe"
+}
+
+check_compiler
+rm -f "$stamp"
+if ! is_right_python .venv/bin/python; then
+  python=$(find_python)
+  say "creating .venv with $("$python" --version)."
+  rm -rf .venv
+  "$python" -m venv --without-pip .venv || fail "'$python -m venv' failed; install the venv module (Debian: apt install python3.11-venv)."
+fi
+
+# uv of the system if there is one, else a copy of its own inside .venv: the system's Python stays as it is.
+export UV_SYSTEM_CERTS=1 UV_PYTHON="$PWD/.venv/bin/python"
+if command -v uv >/dev/null; then
+  uv=uv
+else
+  uv=.venv/bin/uv
+  if ! "$uv" --version >/dev/null 2>&1; then
+    say "getting uv, the package installer."
+    python=$(find_python)
+    "$python" -m pip --version >/dev/null 2>&1 || fail "neither uv nor pip was found; install one of them (Debian: apt install python3-pip)."
+    "$python" -m pip --python .venv/bin/python install --quiet --disable-pip-version-check --require-hashes -r launch/uv.txt ||
+      fail "uv could not be installed from the package index; the lines above say why."
+  fi
+fi
+
+say "installing the locked packages."
+"$uv" pip install --quiet --require-hashes -r requirements.lock || fail "a package could not be installed; the lines above say which."
+
+PATH="$PWD/.venv/bin:$PATH"
+if ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
+  say "building Horovod (3 to 5 minutes on two cores; kept for the next time)."
+  export CMAKE_TOOLCHAIN_FILE="$PWD/launch/horovod.cmake" MAKEFLAGS="-j$(nproc)"
+  export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
+  export HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
+  log=.venv/horovod-build.log
+  "$uv" pip install --verbose --no-deps --no-build-isolation --no-binary horovod --reinstall-package horovod \
+    --require-hashes -r launch/horovod.txt >"$log" 2>&1 || { tail -n 30 "$log" >&2; fail "Horovod did not build; the whole output is in $log."; }
+  python -c 'import horovod.tensorflow' || fail "Horovod was built but does not load; the lines above say why. Its build log is $log."
+fi
+
+"$uv" pip install --quiet --no-deps --no-build-isolation --editable . || fail "the project itself could not be installed into .venv."
+printf '%s' "$state" >"$stamp"
+say "done: the environment in .venv is ready."

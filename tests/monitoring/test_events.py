@@ -1,0 +1,144 @@
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cnn.monitoring.events import EventWriter
+
+_DEADLINE_SECONDS = 60.0
+
+
+@contextmanager
+def tensorboard(logdir: Path, *options: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A real TensorBoard; gives its process and address, and ends it, with the data server that it starts, afterwards."""
+    command = [
+        str(Path(sys.executable).parent / "tensorboard"),
+        "--logdir",
+        str(logdir),
+        "--port",
+        "0",
+        "--host",
+        "127.0.0.1",
+    ]
+    process = subprocess.Popen(
+        [*command, "--reload_interval", "1", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        address = None
+        # Ends at the address, or at the end of the output of a TensorBoard that failed.
+        for line in process.stderr:
+            if address := re.search(r"http://127\.0\.0\.1:\d+", line):
+                break
+        assert address is not None, "TensorBoard ended without printing its address"
+        yield process, address[0]
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def get_when(process: "subprocess.Popen[str]", url: str, ready: str) -> Any:
+    """The answer once it holds the text: TensorBoard serves before it has read all files."""
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while True:
+        with urllib.request.urlopen(url, timeout=_DEADLINE_SECONDS) as response:
+            answer = json.load(response)
+        if ready in json.dumps(answer):
+            return answer
+        assert time.monotonic() < deadline, f"no {ready} in {answer}"
+        with suppress(subprocess.TimeoutExpired):
+            raise AssertionError(f"TensorBoard ended with {process.wait(timeout=0.05)}")
+
+
+def write_run(folder: Path) -> None:
+    """A run that went on to step 60 after its checkpoint at 40, died in a write, and was resumed."""
+    first = EventWriter(folder, resume_step=None)
+    for step in (10, 20, 30, 40, 50, 60):
+        first.scalars("train", step, {"loss": step / 100, "learning_rate": 0.5})
+        if step % 20 == 0:
+            first.scalars("validation", step, {"loss": step / 10, "accuracy": 0.25})
+    first.close()
+    file = next((folder / "train").iterdir())
+    file.write_bytes(file.read_bytes() + b"\x20\0\0")
+    second = EventWriter(folder, resume_step=40)
+    second.scalars("train", 50, {"loss": 0.75, "learning_rate": 0.125})
+    second.scalars("train", 60, {"loss": 0.875, "learning_rate": 0.125})
+    second.scalars("validation", 60, {"loss": 8.0, "accuracy": 0.5})
+    second.scalars("test", 60, {"loss": 9.0, "accuracy": 0.625})
+    second.close()
+
+
+# "true" and "false" choose between TensorBoard's two readers, in Rust and in Python, which drop steps differently.
+@pytest.mark.parametrize("fast", ["true", "false"])
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path: Path, fast: str) -> None:
+    write_run(tmp_path / "runs" / "x" / "events")
+    with tensorboard(tmp_path / "runs", "--load_fast", fast) as (process, address):
+        plugin = f"{address}/data/plugin/scalars"
+        tags = get_when(process, f"{plugin}/tags", ready="x/events/test")
+        assert {run: set(of_run) for run, of_run in tags.items()} == {
+            "x/events/train": {"loss", "learning_rate"},
+            "x/events/validation": {"loss", "accuracy"},
+            "x/events/test": {"loss", "accuracy"},
+        }
+        train = get_when(process, f"{plugin}/scalars?run=x/events/train&tag=loss", ready="0.875")
+        assert [point[1:] for point in train] == [
+            [10, pytest.approx(0.1)],
+            [20, pytest.approx(0.2)],
+            [30, pytest.approx(0.3)],
+            [40, pytest.approx(0.4)],
+            [50, 0.75],
+            [60, 0.875],
+        ]
+        validation = get_when(process, f"{plugin}/scalars?run=x/events/validation&tag=loss", ready="8.0")
+        assert [point[1:] for point in validation] == [[20, 2.0], [40, 4.0], [60, 8.0]]
+        test = get_when(process, f"{plugin}/scalars?run=x/events/test&tag=accuracy", ready="0.625")
+        assert [point[1:] for point in test] == [[60, 0.625]]
+
+
+def test_resuming_drops_later_steps_before_any_new_one(tmp_path: Path) -> None:
+    first = EventWriter(tmp_path, resume_step=None)
+    for step in (10, 20, 21, 30):
+        first.scalars("train", step, {"loss": 1.0})
+        first.scalars("validation", step, {"loss": 2.0})
+    first.close()
+    EventWriter(tmp_path, resume_step=20).close()
+    for part in ("train", "validation"):
+        accumulator = EventAccumulator(str(tmp_path / part), purge_orphaned_data=True).Reload()
+        assert [event.step for event in accumulator.Scalars("loss")] == [10, 20]
+
+
+def test_flush_makes_points_readable_while_the_run_goes_on(tmp_path: Path) -> None:
+    writer = EventWriter(tmp_path, resume_step=None)
+    writer.scalars("train", 1, {"loss": 1.5})
+    writer.flush()
+    accumulator = EventAccumulator(str(tmp_path / "train")).Reload()
+    assert [event.value for event in accumulator.Scalars("loss")] == [1.5]
+    writer.close()
+
+
+def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="tset"):
+        EventWriter(tmp_path, resume_step=None).scalars("tset", 1, {"loss": 1.0})
+
+
+def test_writing_events_does_not_load_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from cnn.monitoring.events import EventWriter\n"
+        "writer = EventWriter(pathlib.Path(sys.argv[1]), None); writer.scalars('train', 1, {'loss': 1.0})\n"
+        "writer.close(); sys.exit('tensorflow' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code, tmp_path], cwd=root, check=False).returncode == 0

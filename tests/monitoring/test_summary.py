@@ -1,0 +1,68 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnn.monitoring.summary import closing_paragraph, write_json
+
+SUMMARY: dict[str, Any] = {
+    "model": "lenet5-like",
+    "data": "digits",
+    "world_size": 2,
+    "steps": 690,
+    "epochs": 30,
+    "test_accuracy": 356 / 360,
+    "test_correct": 356,
+    "test_count": 360,
+    "images_per_second": 3120.4,
+    "seconds": 14.2,
+    "run_dir": "runs/x",
+    "figure": "runs/x/curves.png",
+}
+
+
+def test_json_keeps_the_order_and_is_valid(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "summary.json"
+    write_json(path, {"z": 1, "a": [math.nan, 0.5], "deep": {"x": -math.inf, "name": "é"}})
+    assert path.read_text() == (
+        '{\n  "z": 1,\n  "a": [\n    null,\n    0.5\n  ],\n  "deep": {\n    "x": null,\n    "name": "é"\n  }\n}\n'
+    )
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    (tmp_path / ".summary.json.tmp").mkdir()  # stands in the way of the new content
+    with pytest.raises(OSError):
+        write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_the_paragraph_names_result_place_and_next_steps() -> None:
+    paragraph = closing_paragraph(SUMMARY)
+    assert max(map(len, paragraph.splitlines())) <= 100
+    assert " ".join(paragraph.split()) == (
+        "lenet5-like on digits: 356 of 360 test images right (98.9 %), after 30 epochs (690 steps) on 2 workers at "
+        "3,120 img/s in 14 s. Everything is in runs/x: curves.png shows accuracy and loss; see it live with "
+        "`tensorboard --logdir runs`. Next: another data set (`--data fashion-mnist`), more workers "
+        "(`horovodrun -np 4`) or more epochs (`--resume --epochs 60`)."
+    )
+
+
+def test_one_worker_is_not_workers_and_the_next_data_set_is_another() -> None:
+    paragraph = closing_paragraph(SUMMARY | {"world_size": 1, "epochs": 1, "data": "fashion-mnist"})
+    assert "after 1 epoch (690 steps) on 1 worker at" in " ".join(paragraph.split())
+    assert "`--data mnist`" in paragraph
+
+
+@pytest.mark.parametrize(
+    ("run_dir", "logdir"),
+    [("/my data/it's/x", "'/my data/it'\"'\"'s'"), ("x", "."), ("/" + 30 * "long/" + "x", "/" + 29 * "long/" + "long")],
+)
+def test_the_command_can_be_copied_from_one_line(run_dir: str, logdir: str) -> None:
+    paragraph = closing_paragraph(SUMMARY | {"run_dir": run_dir})
+    assert any(f"`tensorboard --logdir {logdir}`" in line for line in paragraph.splitlines())
