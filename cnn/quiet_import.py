@@ -5,7 +5,11 @@ import os
 import sys
 import tempfile
 
-_NOISE = (b"WARNING: All log messages before absl::InitializeLog()", b"I0000 ", b"To enable the following instructions:")
+_NOISE = (
+    b"WARNING: All log messages before absl::InitializeLog()",
+    b"I0000 ",
+    b"To enable the following instructions:",
+)
 
 
 def import_tensorflow_quietly() -> None:

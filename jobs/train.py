@@ -1,7 +1,7 @@
 """Trains a network on images, with as many workers as the launcher starts.
 
-  python jobs/train.py --model lenet5-like --data digits
-  horovodrun -np 2 python jobs/train.py --model lenet5 --data fashion-mnist --epochs 5 --run_dir runs/a
+python jobs/train.py --model lenet5-like --data digits
+horovodrun -np 2 python jobs/train.py --model lenet5 --data fashion-mnist --epochs 5 --run_dir runs/a
 """
 
 from typing import TYPE_CHECKING

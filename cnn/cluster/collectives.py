@@ -70,9 +70,9 @@ class Cluster:
         if self.world_size == 1:
             return [json.loads(text)]
         lengths = self._hvd.allgather(tf.constant([len(text)], tf.int64), name=self._name("lengths")).numpy()
-        joined = self._hvd.allgather(
-            tf.constant(np.frombuffer(text, np.uint8)), name=self._name("gather")
-        ).numpy().tobytes()
+        joined = (
+            self._hvd.allgather(tf.constant(np.frombuffer(text, np.uint8)), name=self._name("gather")).numpy().tobytes()
+        )
         ends = np.cumsum(lengths)
         return [json.loads(joined[end - length : end]) for length, end in zip(lengths, ends, strict=True)]
 

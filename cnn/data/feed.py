@@ -18,9 +18,7 @@ class ResidentFeed:
         dtype: of the batches' images.
     """
 
-    def __init__(
-        self, part: Part, mean: tuple[float, ...], standard_deviation: tuple[float, ...], dtype: str
-    ) -> None:
+    def __init__(self, part: Part, mean: tuple[float, ...], standard_deviation: tuple[float, ...], dtype: str) -> None:
         self._images = tf.constant(part.images)
         self._labels = tf.constant(part.labels)
         deviation = np.maximum(standard_deviation, 1e-3)

@@ -63,8 +63,8 @@ class EventWriter:
         number = 1 + sum(1 for _ in folder.glob("events.out.tfevents.*"))
         writer = RecordWriter(open(folder / f"events.out.tfevents.{number:010d}", "xb"))  # noqa: SIM115
         writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-        # TensorBoard takes a folder's second START for a restart and forgets the steps from there on. Its default reader
-        # ignores START and does the same, curve by curve, when a curve's step goes back.
+        # TensorBoard takes a folder's second START for a restart and forgets the steps from there on. Its default
+        # reader ignores START and does the same, curve by curve, when a curve's step goes back.
         step = 0 if self._resume_step is None else self._resume_step + 1
         start = Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))
         writer.write(start.SerializeToString())

@@ -13,7 +13,7 @@ import numpy as np
 WEIGHTS_LIMIT, GRADIENT_LIMIT, LEARNED_LIMIT = 1e-9, 1e-5, 1e-2
 
 Measured = Mapping[str, np.ndarray]
-"""Arrays by RUN/WHAT/VARIABLE: runs float64, float32, reordered; of each the initial and final weights, the gradient."""
+"""Arrays by RUN/WHAT/VARIABLE: runs float64, float32, reordered; of each initial, final, gradient."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,8 @@ def compare(model: str, workers: int, several: Measured, one: Measured) -> Row:
 
     def distance(of: Measured, run: str, other: str) -> float:
         return max(
-            _length(of[f"{run}/final/{variable}"] - one[f"{other}/final/{variable}"]) / _length(changed(other, variable))
+            _length(of[f"{run}/final/{variable}"] - one[f"{other}/final/{variable}"])
+            / _length(changed(other, variable))
             for variable in variables
         )
 

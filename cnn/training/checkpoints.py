@@ -31,7 +31,7 @@ def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], record: Mappin
     """
     text = json.dumps({"format": FORMAT, **record}).encode()
     with _appears_whole(path) as unfinished, open(unfinished, "wb") as file:
-        np.savez(file, allow_pickle=False, **{_RECORD: np.frombuffer(text, np.uint8), **arrays})  # type: ignore[arg-type]
+        np.savez(file, allow_pickle=False, **{_RECORD: np.frombuffer(text, np.uint8), **arrays})
         file.flush()
         os.fsync(file.fileno())
 
@@ -49,7 +49,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except OSError as error:
         raise UserError(f"the checkpoint {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"the checkpoint {path} is damaged ({error}); remove it to go on from the one before.") from error
+        raise UserError(
+            f"the checkpoint {path} is damaged ({error}); remove it to go on from the one before."
+        ) from error
     if record.get("format") != FORMAT:
         raise UserError(f"the checkpoint {path} is of format {record.get('format')}; this version reads {FORMAT}.")
     return arrays, record

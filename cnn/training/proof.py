@@ -86,7 +86,7 @@ def measure(
 ) -> None:
     """Measures every network with the workers there are; rank 0 writes FOLDER/NETWORK.npz.
 
-    Whoever tests this proof can break the training by the environment variable CNN_PROVE_BREAK: exchange, slice or keys.
+    Tests of this proof break the training by the environment variable CNN_PROVE_BREAK: exchange, slice or keys.
     """
     dataset = open_dataset(data)
     for model in settings.models:

@@ -35,7 +35,9 @@ def start_folder(path: Path, settings: Mapping[str, Any]) -> None:
         path.mkdir(parents=True, exist_ok=True)
         write_settings(path / _SETTINGS, settings)
     except OSError as error:
-        raise UserError(f"the run folder {path} cannot be written ({error.strerror}); choose another --run_dir.") from error
+        raise UserError(
+            f"the run folder {path} cannot be written ({error.strerror}); choose another --run_dir."
+        ) from error
 
 
 def reopen_folder(path: Path, settings: Mapping[str, Any]) -> int:
@@ -54,7 +56,8 @@ def reopen_folder(path: Path, settings: Mapping[str, Any]) -> int:
     ]
     if differing:
         raise UserError(
-            f"{path} was made with other settings: {', '.join(differing)}; give the same ones, or choose another --run_dir."
+            f"{path} was made with other settings: {', '.join(differing)}; give the same, or choose "
+            "another --run_dir."
         )
     if not os.access(path, os.W_OK):
         raise UserError(f"the run folder {path} cannot be written (permission denied); mend its permissions.")

@@ -114,7 +114,7 @@ def _make_parser(description: str, groups: Iterable[type[Any]]) -> Any:
     parser = jsonargparse.ArgumentParser(
         description=description, exit_on_error=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", action=jsonargparse.ActionConfigFile, help="YAML file with any of these settings.")
+    parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
     for group in groups:
         section = parser.add_argument_group(str(group.__doc__).rstrip("."))
         helps = {each.arg_name: each.description for each in docstring_parser.parse_from_object(group).params}

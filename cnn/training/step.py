@@ -120,11 +120,12 @@ class TrainingStep:
         sums = tf.stack([loss, tf.reduce_sum(right * weights), *(tf.cast(word, weights.dtype) for word in said)])
         *gradients, sums = self._exchange([*tape.gradient(loss, variables), sums])
         share = 1 / tf.cast(count, weights.dtype)
-        return [self._regularised(gradient * share, variable) for gradient, variable in
-                zip(gradients, self._model.trainable_variables, strict=True)], sums
+        return [
+            self._regularised(gradient * share, variable)
+            for gradient, variable in zip(gradients, self._model.trainable_variables, strict=True)
+        ], sums
 
     def _regularised(self, gradient: Any, variable: Any) -> Any:
         if self._l2 and variable.name == "kernel":
             return gradient + tf.constant(self._l2, gradient.dtype) * variable.value
         return gradient
-

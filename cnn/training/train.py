@@ -37,9 +37,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains, evaluates and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     dataset = _open_data(cluster, settings)
-    training, validation = stratified_split(
-        dataset.train.labels, settings.data.validation_fraction, settings.run.seed
-    )
+    training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
     folder, resume_step = _open_folder(cluster, settings)
     job.folder = folder
     order = SampleOrder(training, settings.run.global_batch_size, settings.run.seed)
@@ -123,7 +121,11 @@ def _open_folder(cluster: Cluster, settings: TrainingSettings) -> tuple[Path, in
 
 
 def _restore(
-    cluster: Cluster, checkpoints: CheckpointFolder, which: int | str | None, variables: dict[str, Any], dataset: Dataset
+    cluster: Cluster,
+    checkpoints: CheckpointFolder,
+    which: int | str | None,
+    variables: dict[str, Any],
+    dataset: Dataset,
 ) -> Progress:
     """Gives every rank rank 0's state: that of a checkpoint (a step, or "best"), or the initial one (None)."""
     progress = Progress()

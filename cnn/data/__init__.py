@@ -1,0 +1,1 @@
+"""The data sets: sources, the store, the order of samples, the feed."""

@@ -1,0 +1,52 @@
+"""What every data set is, wherever it came from."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """The training or the test part of a data set; ValueError if the two arrays do not belong together."""
+
+    images: np.ndarray
+    """uint8 (samples, height, width, channels)."""
+
+    labels: np.ndarray
+    """int32 (samples,), from 0 on."""
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or 0 in self.images.shape:
+            raise ValueError(f"images are {self.images.dtype} {self.images.shape}, not uint8 of four dimensions")
+        if self.labels.dtype != np.int32 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(f"labels are {self.labels.dtype} {self.labels.shape}, not an int32 for each image")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set that is ready for training."""
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Part
+    test: Part
+
+    mean: tuple[float, ...]
+    """Of each channel over the training images, in units of pixel / 255."""
+
+    standard_deviation: tuple[float, ...]
+    """Of each channel over the training images, in units of pixel / 255."""
+
+    checksum: str
+    """Identifies the content: equal on two machines if and only if images, labels and names are."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        height, width, channels = self.train.images.shape[1:]
+        return height, width, channels

@@ -1,0 +1,57 @@
+"""Where a data set comes from: what a new one must offer to get a row in the registry."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from cnn.data.dataset import Part
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RawDataset:
+    """What a source reads: all that cannot be computed from the rest."""
+
+    class_names: tuple[str, ...]
+    train: Part
+    test: Part
+
+    def __post_init__(self) -> None:
+        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+            raise ValueError(f"images of {self.train.images.shape[1:]} and {self.test.images.shape[1:]}")
+        for labels in (self.train.labels, self.test.labels):
+            if labels.min() < 0 or labels.max() >= len(self.class_names):
+                raise ValueError(f"labels {labels.min()} to {labels.max()}, but {len(self.class_names)} classes")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Remote:
+    """Files that can be downloaded."""
+
+    base_url: str
+    """Ends in a slash; a file's name follows it."""
+
+    md5: Mapping[str, str]
+    """The checksum of each file that can be downloaded; a `.tar.gz` is unpacked."""
+
+    missing: Callable[[Path], list[str]]
+    """Which of them the folder still needs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EmbeddedSource:
+    """A data set that travels inside the program."""
+
+    read: Callable[[], RawDataset]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FolderSource:
+    """A data set in files of a folder."""
+
+    read: Callable[[Path], RawDataset]
+    """Reads the folder; raises UserError, naming the file, for anything missing or damaged."""
+
+    files: Callable[[Path], list[Path]]
+    """The files in the folder that `read` would read, sorted; those that are missing are left out."""
+
+    remote: Remote | None = None

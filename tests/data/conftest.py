@@ -1,0 +1,85 @@
+"""Small data sets as files, the real ones where they are, and a cache of the test's own."""
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+_IDX_NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("CNN_CACHE_DIR", str(folder))
+    return folder
+
+
+def _idx_bytes(array: np.ndarray) -> bytes:
+    header = (0x800 + array.ndim).to_bytes(4, "big") + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def idx_bytes() -> Callable[[np.ndarray], bytes]:
+    """Gives an array as an IDX file's content."""
+    return _idx_bytes
+
+
+def _idx_arrays() -> list[np.ndarray]:
+    """40 images to train and 20 to test, 5x4; image i has the label i % 10 and pixels counting from i."""
+    arrays: list[np.ndarray] = []
+    for samples in (40, 20):
+        arrays.append((np.arange(samples)[:, np.newaxis] + np.arange(20)).reshape(samples, 5, 4))
+        arrays.append(np.arange(samples) % 10)
+    return arrays
+
+
+@pytest.fixture
+def idx_folder(tmp_path: Path) -> Path:
+    """The four IDX files, gzipped."""
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    for name, array in zip(_IDX_NAMES, _idx_arrays(), strict=True):
+        (folder / f"{name}.gz").write_bytes(gzip.compress(_idx_bytes(array), mtime=0))
+    return folder
+
+
+def _cifar_records(samples: int) -> bytes:
+    """Record i has the label i % 10, red i, green 100 + i, blue 200 + i."""
+    planes = [bytes([i % 10]) + b"".join(bytes([base + i]) * 1024 for base in (0, 100, 200)) for i in range(samples)]
+    return b"".join(planes)
+
+
+@pytest.fixture
+def cifar_folder(tmp_path: Path) -> Path:
+    """A folder with cifar-10-batches-bin: two training batches of 20 and a test batch of 10."""
+    folder = tmp_path / "cifar"
+    batches = folder / "cifar-10-batches-bin"
+    batches.mkdir(parents=True)
+    (batches / "data_batch_1.bin").write_bytes(_cifar_records(20))
+    (batches / "data_batch_3.bin").write_bytes(_cifar_records(20))
+    (batches / "test_batch.bin").write_bytes(_cifar_records(10))
+    (batches / "batches.meta.txt").write_text("\n".join("abcdefghij") + "\n\n")
+    return folder
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Gives a folder of the real data, or skips the test."""
+
+    def find(name: str) -> Path:
+        root = Path(os.environ.get("CNN_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+        if not (root / name).is_dir():
+            pytest.skip(f"no real data at {root / name}: set CNN_TEST_DATA to the folder that holds {name}")
+        return root / name
+
+    return find

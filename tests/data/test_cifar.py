@@ -1,0 +1,95 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.data.cifar import CIFAR10
+from cnn.errors import UserError
+
+
+def _complaint(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        CIFAR10.read(folder)
+    return str(caught.value)
+
+
+@pytest.fixture
+def batches(cifar_folder: Path) -> Path:
+    return cifar_folder / "cifar-10-batches-bin"
+
+
+def test_some_of_the_batches_are_read(cifar_folder: Path) -> None:
+    raw = CIFAR10.read(cifar_folder)
+    assert raw.train.images.shape == (40, 32, 32, 3)
+    assert raw.test.images.shape == (10, 32, 32, 3)
+    assert np.all(raw.train.images[21] == [1, 101, 201])
+    assert list(raw.test.labels) == list(range(10))
+    assert raw.class_names == tuple("abcdefghij")
+
+
+def test_rows_come_before_columns(batches: Path) -> None:
+    path = batches / "test_batch.bin"
+    path.write_bytes(bytes(1) + bytes(i // 32 for i in range(1024)) + bytes(i % 32 for i in range(1024)) + bytes(1024))
+    image = CIFAR10.read(batches).test.images[0]
+    assert tuple(image[5, 9]) == (5, 9, 0)
+
+
+def test_the_folder_of_the_batches_itself_may_be_named(cifar_folder: Path, batches: Path) -> None:
+    assert np.array_equal(CIFAR10.read(batches).train.images, CIFAR10.read(cifar_folder).train.images)
+    assert CIFAR10.files(batches) == CIFAR10.files(cifar_folder)
+    assert len(CIFAR10.files(batches)) == 4
+
+
+def test_the_archive_is_missing_only_where_no_batch_is(cifar_folder: Path, tmp_path: Path) -> None:
+    assert CIFAR10.remote is not None
+    assert CIFAR10.remote.missing(cifar_folder) == []
+    assert CIFAR10.remote.missing(tmp_path) == ["cifar-10-binary.tar.gz"]
+
+
+@pytest.mark.parametrize("size", [0, 3072, 3073 * 20 - 1, 3073 * 20 + 1])
+def test_a_size_that_is_no_number_of_records(cifar_folder: Path, batches: Path, size: int) -> None:
+    path = batches / "data_batch_3.bin"
+    path.write_bytes((path.read_bytes() + b"\0")[:size])
+    assert _complaint(cifar_folder).startswith(f"{path} is damaged: its size, {size:,} bytes, is no multiple of")
+
+
+def test_a_label_out_of_range(cifar_folder: Path, batches: Path) -> None:
+    path = batches / "test_batch.bin"
+    content = bytearray(path.read_bytes())
+    content[3073 * 4] = 10
+    path.write_bytes(content)
+    assert _complaint(cifar_folder).startswith(f"{path} is damaged: the label of record 4 is 10, not 0 to 9")
+
+
+@pytest.mark.parametrize("name", ["test_batch.bin", "batches.meta.txt"])
+def test_a_missing_file_is_named(cifar_folder: Path, batches: Path, name: str) -> None:
+    (batches / name).unlink()
+    assert _complaint(cifar_folder) == f"{batches / name} is missing: put it there"
+
+
+def test_no_training_batch(cifar_folder: Path, batches: Path) -> None:
+    for path in batches.glob("data_batch_*"):
+        path.unlink()
+    assert _complaint(cifar_folder).startswith(f"{batches} holds no data_batch_1.bin")
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"a\nb\n", "holds 2 names"), (b"\xff", "is no text")])
+def test_class_names_that_are_none(cifar_folder: Path, batches: Path, content: bytes, what: str) -> None:
+    (batches / "batches.meta.txt").write_bytes(content)
+    assert f"batches.meta.txt is damaged: it {what}" in _complaint(cifar_folder)
+
+
+def test_a_file_that_cannot_be_read_is_named(cifar_folder: Path, batches: Path) -> None:
+    (batches / "test_batch.bin").unlink()
+    (batches / "test_batch.bin").mkdir()
+    assert "test_batch.bin cannot be read (Is a directory)" in _complaint(cifar_folder)
+
+
+def test_real_cifar(real_data: Callable[[str], Path]) -> None:
+    raw = CIFAR10.read(real_data("cifar10"))
+    assert raw.train.images.shape == (10000, 32, 32, 3)
+    assert raw.test.images.shape == (2000, 32, 32, 3)
+    assert raw.class_names[0] == "airplane"
+    # Known of the whole set: 0.491, 0.482, 0.447.
+    assert np.allclose(raw.train.images.mean((0, 1, 2)) / 255, [0.491, 0.482, 0.447], atol=0.01)

@@ -1,0 +1,188 @@
+"""Talks to a server of its own on this machine, and to nothing else."""
+
+import dataclasses
+import functools
+import hashlib
+import http.server
+import io
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cnn.data.cifar import CIFAR10
+from cnn.data.download import fetch_missing
+from cnn.data.idx import MNIST
+from cnn.data.source import FolderSource, Remote
+from cnn.errors import UserError
+
+ARCHIVE = "cifar-10-binary.tar.gz"
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    asked: list[str]
+
+    def finish_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        self.asked.append(request.recv(1000, socket.MSG_PEEK).split()[1].decode())
+        super().finish_request(request, client_address)
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    folder = tmp_path / "published"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with _Server(("127.0.0.1", 0), functools.partial(_Handler, directory=str(published))) as running:
+        running.asked = []
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def _remote(source: FolderSource, server: _Server, published: Path) -> Remote:
+    """The source's remote, but on our server and with the checksums of what is published there."""
+    assert source.remote is not None
+    md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in published.iterdir()}
+    url = f"http://127.0.0.1:{server.server_port}/"
+    return dataclasses.replace(source.remote, base_url=url, md5={**source.remote.md5, **md5})
+
+
+def _publish_cifar(cifar_folder: Path, published: Path) -> None:
+    with tarfile.open(published / ARCHIVE, "w:gz") as tar:
+        tar.add(cifar_folder / "cifar-10-batches-bin", "cifar-10-batches-bin")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    folder = tmp_path / "target"
+    folder.mkdir()
+    return folder
+
+
+def test_only_missing_files_are_downloaded(idx_folder: Path, published: Path, server: _Server, target: Path) -> None:
+    for path in idx_folder.iterdir():
+        (published / path.name).write_bytes(path.read_bytes())
+    own = target / "t10k-labels-idx1-ubyte.gz"
+    own.write_bytes(b"the user's own")
+    fetch_missing("mnist", _remote(MNIST, server, published), target)
+    assert own.read_bytes() == b"the user's own"
+    assert len(server.asked) == 3
+    for path in published.iterdir():
+        assert path.name == own.name or (target / path.name).read_bytes() == path.read_bytes()
+    assert len(list(target.iterdir())) == 4
+
+
+def test_nothing_is_asked_where_nothing_is_missing(idx_folder: Path, published: Path, server: _Server) -> None:
+    fetch_missing("mnist", _remote(MNIST, server, published), idx_folder)
+    assert server.asked == []
+
+
+def test_a_wrong_checksum(idx_folder: Path, published: Path, server: _Server, target: Path) -> None:
+    for path in idx_folder.iterdir():
+        (published / path.name).write_bytes(path.read_bytes())
+    remote = _remote(MNIST, server, published)
+    (published / "train-images-idx3-ubyte.gz").write_bytes(b"something else")
+    with pytest.raises(UserError, match=r"cannot be downloaded \(what 127.0.0.1 sent has a wrong checksum and was rem"):
+        fetch_missing("mnist", remote, target)
+    assert list(target.iterdir()) == []
+
+
+def test_what_the_server_does_not_have(published: Path, server: _Server, target: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
+    assert str(caught.value) == (
+        f"{ARCHIVE} is missing in {target} and cannot be downloaded (127.0.0.1 answered 404 Client Error: "
+        "File not found): put it there, or use --data digits, which needs no network"
+    )
+    assert list(target.iterdir()) == []
+
+
+def test_no_server(published: Path, server: _Server, target: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        remote = dataclasses.replace(
+            _remote(MNIST, server, published), base_url=f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        )
+        with pytest.raises(UserError) as caught:
+            fetch_missing("mnist", remote, target)
+    text = str(caught.value)
+    assert text.startswith("train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-")
+    assert f"are missing in {target} and cannot be downloaded (no connection to 127.0.0.1, or it broke): put" in text
+
+
+def test_an_archive_is_unpacked_and_removed(cifar_folder: Path, published: Path, server: _Server, target: Path) -> None:
+    _publish_cifar(cifar_folder, published)
+    fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
+    assert [path.name for path in target.iterdir()] == ["cifar-10-batches-bin"]
+    assert len(CIFAR10.read(target).train.labels) == 40
+
+
+def test_the_users_own_archive_is_unpacked_and_kept(
+    cifar_folder: Path, published: Path, server: _Server, target: Path
+) -> None:
+    _publish_cifar(cifar_folder, target)
+    fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
+    assert sorted(path.name for path in target.iterdir()) == ["cifar-10-batches-bin", ARCHIVE]
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300])
+def test_a_damaged_archive(cifar_folder: Path, published: Path, server: _Server, target: Path, keep: int) -> None:
+    _publish_cifar(cifar_folder, target)
+    (target / ARCHIVE).write_bytes((target / ARCHIVE).read_bytes()[:keep])
+    with pytest.raises(UserError, match=f"{ARCHIVE} is damaged"):
+        fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
+    assert [path.name for path in target.iterdir()] == [ARCHIVE]
+
+
+def test_an_archive_of_something_else(published: Path, server: _Server, target: Path) -> None:
+    with tarfile.open(target / ARCHIVE, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("readme"), io.BytesIO())
+    with pytest.raises(UserError, match=f"{ARCHIVE} does not hold the data set cifar10"):
+        fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
+
+
+def test_an_archive_that_would_write_elsewhere(published: Path, server: _Server, target: Path) -> None:
+    with tarfile.open(target / ARCHIVE, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("../../outside"), io.BytesIO())
+    with pytest.raises(UserError, match=f"{ARCHIVE} is damaged"):
+        fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
+    assert not (target.parent / "outside").exists()
+
+
+def test_processes_at_once_download_once_and_quietly(
+    cifar_folder: Path, published: Path, server: _Server, target: Path
+) -> None:
+    _publish_cifar(cifar_folder, published)
+    remote = _remote(CIFAR10, server, published)
+    program = (
+        "import dataclasses, pathlib, sys; from cnn.data.cifar import CIFAR10; "
+        "from cnn.data.download import fetch_missing; url, md5, target = sys.argv[1:]; "
+        f"remote = dataclasses.replace(CIFAR10.remote, base_url=url, md5={{'{ARCHIVE}': md5}}); "
+        "fetch_missing('cifar10', remote, pathlib.Path(target))"
+    )
+    command = [sys.executable, "-c", program, remote.base_url, remote.md5[ARCHIVE], str(target)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2])
+        for _ in range(3)
+    ]
+    assert [process.communicate(timeout=60)[0] for process in running] == [b"", b"", b""]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert server.asked == [f"/{ARCHIVE}"]

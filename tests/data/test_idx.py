@@ -1,0 +1,168 @@
+import gzip
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.data.idx import MNIST, read_idx
+from cnn.errors import UserError
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+Write = Callable[[np.ndarray], bytes]
+
+
+def _damage(folder: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Changes what is inside the gzip file."""
+    path = folder / f"{name}.gz"
+    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()))))
+
+
+def _complaint(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        MNIST.read(folder)
+    return str(caught.value)
+
+
+def test_images_and_labels_are_read(idx_folder: Path) -> None:
+    raw = MNIST.read(idx_folder)
+    assert raw.train.images.shape == (40, 5, 4, 1)
+    assert raw.test.images.shape == (20, 5, 4, 1)
+    assert list(raw.train.images[7].ravel()) == list(range(7, 27))
+    assert list(raw.test.labels) == [*range(10), *range(10)]
+    assert raw.class_names == tuple("0123456789")
+
+
+def test_files_that_are_not_gzipped_are_read_too(idx_folder: Path) -> None:
+    gzipped = MNIST.read(idx_folder)
+    for path in list(idx_folder.iterdir()):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    plain = MNIST.read(idx_folder)
+    assert np.array_equal(plain.train.images, gzipped.train.images)
+    assert MNIST.remote is not None
+    assert MNIST.remote.missing(idx_folder) == []
+    assert [path.name for path in MNIST.files(idx_folder)] == sorted(path.name for path in idx_folder.iterdir())
+
+
+def test_a_missing_file_is_named(idx_folder: Path) -> None:
+    (idx_folder / f"{LABELS}.gz").unlink()
+    assert MNIST.remote is not None
+    assert MNIST.remote.missing(idx_folder) == [f"{LABELS}.gz"]
+    assert _complaint(idx_folder) == f"{idx_folder / LABELS}.gz is missing: put it there"
+
+
+def test_a_file_that_cannot_be_read_is_named(idx_folder: Path) -> None:
+    path = idx_folder / f"{LABELS}.gz"
+    path.unlink()
+    path.mkdir()
+    assert _complaint(idx_folder).startswith(f"{path} cannot be read (Is a directory)")
+
+
+def test_no_gzip(idx_folder: Path) -> None:
+    path = idx_folder / f"{IMAGES}.gz"
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+    assert _complaint(idx_folder).startswith(f"{path} is damaged: it is no gzip file;")
+
+
+@pytest.mark.parametrize("keep", [12, 60, -9, -1])
+def test_gzip_that_is_cut_off(idx_folder: Path, keep: int) -> None:
+    path = idx_folder / f"{IMAGES}.gz"
+    path.write_bytes(path.read_bytes()[:keep])
+    assert _complaint(idx_folder).startswith(f"{path} is damaged: its compressed content is cut off or altered")
+
+
+def test_gzip_with_another_checksum(idx_folder: Path) -> None:
+    path = idx_folder / f"{IMAGES}.gz"
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1
+    path.write_bytes(content)
+    assert _complaint(idx_folder).startswith(f"{path} is damaged: its compressed content is cut off or altered (CRC")
+
+
+def test_labels_where_images_should_be(idx_folder: Path) -> None:
+    path = idx_folder / f"{IMAGES}.gz"
+    path.write_bytes((idx_folder / f"{LABELS}.gz").read_bytes())
+    assert f"{path} is damaged: it begins with 00000801 instead of 00000803;" in _complaint(idx_folder)
+
+
+def test_an_empty_file(idx_folder: Path) -> None:
+    _damage(idx_folder, LABELS, lambda _: b"")
+    assert "begins with nothing instead of 00000801" in _complaint(idx_folder)
+
+
+def test_a_header_that_is_cut_off(idx_folder: Path) -> None:
+    _damage(idx_folder, IMAGES, lambda content: content[:10])
+    assert "ends within its header" in _complaint(idx_folder)
+
+
+def test_fewer_bytes_than_promised(idx_folder: Path) -> None:
+    _damage(idx_folder, IMAGES, lambda content: content[:-1])
+    assert f"{IMAGES}.gz is damaged: it holds fewer bytes than the 800 its header promises" in _complaint(idx_folder)
+
+
+def test_more_bytes_than_promised(idx_folder: Path) -> None:
+    _damage(idx_folder, LABELS, lambda content: content + b"\0")
+    assert f"{LABELS}.gz is damaged: it holds more bytes than the 40 its header promises" in _complaint(idx_folder)
+
+
+def test_a_dimension_of_zero(idx_folder: Path) -> None:
+    _damage(idx_folder, IMAGES, lambda content: content[:8] + bytes(4) + content[12:16])
+    assert "its header names a dimension of zero, (40, 0, 4)" in _complaint(idx_folder)
+
+
+def test_counts_that_differ(idx_folder: Path, idx_bytes: Write) -> None:
+    _damage(idx_folder, LABELS, lambda _: idx_bytes(np.zeros(39)))
+    text = _complaint(idx_folder)
+    assert f"{IMAGES}.gz holds 40 images but" in text
+    assert f"{LABELS}.gz 39 labels" in text
+
+
+def test_a_label_out_of_range(idx_folder: Path) -> None:
+    _damage(idx_folder, LABELS, lambda content: content[:-1] + b"\x0a")
+    assert f"{LABELS}.gz is damaged: label 39 is 10, not 0 to 9" in _complaint(idx_folder)
+
+
+def test_images_of_different_sizes(idx_folder: Path, idx_bytes: Write) -> None:
+    _damage(idx_folder, IMAGES, lambda _: idx_bytes(np.zeros((40, 6, 4))))
+    assert "hold images of different sizes, 6x4 and 5x4" in _complaint(idx_folder)
+
+
+@pytest.mark.parametrize("size", [1 << 28, (1 << 32) - 1])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_no_memory_is_taken_for_what_a_header_promises(tmp_path: Path, suffix: str, size: int) -> None:
+    content = (0x801).to_bytes(4, "big") + size.to_bytes(4, "big") + b"labels"
+    path = tmp_path / f"{LABELS}{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix else content)
+    assert "holds fewer bytes" in _frugal_complaint(path)
+
+
+def test_a_gzip_bomb_is_not_blown_up(tmp_path: Path) -> None:
+    path = tmp_path / f"{LABELS}.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write((0x801).to_bytes(4, "big") + (10).to_bytes(4, "big"))
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    assert "it holds more bytes than the 10 its header promises" in _frugal_complaint(path)
+
+
+def _frugal_complaint(path: Path) -> str:
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError) as caught:
+            read_idx(path, 0x801)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    return str(caught.value)
+
+
+def test_real_mnist(real_data: Callable[[str], Path]) -> None:
+    raw = MNIST.read(real_data("mnist"))
+    assert raw.train.images.shape == (5000, 28, 28, 1)
+    assert raw.test.images.shape == (1000, 28, 28, 1)
+    assert 0.12 < raw.train.images.mean() / 255 < 0.14
+    assert np.bincount(raw.train.labels).min() > 400
+    assert MNIST.remote is not None
+    assert MNIST.remote.missing(real_data("mnist")) == []

@@ -1,0 +1,244 @@
+import functools
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.data.dataset import Dataset, Part
+from cnn.data.source import RawDataset
+from cnn.data.store import open_store
+from cnn.errors import UserError
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def _raw(shift: int = 0) -> RawDataset:
+    images = (np.arange(6 * 4 * 4 * 2).reshape(6, 4, 4, 2) + shift).astype(np.uint8)
+    labels = np.array([0, 1, 2, 0, 1, 2], np.int32)
+    return RawDataset(
+        class_names=("a", "b", "c"),
+        train=Part(images=images, labels=labels),
+        test=Part(images=images[:2], labels=labels[:2]),
+    )
+
+
+def _never() -> RawDataset:
+    raise AssertionError("the source was read")
+
+
+def _stores(cache: Path) -> list[Path]:
+    return sorted(path for path in (cache / "stores").iterdir() if path.is_dir())
+
+
+def _equal(dataset: Dataset, raw: RawDataset) -> bool:
+    pairs = [(dataset.train, raw.train), (dataset.test, raw.test)]
+    same = [np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels) for a, b in pairs]
+    return all(same)
+
+
+def test_what_was_read_is_what_is_opened(cache: Path) -> None:
+    dataset = open_store("tiny", _raw)
+    assert _equal(dataset, _raw())
+    assert (dataset.name, dataset.class_names, dataset.image_shape) == ("tiny", ("a", "b", "c"), (4, 4, 2))
+    scaled = _raw().train.images / 255
+    assert np.allclose(dataset.mean, scaled.mean((0, 1, 2)), rtol=1e-12)
+    assert np.allclose(dataset.standard_deviation, scaled.std((0, 1, 2)), rtol=1e-12)
+    assert isinstance(dataset.train.images, np.memmap)
+    assert not dataset.train.images.flags.writeable
+    (store,) = _stores(cache)
+    assert sorted(path.name for path in store.iterdir()) == sorted(
+        [f"{name}.npy" for name in ARRAYS] + ["manifest.json"]
+    )
+
+
+def test_statistics_of_more_images_than_are_counted_at_once() -> None:
+    images = np.arange(2500 * 4, dtype=np.int64).astype(np.uint8).reshape(2500, 2, 2, 1)
+    part = Part(images=images, labels=np.zeros(2500, np.int32))
+    dataset = open_store("many", lambda: RawDataset(class_names=("a",), train=part, test=part))
+    assert np.allclose(dataset.mean, images.mean() / 255, rtol=1e-12)
+    assert np.allclose(dataset.standard_deviation, images.std() / 255, rtol=1e-12)
+
+
+def test_the_checksum_follows_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checksums = []
+    for place, shift in (("1", 0), ("2", 0), ("3", 1)):
+        monkeypatch.setenv("CNN_CACHE_DIR", str(tmp_path / place))
+        checksums.append(open_store("tiny", functools.partial(_raw, shift)).checksum)
+    assert checksums[0] == checksums[1] != checksums[2]
+
+
+def test_a_store_is_opened_again_without_its_source(tmp_path: Path) -> None:
+    file = tmp_path / "source"
+    file.write_bytes(b"1")
+    first = open_store("tiny", _raw, tmp_path, [file])
+    stat = file.stat()
+    file.write_bytes(b"2")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert open_store("tiny", _never, tmp_path, [file]).checksum == first.checksum
+
+
+@pytest.mark.parametrize("change", ["time", "size", "name", "folder", "data set"])
+def test_changed_files_make_a_new_store(tmp_path: Path, cache: Path, change: str) -> None:
+    name, folder, file = "tiny", tmp_path / "1", tmp_path / "1" / "source"
+    folder.mkdir()
+    file.write_bytes(b"1")
+    open_store(name, _raw, folder, [file])
+    stat = file.stat()
+    if change == "data set":
+        name = "tinier"
+    if change == "folder":
+        folder = folder.rename(tmp_path / "2")
+        file = folder / "source"
+    if change == "name":
+        file = file.rename(folder / "source2")
+    if change == "size":
+        file.write_bytes(b"12")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + (change == "time")))
+    assert _equal(open_store(name, lambda: _raw(1), folder, [file]), _raw(1))
+    assert len(_stores(cache)) == 2
+
+
+def _mend(store: Path, caplog: pytest.LogCaptureFixture) -> str:
+    """Opens the store, which must be damaged and be prepared again, and returns the warning's reason."""
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert _equal(open_store("tiny", _raw), _raw())
+    (record,) = caplog.records
+    start = f"the prepared data set {store} is damaged and is prepared again: "
+    assert record.getMessage().startswith(start)
+    assert _equal(open_store("tiny", _never), _raw())
+    assert _stores(store.parents[1]) == [store]
+    return record.getMessage().removeprefix(start)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_damaged_array_is_noticed_and_made_again(cache: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    open_store("tiny", _raw)
+    (store,) = _stores(cache)
+    path = store / f"{name}.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert _mend(store, caplog) == f"{name}.npy has another checksum than when it was written"
+    path.write_bytes(content[:-1])
+    assert _mend(store, caplog) == f"{name}.npy has {len(content) - 1:,} bytes instead of {len(content):,}"
+    path.unlink()
+    assert _mend(store, caplog) == f"{name}.npy is missing"
+
+
+def test_a_damaged_manifest_is_noticed_and_made_again(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_store("tiny", _raw)
+    (store,) = _stores(cache)
+    path = store / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for content in ("", "{", "[]", "{}", json.dumps({**manifest, "mean": [0.5, 0.5]}), "\udcff"):
+        path.write_bytes(content.encode(errors="surrogateescape"))
+        assert _mend(store, caplog) == "manifest.json is not as it was written"
+    path.unlink()
+    assert _mend(store, caplog) == "manifest.json is missing"
+
+
+@pytest.mark.parametrize("error", [UserError("damaged"), KeyboardInterrupt()])
+def test_a_source_that_fails_leaves_nothing(cache: Path, error: BaseException) -> None:
+    def fail() -> RawDataset:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        open_store("tiny", fail)
+    assert caught.value is error
+    assert _stores(cache) == []
+    assert _equal(open_store("tiny", _raw), _raw())
+
+
+def test_an_error_of_the_source_is_not_blamed_on_the_cache() -> None:
+    def fail() -> RawDataset:
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        open_store("tiny", fail)
+
+
+def test_a_cache_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CNN_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"file/stores cannot be used .*set CNN_CACHE_DIR to another folder"):
+        open_store("tiny", _raw)
+
+
+_PROGRAM = """
+import resource, signal, sys
+import numpy as np
+from cnn.data.dataset import Part
+from cnn.data.source import RawDataset
+from cnn.data.store import open_store
+
+def read():
+    print("reading", flush=True)
+    sys.stdin.readline()
+    {while_reading}
+    part = Part(images=np.zeros((100, 32, 32, 1), np.uint8), labels=np.zeros(100, np.int32))
+    return RawDataset(class_names=("a",), train=part, test=part)
+
+print("opening", flush=True)
+print(open_store("tiny", read).checksum, flush=True)
+"""
+
+
+def _start(while_reading: str = "pass") -> subprocess.Popen[str]:
+    """A process that is about to open the store; it reads its source once it is sent a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM.format(while_reading=while_reading)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "opening\n"
+    return process
+
+
+def test_of_two_processes_one_prepares_and_the_other_waits(cache: Path) -> None:
+    first = _start()
+    assert first.stdout is not None
+    assert first.stdout.readline() == "reading\n"
+    second = _start()
+    # It waits; without the lock it would read and end, as its input is at its end.
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.communicate("", timeout=0.5)
+    checksum = first.communicate("\n", timeout=60)[0]
+    assert second.communicate(timeout=60)[0] == checksum
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert len(_stores(cache)) == 1
+
+
+_SMALL_FILES = (
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); resource.setrlimit(resource.RLIMIT_CORE, (0, 0))"
+)
+
+
+def test_a_full_disk_leaves_nothing_and_is_explained(cache: Path) -> None:
+    """Files may have 50,000 bytes only, which the images exceed."""
+    process = _start(_SMALL_FILES)
+    error = process.communicate("\n", timeout=60)[1]
+    assert "cnn.errors.UserError: the cache folder" in error
+    assert "set CNN_CACHE_DIR to another folder" in error
+    assert _stores(cache) == []
+
+
+def test_what_a_killed_process_leaves_is_no_store_and_is_removed(cache: Path) -> None:
+    """The system kills it in the midst of writing the images."""
+    process = _start(f"{_SMALL_FILES}; signal.signal(signal.SIGXFSZ, signal.SIG_DFL)")
+    process.communicate("\n", timeout=60)
+    assert process.returncode < 0
+    (leftover,) = _stores(cache)
+    assert leftover.name.endswith(".unfinished")
+    assert list(leftover.iterdir())
+    assert _equal(open_store("another", _raw), _raw())
+    assert [store.name.split("-")[0] for store in _stores(cache)] == ["another"]

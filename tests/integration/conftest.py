@@ -1,0 +1,71 @@
+"""Starts real jobs: several processes under mpirun or horovodrun, or one without a launcher."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+SECONDS = 240
+"""No job of these tests may last longer."""
+
+LAUNCHERS: dict[str, Callable[[int], list[str]]] = {
+    "none": lambda workers: [],
+    "mpirun": lambda workers: ["mpirun", "--oversubscribe", "-np", str(workers)],
+    "horovodrun --gloo": lambda workers: ["horovodrun", "--gloo", "-np", str(workers)],
+    "horovodrun": lambda workers: ["horovodrun", "-np", str(workers)],
+}
+
+
+class Jobs:
+    """Starts programs of jobs/ in an environment of little more than PATH and HOME."""
+
+    def __init__(self, cache: Path) -> None:
+        self.environment = {
+            "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": os.environ["HOME"],
+            "CNN_CACHE_DIR": str(cache),
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        }
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: object, launcher: str = "none", workers: int = 1, **extra: str) -> subprocess.Popen[str]:
+        """Starts `python jobs/ARGUMENTS`; its output is one text."""
+        command = [*LAUNCHERS[launcher](workers), sys.executable, *map(str, arguments)]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**self.environment, **extra},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *arguments: object, launcher: str = "none", workers: int = 1, **extra: str) -> tuple[int, str]:
+        """Runs it to its end; gives the exit code and the output."""
+        process = self.start(*arguments, launcher=launcher, workers=workers, **extra)
+        output, _ = process.communicate(timeout=SECONDS)
+        return process.returncode, output
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of data sets that these tests share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def jobs(cache: Path) -> Iterator[Jobs]:
+    jobs = Jobs(cache)
+    yield jobs
+    for process in jobs.started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()

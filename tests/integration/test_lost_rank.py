@@ -1,0 +1,66 @@
+"""A rank is killed in mid-run: the others end and say why; resumed, the run ends as if nothing had happened."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+
+
+def train(folder: Path, steps: int, *more: object) -> list[object]:
+    size = ("--model", "lenet5-like", "--global_batch_size", 100, "--save_every", 10)
+    return ["jobs/train.py", "--data", "digits", *size, "--run_dir", folder, "--steps", steps, *more]
+
+
+def process_of_rank(rank: int, folder: Path) -> int:
+    """The process that trains as this rank into this folder, found by what its launcher gave it."""
+    wanted = {f"OMPI_COMM_WORLD_RANK={rank}".encode(), f"HOROVOD_RANK={rank}".encode()}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            environment = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"jobs/train.py" in arguments and str(folder).encode() in arguments and wanted & set(environment):
+            return int(process.name)
+    raise AssertionError(f"no process is rank {rank}")
+
+
+def wait_for(path: Path, job: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert job.poll() is None, job.communicate()[0]
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+def test_killed_rank_ends_all_and_resume_gives_the_same_weights(jobs, tmp_path: Path, launcher: str) -> None:
+    disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
+    checkpoints = CheckpointFolder(disturbed / "checkpoints")
+    job = jobs.start(*train(disturbed, 1_000_000), launcher=launcher, workers=3)
+    wait_for(checkpoints.path(10), job)
+    os.kill(process_of_rank(1, disturbed), signal.SIGKILL)
+    killed = time.monotonic()
+    output, _ = job.communicate(timeout=60)
+    assert time.monotonic() - killed < 10
+    assert job.returncode != 0
+    reason = (disturbed / "failure.log").read_text()
+    assert re.search(r"rank 1 \(process \d+ on \S+\) has gone", reason), output + reason
+    assert "/cnn/" not in output, output  # a traceback of ours; launchers write their own
+
+    steps = checkpoints.steps()[-1] + 15
+    for folder, more in ((disturbed, ["--resume"]), (undisturbed, [])):
+        code, output = jobs.run(*train(folder, steps, *more), launcher=launcher, workers=3)
+        assert code == 0, output
+    resumed, _ = load_checkpoint(checkpoints.path(steps))
+    straight, _ = load_checkpoint(CheckpointFolder(undisturbed / "checkpoints").path(steps))
+    assert resumed.keys() == straight.keys()
+    for name, values in straight.items():
+        assert np.array_equal(resumed[name], values), name
