@@ -7,7 +7,7 @@ first, average pooling has no weights, and the classes are a linear layer. With 
 
 import keras
 
-from cnn.models.layers import Dropout
+from cnn.models.layers import Dropout, FewChannelConv2D, HalvingAveragePooling2D
 
 
 def build(
@@ -16,10 +16,10 @@ def build(
     """Images (samples, height, width, channels) to logits (samples, classes)."""
     layers = keras.layers
     images = keras.Input(image_shape, name="images")
-    x = layers.Conv2D(6, 5, padding="same", activation=activation, name="conv1")(images)
-    x = layers.AveragePooling2D(2, name="pool1")(x)
+    x = FewChannelConv2D(6, 5, padding="same", activation=activation, name="conv1")(images)
+    x = HalvingAveragePooling2D(name="pool1")(x)
     x = layers.Conv2D(16, 5, padding="valid", activation=activation, name="conv2")(x)
-    x = layers.AveragePooling2D(2, name="pool2")(x)
+    x = HalvingAveragePooling2D(name="pool2")(x)
     x = layers.Flatten(name="flatten")(x)
     for index, units in enumerate((120, 84), start=1):
         x = layers.Dense(units, activation=activation, name=f"fc{index}")(x)

@@ -1,5 +1,6 @@
 """How far a run is, shown on a terminal as a bar and elsewhere, such as in a job's log file, as lines."""
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from typing import NoReturn, TextIO
@@ -12,17 +13,18 @@ from cnn.monitoring.duration import duration
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def has_terminal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+def has_terminal(stream: TextIO, environ: Mapping[str, str], *, launched: bool) -> bool:
     """Whether to draw a bar on the stream.
 
-    CNN_PROGRESS=bar or =lines decides where it is set: launchers put a pipe between rank 0 and the terminal, so only
-    the launch script can know. Raises UserError for another value.
+    CNN_PROGRESS=bar or =lines decides where it is set. A launched process cannot see the terminal (horovodrun gives it
+    a pipe, mpirun a pseudo-terminal even when all goes to a file), so that without it such a process writes lines.
+    Raises UserError for another value.
     """
     choice = environ.get("CNN_PROGRESS", "")
     if choice:
         check_choice("CNN_PROGRESS", choice, ("bar", "lines"))
         return choice == "bar"
-    return stream.isatty()
+    return stream.isatty() and not launched
 
 
 class Progress:
@@ -48,17 +50,17 @@ class Progress:
         self._pending = ""
         self._bar = _bar(total_steps, start_step, stream) if terminal else None
 
-    def update(self, step: int, epoch: float, loss: float, accuracy: float, images_per_second: float) -> None:
-        """Shows that `step` steps are done; accuracy is between 0 and 1, the speed is that of all workers together."""
+    def update(self, step: int, epoch: float, loss: float, accuracy: float, images_per_second: float | None) -> None:
+        """Shows that `step` steps are done; accuracy is between 0 and 1, the speed that of all workers, once known."""
         state, right = f"epoch {epoch:.1f}  loss {loss:.3f}", f"{100 * accuracy:.1f} %"
-        speed = f"{images_per_second:,.0f} img/s"
+        speed = "" if images_per_second is None else f"  {images_per_second:,.0f} img/s"
         if self._bar is not None:
             # Short enough for 80 columns.
-            self._bar.set_postfix_str(f"{state}  acc {right}  {speed}", refresh=False)
+            self._bar.set_postfix_str(f"{state}  acc {right}{speed}", refresh=False)
             self._bar.update(step - self._bar.n)
             return
         percent = 100 * step // max(self._total, 1)
-        line = f"step {step:,}/{self._total:,} ({percent} %)  {state}  accuracy {right}  {speed}"
+        line = f"step {step:,}/{self._total:,} ({percent} %)  {state}  accuracy {right}{speed}"
         line += self._time_left(step)
         now = self._clock()
         if step >= self._total or now - self._shown_at >= _SECONDS_BETWEEN_LINES:
@@ -99,6 +101,6 @@ def _bar(total_steps: int, start_step: int, stream: TextIO) -> "tqdm[NoReturn]":
         initial=start_step,
         file=stream,
         miniters=1,
-        dynamic_ncols=True,
+        ncols=shutil.get_terminal_size().columns,  # COLUMNS if it is set: mpirun's pseudo-terminal has no width
         bar_format="{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt}  {remaining} left{postfix}",
     )

@@ -128,14 +128,16 @@ class Loop:
         seconds = time.perf_counter() - begin
         self._check_finite(first, results)
         counts = plan.counts
-        if self._seconds_per_step:  # the first call also compiles
+        speed = None
+        if self._seconds_per_step:  # the first call, which also compiles, tells no speed
+            speed = counts.sum() / seconds
             self.progress.training_seconds += seconds
             self.progress.images += int(counts.sum())
         self._seconds_per_step = seconds / steps
         self._choose_steps_per_call(results)
         self.progress.step = first + steps
         if self._report is not None:
-            self._report.steps(first, results, counts, rates, counts.sum() / seconds)
+            self._report.steps(first, results, counts, rates, speed)
 
     def _choose_steps_per_call(self, results: StepResults) -> None:
         """Follows the speed that all ranks heard of, so that all choose the same."""

@@ -23,25 +23,35 @@ class Report:
         steps_per_epoch: to tell epochs.
         log_every: steps of a point.
         resumed: whether the run goes on from a checkpoint.
+        launched: whether a launcher stands between this process and the terminal.
     """
 
     def __init__(
-        self, folder: Path, *, total_steps: int, start_step: int, steps_per_epoch: int, log_every: int, resumed: bool
+        self,
+        folder: Path,
+        *,
+        total_steps: int,
+        start_step: int,
+        steps_per_epoch: int,
+        log_every: int,
+        resumed: bool,
+        launched: bool,
     ) -> None:
         resume_step = start_step if resumed else None
         self._metrics = MetricsLog(folder / "metrics.jsonl", resume_step)
         self._events = EventWriter(folder / "events", resume_step)
-        terminal = has_terminal(sys.stdout, os.environ)
+        terminal = has_terminal(sys.stdout, os.environ, launched=launched)
         self._progress = Progress(total_steps, start_step, sys.stdout, terminal)
         self._steps_per_epoch = steps_per_epoch
         self._log_every = log_every
         self._pending: list[tuple[float, int, int]] = []
-        self._speed = 0.0
+        self._speed: float | None = None
 
     def steps(
-        self, first: int, results: StepResults, counts: np.ndarray, rates: np.ndarray, images_per_second: float
+        self, first: int, results: StepResults, counts: np.ndarray, rates: np.ndarray, images_per_second: float | None
     ) -> None:
-        """Takes the results of the steps from `first` on (0, 1, ...); counts are the samples of each."""
+        """Takes the results of the steps from `first` on (0, 1, ...); counts are the samples of each; the
+        speed is None while it is not known."""
         self._speed = images_per_second
         for offset, (loss, correct, count) in enumerate(zip(results.losses, results.correct, counts, strict=True)):
             self._pending.append((float(loss) * int(count), int(correct), int(count)))
@@ -61,12 +71,9 @@ class Report:
     def _point(self, step: int, rate: float) -> None:
         loss, correct, count = (sum(column) for column in zip(*self._pending, strict=True))
         self._pending.clear()
-        values = {
-            "loss": loss / count,
-            "accuracy": correct / count,
-            "learning_rate": rate,
-            "images_per_second": self._speed,
-        }
+        values = {"loss": loss / count, "accuracy": correct / count, "learning_rate": rate}
+        if self._speed is not None:
+            values["images_per_second"] = self._speed
         self._write("train", step, values)
 
     def evaluation(self, part: str, step: int, evaluation: Evaluation) -> None:

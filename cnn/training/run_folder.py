@@ -56,8 +56,7 @@ def reopen_folder(path: Path, settings: Mapping[str, Any]) -> int:
     ]
     if differing:
         raise UserError(
-            f"{path} was made with other settings: {', '.join(differing)}; give the same, or choose "
-            "another --run_dir."
+            f"{path} was made with other settings: {', '.join(differing)}; give the same, or choose another --run_dir."
         )
     if not os.access(path, os.W_OK):
         raise UserError(f"the run folder {path} cannot be written (permission denied); mend its permissions.")

@@ -2,7 +2,9 @@
 
 import argparse
 import dataclasses
+import difflib
 import functools
+import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -96,7 +98,8 @@ def parse_settings(description: str, kind: type[Settings], arguments: Sequence[s
     try:
         values = vars(parser.parse_args(arguments))
     except argparse.ArgumentError as error:
-        raise UserError(f"{_one_line(error.message or str(error))}; --help lists all settings.") from error
+        names = [field.name for group in groups.values() for field in dataclasses.fields(group)]
+        raise UserError(_explain(error.message or str(error), names)) from error
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"the settings cannot be read: {_one_line(str(error))}.") from error
     return kind(
@@ -128,6 +131,15 @@ def _make_parser(description: str, groups: Iterable[type[Any]]) -> Any:
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
             section.add_argument(f"--{field.name}", **kind, default=default, help=helps[field.name])
     return parser
+
+
+def _explain(message: str, names: list[str]) -> str:
+    """A parser's message in one line; a mistyped name's with the closest one."""
+    message = _one_line(message)
+    unknown = re.match(r"unrecognized arguments: -*(\w+)", message, re.IGNORECASE)
+    closest = difflib.get_close_matches(unknown[1], names, n=1) if unknown else []
+    hint = f"; did you mean --{closest[0]}?" if closest else ";"
+    return f"{message}{hint} --help lists all settings."
 
 
 def _one_line(text: str) -> str:

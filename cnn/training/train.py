@@ -59,6 +59,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             steps_per_epoch=order.steps_per_epoch,
             log_every=settings.run.log_every,
             resumed=resume_step is not None,
+            launched=cluster.controller != "none",
         )
     loop = Loop(
         cluster=cluster,

@@ -34,7 +34,9 @@ class Jobs:
         }
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: object, launcher: str = "none", workers: int = 1, **extra: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: object, launcher: str = "none", workers: int = 1, **extra: str
+    ) -> subprocess.Popen[str]:
         """Starts `python jobs/ARGUMENTS`; its output is one text."""
         command = [*LAUNCHERS[launcher](workers), sys.executable, *map(str, arguments)]
         process = subprocess.Popen(

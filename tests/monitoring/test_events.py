@@ -19,7 +19,7 @@ _DEADLINE_SECONDS = 60.0
 
 @contextmanager
 def tensorboard(logdir: Path, *options: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A real TensorBoard; gives its process and address, and ends it, with the data server that it starts, afterwards."""
+    """A real TensorBoard; gives its process and address, and ends it and its data server afterwards."""
     command = [
         str(Path(sys.executable).parent / "tensorboard"),
         "--logdir",

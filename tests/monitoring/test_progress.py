@@ -68,9 +68,10 @@ def test_the_bar_shows_the_state_and_leaves_messages_whole() -> None:
 def test_the_terminal_is_found_and_the_environment_overrules_it() -> None:
     master, slave = pty.openpty()
     with os.fdopen(master), os.fdopen(slave, "w") as terminal:
-        assert has_terminal(terminal, {})
-        assert not has_terminal(terminal, {"CNN_PROGRESS": "lines"})
-    assert not has_terminal(io.StringIO(), {})
-    assert has_terminal(io.StringIO(), {"CNN_PROGRESS": "bar"})
+        assert has_terminal(terminal, {}, launched=False)
+        assert not has_terminal(terminal, {}, launched=True)
+        assert not has_terminal(terminal, {"CNN_PROGRESS": "lines"}, launched=False)
+    assert not has_terminal(io.StringIO(), {}, launched=False)
+    assert has_terminal(io.StringIO(), {"CNN_PROGRESS": "bar"}, launched=True)
     with pytest.raises(UserError, match="'bars'.*bar, lines"):
-        has_terminal(io.StringIO(), {"CNN_PROGRESS": "bars"})
+        has_terminal(io.StringIO(), {"CNN_PROGRESS": "bars"}, launched=False)
