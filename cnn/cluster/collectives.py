@@ -102,7 +102,7 @@ class Cluster:
         if not wrong:
             return
         sentence = texts[wrong[0]]
-        if len(wrong) < self.world_size:
+        if wrong[0] != 0:  # what rank 0 alone looks at concerns all
             sentence = f"rank {wrong[0]} (on {self.peers[wrong[0]][0]}): {sentence}"
         error = UserError(sentence)
         error.agreed = True
