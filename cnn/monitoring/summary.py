@@ -1,6 +1,7 @@
 """What a run says at its end: RUN/summary.json and a paragraph for the one who started it."""
 
 import json
+import math
 import shlex
 import textwrap
 from collections.abc import Mapping
@@ -47,7 +48,8 @@ def closing_paragraph(summary: Mapping[str, Any]) -> str:
 def _next(summary: Mapping[str, Any]) -> str:
     data = _command("--data " + ("mnist" if summary["data"] == "fashion-mnist" else "fashion-mnist"))
     workers = _command(f"horovodrun -np {2 * summary['world_size']}")
-    longer = _command(f"--resume --epochs {2 * summary['epochs']:g}")
+    settings = shlex.quote(str(Path(summary["run_dir"]) / "settings.yaml"))
+    longer = _command(f"--config {settings} --resume --epochs {2 * math.ceil(summary['epochs'])}")
     return f"Next: another data set ({data}), more workers ({workers}) or more epochs ({longer})."
 
 
@@ -57,4 +59,4 @@ def _command(text: str) -> str:
 
 
 def _count(number: float, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,.4g} {noun}" if number == 1 else f"{number:,.7g} {noun}s"

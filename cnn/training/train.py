@@ -117,7 +117,7 @@ def _open_folder(cluster: Cluster, settings: TrainingSettings) -> tuple[Path, in
         if cluster.is_chief and settings.run.resume:
             resume_step = reopen_folder(folder, settings.merged)
         elif cluster.is_chief:
-            start_folder(folder, settings.merged)
+            start_folder(folder, {**settings.merged, "run_dir": str(folder)})
     return folder, cluster.gather(resume_step)[0]
 
 

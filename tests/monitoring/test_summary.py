@@ -49,7 +49,7 @@ def test_the_paragraph_names_result_place_and_next_steps() -> None:
         "lenet5-like on digits: 356 of 360 test images right (98.9 %), after 30 epochs (690 steps) on 2 workers at "
         "3,120 img/s in 14 s. Everything is in runs/x: curves.png shows accuracy and loss; see it live with "
         "`tensorboard --logdir runs`. Next: another data set (`--data fashion-mnist`), more workers "
-        "(`horovodrun -np 4`) or more epochs (`--resume --epochs 60`)."
+        "(`horovodrun -np 4`) or more epochs (`--config runs/x/settings.yaml --resume --epochs 60`)."
     )
 
 

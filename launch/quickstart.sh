@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Sets up, then trains a LeNet-5 on real handwritten digits with two Horovod workers. Options are passed on to
+# jobs/train.py: `bash launch/quickstart.sh --epochs 5`, say.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash launch/setup.sh
+PATH="$PWD/.venv/bin:$PATH"
+
+# mpirun stands between the workers and the terminal: only this script knows whether there is one, and how wide.
+if [ -t 1 ]; then
+  export CNN_PROGRESS=bar COLUMNS="${COLUMNS:-$(tput cols 2>/dev/null || echo 80)}"
+fi
+# Open MPI asks root to say twice that it is meant; in containers root is usual.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+echo "Training with two workers; the same by hand: horovodrun -np 2 python jobs/train.py --config jobs/recipes/quickstart.yaml"
+exec mpirun --oversubscribe -np 2 python jobs/train.py --config jobs/recipes/quickstart.yaml "$@"

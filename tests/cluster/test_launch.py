@@ -1,0 +1,128 @@
+"""What a process makes of its launcher's environment, and its share of the host's cores."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnn.cluster.launch import ALONE, Launch, launch_from_environment, share_cores
+from cnn.errors import UserError
+
+MPI = {
+    "OMPI_COMM_WORLD_RANK": "5",
+    "OMPI_COMM_WORLD_SIZE": "8",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "4",
+}
+GLOO = {
+    "HOROVOD_CONTROLLER": "gloo",
+    "HOROVOD_RANK": "2",
+    "HOROVOD_SIZE": "3",
+    "HOROVOD_LOCAL_RANK": "0",
+    "HOROVOD_LOCAL_SIZE": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "launch"),
+    [
+        ({}, ALONE),
+        ({"PATH": "/bin", "HOROVOD_CYCLE_TIME": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}, ALONE),
+        (MPI, Launch(controller="mpi", rank=5, world_size=8, local_rank=1, local_size=4, bound=False)),
+        (
+            {**MPI, "OMPI_MCA_orte_bound_at_launch": "1"},
+            Launch(controller="mpi", rank=5, world_size=8, local_rank=1, local_size=4, bound=True),
+        ),
+        (GLOO, Launch(controller="gloo", rank=2, world_size=3, local_rank=0, local_size=1, bound=False)),
+        # horovodrun from a job that mpirun started: the inner launcher is meant.
+        ({**MPI, **GLOO}, Launch(controller="gloo", rank=2, world_size=3, local_rank=0, local_size=1, bound=False)),
+        # horovodrun over MPI starts mpirun.
+        (
+            {**MPI, "HOROVOD_CONTROLLER": "mpi"},
+            Launch(controller="mpi", rank=5, world_size=8, local_rank=1, local_size=4, bound=False),
+        ),
+    ],
+    ids=["nothing", "only settings", "mpirun", "mpirun bound", "gloo", "gloo in mpirun", "horovodrun --mpi"],
+)
+def test_launch(environment: dict[str, str], launch: Launch) -> None:
+    assert launch_from_environment(environment) == launch
+
+
+@pytest.mark.parametrize(
+    ("environment", "missing"),
+    [(MPI, name) for name in MPI if not name.endswith("WORLD_SIZE")]
+    + [(GLOO, name) for name in GLOO if name not in ("HOROVOD_CONTROLLER", "HOROVOD_RANK")],
+)
+@pytest.mark.parametrize("value", [None, "", "two"])
+def test_incomplete_environment(environment: dict[str, str], missing: str, value: str | None) -> None:
+    broken = {**environment, missing: value} if value is not None else {**environment}
+    if value is None:
+        del broken[missing]
+    with pytest.raises(UserError, match="the launcher's environment is not complete .*horovodrun or mpirun") as caught:
+        launch_from_environment({name: text for name, text in broken.items() if text is not None})
+    assert (missing if value is None else repr(value)) in str(caught.value)
+
+
+def local(local_rank: int, local_size: int, *, bound: bool = False) -> Launch:
+    return Launch(
+        controller="mpi", rank=local_rank, world_size=local_size, local_rank=local_rank, local_size=local_size,
+        bound=bound,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cores", "shares"),
+    [
+        (2, [[0, 1]]),
+        (2, [[0], [1]]),
+        (4, [[0, 1, 2, 3]]),
+        (4, [[0, 1], [2, 3]]),
+        (4, [[0], [1], [2, 3]]),
+        (8, [[0, 1, 2, 3, 4, 5, 6, 7]]),
+        (8, [[0, 1, 2, 3], [4, 5, 6, 7]]),
+        (8, [[0, 1], [2, 3, 4], [5, 6, 7]]),
+    ],
+)
+def test_ranks_that_are_not_bound_divide_the_cores(cores: int, shares: list[list[int]]) -> None:
+    for rank, share in enumerate(shares):
+        mine = share_cores(local(rank, len(shares)), frozenset(range(cores)), cores)
+        assert mine.pinned == frozenset(share)
+        assert mine.threads == len(share)
+
+
+def test_only_allowed_cores_are_divided() -> None:
+    """A container's share of the host, say."""
+    allowed = frozenset({2, 3, 6, 7})
+    assert share_cores(local(0, 2), allowed, 8).pinned == {2, 3}
+    assert share_cores(local(1, 2), allowed, 8).pinned == {6, 7}
+
+
+@pytest.mark.parametrize(("ranks", "cores"), [(3, 2), (5, 4), (64, 8)])
+def test_more_ranks_than_cores(ranks: int, cores: int) -> None:
+    for rank in (0, ranks - 1):
+        mine = share_cores(local(rank, ranks), frozenset(range(cores)), cores)
+        assert (mine.pinned, mine.threads) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "allowed", "host_cores", "threads"),
+    [
+        pytest.param(2, [1], 2, 1, id="to a core"),
+        pytest.param(8, [3], 8, 1, id="to a core each"),
+        pytest.param(2, [4, 5, 6, 7], 8, 4, id="to a socket each"),
+        pytest.param(4, [4, 5, 6, 7], 8, 2, id="two share a socket"),
+        pytest.param(1, [0, 1, 2, 3], 8, 4, id="alone on a socket"),
+        pytest.param(16, [0, 1, 2, 3], 8, 1, id="more than cores on a socket"),
+    ],
+)
+def test_bound_ranks_stay_where_they_are(ranks: int, allowed: list[int], host_cores: int, threads: int) -> None:
+    mine = share_cores(local(0, ranks, bound=True), frozenset(allowed), host_cores)
+    assert (mine.pinned, mine.threads) == (None, threads)
+
+
+@given(st.frozensets(st.integers(0, 200), min_size=1), st.data())
+def test_no_core_is_left_over_and_none_has_two_ranks(allowed: frozenset[int], data: st.DataObject) -> None:
+    ranks = data.draw(st.integers(1, len(allowed)))
+    shares = [share_cores(local(rank, ranks), allowed, 256) for rank in range(ranks)]
+    pinned = [core for share in shares for core in sorted(share.pinned or ())]
+    assert pinned == sorted(allowed)
+    assert {share.threads for share in shares} <= {len(allowed) // ranks, -(-len(allowed) // ranks)}

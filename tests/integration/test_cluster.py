@@ -1,0 +1,179 @@
+"""Real ranks under real launchers: what they say to each other, and how one that fails ends all."""
+
+import json
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAD = """
+import json, sys
+from pathlib import Path
+from cnn.cluster.job import run_job
+from cnn.errors import RunError, UserError
+
+def parse():
+    return Path(sys.argv[1])
+"""
+
+TABLE = """
+def body(cluster, folder, job):
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from cnn.cluster.exchange import GradientExchange
+    from cnn.cluster.fingerprints import check_in_step
+
+    rank, seen = cluster.rank, {}
+    seen["place"] = [cluster.rank, cluster.world_size, cluster.local_rank, cluster.local_size, cluster.controller]
+    seen["peers"] = cluster.peers
+    seen["gathered"] = cluster.gather({"rank": rank, "text": "grüße" * rank, "empty": None})
+    seen["ints"] = cluster.sum(np.array([rank, 2**53 + rank], np.int64)).tolist()
+    seen["floats"] = cluster.sum(np.array([0.5 * rank], np.float64)).tolist()
+
+    variables = [tf.Variable([float(rank), 7.0]), tf.Variable(rank), tf.Variable(tf.fill((2, 2), rank == 0))]
+    cluster.broadcast(variables)
+    seen["broadcast"] = [variable.numpy().tolist() for variable in variables]
+
+    def mistake(text):
+        try:
+            with cluster.together():
+                if text:
+                    raise UserError(text)
+        except UserError as error:
+            return [str(error), error.agreed]
+
+    seen["no mistake"] = mistake(None)
+    seen["of rank 0"] = mistake("mine" if rank == 0 else None)
+    seen["of rank 1"] = mistake("mine" if rank == 1 else None)
+    seen["of all"] = mistake(f"mine {rank}")
+
+    def values(seed):
+        shapes = [(), (1,), (3, 5), (64, 32), (7,), (500,)]
+        return [np.random.default_rng([seed, n]).normal(size=shape) for n, shape in enumerate(shapes)]
+
+    # Buckets: of several tensors, of one that is larger than a bucket, and all in one.
+    for kind in ("float32", "float64"):
+        for bucket_bytes in (8, 300, 2**20):
+            exchange = GradientExchange(cluster, bucket_bytes)
+            mine = [tf.constant(value, kind) for value in values(rank)]
+            compiled = tf.function(lambda: exchange(mine))
+            results = [b"".join(part.numpy().tobytes() for part in compiled()) for _ in range(20)]
+            expected = [np.sum(parts, 0) for parts in zip(*(values(r) for r in range(cluster.world_size)))]
+            error = max(np.abs(part.numpy() - right).max() for part, right in zip(compiled(), expected))
+            shapes = [part.shape.as_list() == mine[n].shape.as_list() for n, part in enumerate(compiled())]
+            seen[f"exchange {kind} {bucket_bytes}"] = {
+                "different": len(set(results)), "bits": results[0].hex()[:4000], "error": float(error),
+                "shapes": all(shapes),
+            }
+
+    weights = [keras.Variable(np.ones((3, 2)), name="first"), keras.Variable(np.arange(4.0), name="second")]
+
+    def check(step):
+        try:
+            check_in_step(cluster, weights, step)
+        except RunError as error:
+            return [str(error), error.agreed]
+
+    seen["in step"] = check(5)
+    odd = cluster.world_size - 1
+    changed = weights[1].value.numpy()
+    changed[2] = np.nextafter(changed[2], np.float32(9))
+    if rank == odd:
+        weights[1].assign(changed)
+    seen["out of step"] = check(6)
+    weights[1].assign(changed)
+    seen["in step again"] = check(7)
+    if rank == odd:
+        weights[0].assign(-weights[0])
+    seen["out of step in both"] = check(8)
+    (folder / f"{rank}.json").write_text(json.dumps(seen))
+    (folder / f"{rank}.pid").write_text(str(__import__("os").getpid()))
+
+run_job(parse, body)
+"""
+
+FAILING = """
+def body(cluster, folder, job):
+    import numpy as np
+    job.folder = folder
+    cluster.gather(None)
+    if cluster.rank == 1:
+        raise KeyError("unforeseen")
+    cluster.sum(np.zeros(3))  # waits for a rank that never comes
+
+run_job(parse, body)
+"""
+
+
+@pytest.mark.parametrize(("launcher", "workers"), [("mpirun", 3), ("horovodrun --gloo", 2)])
+def test_what_ranks_say_to_each_other(jobs, tmp_path: Path, launcher: str, workers: int) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(HEAD + TABLE)
+    code, output = jobs.run(program, tmp_path, launcher=launcher, workers=workers)
+    assert code == 0, output
+    everyone = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(workers)]
+    controller = {"mpirun": "mpi", "horovodrun --gloo": "gloo"}[launcher]
+    peers = everyone[0]["peers"]
+    for rank, seen in enumerate(everyone):
+        assert seen["place"] == [rank, workers, rank, workers, controller]
+        assert seen["peers"] == peers
+        assert peers[rank][1] == int((tmp_path / f"{rank}.pid").read_text())
+        assert seen["gathered"] == [{"rank": r, "text": "grüße" * r, "empty": None} for r in range(workers)]
+        assert seen["ints"] == [sum(range(workers)), workers * 2**53 + sum(range(workers))]
+        assert seen["floats"] == [0.5 * sum(range(workers))]
+        assert seen["broadcast"] == [[0.0, 7.0], 0, [[True, True], [True, True]]]
+        host = peers[1][0]
+        assert seen["no mistake"] is None
+        assert seen["of rank 0"] == ["mine", True]
+        assert seen["of rank 1"] == [f"rank 1 (on {host}): mine", True]
+        assert seen["of all"] == ["mine 0", True]
+        for kind, limit in (("float32", 1e-5), ("float64", 1e-13)):
+            for bucket_bytes in (8, 300, 2**20):
+                exchanged = seen[f"exchange {kind} {bucket_bytes}"]
+                assert exchanged["different"] == 1
+                assert exchanged["error"] < limit
+                assert exchanged["shapes"]
+                assert exchanged["bits"] == everyone[0][f"exchange {kind} {bucket_bytes}"]["bits"]
+        odd = workers - 1
+        assert seen["in step"] is seen["in step again"] is None
+        for step, name, variable in ((6, "out of step", "second"), (8, "out of step in both", "first")):
+            sentence, agreed = seen[name]
+            assert sentence.startswith(f"at step {step} rank {odd} (on {host}) is out of step")
+            assert f"first in {variable}:" in sentence
+            assert agreed
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+def test_unforeseen_exception_of_one_rank_ends_all(jobs, tmp_path: Path, launcher: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(HEAD + FAILING)
+    job = jobs.start(program, tmp_path, launcher=launcher, workers=3)
+    output, _ = job.communicate(timeout=120)
+    assert job.returncode not in (0, None)
+    assert "KeyError: 'unforeseen'" in output
+    assert "Traceback" in output  # of this one a developer wants to see all
+    reasons = (tmp_path / "failure.log").read_text().splitlines()
+    assert [line for line in reasons if re.search(r" rank 1 on \S+: KeyError: 'unforeseen'$", line)], reasons
+    for line in reasons:  # the others name that one as the cause, if they come to speak
+        assert " rank 1 on " in line or "rank 1 (process" in line or "another rank has gone" in line, reasons
+
+
+def test_sigterm_ends_a_lone_process(jobs, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    job = jobs.start(
+        "jobs/train.py", "--data", "digits", "--model", "fcnn", "--steps", 10_000_000, "--log_every", 1, "--run_dir",
+        folder, "--save_every", 10,
+    )  # fmt: skip
+    for line in job.stdout:
+        if re.search(r"\bstep\b", line):
+            break
+    job.send_signal(signal.SIGTERM)
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == 128 + signal.SIGTERM
+    assert "error: ended by SIGTERM; go on with --resume." in output
+    reason = (folder / "failure.log").read_text()
+    assert re.fullmatch(r"\S+ rank 0 on \S+: ended by SIGTERM; go on with --resume\.\n", reason)
+    assert sys.executable  # the process was this interpreter's

@@ -1,0 +1,103 @@
+"""Dropout by keys: whose mask it is, and how much of it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnn.keyed_random import fold32
+from cnn.models.batch import TrainingBatch, current_batch, training_on
+from cnn.models.layers import Dropout
+
+UNITS = 40
+
+
+def drop(keys: np.ndarray, *, name: str = "dropout1", rate: float = 0.5, units: int = UNITS) -> np.ndarray:
+    """What the layer makes of ones."""
+    with training_on(TrainingBatch(keys=tf.constant(keys, tf.uint32))):
+        return np.asarray(Dropout(rate, name=name)(tf.ones((len(keys), units)), training=True))
+
+
+KEYS = fold32(1, 0, np.arange(64))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(12)), st.integers(1, 12))
+def test_a_mask_depends_neither_on_the_order_nor_on_the_number_of_other_samples(order: list[int], count: int) -> None:
+    part = np.array(order[:count])
+    assert np.array_equal(drop(KEYS[part]), drop(KEYS)[part])
+
+
+def test_masks_differ_by_key_layer_and_unit() -> None:
+    masks = drop(KEYS) > 0
+    assert len(np.unique(masks, axis=0)) == len(KEYS)
+    assert len(np.unique(masks, axis=1)) == len(KEYS)
+    assert len(np.unique(masks.T, axis=0)) == UNITS
+    assert not np.array_equal(masks, drop(KEYS, name="dropout2") > 0)
+    assert np.array_equal(masks, drop(KEYS) > 0)
+
+
+def test_the_first_units_do_not_depend_on_how_many_there_are() -> None:
+    assert np.array_equal(drop(KEYS, units=UNITS)[:, :7], drop(KEYS, units=7))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
+def test_share_dropped_and_expectation(rate: float) -> None:
+    outputs = drop(fold32(2, 0, np.arange(1000)), rate=rate, units=1000)
+    count = outputs.size
+    dropped = (outputs == 0).sum()
+    assert abs(dropped - rate * count) < 5 * np.sqrt(count * rate * (1 - rate))
+    assert np.allclose(outputs[outputs > 0], 1 / (1 - rate), rtol=1e-6)
+    assert abs(outputs.mean() - 1) < 5 * np.sqrt(rate / (1 - rate) / count)
+    for axis in (0, 1):  # no sample and no unit is favoured: six sigma for the worst of a thousand
+        worst = abs((outputs == 0).sum(axis) - rate * 1000).max()
+        assert worst < 6 * np.sqrt(1000 * rate * (1 - rate))
+
+
+def test_inputs_of_any_shape() -> None:
+    inputs = tf.reshape(tf.range(1.0, 2 * 3 * 4 * 5 + 1), (2, 3, 4, 5))
+    with training_on(TrainingBatch(keys=tf.constant(KEYS[:2], tf.uint32))):
+        outputs = Dropout(0.5, name="dropout1")(inputs, training=True).numpy()
+    expected = inputs.numpy() * drop(KEYS[:2], units=60).reshape(inputs.shape)
+    assert np.array_equal(outputs, expected)
+
+
+def test_the_gradient_is_the_mask() -> None:
+    layer, inputs = Dropout(0.5, name="dropout1"), tf.ones((len(KEYS), UNITS))
+    with training_on(TrainingBatch(keys=tf.constant(KEYS, tf.uint32))), tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs, training=True)
+    assert np.array_equal(tape.gradient(outputs, inputs).numpy(), outputs.numpy())
+
+
+@pytest.mark.parametrize("training", [False, None])
+def test_nothing_is_dropped_outside_training(training: bool | None) -> None:
+    inputs = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert np.array_equal(Dropout(0.5)(inputs, training=training), inputs)
+
+
+def test_rate_zero_drops_nothing() -> None:
+    assert (drop(KEYS, rate=0.0) == 1).all()
+
+
+def test_training_needs_a_batch() -> None:
+    with pytest.raises(RuntimeError, match="training_on"):
+        Dropout(0.5)(np.ones((2, 3), np.float32), training=True)
+
+
+def test_the_batch_is_the_innermost_one_and_is_left_with_the_block() -> None:
+    outer, inner = TrainingBatch(keys=1), TrainingBatch(keys=2)
+    with training_on(outer):
+        with pytest.raises(KeyError), training_on(inner):
+            assert current_batch() is inner
+            raise KeyError
+        assert current_batch() is outer
+    with pytest.raises(RuntimeError):
+        current_batch()
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_impossible_rate(rate: float) -> None:
+    with pytest.raises(ValueError, match="dropout rate"):
+        Dropout(rate)
