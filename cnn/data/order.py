@@ -39,12 +39,15 @@ class SampleOrder:
         samples: indices of the images to visit, shape (samples,).
         global_batch_size: samples of a step, over all ranks.
         seed: of the order and of the keys.
+        group_size: samples that are looked at together (by batch normalisation, say) and so are never divided between
+            ranks: a batch is cut into groups, of which the last may be smaller, and a rank takes whole ones.
     """
 
-    def __init__(self, samples: np.ndarray, global_batch_size: int, seed: int) -> None:
+    def __init__(self, samples: np.ndarray, global_batch_size: int, seed: int, group_size: int = 1) -> None:
         self.samples = samples
         self.global_batch_size = global_batch_size
         self.seed = seed
+        self.group_size = group_size
         self._latest: tuple[int, np.ndarray] | None = None
 
     @property
@@ -64,19 +67,24 @@ class SampleOrder:
         start = batch * self.global_batch_size
         return epoch, start, min(start + self.global_batch_size, len(self.samples))
 
+    def _groups(self, samples: int) -> int:
+        return -(-samples // self.group_size)
+
     def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
         """What one rank does in the steps from `first_step` on."""
-        width = -(-min(self.global_batch_size, len(self.samples)) // world_size)
-        indices = np.full((steps, width), self.samples[0], np.int32)
+        width = -(-self._groups(min(self.global_batch_size, len(self.samples))) // world_size) * self.group_size
+        indices = np.zeros((steps, width), np.int32)
         keys = np.zeros((steps, width), np.uint32)
         weights = np.zeros((steps, width), np.float32)
         counts = np.zeros(steps, np.int32)
         for row in range(steps):
             epoch, start, stop = self.bounds(first_step + row)
             count = stop - start
-            positions = np.arange(start + count * rank // world_size, start + count * (rank + 1) // world_size)
+            first, last = (self._groups(count) * each // world_size * self.group_size for each in (rank, rank + 1))
+            positions = np.arange(start + first, min(start + last, stop))
             mine = len(positions)
-            indices[row, :mine] = self.epoch_indices(epoch)[positions]
+            # What fills up repeats real samples, so that it is no stranger to the statistics of its group.
+            indices[row] = np.resize(self.epoch_indices(epoch)[positions if mine else slice(start, stop)], width)
             keys[row, :mine] = fold32(self.seed, epoch, positions)
             weights[row, :mine] = 1
             counts[row] = count

@@ -18,6 +18,16 @@ class TrainingBatch:
     keys: Any
     """uint32 tensor (samples,): follows from the seed, the epoch and the sample's place in it, never from the rank."""
 
+    weights: Any
+    """Floating tensor (samples,): 1, or 0 for a sample that only fills up."""
+
+    group_size: int
+    """Samples that are normalised together: the rank's samples are whole groups, one behind the other."""
+
+    statistics: list[tuple[Any, Any]] = dataclasses.field(default_factory=list)
+    """Filled by layers: a variable, and the sum over the rank's groups of what a group says its value is. The step
+    sums it over the ranks, too."""
+
 
 _current: contextvars.ContextVar[TrainingBatch | None] = contextvars.ContextVar("training_batch", default=None)
 

@@ -7,6 +7,7 @@ first, average pooling has no weights, and the classes are a linear layer. With 
 
 import keras
 
+from cnn.models.blocks import check_size
 from cnn.models.layers import Dropout, FewChannelConv2D, HalvingAveragePooling2D
 
 
@@ -17,8 +18,11 @@ def build(
     layers = keras.layers
     images = keras.Input(image_shape, name="images")
     x = FewChannelConv2D(6, 5, padding="same", activation=activation, name="conv1")(images)
+    check_size(x, 2, 2, "valid", "pool1")
     x = HalvingAveragePooling2D(name="pool1")(x)
+    check_size(x, 5, 1, "valid", "conv2")
     x = layers.Conv2D(16, 5, padding="valid", activation=activation, name="conv2")(x)
+    check_size(x, 2, 2, "valid", "pool2")
     x = HalvingAveragePooling2D(name="pool2")(x)
     x = layers.Flatten(name="flatten")(x)
     for index, units in enumerate((120, 84), start=1):

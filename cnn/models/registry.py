@@ -1,8 +1,8 @@
 """Every network by name. A new one is a row here, and a file if it is of a new family."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from cnn.errors import UserError, check_choice
 
@@ -15,7 +15,9 @@ class ModelSettings:
     """The network."""
 
     model: str = "lenet5-like"
-    """The network: fcnn, lenet5 (sigmoid) or lenet5-like (ReLU and dropout)."""
+    """The network: fcnn, lenet5 (sigmoid), lenet5-like (ReLU and dropout), alexnet, alexnet-bn, zfnet, vgg11, vgg13,
+    vgg16, vgg19 (each also -bn), googlenet, resnet18, resnet34, resnet50, resnet101, resnet152; for 32x32 pixels
+    vgg16-bn-32 and resnet18-32."""
 
     dropout: float | None = None
     """Share of units dropped after a fully connected layer; each network has its own default."""
@@ -24,55 +26,85 @@ class ModelSettings:
         check_choice("model", self.model, NETWORKS)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UserError(f"--dropout {self.dropout} is not in [0, 1): give the share of units to drop, 0.5 say.")
+        if self.dropout is not None and NETWORKS[self.model].dropout is None:
+            raise UserError(f"--dropout {self.dropout} is given, but {self.model} has no dropout: leave it out.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Network:
     """A row of the registry."""
 
-    build: Callable[[tuple[int, int, int], int, float], "keras.Model"]
-    """(image_shape, classes, dropout) to a model that gives logits."""
+    family: str
+    """The file in cnn/models whose `build` makes it."""
+
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What `build` is given besides image_shape, classes and dropout."""
 
     smallest_image: int
     """Side, in pixels, of the smallest square image that leaves at least one pixel everywhere."""
 
-    dropout: float = 0.0
+    dropout: float | None = None
+    """The rate used when none is given; None for a network without dropout."""
+
+    grouped: bool = False
+    """Whether it has batch normalisation, which looks at a group of samples at once."""
 
 
-def _fcnn(image_shape: tuple[int, int, int], classes: int, dropout: float) -> "keras.Model":
-    from cnn.models import fcnn
-
-    return fcnn.build(image_shape, classes)
-
-
-def _lenet5(image_shape: tuple[int, int, int], classes: int, dropout: float) -> "keras.Model":
-    from cnn.models import lenet
-
-    return lenet.build(image_shape, classes, name="lenet5", activation="sigmoid", dropout=dropout)
+def _vgg(layers: int, *, normalised: bool = False, small_images: bool = False) -> Network:
+    name = f"vgg{layers}{'-bn' * normalised}{'-32' * small_images}"
+    options = {"name": name, "layers": layers, "normalised": normalised, "small_images": small_images}
+    return Network(family="vgg", options=options, smallest_image=32, dropout=0.5, grouped=normalised)
 
 
-def _lenet5_like(image_shape: tuple[int, int, int], classes: int, dropout: float) -> "keras.Model":
-    from cnn.models import lenet
+def _resnet(layers: int, *, small_images: bool = False) -> Network:
+    name = f"resnet{layers}{'-32' * small_images}"
+    options = {"name": name, "layers": layers, "small_images": small_images}
+    return Network(family="resnet", options=options, smallest_image=1, grouped=True)
 
-    return lenet.build(image_shape, classes, name="lenet5-like", activation="relu", dropout=dropout)
+
+def _named(*networks: Network) -> dict[str, Network]:
+    return {network.options["name"]: network for network in networks}
 
 
 NETWORKS = {
-    "fcnn": Network(build=_fcnn, smallest_image=1),
-    "lenet5": Network(build=_lenet5, smallest_image=12),
-    "lenet5-like": Network(build=_lenet5_like, smallest_image=12, dropout=0.25),
+    "fcnn": Network(family="fcnn", smallest_image=1),
+    **_named(
+        Network(family="lenet", options={"name": "lenet5", "activation": "sigmoid"}, smallest_image=12, dropout=0.0),
+        Network(family="lenet", options={"name": "lenet5-like", "activation": "relu"}, smallest_image=12, dropout=0.25),
+        Network(family="alexnet", options={"name": "alexnet", "normalised": False}, smallest_image=57, dropout=0.5),
+        Network(
+            family="alexnet",
+            options={"name": "alexnet-bn", "normalised": True},
+            smallest_image=57,
+            dropout=0.5,
+            grouped=True,
+        ),
+    ),
+    "zfnet": Network(family="zfnet", smallest_image=57, dropout=0.5),
+    **_named(*(_vgg(layers, normalised=normalised) for normalised in (False, True) for layers in (11, 13, 16, 19))),
+    **_named(_vgg(16, normalised=True, small_images=True)),
+    "googlenet": Network(family="googlenet", smallest_image=65, dropout=0.4),
+    **_named(*(_resnet(layers) for layers in (18, 34, 50, 101, 152)), _resnet(18, small_images=True)),
 }
 
 
 def check_image_size(name: str, image_shape: tuple[int, int, int]) -> None:
-    """Raises UserError when a side of the images is too small for the network."""
-    height, width, _ = image_shape
+    """Raises UserError, naming the smallest size, when a side of the images is too small for the network."""
+    height, width = image_shape[:2]
     smallest = NETWORKS[name].smallest_image
-    if min(height, width) < smallest:
-        raise UserError(
-            f"{name} cannot take images of {height}x{width} pixels: the smallest it can is {smallest}x{smallest}; "
-            "choose another network or larger images."
-        )
+    if min(height, width) >= smallest:
+        return
+    from cnn.models.blocks import ImageTooSmallError  # with Keras
+
+    layer = ""
+    try:
+        _build(name, image_shape, classes=2, dropout=0.0)
+    except ImageTooSmallError as error:
+        layer = f" (nothing is left for the layer {error.layer})"
+    raise UserError(
+        f"{name} cannot take images of {height}x{width} pixels{layer}: the smallest it can is {smallest}x{smallest}; "
+        "choose another network or larger images."
+    )
 
 
 def build_network(settings: ModelSettings, image_shape: tuple[int, int, int], classes: int, seed: int) -> "keras.Model":
@@ -84,13 +116,23 @@ def build_network(settings: ModelSettings, image_shape: tuple[int, int, int], cl
         classes: number of logits.
         seed: of the initial weights.
 
+    Returns:
+        A model from images to logits (samples, classes), or to a list of these and of auxiliary ones.
+
     Raises:
         UserError: the images are too small.
     """
     check_image_size(settings.model, image_shape)
     import keras
 
-    network = NETWORKS[settings.model]
     keras.utils.set_random_seed(seed)
-    dropout = network.dropout if settings.dropout is None else settings.dropout
-    return network.build(image_shape, classes, dropout)
+    default = NETWORKS[settings.model].dropout
+    return _build(settings.model, image_shape, classes, default if settings.dropout is None else settings.dropout)
+
+
+def _build(name: str, image_shape: tuple[int, int, int], classes: int, dropout: float | None) -> "keras.Model":
+    network = NETWORKS[name]
+    module = importlib.import_module(f"cnn.models.{network.family}")  # Keras takes seconds; names are needed before
+    options = network.options if network.dropout is None else {**network.options, "dropout": dropout}
+    model: keras.Model = module.build(image_shape, classes, **options)
+    return model

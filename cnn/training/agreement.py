@@ -6,7 +6,7 @@ one process do when it adds in another order (ReLU and max-pool ties fork), whic
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Row:
     """float64: distance of the final weights, relative to what training changed; of the worst variable."""
 
     learned: float
-    """float64: what training changed, relative to the initial weights; of the variable that learned least."""
+    """float64: what training changed, relative to the initial weights, over all variables."""
 
     gradient: float
     """float32: distance of the first step's gradients, relative to their length."""
@@ -50,6 +50,9 @@ def compare(model: str, workers: int, several: Measured, one: Measured) -> Row:
     def changed(run: str, variable: str) -> np.ndarray:
         return np.asarray(one[f"{run}/final/{variable}"] - one[f"{run}/initial/{variable}"])
 
+    def joined(values: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate([each.ravel() for each in values])
+
     def distance(of: Measured, run: str, other: str) -> float:
         return max(
             _length(of[f"{run}/final/{variable}"] - one[f"{other}/final/{variable}"])
@@ -58,14 +61,14 @@ def compare(model: str, workers: int, several: Measured, one: Measured) -> Row:
         )
 
     def gradient(of: Measured) -> np.ndarray:
-        return np.concatenate([of[f"float32/gradient/{variable}"].ravel() for variable in variables])
+        return joined(of[f"float32/gradient/{variable}"] for variable in variables)
 
-    initial = {variable: _length(one[prefix + variable]) for variable in variables}  # biases begin at zero
+    initial = joined(one[prefix + variable] for variable in variables)
     return Row(
         model=model,
         workers=workers,
         weights=distance(several, "float64", "float64"),
-        learned=min(_length(changed("float64", name)) / length for name, length in initial.items() if length),
+        learned=_length(joined(changed("float64", variable) for variable in variables)) / _length(initial),
         gradient=_length(gradient(several) - gradient(one)) / _length(gradient(one)),
         drift=distance(several, "float32", "float32"),
         reordered_drift=distance(one, "reordered", "float32"),

@@ -43,12 +43,15 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         UserError: the file cannot be read, is damaged, or is of another format.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
         record = json.loads(arrays.pop(_RECORD).tobytes())
+        if not isinstance(record, dict):
+            raise ValueError("its record is none")
     except OSError as error:
         raise UserError(f"the checkpoint {path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        # TypeError: an array alone; RuntimeError: a flipped bit says that the zip is encrypted, or of another kind.
         raise UserError(
             f"the checkpoint {path} is damaged ({error}); remove it to go on from the one before."
         ) from error

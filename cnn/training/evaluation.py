@@ -61,7 +61,8 @@ class Evaluator:
 
     def _group(self, indices: Any, real: Any) -> tuple[Any, Any]:
         images, labels = self._feed.batch(indices)
-        logits = self._model(images, training=False)
+        outputs = self._model(images, training=False)
+        logits = outputs[0] if isinstance(outputs, list) else outputs
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         right = tf.logical_and(tf.equal(tf.argmax(logits, 1, tf.int32), labels), real)
         loss = tf.reduce_sum(tf.where(real, tf.cast(losses, tf.float64), 0))

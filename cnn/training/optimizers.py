@@ -60,6 +60,8 @@ def build_optimizer(settings: OptimizerSettings, variables: list[Any]) -> "keras
     import keras
 
     row = OPTIMIZERS[settings.optimizer]
-    optimizer = getattr(keras.optimizers, row.keras_class)(settings.base_learning_rate, **row.arguments)
+    # Named, for Keras would number it, and with it the variables that a checkpoint names.
+    name = row.keras_class.lower()
+    optimizer = getattr(keras.optimizers, row.keras_class)(settings.base_learning_rate, name=name, **row.arguments)
     optimizer.build(variables)
     return optimizer

@@ -37,6 +37,9 @@ class ProofSettings:
     proof_batch_size: int = 100
     """Samples of a step. An epoch is three such batches and a partial one of 30."""
 
+    proof_group_size: int = 10
+    """Samples that batch normalisation normalises together."""
+
     launcher: str = "mpirun --oversubscribe -np"
     """The command that starts workers; their number and the program follow it."""
 
@@ -46,7 +49,7 @@ class ProofSettings:
     def __post_init__(self) -> None:
         for model in self.models:
             check_choice("model", model, NETWORKS)
-        for count in (*self.workers, self.proof_steps, self.proof_batch_size):
+        for count in (*self.workers, self.proof_steps, self.proof_batch_size, self.proof_group_size):
             if count < 1:
                 raise UserError(f"{count} is not a number of workers, steps or samples: give whole numbers from 1 on.")
 
@@ -74,8 +77,12 @@ class ReversedOrder(SampleOrder):
 
     def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
         plan = super().plan(first_step, steps, rank, world_size)
-        reverse = {name: np.ascontiguousarray(getattr(plan, name)[:, ::-1]) for name in ("indices", "keys", "weights")}
-        return dataclasses.replace(plan, **reverse)
+        width = plan.indices.shape[1]
+        groups = np.arange(width).reshape(-1, self.group_size if self.group_size > 1 else width)
+        turned = groups[:, ::-1].ravel()  # within the groups, which stay what they are
+        return dataclasses.replace(
+            plan, indices=plan.indices[:, turned], keys=plan.keys[:, turned], weights=plan.weights[:, turned]
+        )
 
 
 _BROKEN_ORDERS = {"slice": ShiftedOrder, "keys": RankKeyedOrder}
@@ -105,6 +112,7 @@ def _measure_network(
     import tensorflow as tf
 
     from cnn.cluster.exchange import GradientExchange
+    from cnn.data.dataset import Part
     from cnn.data.feed import ResidentFeed
     from cnn.models.registry import build_network
     from cnn.training.optimizers import build_optimizer
@@ -114,15 +122,17 @@ def _measure_network(
     broken = os.environ.get("CNN_PROVE_BREAK", "")
     size = settings.proof_batch_size
     samples = np.arange(3 * size + 3 * size // 10)
+    images = _enlarged(dataset.train.images[samples], NETWORKS[model_settings.model].smallest_image)
+    part = Part(images=images, labels=dataset.train.labels[samples])
     measured: dict[str, np.ndarray] = {}
 
     def run(precision: str, name: str, order: SampleOrder) -> None:
         use_precision(precision)
-        network = build_network(model_settings, dataset.image_shape, dataset.classes, _SEED)
+        network = build_network(model_settings, images.shape[1:], dataset.classes, _SEED)
         optimizer = build_optimizer(optimizer_settings, network.trainable_variables)
-        feed = ResidentFeed(dataset.train, dataset.mean, dataset.standard_deviation, precision)
+        feed = ResidentFeed(part, dataset.mean, dataset.standard_deviation, precision)
         exchange = list if broken == "exchange" else GradientExchange(cluster)
-        step = TrainingStep(network, optimizer, feed, exchange, optimizer_settings.l2)
+        step = TrainingStep(network, optimizer, feed, exchange, l2=optimizer_settings.l2, group_size=order.group_size)
         plan = order.plan(0, settings.proof_steps, cluster.rank, cluster.world_size)
         paths = [variable.path for variable in network.trainable_variables]
 
@@ -138,8 +148,15 @@ def _measure_network(
         keep("final", weights())
 
     kind = _BROKEN_ORDERS.get(broken, SampleOrder)
-    run("float64", "float64", kind(samples, size, _SEED))
-    run("float32", "float32", kind(samples, size, _SEED))
+    groups = settings.proof_group_size if NETWORKS[model_settings.model].grouped else 1
+    run("float64", "float64", kind(samples, size, _SEED, groups))
+    run("float32", "float32", kind(samples, size, _SEED, groups))
     if cluster.world_size == 1:
-        run("float32", "reordered", ReversedOrder(samples, size, _SEED))
+        run("float32", "reordered", ReversedOrder(samples, size, _SEED, groups))
     return measured
+
+
+def _enlarged(images: np.ndarray, smallest: int) -> np.ndarray:
+    """The images with every pixel repeated until the network can take them."""
+    times = -(-smallest // min(images.shape[1:3]))
+    return images.repeat(times, axis=1).repeat(times, axis=2)

@@ -27,7 +27,7 @@ def choose_folder(run_dir: str | None, data: str, model: str) -> str:
 
 def start_folder(path: Path, settings: Mapping[str, Any]) -> None:
     """Makes the folder of a new run; UserError when it already holds one, or cannot be written."""
-    if (path / _SETTINGS).exists():
+    if _is_file(path / _SETTINGS):
         raise UserError(
             f"{path} already holds a run: go on with it by --resume, or choose another --run_dir for a new one."
         )
@@ -46,7 +46,7 @@ def reopen_folder(path: Path, settings: Mapping[str, Any]) -> int:
     Raises:
         UserError: there is no run or no checkpoint, or the run was made with other settings, which are named.
     """
-    if not (path / _SETTINGS).is_file():
+    if not _is_file(path / _SETTINGS):
         raise UserError(f"--resume found no run in {path}: leave --resume out to start one there.")
     before = read_settings(path / _SETTINGS)
     differing = [
@@ -65,6 +65,13 @@ def reopen_folder(path: Path, settings: Mapping[str, Any]) -> int:
         raise UserError(f"{path} holds no checkpoint to resume from: choose another --run_dir to start anew.")
     write_settings(path / _SETTINGS, settings)
     return steps[-1]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder above may not be entered, or a name is too long
+        return False
 
 
 def write_environment(path: Path, topology: Mapping[str, Any], data_checksum: str) -> None:

@@ -34,6 +34,9 @@ class RunSettings:
     global_batch_size: int = 128
     """Samples of a step, over all workers: what is computed does not depend on how many share them."""
 
+    group_size: int = 32
+    """Samples that batch normalisation normalises together, on one worker; other networks do without groups."""
+
     seed: int = 1
     """Of the initial weights, the order of samples, dropout and the validation part."""
 
@@ -53,12 +56,12 @@ class RunSettings:
     """float32, or float64 for studies of exactness."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "global_batch_size", "save_every", "log_every"):
+        for name in ("epochs", "steps", "global_batch_size", "group_size", "save_every", "log_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} {value} is less than 1: give a whole number from 1 on.")
-        if self.seed < 0:
-            raise UserError(f"--seed {self.seed} is negative: give a whole number from 0 on.")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed {self.seed} is not in [0, 2**32): give a whole number from 0 on.")
         if self.precision not in ("float32", "float64"):
             raise UserError(f"unknown precision '{self.precision}': choose one of float32, float64.")
         if self.resume and self.run_dir is None:
@@ -100,7 +103,7 @@ def parse_settings(description: str, kind: type[Settings], arguments: Sequence[s
     except argparse.ArgumentError as error:
         names = [field.name for group in groups.values() for field in dataclasses.fields(group)]
         raise UserError(_explain(error.message or str(error), names)) from error
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"the settings cannot be read: {_one_line(str(error))}.") from error
     return kind(
         **{

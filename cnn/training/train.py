@@ -17,7 +17,7 @@ from cnn.data.order import SampleOrder
 from cnn.data.registry import open_dataset
 from cnn.data.split import stratified_split
 from cnn.errors import UserError
-from cnn.models.registry import build_network, check_image_size
+from cnn.models.registry import NETWORKS, build_network, check_image_size
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
@@ -40,7 +40,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
     folder, resume_step = _open_folder(cluster, settings)
     job.folder = folder
-    order = SampleOrder(training, settings.run.global_batch_size, settings.run.seed)
+    order = SampleOrder(training, settings.run.global_batch_size, settings.run.seed, _group_size(settings))
     use_precision(settings.run.precision)
     model = build_network(settings.model, dataset.image_shape, dataset.classes, settings.run.seed)
     optimizer = build_optimizer(settings.optimizer, model.trainable_variables)
@@ -64,7 +64,9 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     loop = Loop(
         cluster=cluster,
         order=order,
-        training_step=TrainingStep(model, optimizer, feed, GradientExchange(cluster), settings.optimizer.l2),
+        training_step=TrainingStep(
+            model, optimizer, feed, GradientExchange(cluster), l2=settings.optimizer.l2, group_size=order.group_size
+        ),
         learning_rates=lambda first, steps: learning_rates(
             settings.schedule, settings.optimizer.base_learning_rate, first, steps, order.steps_per_epoch
         ),
@@ -88,15 +90,22 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         _finish(cluster, folder, settings, progress, order, test, time.perf_counter() - begin)
 
 
+def _group_size(settings: TrainingSettings) -> int:
+    """How many samples the network looks at together: one by one, unless it normalises batches."""
+    return settings.run.group_size if NETWORKS[settings.model.model].grouped else 1
+
+
 def _open_data(cluster: Cluster, settings: TrainingSettings) -> Dataset:
     """The data set, checked against the network and the number of workers; the same on every rank."""
     with cluster.together():
         dataset = open_dataset(settings.data)
         check_image_size(settings.model.model, dataset.image_shape)
-        if settings.run.global_batch_size < cluster.world_size:
+        groups = -(-settings.run.global_batch_size // _group_size(settings))
+        if groups < cluster.world_size:
+            parts = "samples" if _group_size(settings) == 1 else f"groups of {_group_size(settings)} samples"
             raise UserError(
-                f"--global_batch_size {settings.run.global_batch_size} is smaller than the number of workers, "
-                f"{cluster.world_size}: give each at least one sample, or start fewer workers."
+                f"--global_batch_size {settings.run.global_batch_size} has {groups} {parts} for {cluster.world_size} "
+                "workers: each needs at least one, so give a larger batch or start fewer workers."
             )
     checksums = cluster.gather(dataset.checksum)
     with cluster.together():

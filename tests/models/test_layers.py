@@ -13,9 +13,13 @@ from cnn.models.layers import Dropout
 UNITS = 40
 
 
+def batch_of(keys: np.ndarray) -> TrainingBatch:
+    return TrainingBatch(keys=tf.constant(keys, tf.uint32), weights=tf.ones(len(keys)), group_size=1)
+
+
 def drop(keys: np.ndarray, *, name: str = "dropout1", rate: float = 0.5, units: int = UNITS) -> np.ndarray:
     """What the layer makes of ones."""
-    with training_on(TrainingBatch(keys=tf.constant(keys, tf.uint32))):
+    with training_on(batch_of(keys)):
         return np.asarray(Dropout(rate, name=name)(tf.ones((len(keys), units)), training=True))
 
 
@@ -57,7 +61,7 @@ def test_share_dropped_and_expectation(rate: float) -> None:
 
 def test_inputs_of_any_shape() -> None:
     inputs = tf.reshape(tf.range(1.0, 2 * 3 * 4 * 5 + 1), (2, 3, 4, 5))
-    with training_on(TrainingBatch(keys=tf.constant(KEYS[:2], tf.uint32))):
+    with training_on(batch_of(KEYS[:2])):
         outputs = Dropout(0.5, name="dropout1")(inputs, training=True).numpy()
     expected = inputs.numpy() * drop(KEYS[:2], units=60).reshape(inputs.shape)
     assert np.array_equal(outputs, expected)
@@ -65,7 +69,7 @@ def test_inputs_of_any_shape() -> None:
 
 def test_the_gradient_is_the_mask() -> None:
     layer, inputs = Dropout(0.5, name="dropout1"), tf.ones((len(KEYS), UNITS))
-    with training_on(TrainingBatch(keys=tf.constant(KEYS, tf.uint32))), tf.GradientTape() as tape:
+    with training_on(batch_of(KEYS)), tf.GradientTape() as tape:
         tape.watch(inputs)
         outputs = layer(inputs, training=True)
     assert np.array_equal(tape.gradient(outputs, inputs).numpy(), outputs.numpy())
@@ -87,7 +91,7 @@ def test_training_needs_a_batch() -> None:
 
 
 def test_the_batch_is_the_innermost_one_and_is_left_with_the_block() -> None:
-    outer, inner = TrainingBatch(keys=1), TrainingBatch(keys=2)
+    outer, inner = batch_of(KEYS[:1]), batch_of(KEYS[1:2])
     with training_on(outer):
         with pytest.raises(KeyError), training_on(inner):
             assert current_batch() is inner

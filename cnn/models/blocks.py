@@ -1,0 +1,81 @@
+"""What the networks are put together from: a convolution with its normalisation, pooling, the fully connected end."""
+
+from typing import Any
+
+import keras
+
+from cnn.errors import UserError
+from cnn.models.layers import Dropout, GroupBatchNormalization
+
+
+class ImageTooSmallError(UserError):
+    """The images end before the network does; `layer` is the one that has nothing left to look at."""
+
+    def __init__(self, layer: str) -> None:
+        super().__init__(f"the images are too small: nothing is left of them for the layer {layer}")
+        self.layer = layer
+
+
+def output_size(size: int, kernel: int, stride: int, padding: str) -> int:
+    """How many positions a kernel takes on a side of `size` pixels: O = 1 + (W - K + 2P) / S.
+
+    With padding "valid" P is zero and the quotient is rounded down; with "same" TensorFlow pads so that O = W / S,
+    rounded up.
+    """
+    return -(-size // stride) if padding == "same" else max(0, 1 + (size - kernel) // stride)
+
+
+def check_size(x: Any, kernel: int, stride: int, padding: str, name: str) -> None:
+    """Raises ImageTooSmallError when a layer's kernel does not fit on maps (samples, height, width, channels)."""
+    if min(output_size(side, kernel, stride, padding) for side in x.shape[1:3]) < 1:
+        raise ImageTooSmallError(name)
+
+
+def convolution(
+    x: Any,
+    filters: int,
+    kernel: int,
+    *,
+    name: str,
+    stride: int = 1,
+    padding: str = "same",
+    normalised: bool = False,
+    activation: str | None = "relu",
+) -> Any:
+    """A convolution, its batch normalisation if it is to have one (then it needs no bias), and its activation."""
+    check_size(x, kernel, stride, padding, name)
+    convolve = keras.layers.Conv2D(
+        filters,
+        kernel,
+        stride,
+        padding,
+        use_bias=not normalised,
+        activation=None if normalised else activation,
+        kernel_initializer="he_normal",
+        name=name,
+    )
+    x = convolve(x)
+    if not normalised:
+        return x
+    x = GroupBatchNormalization(name=f"{name}_bn")(x)
+    return x if activation is None else keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
+
+
+def max_pooling(x: Any, kernel: int, stride: int, *, name: str, padding: str = "valid") -> Any:
+    """The largest value under a kernel."""
+    check_size(x, kernel, stride, padding, name)
+    return keras.layers.MaxPooling2D(kernel, stride, padding, name=name)(x)
+
+
+def classifier(x: Any, classes: int, dropout: float, *, units: tuple[int, ...] = (4096, 4096), first: int = 6) -> Any:
+    """Maps to logits by fully connected layers, numbered from `first` on, with dropout behind each but the last."""
+    x = keras.layers.Flatten(name="flatten")(x)
+    for number, count in enumerate(units, start=first):
+        layer = keras.layers.Dense(count, activation="relu", kernel_initializer="he_normal", name=f"fc{number}")
+        x = Dropout(dropout, name=f"dropout{number}")(layer(x))
+    return logits(x, classes)
+
+
+def logits(x: Any, classes: int, name: str = "logits") -> Any:
+    """The linear layer whose softmax the classes' probabilities are."""
+    return keras.layers.Dense(classes, kernel_initializer="glorot_uniform", name=name)(x)

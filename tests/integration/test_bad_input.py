@@ -1,0 +1,138 @@
+"""What a user gets wrong ends in one sentence that says what to do, whichever rank sees it."""
+
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+IDX_NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def idx(values: np.ndarray) -> bytes:
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    return (0x800 + values.ndim).to_bytes(4, "big") + sizes + values.astype(np.uint8).tobytes()
+
+
+def mnist(folder: Path, side: int = 28, **changed: Callable[[bytes], bytes]) -> Path:
+    """Forty images in the four files; `changed` alters one file's bytes, by the first word of its name."""
+    folder.mkdir()
+    for name in IDX_NAMES:
+        values = np.arange(40) % 10 if "labels" in name else np.zeros((40, side, side))
+        change = changed.get(name.rpartition("-idx")[0].replace("-", "_"), bytes)
+        (folder / name).write_bytes(change(idx(values)))
+    return folder
+
+
+def cifar(folder: Path, change: Callable[[bytes], bytes] = bytes) -> Path:
+    folder.mkdir()
+    for name in (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"):
+        (folder / name).write_bytes(bytes(range(10)).join([bytes(3072)] * 0) or bytes(3073) * 10)
+    (folder / "data_batch_2.bin").write_bytes(change(bytes(3073) * 10))
+    (folder / "batches.meta.txt").write_text("\n".join("abcdefghij") + "\n")
+    return folder
+
+
+@dataclasses.dataclass
+class Mistake:
+    arguments: tuple[object, ...]
+    sentence: str
+    """A part of what must be said."""
+
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def mistakes(tmp_path: Path) -> dict[str, Mistake]:
+    run, used, empty = tmp_path / "run", tmp_path / "used", tmp_path / "empty"
+    used.mkdir()
+    (used / "settings.yaml").write_text("data: digits\nmodel: lenet5\n")
+    empty.mkdir()
+    file = tmp_path / "file"
+    file.write_text("")
+    broken_yaml, unknown_yaml = tmp_path / "broken.yaml", tmp_path / "unknown.yaml"
+    broken_yaml.write_text("model: [fcnn\nlearning_rate: }")
+    unknown_yaml.write_text("modle: fcnn\n")
+    images = mnist(tmp_path / "wrong-magic", train_images=lambda content: b"\0\0\x0d" + content[3:])
+    cut = mnist(tmp_path / "cut", train_images=lambda content: content[:-100])
+    label = mnist(tmp_path / "label", train_labels=lambda content: content[:-1] + b"\x0b")
+    partial = cifar(tmp_path / "cifar", lambda content: content[:-1])
+    cifar_label = cifar(tmp_path / "cifar-label", lambda content: b"\x0c" + content[1:])
+    small = mnist(tmp_path / "small", side=8)
+    new = ("--run_dir", run)
+    return {
+        "unknown model": Mistake(("--model", "lenet55", *new), "unknown model 'lenet55': choose one of fcnn,"),
+        "unknown data": Mistake(("--data", "minst", *new), "Did you mean 'mnist'?"),
+        "unknown optimizer": Mistake(("--optimizer", "adma", *new), "Did you mean 'adam'?"),
+        "no data_dir": Mistake(("--data", "mnist", "--data_dir", tmp_path / "none", *new), "does not exist"),
+        "data_dir is a file": Mistake(("--data", "mnist", "--data_dir", file, *new), "is no folder"),
+        "wrong magic": Mistake(("--data", "mnist", "--data_dir", images, *new), "begins with 00000d03"),
+        "truncated": Mistake(("--data", "mnist", "--data_dir", cut, *new), "fewer bytes than the 31,360"),
+        "label": Mistake(("--data", "mnist", "--data_dir", label, *new), "label 39 is 11, not 0 to 9"),
+        "CIFAR": Mistake(("--data", "cifar10", "--data_dir", partial, *new), "no multiple of a record's 3,073"),
+        "CIFAR label": Mistake(("--data", "cifar10", "--data_dir", cifar_label, *new), "record 0 is 12, not 0 to 9"),
+        "small images": Mistake(
+            ("--data", "mnist", "--data_dir", small, "--model", "lenet5", *new), "the smallest it can is 12x12"
+        ),
+        "rate": Mistake(("--learning_rate", "-0.1", *new), "--learning_rate -0.1 is not a positive number"),
+        "rate is a word": Mistake(("--learning_rate", "fast", *new), "learning_rate"),
+        "validation": Mistake(("--validation_fraction", 1, *new), "validation_fraction is 1.0"),
+        "batch": Mistake(("--global_batch_size", 0, *new), "--global_batch_size 0 is less than 1"),
+        "large seed": Mistake(("--seed", 2**32, *new), "--seed 4294967296"),
+        "other settings": Mistake(
+            ("--resume", "--run_dir", used, "--model", "lenet5-like"), "model (lenet5 there, lenet5-like now)"
+        ),
+        "used": Mistake(("--run_dir", used), "already holds a run"),
+        "nothing to resume": Mistake(("--resume", "--run_dir", empty), "--resume found no run"),
+        "resume without run_dir": Mistake(("--resume",), "--resume needs --run_dir"),
+        "below a file": Mistake(("--run_dir", file / "run"), "cannot be written"),
+        "no such place": Mistake(("--run_dir", "/proc/nope"), "cannot be written"),
+        "long name": Mistake(("--run_dir", tmp_path / ("x" * 300)), "cannot be written"),
+        "unknown option": Mistake(("--learning_rte", 0.1, *new), "did you mean --learning_rate?"),
+        "broken YAML": Mistake(("--config", broken_yaml, *new), "error:"),
+        "unknown in YAML": Mistake(("--config", unknown_yaml, *new), "modle"),
+        "no YAML": Mistake(("--config", tmp_path / "none.yaml", *new), "none.yaml"),
+        "launcher": Mistake(new, "environment is not complete", {"OMPI_COMM_WORLD_SIZE": "2"}),
+        "cache": Mistake(new, "cache folder", {"CNN_CACHE_DIR": str(file)}),
+    }
+
+
+def test_a_lone_process_says_one_sentence(jobs, tmp_path: Path) -> None:
+    table = mistakes(tmp_path)
+
+    def run(mistake: Mistake) -> tuple[int, str]:
+        return jobs.run("jobs/train.py", *mistake.arguments, **mistake.environment)
+
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(run, table.values())
+    wrong = []
+    for (name, mistake), (code, output) in zip(table.items(), results, strict=True):
+        lines = output.splitlines()
+        said = len(lines) == 1 and lines[0].startswith("error: ") and mistake.sentence in output
+        if code != 2 or not said:
+            wrong.append(f"{name}: exit code {code}, wanted '{mistake.sentence}' in\n{output}")
+    assert not wrong, "\n".join(wrong)
+    assert not (tmp_path / "run").exists()  # a refused run leaves nothing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--global_batch_size", 1), "--global_batch_size 1 "),
+        (("--model", "lenet55"), "unknown model 'lenet55'"),
+    ],
+)
+def test_of_several_ranks_one_says_the_sentence(
+    jobs, tmp_path: Path, arguments: tuple[object, ...], sentence: str
+) -> None:
+    code, output = jobs.run("jobs/train.py", *arguments, "--run_dir", tmp_path / "run", launcher="mpirun", workers=2)
+    assert code == 2, output
+    assert output.count(f"error: {sentence}") == 1
+    assert output.count(sentence) == 1
+    assert "Traceback" not in output

@@ -1,0 +1,70 @@
+"""jobs/prepare.py, run as users do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import ROOT, Jobs
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    for name in ("cat", "dog"):
+        (tmp_path / "photographs" / name).mkdir(parents=True)
+        for number in range(50):
+            pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photographs" / name / f"{number}.jpg")
+    return tmp_path / "photographs"
+
+
+def test_says_what_is_there_and_is_quick_the_second_time(jobs: Jobs, photographs: Path) -> None:
+    command = ["jobs/prepare.py", "--data", "folder", "--data_dir", photographs, "--image_size", 64]
+    code, output = jobs.run(*command)
+    assert code == 0
+    lines = output.splitlines()
+    assert lines[:4] == [
+        "folder: 2 classes, cat, dog",
+        "80 training images, 40 to 40 a class",
+        "20 test images, 10 to 10 a class",
+        "stored 73x73x3, a network gets 64x64x3",
+    ]
+    assert lines[4].startswith("1.6 MB in /")
+    assert lines[5].startswith("decoded 100 images in ")
+    assert jobs.run(*command, "--verify") == (0, "\n".join(lines[:5]) + "\n")
+
+
+def test_a_damaged_image_is_refused_or_skipped(jobs: Jobs, photographs: Path) -> None:
+    path = photographs / "dog" / "7.jpg"
+    path.write_text("no image")
+    command = ["jobs/prepare.py", "--data", "folder", "--data_dir", photographs, "--image_size", 16]
+    code, output = jobs.run(*command)
+    assert code == 2
+    assert output == (
+        f"error: 1 image file cannot be used: {path} (no image of a known kind); replace or remove what is damaged, "
+        "or leave it out by --damaged skip\n"
+    )
+    code, output = jobs.run(*command, "--damaged", "skip")
+    assert code == 0
+    assert output.startswith(f"1 image file left out: {path} (no image of a known kind)\nfolder: 2 classes, cat, dog\n")
+
+
+@pytest.mark.parametrize("setting", ["--data=folder", "--data=nothing", "--image_sise=3", "--image_size=32"])
+def test_a_mistake_is_one_sentence(jobs: Jobs, setting: str) -> None:
+    code, output = jobs.run("jobs/prepare.py", setting)
+    assert code == 2
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+
+
+@pytest.mark.parametrize("program", ["train", "prepare"])
+def test_decoding_processes_do_without_tensorflow(program: str) -> None:
+    """They import the program that starts them, as any process that Python spawns does."""
+    code = (
+        f"import runpy, sys; runpy.run_path('jobs/{program}.py', run_name='__mp_main__'); "
+        "import cnn.data.decoding; sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

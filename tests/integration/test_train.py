@@ -1,0 +1,89 @@
+"""Whole runs on real digits: what is left of one, and that neither workers nor a resume change it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from cnn.monitoring.metrics import read_metrics
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+
+SETTINGS = ("--data", "digits", "--model", "lenet5-like", "--global_batch_size", 100, "--precision", "float64")
+STEPS_PER_EPOCH = 13
+"""1,294 digits, of 1,438 without the validation part."""
+
+
+def last(folder: Path) -> dict[str, np.ndarray]:
+    checkpoints = CheckpointFolder(folder / "checkpoints")
+    return load_checkpoint(checkpoints.path(checkpoints.steps()[-1]))[0]
+
+
+def evaluations(folder: Path) -> list[tuple[str, int, float]]:
+    records = read_metrics(folder / "metrics.jsonl")
+    return [(record["part"], record["step"], record["accuracy"]) for record in records if record["part"] != "train"]
+
+
+def assert_whole(folder: Path, workers: int, output: str) -> None:
+    """The run folder holds all that is promised, and the output says so."""
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    assert (settings["data"], settings["model"], settings["epochs"]) == ("digits", "lenet5-like", 2)
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["topology"]["world_size"] == workers == len(environment["topology"]["hosts"])
+    assert {"python", "tensorflow-cpu", "keras", "numpy", "horovod"} <= environment["versions"].keys() | {
+        "tensorflow-cpu"
+    }
+    assert len(environment["data_checksum"]) == 64
+    metrics = read_metrics(folder / "metrics.jsonl")
+    steps = {part: [record["step"] for record in metrics if record["part"] == part] for part in ("train", "validation")}
+    assert steps == {"train": [10, 13, 20, 26], "validation": [13, 26]}
+    assert [record["part"] for record in metrics][-1] == "test"
+    assert all(0 <= record["accuracy"] <= 1 and np.isfinite(record["loss"]) for record in metrics)
+    assert any((folder / "events").rglob("*tfevents*"))
+    checkpoints = CheckpointFolder(folder / "checkpoints")
+    assert checkpoints.steps() == [13, 26]
+    arrays, record = load_checkpoint(checkpoints.best)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert record["progress"]["step"] == summary["best_step"]
+    assert record["settings"] == settings
+    assert (summary["world_size"], summary["steps"], summary["epochs"], summary["test_count"]) == (workers, 26, 2, 359)
+    assert summary["test_accuracy"] == summary["test_correct"] / 359
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert not (folder / "failure.log").exists()
+    assert f"{summary['test_correct']:,} of 359 test images right" in " ".join(output.split())
+    assert output.count("test images right") <= 1  # one rank speaks
+    assert "Traceback" not in output
+    assert "Warning" not in output
+
+
+def test_neither_workers_nor_a_resume_change_a_run(jobs, tmp_path: Path) -> None:
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    code, output = jobs.run("jobs/train.py", *SETTINGS, "--run_dir", straight, "--epochs", 2)
+    assert code == 0, output
+    assert_whole(straight, 1, output)
+    expected = last(straight)
+
+    for epochs, more in ((1, []), (2, ["--resume"])):
+        code, output = jobs.run("jobs/train.py", *SETTINGS, "--run_dir", resumed, "--epochs", epochs, *more)
+        assert code == 0, output
+    again = last(resumed)
+    assert again.keys() == expected.keys()
+    for name, values in expected.items():
+        assert again[name].tobytes() == values.tobytes(), name
+    # The first run's test is of its end, and is gone with what it was followed by.
+    assert [each for each in evaluations(resumed) if each[0] == "validation"] == evaluations(straight)[:2]
+    assert evaluations(resumed)[-1] == evaluations(straight)[-1]
+
+    initial = {name: values for name, values in expected.items() if name.startswith("model/")}
+    assert len(initial) == 10
+    for launcher in ("mpirun", "horovodrun --gloo"):
+        folder = tmp_path / launcher.replace(" ", "")
+        code, output = jobs.run(
+            "jobs/train.py", *SETTINGS, "--run_dir", folder, "--epochs", 2, launcher=launcher, workers=2
+        )
+        assert code == 0, output
+        assert_whole(folder, 2, output)
+        assert evaluations(folder) == evaluations(straight)
+        weights = last(folder)
+        for name, values in initial.items():
+            assert np.linalg.norm(weights[name] - values) <= 1e-9 * np.linalg.norm(values), name

@@ -1,0 +1,218 @@
+"""Checkpoints: there whole or not at all, and damage is told in one sentence."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.errors import RunError, UserError
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint, save_checkpoint
+
+ARRAYS = {
+    "model/conv1/kernel": np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32),
+    "model/conv1/bias": np.array([0.0, -0.0, np.nan, np.inf, 5e-324]),
+    "optimizer/adam/iteration": np.array(12, np.int64),
+    "empty": np.zeros((0, 3), np.float32),
+}
+RECORD = {"settings": {"data": "digits", "steps": None}, "progress": {"best_loss": 0.1 + 0.2}}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "step-000000001.npz"
+    save_checkpoint(path, ARRAYS, RECORD)
+    return path
+
+
+def assert_whole(path: Path) -> None:
+    arrays, record = load_checkpoint(path)
+    assert arrays.keys() == ARRAYS.keys()
+    for name, values in ARRAYS.items():
+        assert (arrays[name].dtype, arrays[name].shape) == (values.dtype, values.shape)
+        assert arrays[name].tobytes() == values.tobytes()
+    assert record == {**RECORD, "format": 1}
+
+
+def assert_refused(path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_checkpoint(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_saved_is_loaded_bit_for_bit(saved: Path) -> None:
+    assert_whole(saved)
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_saving_again_replaces(saved: Path) -> None:
+    save_checkpoint(saved, {"a": np.ones(3)}, {})
+    assert load_checkpoint(saved)[0].keys() == {"a"}
+
+
+@pytest.mark.parametrize("kept", [0, 1, 30, 100, 0.5, 0.9, 0.999])
+def test_truncated(saved: Path, kept: float) -> None:
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    assert_refused(saved)
+
+
+def test_a_byte_of_any_array_flipped(saved: Path) -> None:
+    content = saved.read_bytes()
+    for values in ARRAYS.values():
+        if values.size:
+            place = content.index(values.tobytes())
+            saved.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            assert_refused(saved)
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x08, 0x80, 0xFF])
+def test_any_byte_flipped_alters_no_array(saved: Path, mask: int) -> None:
+    """The zip format has bytes that nobody reads, dates, say, and a list of its files that may get shorter:
+    `restore_state` refuses what lacks an array."""
+    content = saved.read_bytes()
+    refused = 0
+    for place in range(len(content)):
+        saved.write_bytes(content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
+        try:
+            arrays, record = load_checkpoint(saved)
+        except UserError as error:
+            refused += 1
+            assert "\n" not in str(error)
+            continue
+        assert record == {**RECORD, "format": 1}
+        for name, values in arrays.items():
+            assert values.tobytes() == ARRAYS[name].tobytes()
+    assert refused > len(content) / 2
+
+
+def test_other_files(tmp_path: Path, saved: Path) -> None:
+    text, array, folder = tmp_path / "text.npz", tmp_path / "array.npz", tmp_path / "folder.npz"
+    text.write_text("no checkpoint")
+    with open(array, "wb") as file:
+        np.save(file, np.zeros(3))
+    folder.mkdir()
+    plain_zip = tmp_path / "plain.npz"
+    with zipfile.ZipFile(plain_zip, "w") as archive:
+        archive.writestr("a.txt", "x")
+    for path in (text, array, folder, plain_zip, tmp_path / "missing.npz"):
+        assert_refused(path)
+
+
+class Trap:
+    """Would run code when it is unpickled."""
+
+    def __reduce__(self) -> tuple:
+        return sys.exit, (99,)
+
+
+def test_pickled_objects_are_not_loaded(saved: Path) -> None:
+    record = np.frombuffer(json.dumps({"format": 1}).encode(), np.uint8)
+    np.savez(saved, **{"record.json": record, "trap": np.array([Trap()], object)}, allow_pickle=True)
+    assert_refused(saved)
+
+
+def test_pickled_objects_are_not_saved(saved: Path) -> None:
+    with pytest.raises(ValueError, match="allow_pickle"):
+        save_checkpoint(saved, {"a": np.array([{}], object)}, {})
+    assert_whole(saved)
+
+
+@pytest.mark.parametrize("record", [b"{", b"[]", b"3", b'"text"', b"null", b"\xff", b"{}", b'{"format": 2}'])
+def test_other_records(saved: Path, record: bytes) -> None:
+    np.savez(saved, **{"record.json": np.frombuffer(record, np.uint8)})
+    assert_refused(saved)
+
+
+def test_without_a_record(saved: Path) -> None:
+    np.savez(saved, a=np.zeros(3))
+    assert_refused(saved)
+
+
+def test_another_format_is_named(saved: Path) -> None:
+    np.savez(saved, **{"record.json": np.frombuffer(b'{"format": 2}', np.uint8)})
+    with pytest.raises(UserError, match="is of format 2; this version reads 1"):
+        load_checkpoint(saved)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from cnn.errors import RunError
+from cnn.training.checkpoints import save_checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    save_checkpoint(Path(sys.argv[1]), {"a": np.ones(100_000)}, {})
+except RunError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+def test_a_full_disk_leaves_the_previous_one(saved: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(saved)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith(f"the checkpoint {saved} could not be written (")
+    assert "go on with --resume." in done.stdout
+    assert_whole(saved)
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from cnn.training.checkpoints import save_checkpoint
+
+class Last:
+    def __array__(self, *_, **__):
+        os._exit(9)
+
+save_checkpoint(Path(sys.argv[1]), {"a": np.ones(1000), "b": Last()}, {})
+"""
+
+
+def test_a_process_that_dies_while_it_saves_leaves_the_previous_one(saved: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(saved)], capture_output=True, text=True, check=False)
+    assert done.returncode == 9, done.stderr
+    assert_whole(saved)
+    leftover = saved.with_name(saved.name + ".unfinished")
+    assert leftover.exists()
+    assert CheckpointFolder(saved.parent).steps() == [1]
+    save_checkpoint(saved, {"a": np.ones(3)}, {})
+    assert not leftover.exists()
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="could not be written"):
+        save_checkpoint(tmp_path / "gone" / "x.npz", ARRAYS, {})
+
+
+def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "checkpoints")
+    assert folder.steps() == []
+    for step in (1, 9, 10, 100, 1_000_000_000, 12_345_678_901):
+        folder.save(step, {"step": np.array(step)}, {}, best=step in (1, 10))
+    assert folder.steps() == [1_000_000_000, 12_345_678_901]
+    assert len(list(folder.folder.iterdir())) == 3
+    assert load_checkpoint(folder.best)[0]["step"] == 10
+    assert load_checkpoint(folder.path(folder.steps()[-1]))[0]["step"] == 12_345_678_901
+
+
+def test_the_best_may_be_the_last(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for step in (1, 2):
+        folder.save(step, {"step": np.array(step)}, {}, best=True)
+        assert load_checkpoint(folder.best)[0]["step"] == step
+
+
+def test_other_files_are_not_steps(tmp_path: Path) -> None:
+    for name in ("step-1.npz.unfinished", "step-x.npz", "best.npz", "step-7.npz"):
+        (tmp_path / name).touch()
+    assert CheckpointFolder(tmp_path).steps() == [7]

@@ -1,0 +1,97 @@
+"""Who may use a run folder."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.errors import UserError
+from cnn.training.checkpoints import CheckpointFolder
+from cnn.training.run_folder import choose_folder, reopen_folder, start_folder, write_environment
+from cnn.training.settings import read_settings
+
+SETTINGS = {"model": "lenet5", "seed": 1, "learning_rate": None, "epochs": 2, "run_dir": "x", "resume": False}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run that has two checkpoints."""
+    folder = tmp_path / "deep" / "run"
+    start_folder(folder, SETTINGS)
+    for step in (13, 26):
+        CheckpointFolder(folder / "checkpoints").save(step, {"a": np.zeros(1)}, {}, best=False)
+    return folder
+
+
+def refusal(call, *arguments: object) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_names() -> None:
+    assert choose_folder("a/b", "digits", "fcnn") == "a/b"
+    assert re.fullmatch(r"runs/digits-fcnn-\d{8}-\d{6}", choose_folder(None, "digits", "fcnn"))
+
+
+def test_a_new_folder_holds_the_settings(run: Path) -> None:
+    assert read_settings(run / "settings.yaml") == SETTINGS
+
+
+def test_a_folder_without_a_run_may_be_used(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    start_folder(tmp_path, SETTINGS)
+    assert read_settings(tmp_path / "settings.yaml") == SETTINGS
+
+
+def test_a_folder_with_a_run_is_not_started_again(run: Path) -> None:
+    assert "already holds a run" in refusal(start_folder, run, {**SETTINGS, "seed": 2})
+    assert read_settings(run / "settings.yaml") == SETTINGS
+
+
+@pytest.mark.parametrize("place", ["file/run", "file", "x" * 300])
+def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    assert "cannot be written" in refusal(start_folder, tmp_path / place, SETTINGS)
+
+
+def test_going_on_from_the_last_step_with_more_epochs(run: Path) -> None:
+    more = {**SETTINGS, "epochs": 9, "run_dir": "y", "resume": True, "steps": 5, "save_every": 3, "log_every": 1}
+    assert reopen_folder(run, more) == 26
+    assert read_settings(run / "settings.yaml") == more
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"seed": 2}, "seed (1 there, 2 now)"),
+        ({"learning_rate": 0.1}, "learning_rate (None there, 0.1 now)"),
+        ({"model": "fcnn", "seed": 3}, "model (lenet5 there, fcnn now), seed (1 there, 3 now)"),
+        ({"newer": 4}, "newer (None there, 4 now)"),
+    ],
+)
+def test_other_settings_are_named(run: Path, changed: dict, told: str) -> None:
+    assert f"was made with other settings: {told};" in refusal(reopen_folder, run, {**SETTINGS, **changed})
+    assert read_settings(run / "settings.yaml") == SETTINGS
+
+
+@pytest.mark.parametrize("place", ["none", "file/run", "x" * 300])
+def test_no_run_to_go_on_with(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    assert "found no run" in refusal(reopen_folder, tmp_path / place, SETTINGS)
+
+
+def test_no_checkpoint_to_go_on_from(tmp_path: Path) -> None:
+    start_folder(tmp_path, SETTINGS)
+    assert "holds no checkpoint" in refusal(reopen_folder, tmp_path, SETTINGS)
+
+
+def test_environment(tmp_path: Path) -> None:
+    write_environment(tmp_path, {"world_size": 2}, "abc")
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    assert environment["topology"] == {"world_size": 2}
+    assert environment["data_checksum"] == "abc"
+    assert {"python", "keras", "numpy", "horovod"} <= environment["versions"].keys()

@@ -1,0 +1,139 @@
+"""Settings from YAML and the command line, and back."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from cnn.errors import RunError, UserError
+from cnn.training.settings import RunSettings, TrainingSettings, parse_settings, read_settings, write_settings
+
+
+def parse(*arguments: object) -> TrainingSettings:
+    return parse_settings("A program.", TrainingSettings, [str(argument) for argument in arguments])
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(UserError) as caught:
+        parse(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_defaults_are_the_dataclasses_own() -> None:
+    settings = parse()
+    for field in dataclasses.fields(TrainingSettings):
+        group = getattr(settings, field.name)
+        assert group == type(group)()
+
+
+def test_the_command_line_wins_over_yaml_wherever_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("model: fcnn\nlearning_rate: 0.25\nsteps: 7\n")
+    settings = parse("--config", file, "--learning_rate", 0.5, "--global_batch_size=64")
+    assert settings.model.model == "fcnn"
+    assert settings.optimizer.learning_rate == 0.5
+    assert (settings.run.steps, settings.run.global_batch_size) == (7, 64)
+
+
+def test_merged_settings_come_back_from_a_file(tmp_path: Path) -> None:
+    settings = parse(
+        "--model", "lenet5", "--dropout", 0.125, "--optimizer", "momentum", "--learning_rate", 1e-7, "--l2", 0.0005,
+        "--schedule", "exponential", "--run_dir", "runs/a: b #c", "--steps", 12, "--seed", 2**31, "--precision",
+        "float64", "--validation_fraction", 0.3, "--data", "mnist", "--data_dir", "1",
+    )  # fmt: skip
+    file = tmp_path / "settings.yaml"
+    write_settings(file, settings.merged)
+    assert parse("--config", file) == settings
+    assert read_settings(file) == settings.merged
+    write_settings(file, parse().merged)
+    assert parse("--config", file) == parse()
+
+
+def test_merged_holds_every_setting_once() -> None:
+    settings = parse()
+    fields = [
+        field.name
+        for group in dataclasses.fields(settings)
+        for field in dataclasses.fields(getattr(settings, group.name))
+    ]
+    assert list(settings.merged) == fields
+    assert len(set(fields)) == len(fields)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--learning_rte", 1], ["learning_rte", "did you mean --learning_rate?", "--help"]),
+        (["--zzzzzz", 1], ["zzzzzz", "; --help"]),
+        (["--epochs", "many"], ["epochs", "many"]),
+        (["--epochs", 1.5], ["epochs", "1.5"]),
+        (["--epochs", 0], ["--epochs 0 is less than 1"]),
+        (["--steps", -3], ["--steps -3 is less than 1"]),
+        (["--global_batch_size", 0], ["--global_batch_size 0"]),
+        (["--save_every", 0], ["--save_every 0"]),
+        (["--log_every", 0], ["--log_every 0"]),
+        (["--seed", -1], ["--seed -1 is not in"]),
+        (["--seed", 2**32], ["--seed 4294967296"]),
+        (["--precision", "float16"], ["float16", "float32, float64"]),
+        (["--resume"], ["--resume needs --run_dir"]),
+        (["--model", "fcn"], ["unknown model 'fcn'", "Did you mean 'fcnn'?"]),
+        (["--data", "digit"], ["unknown data set 'digit'", "Did you mean 'digits'?"]),
+        (["--schedule", "linear"], ["unknown schedule 'linear'", "constant, exponential"]),
+        (["--validation_fraction", "nan"], ["validation_fraction", "nan"]),
+    ],
+)
+def test_refused(arguments: list[object], fragments: list[str]) -> None:
+    sentence = refusal(*arguments)
+    for fragment in fragments:
+        assert fragment in sentence
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"model: [fcnn\nlr: }",
+        b"modle: fcnn\n",
+        b"- model\n- fcnn\n",
+        b"just text\n",
+        b"epochs: many\n",
+        b"\xff\xfe\x00",
+    ],
+)
+def test_refused_files(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_bytes(content)
+    refusal("--config", file)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "none.yaml" in refusal("--config", tmp_path / "none.yaml")
+    refusal("--config", tmp_path)
+
+
+def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse("--help")
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "A program." in text
+    for name in parse().merged:
+        assert f"--{name}" in text
+
+
+@pytest.mark.parametrize("content", ["a: [", "3\n", "- a\n", ""])
+def test_a_damaged_file_of_a_run(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(content)
+    with pytest.raises(RunError, match="settings"):
+        read_settings(file)
+
+
+def test_a_missing_file_of_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="cannot be read"):
+        read_settings(tmp_path / "none.yaml")
+
+
+def test_run_settings_are_checked_without_a_parser() -> None:
+    with pytest.raises(UserError):
+        RunSettings(epochs=0)

@@ -1,0 +1,70 @@
+"""The whole state by name, and putting it back."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn.errors import UserError
+from cnn.training.optimizers import OPTIMIZERS, OptimizerSettings, build_optimizer
+from cnn.training.state import read_state, restore_state, state_variables
+
+
+def build(make_network, network: str = "fcnn", optimizer: str = "adam") -> dict[str, Any]:
+    model = make_network(network)
+    return state_variables(model, build_optimizer(OptimizerSettings(optimizer=optimizer), model.trainable_variables))
+
+
+def test_names_stay_for_checkpoints_hold_them(make_network) -> None:
+    assert list(build(make_network)) == [
+        "model/logits/kernel",
+        "model/logits/bias",
+        "optimizer/adam/iteration",
+        "optimizer/adam/learning_rate",
+        "optimizer/adam/logits_kernel_momentum",
+        "optimizer/adam/logits_kernel_velocity",
+        "optimizer/adam/logits_bias_momentum",
+        "optimizer/adam/logits_bias_velocity",
+    ]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_names_do_not_depend_on_what_was_built_before(make_network, optimizer: str) -> None:
+    assert list(build(make_network, optimizer=optimizer)) == list(build(make_network, optimizer=optimizer))
+
+
+@pytest.mark.parametrize("network", ["fcnn", "lenet5-like"])
+def test_restored_bit_for_bit(make_network, network: str) -> None:
+    random = np.random.default_rng(0)
+    first, second = build(make_network, network), build(make_network, network)
+    for variable in first.values():
+        variable.assign(random.normal(0, 9, variable.shape).astype(variable.dtype))
+    saved = read_state(first)
+    restore_state(second, saved, "x.npz")
+    for name, values in read_state(second).items():
+        assert values.dtype == saved[name].dtype
+        assert values.tobytes() == saved[name].tobytes()
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_another_network_s_first_name_is_told(make_network, missing: bool) -> None:
+    variables = build(make_network)
+    arrays = read_state(variables)
+    if missing:
+        del arrays["optimizer/adam/iteration"], arrays["optimizer/adam/logits_bias_momentum"]
+    else:
+        arrays |= {"model/zzz/kernel": np.zeros(1), "model/extra/kernel": np.zeros(1)}
+    with pytest.raises(UserError) as caught:
+        restore_state(variables, arrays, "x.npz")
+    what = "lacks optimizer/adam/iteration" if missing else "has model/extra/kernel"
+    assert str(caught.value) == f"x.npz is of another network or optimizer: it {what}."
+
+
+def test_nothing_is_changed_when_one_shape_does_not_fit(make_network) -> None:
+    variables = build(make_network)
+    arrays = {name: values + 1 for name, values in read_state(variables).items()}
+    arrays["optimizer/adam/logits_bias_velocity"] = np.zeros(5, np.float32)
+    before = read_state(variables)
+    with pytest.raises(UserError, match=r"logits_bias_velocity has the shape \(5,\) there, \(4,\) here"):
+        restore_state(variables, arrays, "x.npz")
+    assert all(np.array_equal(values, before[name]) for name, values in read_state(variables).items())

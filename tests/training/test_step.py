@@ -1,0 +1,184 @@
+"""One training step against the same by Keras, and many against one at a time."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cnn.cluster.collectives import Cluster
+from cnn.cluster.exchange import GradientExchange
+from cnn.data.dataset import Part
+from cnn.data.order import Plan, SampleOrder
+from cnn.training.optimizers import OPTIMIZERS, OptimizerSettings, build_optimizer
+from cnn.training.state import read_state, state_variables
+from cnn.training.step import StepResults, TrainingStep
+
+ORDER = SampleOrder(np.arange(250), 80, seed=3)
+"""Epochs of four steps, the last of 10 samples."""
+
+
+@pytest.fixture
+def make_step(cluster: Cluster, make_feed, make_network) -> Callable[..., TrainingStep]:
+    def make(network: str = "lenet5-like", optimizer: str = "adam", l2: float = 0.0) -> TrainingStep:
+        model = make_network(network)
+        built = build_optimizer(OptimizerSettings(optimizer=optimizer), model.trainable_variables)
+        step = TrainingStep(model, built, make_feed(), GradientExchange(cluster), l2=l2)
+        step.model, step.variables = model, state_variables(model, built)  # type: ignore[attr-defined]
+        return step
+
+    return make
+
+
+def state(step: TrainingStep) -> dict[str, np.ndarray]:
+    return read_state(step.variables)  # type: ignore[attr-defined]
+
+
+def assert_same_bits(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        assert values.tobytes() == other[name].tobytes(), name
+
+
+def rates(steps: int) -> np.ndarray:
+    return np.linspace(0.01, 0.005, steps)
+
+
+def test_many_steps_in_one_call_are_the_same_bits_as_one_a_call(make_step) -> None:
+    together, singly, grouped = make_step(), make_step(), make_step()
+    results = together.run(ORDER.plan(0, 9, 0, 1), rates(9))
+    single = [singly.run(ORDER.plan(n, 1, 0, 1), rates(9)[n : n + 1]) for n in range(9)]
+    for first, last in ((0, 4), (4, 6), (6, 9)):
+        grouped.run(ORDER.plan(first, last - first, 0, 1), rates(9)[first:last])
+    assert_same_bits(state(together), state(singly))
+    assert_same_bits(state(together), state(grouped))
+    assert results.losses.tolist() == [each.losses[0] for each in single]
+    assert results.correct.tolist() == [each.correct[0] for each in single]
+
+
+def test_what_is_built_again_trains_the_same(make_step) -> None:
+    first, second = make_step(), make_step()
+    for step in (first, second):
+        step.run(ORDER.plan(0, 5, 0, 1), rates(5))
+    assert_same_bits(state(first), state(second))
+
+
+def padded(plan: Plan, columns: int, sample: int) -> Plan:
+    """The plan with more samples of weight zero."""
+
+    def more(values: np.ndarray, filling: int) -> np.ndarray:
+        return np.pad(values, [(0, 0), (0, columns)], constant_values=filling)
+
+    return dataclasses.replace(
+        plan, indices=more(plan.indices, sample), keys=more(plan.keys, 0), weights=more(plan.weights, 0)
+    )
+
+
+@pytest.mark.parametrize("network", ["fcnn", "lenet5", "lenet5-like"])
+def test_samples_that_fill_up_change_nothing(make_step, float64: str, network: str) -> None:
+    plain, filled, other = make_step(network), make_step(network), make_step(network)
+    results: list[StepResults] = []
+    for step, plan in (
+        (plain, ORDER.plan(0, 4, 0, 1)),
+        (filled, padded(ORDER.plan(0, 4, 0, 1), 13, 7)),
+        (other, padded(ORDER.plan(0, 4, 0, 1), 13, 100)),
+    ):
+        results.append(step.run(plan, rates(4)))
+    assert_same_bits(state(filled), state(other))
+    for name, values in state(plain).items():
+        np.testing.assert_allclose(state(filled)[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
+    assert results[0].correct.tolist() == results[1].correct.tolist()
+    np.testing.assert_allclose(results[1].losses, results[0].losses, rtol=1e-12)
+
+
+@pytest.mark.parametrize("network", ["fcnn", "lenet5"])
+@pytest.mark.parametrize("row", [0, 3])
+def test_gradient_and_loss_are_keras_s_of_the_mean(make_step, part: Part, float64: str, network: str, row: int) -> None:
+    """Networks without dropout; row 3 is the epoch's last batch, of 10."""
+    step = make_step(network)
+    plan = ORDER.plan(0, 4, 0, 1)
+    _, start, stop = ORDER.bounds(row)
+    samples = ORDER.epoch_indices(0)[start:stop]
+    images = (part.images[samples] / 255 - 0.5) / 0.25
+    with tf.GradientTape() as tape:
+        logits = step.model(images, training=True)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(part.labels[samples], logits)
+    expected = tape.gradient(loss, [variable.value for variable in step.model.trainable_variables])
+    for gradient, right in zip(step.gradients(plan, row), expected, strict=True):
+        assert np.linalg.norm(gradient - right) <= 1e-12 * np.linalg.norm(right)
+
+    one = ORDER.plan(row, 1, 0, 1)
+    results = step.run(one, np.array([1e-300]))
+    np.testing.assert_allclose(results.losses, [loss.numpy()], rtol=1e-12)
+    assert results.correct.tolist() == [int((logits.numpy().argmax(1) == part.labels[samples]).sum())]
+
+
+def test_dropout_is_keyed_by_the_plan(make_step) -> None:
+    step = make_step()
+    plan = ORDER.plan(0, 1, 0, 1)
+    gradient = step.gradients(plan)[0]
+    assert np.array_equal(step.gradients(plan)[0], gradient)
+    rekeyed = dataclasses.replace(plan, keys=plan.keys + np.uint32(1))
+    assert not np.array_equal(step.gradients(rekeyed)[0], gradient)
+
+
+def test_the_exchanged_sums_are_divided_by_the_count_of_the_whole_batch(make_step, float64: str) -> None:
+    """Two ranks' parts, added here by hand: the first has more samples than the second."""
+    step = make_step("lenet5-like")
+    order = SampleOrder(np.arange(250), 81, seed=3)
+    whole = step.gradients(order.plan(0, 1, 0, 1))
+    parts = [step.gradients(order.plan(0, 1, rank, 2)) for rank in range(2)]
+    for gradient, first, second in zip(whole, *parts, strict=True):
+        np.testing.assert_allclose(first + second, gradient, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("network", ["fcnn", "lenet5-like"])
+def test_l2_is_added_to_kernels_once(make_step, float64: str, network: str) -> None:
+    plan = ORDER.plan(0, 1, 0, 1)
+    plain, regularised = make_step(network), make_step(network, l2=0.25)
+    variables = plain.model.trainable_variables
+    for variable, other in zip(variables, regularised.model.trainable_variables, strict=True):
+        if variable.name == "bias":  # not zero, so that a decay would show
+            for each in (variable, other):
+                each.assign(np.full(variable.shape, 0.5))
+    for gradient, with_l2, variable in zip(plain.gradients(plan), regularised.gradients(plan), variables, strict=True):
+        expected = gradient + 0.25 * variable.value.numpy() * (variable.name == "kernel")
+        np.testing.assert_allclose(with_l2, expected, rtol=1e-12, atol=1e-15)
+    losses = [step.run(plan, rates(1)).losses[0] for step in (plain, regularised)]
+    assert losses[0] == losses[1]  # what is reported is without the regularisation
+
+
+def test_each_step_has_its_learning_rate(make_step, float64: str) -> None:
+    """Plain gradient descent, by hand."""
+    step = make_step("fcnn", "sgd")
+    plan = ORDER.plan(0, 4, 0, 1)
+    by_hand = make_step("fcnn", "sgd")
+    each = np.array([0.1, 0.0, 0.3, 0.02])
+    step.run(plan, each)
+    for row in range(4):
+        gradients = by_hand.gradients(plan, row)
+        for variable, gradient in zip(by_hand.model.trainable_variables, gradients, strict=True):
+            variable.assign(variable.value.numpy() - each[row] * gradient)
+    for one, other in zip(step.model.get_weights(), by_hand.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_takes_keras_s_steps(make_step, float64: str, name: str) -> None:
+    step, by_keras = make_step("fcnn", name), make_step("fcnn", name).model
+    plan, rate = ORDER.plan(0, 4, 0, 1), OPTIMIZERS[name].learning_rate
+    optimizer = getattr(keras.optimizers, OPTIMIZERS[name].keras_class)(rate, **OPTIMIZERS[name].arguments)
+    before = step.model.get_weights()
+    for row in range(3):
+        optimizer.apply([tf.constant(each) for each in step.gradients(plan, row)], by_keras.trainable_variables)
+        step.run(ORDER.plan(row, 1, 0, 1), np.array([rate]))
+    for old, new, right in zip(before, step.model.get_weights(), by_keras.get_weights(), strict=True):
+        assert not np.allclose(old, new, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(new, right, rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_said_comes_back(make_step) -> None:
+    results = make_step("fcnn").run(ORDER.plan(0, 3, 0, 1), rates(3), said_seconds=0.25)
+    assert results.seconds.tolist() == [0.25] * 3
