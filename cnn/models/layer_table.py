@@ -1,0 +1,83 @@
+"""A network layer by layer: sizes, parameters, arithmetic and memory."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from cnn.models.blocks import output_size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerRow:
+    """One layer, for one image."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    """Trainable numbers."""
+
+    multiply_adds: int
+    """Of convolutions and fully connected layers, forward."""
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the layer hands on."""
+        return math.prod(self.output_shape)
+
+
+def layer_rows(model: keras.Model) -> list[LayerRow]:
+    """The layers in the order in which they were made."""
+    return [
+        LayerRow(
+            name=layer.name,
+            kind=type(layer).__name__,
+            output_shape=tuple(layer.output.shape[1:]),
+            parameters=sum(math.prod(variable.shape) for variable in layer.trainable_variables),
+            multiply_adds=_multiply_adds(layer),
+        )
+        for layer in model.layers
+    ]
+
+
+def _multiply_adds(layer: Any) -> int:
+    if isinstance(layer, keras.layers.Conv2D):
+        return int(math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape))
+    if isinstance(layer, keras.layers.Dense):
+        return int(math.prod(layer.kernel.shape))
+    return 0
+
+
+def layer_table(rows: Sequence[LayerRow]) -> str:
+    """The rows as text, with their totals."""
+    lines = [f"{'layer':<28} {'kind':<28} {'output':<16} {'parameters':>12} {'multiply-adds':>15}"]
+    for row in rows:
+        shape = "x".join(map(str, row.output_shape))
+        lines.append(f"{row.name:<28} {row.kind:<28} {shape:<16} {row.parameters:>12,} {row.multiply_adds:>15,}")
+    parameters, multiply_adds, outputs = (
+        sum(getattr(row, what) for row in rows) for what in ("parameters", "multiply_adds", "outputs")
+    )
+    lines.append(f"{'total':<74} {parameters:>12,} {multiply_adds:>15,}")
+    megabytes = 4 * 2 / 1e6
+    lines.append(
+        f"float32 memory: weights and gradients {parameters * megabytes:,.1f} MB, "
+        f"outputs and their gradients {outputs * megabytes:,.2f} MB an image"
+    )
+    return "\n".join(lines)
+
+
+def output_size_table(size: int = 28, kernel: int = 5, strides: Sequence[int] = (1, 2, 3, 4)) -> str:
+    """How the output size of a convolution follows from its kernel, stride and padding."""
+    lines = [
+        "output size: O = 1 + (W - K + 2P) / S, rounded down; W image, K kernel, P padding on each side, S stride",
+        '"valid": P = 0; "same": TensorFlow pads so that O = W / S, rounded up',
+        f"images of {size}x{size}, kernel {kernel}x{kernel}:",
+        "stride  same     valid",
+    ]
+    for stride in strides:
+        same, valid = (output_size(size, kernel, stride, padding) for padding in ("same", "valid"))
+        lines.append(f"{stride:<7} {f'{same}x{same}':<8} {valid}x{valid}")
+    return "\n".join(lines)

@@ -1,0 +1,65 @@
+"""Shows a network layer by layer: output shapes, parameters, multiply-adds, memory.
+
+python jobs/summarize.py --model vgg16
+python jobs/summarize.py --model lenet5 --image_size 28 --channels 1 --classes 10
+python jobs/summarize.py --output_sizes
+"""
+
+import dataclasses
+import sys
+
+from cnn.errors import UserError
+from cnn.models.registry import ModelSettings, build_network
+from cnn.quiet_import import import_tensorflow_quietly
+from cnn.training.settings import parse_settings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """What it looks at."""
+
+    image_size: int = 224
+    """Side of the images in pixels."""
+
+    channels: int = 3
+    """1 for grey images, 3 for coloured ones."""
+
+    classes: int = 1000
+    """How many classes it tells apart."""
+
+    output_sizes: bool = False
+    """Show instead how a convolution's output size follows from kernel, stride and padding."""
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "channels", "classes"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} {getattr(self, name)} is less than 1: give a whole number from 1 on.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that is set for a summary."""
+
+    model: ModelSettings
+    image: ImageSettings
+
+
+def main() -> None:
+    settings = parse_settings(str(__doc__), Settings)
+    import_tensorflow_quietly()
+    from cnn.models.layer_table import layer_rows, layer_table, output_size_table
+
+    image = settings.image
+    if image.output_sizes:
+        print(output_size_table())
+        return
+    shape = (image.image_size, image.image_size, image.channels)
+    print(layer_table(layer_rows(build_network(settings.model, shape, image.classes, seed=1))))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,32 @@
+"""Layers counted: VGG16's known figures, and the tutorial's table of output sizes."""
+
+import re
+
+from cnn.models.layer_table import layer_rows, layer_table, output_size_table
+from cnn.models.registry import ModelSettings, build_network
+
+
+def test_lenet_layer_by_layer() -> None:
+    rows = {row.name: row for row in layer_rows(build_network(ModelSettings(model="lenet5"), (28, 28, 1), 10, 1))}
+    assert rows["conv1"].output_shape == (28, 28, 6)
+    assert rows["pool2"].output_shape == (5, 5, 16)
+    assert rows["conv2"].parameters == 5 * 5 * 6 * 16 + 16
+    assert rows["conv2"].multiply_adds == 10 * 10 * 5 * 5 * 6 * 16
+    assert rows["fc1"].multiply_adds == 400 * 120
+    assert sum(row.parameters for row in rows.values()) == 61_706
+
+
+def test_the_totals_are_those_of_the_rows() -> None:
+    rows = layer_rows(build_network(ModelSettings(model="vgg16-bn-32"), (32, 32, 3), 10, 1))
+    table = layer_table(rows)
+    total = next(line for line in table.splitlines() if line.startswith("total"))
+    assert total.split()[1:] == [
+        f"{sum(row.parameters for row in rows):,}",
+        f"{sum(row.multiply_adds for row in rows):,}",
+    ]
+    assert sum(row.multiply_adds for row in rows) == 313_463_808  # 313 million, as published for CIFAR
+
+
+def test_the_tutorials_output_sizes() -> None:
+    sizes = re.findall(r"^(\d)\s+(\d+)x\2\s+(\d+)x\3$", output_size_table(), re.MULTILINE)
+    assert sizes == [("1", "28", "24"), ("2", "14", "12"), ("3", "10", "8"), ("4", "7", "6")]
