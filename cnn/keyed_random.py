@@ -63,3 +63,14 @@ def hash_tensor(keys: Any, units: int, salt: int) -> Any:
     x = xor_shift(x, 16) * constant(0x21F0AAAD)
     x = xor_shift(x, 15) * constant(0x735A2D97)
     return xor_shift(x, 15)
+
+
+def uniform_tensor(keys: Any, units: int, salt: int, dtype: Any) -> Any:
+    """Numbers in [0, 1) for each pair of key and unit, multiples of 2**-24, so the same in float32 and float64.
+
+    Args and shape as `hash_tensor`'s; `dtype` is a floating one.
+    """
+    import tensorflow as tf
+
+    bits = tf.bitwise.right_shift(hash_tensor(keys, units, salt), tf.constant(8, tf.uint32))
+    return tf.cast(bits, dtype) * tf.constant(2.0**-24, dtype)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn.cluster.job import Job, run_job
+from cnn.data.augmentation import AugmentationSettings
 from cnn.data.registry import DataSettings
 from cnn.errors import RunError, UserError
 from cnn.training.agreement import compare, table
@@ -35,6 +36,7 @@ class Settings:
 
     proof: ProofSettings
     data: DataSettings
+    augmentation: AugmentationSettings
     optimizer: OptimizerSettings
 
 
@@ -58,7 +60,8 @@ def launch(settings: ProofSettings, workers: int, folder: Path) -> None:
 
 def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
     if settings.proof.output is not None:
-        measure(cluster, settings.proof, settings.data, settings.optimizer, Path(settings.proof.output))
+        folder = Path(settings.proof.output)
+        measure(cluster, settings.proof, settings.data, settings.augmentation, settings.optimizer, folder)
 
 
 def main() -> None:
@@ -83,4 +86,5 @@ if __name__ == "__main__":
     try:
         main()
     except RunError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

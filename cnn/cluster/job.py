@@ -49,14 +49,14 @@ class Job:
             file.write(line)
 
     def lost_peers(self) -> str:
-        """Names the ranks of this host whose processes are gone; empty when there are none."""
+        """Says which ranks of this host have gone; empty when none has."""
         host = socket.gethostname()
         gone = [
             f"rank {rank} (process {process} on {host})"
             for rank, (where, process) in enumerate(self._peers)
             if where == host and not _is_running(process)
         ]
-        return " and ".join(gone)
+        return f"{' and '.join(gone)} {'has' if len(gone) == 1 else 'have'} gone" if gone else ""
 
     def watch(self, peers: Sequence[Sequence[Any]]) -> None:
         """From now on SIGTERM and SIGINT end this process within moments, even in the middle of a compiled call.
@@ -77,7 +77,7 @@ class Job:
         name = signal.Signals(number).name
         lost = self.lost_peers()
         if lost:
-            self.fail(f"{lost} has gone, so the launcher ended this rank ({name}); go on with --resume.", 1)
+            self.fail(f"{lost}, so the launcher ended this rank ({name}); go on with --resume.", 1)
         self.fail(f"ended by {name}; go on with --resume.", 128 + number)
 
 
@@ -101,7 +101,8 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     try:
         launch = launch_from_environment(os.environ)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     job = Job(launch)
     settings, mistake = None, None
     try:
@@ -130,7 +131,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     except Exception as error:  # whatever it is, the other ranks must not wait for this one
         lost = job.lost_peers()
         if lost or "Horovod" in str(error):
-            job.fail(f"{lost or 'another rank'} has gone; go on with --resume.", 1)
+            job.fail(f"{lost or 'another rank has gone'}; go on with --resume.", 1)
         traceback.print_exc()
         job.fail(f"{type(error).__name__}: {error}".splitlines()[0], 1)
     sys.exit(0)

@@ -40,6 +40,10 @@ class Dataset:
     checksum: str
     """Identifies the content: equal on two machines if and only if images, labels and names are."""
 
+    input_size: int | None = None
+    """Side in pixels of the square that a network gets of each image, where the images leave room to cut it out of
+    them; None where it gets the whole image."""
+
     @property
     def classes(self) -> int:
         """How many classes there are."""
@@ -47,6 +51,13 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
+        """Height, width and channels of the images as they are stored."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of what a network gets."""
+        if self.input_size is None:
+            return self.image_shape
+        return self.input_size, self.input_size, self.image_shape[2]

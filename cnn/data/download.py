@@ -54,7 +54,7 @@ def _fetch(remote: Remote, missing: list[str], folder: Path) -> None:
                 f"{', '.join(missing)} {verb} missing in {folder} and cannot be downloaded ({reason}): "
                 f"put {them} there, or use --data digits, which needs no network"
             )
-    if file.endswith(".tar.gz"):
+    if file.endswith((".tar.gz", ".tgz")):
         _unpack(path)
         if own:
             path.unlink()

@@ -1,68 +1,143 @@
 """The data sets by name, and opening one."""
 
+import dataclasses
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from cnn.data.cache_folder import cache_folder, explained
-from cnn.data.cifar import CIFAR10
+from cnn.data.cifar import CIFAR10, CIFAR100
 from cnn.data.dataset import Dataset
 from cnn.data.digits import DIGITS
 from cnn.data.download import fetch_missing
+from cnn.data.folder import FOLDER
 from cnn.data.idx import FASHION_MNIST, MNIST
-from cnn.data.source import EmbeddedSource, FolderSource
+from cnn.data.image_file import MINIMUM_SIDE
+from cnn.data.image_store import open_image_store
+from cnn.data.oxflower17 import OXFLOWER17
+from cnn.data.preparation_progress import PreparationProgress
+from cnn.data.source import EmbeddedSource, ImageSource, Source
 from cnn.data.store import open_store
 from cnn.data.synthetic import SYNTHETIC
 from cnn.errors import UserError, check_choice
 
-SOURCES: dict[str, EmbeddedSource | FolderSource] = {
+SOURCES: dict[str, Source] = {
     "digits": DIGITS,
     "mnist": MNIST,
     "fashion-mnist": FASHION_MNIST,
     "cifar10": CIFAR10,
+    "cifar100": CIFAR100,
+    "oxflower17": OXFLOWER17,
+    "folder": FOLDER,
     "synthetic": SYNTHETIC,
 }
 
+_IMAGE_SIZE = 224
+_LARGEST_IMAGE_SIZE = 1024
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSettings:
     """What is trained on."""
 
     data: str = "digits"
-    """The data set: digits, mnist, fashion-mnist, cifar10 or synthetic."""
+    """The data set: digits, mnist, fashion-mnist, cifar10, cifar100, oxflower17, folder or synthetic. folder is your
+    own images: a folder for each class, in --data_dir itself or in train and in test there."""
 
     data_dir: str | None = None
     """The folder of the data set's files; what is missing there is downloaded into it. Left out: a folder in the
     cache. digits and synthetic need none."""
+
+    image_size: int | None = None
+    """Side in pixels of the images that the network gets; 224 for folder and oxflower17 when left out. The other data
+    sets have a size of their own."""
+
+    damaged: str = "refuse"
+    """What to do with image files that cannot be read: refuse, or skip."""
 
     validation_fraction: float = 0.1
     """The part of the training images, 0 to below 1, that is kept from training to choose the best checkpoint by."""
 
     def __post_init__(self) -> None:
         check_choice("data set", self.data, SOURCES)
+        check_choice("choice for damaged", self.damaged, ("refuse", "skip"))
         if not 0 <= self.validation_fraction < 1:
             raise UserError(
                 f"validation_fraction is {self.validation_fraction}: it must be 0 or more and less than 1, 0.1 say"
             )
-        if self.data_dir is not None and isinstance(SOURCES[self.data], EmbeddedSource):
+        source = SOURCES[self.data]
+        if self.data_dir is not None and isinstance(source, EmbeddedSource):
             raise UserError(
                 f"data_dir is '{self.data_dir}', but the data set {self.data} is not read from files: leave data_dir "
                 "out, or choose another data set"
             )
+        if isinstance(source, ImageSource):
+            self._check_image_settings(source)
+        else:
+            self._check_no_image_settings()
+
+    def _check_image_settings(self, source: ImageSource) -> None:
+        if self.data_dir is None and source.remote is None:
+            raise UserError(
+                f"the data set {self.data} needs data_dir: name the folder that holds a folder of images for each class"
+            )
+        size = self.image_size
+        if size is not None and not MINIMUM_SIDE <= size <= _LARGEST_IMAGE_SIZE:
+            raise UserError(
+                f"image_size is {size}: it must be a whole number from {MINIMUM_SIDE} to {_LARGEST_IMAGE_SIZE}, "
+                f"{_IMAGE_SIZE} say"
+            )
+
+    def _check_no_image_settings(self) -> None:
+        if self.image_size is not None:
+            raise UserError(
+                f"image_size is {self.image_size}, but the images of {self.data} have a size of their own: leave "
+                "image_size out, or choose folder or oxflower17"
+            )
+        if self.damaged != "refuse":
+            raise UserError(
+                f"damaged is '{self.damaged}', but {self.data} has no image files to skip: leave damaged out, or "
+                "choose folder or oxflower17"
+            )
 
 
-def open_dataset(settings: DataSettings) -> Dataset:
+def open_dataset(
+    settings: DataSettings, *, progress: PreparationProgress | None = None, verify: bool = False
+) -> Dataset:
     """Opens a data set; the first time on a machine it is downloaded, if it must be, and prepared.
 
-    Raises UserError where the folder, a file, the download or the cache is at fault, with what to do about it.
+    Args:
+        settings: which one.
+        progress: is shown how far the preparation of image files is; one of its own if None.
+        verify: compares the content of large stores, too, with their checksums.
+
+    Raises:
+        UserError: the folder, a file, the download or the cache is at fault; says what to do about it.
+        RunError: the preparation broke off.
     """
     source = SOURCES[settings.data]
     if isinstance(source, EmbeddedSource):
-        return open_store(settings.data, source.read)
+        return open_store(settings.data, source.read, verify=verify)
     folder = _default_folder(settings.data) if settings.data_dir is None else _checked_folder(settings.data_dir)
     if source.remote is not None:
         fetch_missing(settings.data, source.remote, folder)
-    return open_store(settings.data, lambda: source.read(folder), folder, source.files(folder))
+    if isinstance(source, ImageSource):
+        size = settings.image_size or _IMAGE_SIZE
+        dataset = open_image_store(
+            settings.data,
+            folder,
+            source.index(folder),
+            stored_size(size),
+            skip_damaged=settings.damaged == "skip",
+            progress=progress or PreparationProgress(),
+            verify=verify,
+        )
+        return dataclasses.replace(dataset, input_size=size)
+    return open_store(settings.data, lambda: source.read(folder), folder, source.files(folder), verify=verify)
+
+
+def stored_size(image_size: int) -> int:
+    """Pixels of each side of the stored images: more than the network gets, so that crops of them differ."""
+    return image_size * 8 // 7 if image_size >= 64 else image_size
 
 
 def _default_folder(name: str) -> Path:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from cnn.data.dataset import Part
 
@@ -31,7 +32,7 @@ class Remote:
     """Ends in a slash; a file's name follows it."""
 
     md5: Mapping[str, str]
-    """The checksum of each file that can be downloaded; a `.tar.gz` is unpacked."""
+    """The checksum of each file that can be downloaded; a `.tar.gz` or `.tgz` is unpacked."""
 
     missing: Callable[[Path], list[str]]
     """Which of them the folder still needs."""
@@ -55,3 +56,43 @@ class FolderSource:
     """The files in the folder that `read` would read, sorted; those that are missing are left out."""
 
     remote: Remote | None = None
+
+
+class ImageFile(NamedTuple):
+    """An image in a file of its own."""
+
+    path: str
+    """Relative to the data set's folder."""
+
+    label: int
+    """From 0 on."""
+
+    bytes: int
+    """The file's size; -1 if it cannot be had."""
+
+    changed: int
+    """When the file was last changed, in nanoseconds; 0 if that cannot be had."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageIndex:
+    """Which image files make up a data set; their content is not looked at."""
+
+    class_names: tuple[str, ...]
+    train: list[ImageFile]
+    test: list[ImageFile]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageSource:
+    """A data set of image files, which may be of any size."""
+
+    index: Callable[[Path], ImageIndex]
+    """Lists the folder's images, in an order that depends on their names alone; raises UserError if they make up no
+    data set. It is called whenever the data set is opened, so it must be quick."""
+
+    remote: Remote | None = None
+    """None: the images are the user's own, and so is the choice of the folder."""
+
+
+Source = EmbeddedSource | FolderSource | ImageSource

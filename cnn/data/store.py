@@ -8,44 +8,50 @@ import contextlib
 import hashlib
 import json
 import logging
-import math
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from cnn.data.cache_folder import cache_folder, explained, locked
-from cnn.data.dataset import Dataset, Part
+from cnn.data.dataset import Dataset
 from cnn.data.source import RawDataset
+from cnn.data.store_files import (
+    FORMAT,
+    DamagedStoreError,
+    mean_and_deviation,
+    open_files,
+    sync_folder,
+    write_array,
+    write_manifest,
+)
 
-# Raise it when the store's form changes or a source comes to read the same files differently.
-_FORMAT = 1
+RECORD = "record.jsonl"
+"""The file in an unfinished store with which its preparation can go on."""
 
-_MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"
 
 _logger = logging.getLogger(__name__)
 
 
-class _DamagedError(Exception):
-    """A store is not what it was when it was written; the text says in which file."""
-
-
 def open_store(
-    name: str, read: Callable[[], RawDataset], folder: Path | None = None, files: Iterable[Path] = ()
+    name: str,
+    read: Callable[[], RawDataset],
+    folder: Path | None = None,
+    files: Iterable[Path] = (),
+    *,
+    verify: bool = False,
 ) -> Dataset:
-    """Opens the prepared form of a data set, and prepares it first if need be.
-
-    One process of the machine prepares, the others wait for it. A damaged store is prepared again, with a warning.
+    """Opens the prepared form of a data set that fits into memory, and prepares it first if need be.
 
     Args:
         name: of the data set.
         read: gets it from its source; is called only for preparing.
         folder: where the source's files are; None for a source without files.
         files: all that `read` reads, in or below `folder`.
+        verify: compares the content of large stores, too, with their checksums.
 
     Returns:
         The data set; its arrays are read-only memory maps.
@@ -53,165 +59,99 @@ def open_store(
     Raises:
         UserError: the cache folder cannot be used; and whatever `read` raises.
     """
-    stores = cache_folder() / "stores"
-    store = stores / f"{name}-{_key(name, folder, files)}"
-    with contextlib.suppress(_DamagedError), explained(stores):
-        if store.is_dir():
-            return _open(store)
-    with locked(stores / ".lock"):
-        try:  # again, for another process may have made or mended it meanwhile
-            with explained(stores):
-                if store.is_dir():
-                    return _open(store)
-        except _DamagedError as damage:
-            _logger.warning("the prepared data set %s is damaged and is prepared again: %s", store, damage)
+
+    def prepare(unfinished: Path) -> None:
         raw = read()
         _logger.info("%s: %d training and %d test images", name, len(raw.train.labels), len(raw.test.labels))
-        with explained(stores):
-            _replace(store, name, raw)
-            return _open(store)
+        with explained(unfinished.parent):
+            try:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                _write(unfinished, name, raw)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
 
-
-def _key(name: str, folder: Path | None, files: Iterable[Path]) -> str:
-    """Changes whenever the source's files may have; they are not read."""
-    parts: list[Any] = [_FORMAT, name]
+    parts: list[Any] = [name]
     if folder is not None:
         parts.append(str(folder.resolve()))
         for path in sorted(files):
             stat = path.stat()
             parts.append([str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns])
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    return open_or_prepare(name, parts, prepare, verify=verify)
 
 
-def _replace(store: Path, name: str, raw: RawDataset) -> None:
-    """Writes the store, in the place of a damaged one if there is one; needs the lock."""
-    for leftover in store.parent.glob(f"*{_UNFINISHED}"):  # of a process that was killed
-        shutil.rmtree(leftover)
-    unfinished = store.with_name(store.name + _UNFINISHED)
-    unfinished.mkdir()
-    try:
-        _write(unfinished, name, raw)
-        if store.exists():
-            old = store.with_name(f"{store.name}.old{_UNFINISHED}")
-            store.rename(old)
-            shutil.rmtree(old)
-        unfinished.rename(store)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    _sync_folder(store.parent)
+def open_or_prepare(name: str, parts: list[Any], prepare: Callable[[Path], None], *, verify: bool) -> Dataset:
+    """Opens a store, or has it prepared.
+
+    One process of the machine prepares, the others wait for it. A damaged store is prepared again, with a warning.
+
+    Args:
+        name: of the data set.
+        parts: what the store follows from, as JSON can hold it: if anything there changes, it is another store.
+        prepare: fills the folder whose path it gets. What is there has the same parts and is of a process that was
+            killed, or of a `prepare` that raised an error.
+        verify: as for `open_store`.
+
+    Raises:
+        UserError: the cache folder cannot be used; and whatever `prepare` raises.
+    """
+    key = hashlib.sha256(json.dumps([FORMAT, *parts]).encode()).hexdigest()[:16]
+    stores = cache_folder() / "stores"
+    store = stores / f"{name}-{key}"
+    with contextlib.suppress(DamagedStoreError), explained(stores):
+        if store.is_dir():
+            return open_files(store, verify=verify)
+    with locked(stores / ".lock"):
+        try:  # again, for another process may have made or mended it meanwhile
+            with explained(stores):
+                if store.is_dir():
+                    return open_files(store, verify=verify)
+        except DamagedStoreError as damage:
+            _logger.warning("the prepared data set %s is damaged and is prepared again: %s", store, damage)
+        unfinished = store.with_name(store.name + _UNFINISHED)
+        with explained(stores):
+            _remove_leftovers(name, unfinished)
+        prepare(unfinished)
+        with explained(stores):
+            _put_in_place(unfinished, store)
+            return open_files(store, verify=False)
+
+
+def _remove_leftovers(name: str, own: Path) -> None:
+    """Removes what killed processes left, but not what may still be gone on with; needs the lock."""
+    for leftover in own.parent.glob(f"*{_UNFINISHED}"):
+        of_another = (leftover / RECORD).exists() and not leftover.name.startswith(f"{name}-")
+        if leftover != own and not of_another:
+            shutil.rmtree(leftover)
+
+
+def _put_in_place(unfinished: Path, store: Path) -> None:
+    if store.exists():
+        old = store.with_name(f"{store.name}.old{_UNFINISHED}")
+        store.rename(old)
+        shutil.rmtree(old)
+    unfinished.rename(store)
+    (store / RECORD).unlink(missing_ok=True)
+    sync_folder(store.parent)
 
 
 def _write(folder: Path, name: str, raw: RawDataset) -> None:
-    mean, deviation = _statistics(raw.train.images)
-    arrays = {
-        "train_images": raw.train.images,
-        "train_labels": raw.train.labels,
-        "test_images": raw.test.images,
-        "test_labels": raw.test.labels,
-    }
-    entries = {}
-    for array_name, array in arrays.items():
-        path = folder / f"{array_name}.npy"
-        with open(path, "wb") as file:
-            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-            _sync(file)
-        entries[array_name] = {
-            "shape": list(array.shape),
-            "dtype": str(array.dtype),
-            "bytes": path.stat().st_size,
-            "sha256": _sha256(path),
-        }
-    manifest: dict[str, Any] = {
-        "format": _FORMAT,
-        "name": name,
-        "class_names": list(raw.class_names),
-        "mean": mean,
-        "standard_deviation": deviation,
-        "arrays": entries,
-    }
-    manifest["checksum"] = _checksum(manifest)
-    with open(folder / _MANIFEST, "w", encoding="utf-8") as text:
-        json.dump(manifest, text, indent=2)
-        _sync(text)
-    _sync_folder(folder)
+    for part_name, part in (("train", raw.train), ("test", raw.test)):
+        write_array(folder, f"{part_name}_images", part.images)
+        write_array(folder, f"{part_name}_labels", part.labels)
+    write_manifest(folder, name, raw.class_names, _statistics(raw.train.images))
 
 
 def _statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, in units of pixel / 255; from counts, so equal on every machine."""
+    """Mean and standard deviation of each channel."""
     values = np.arange(256)
     means, deviations = [], []
     for channel in range(images.shape[-1]):
         counts = np.zeros(256, np.int64)
         for start in range(0, len(images), 1000):  # for counting takes eight times the memory of what is counted
             counts += np.bincount(images[start : start + 1000, ..., channel].ravel(), minlength=256)
-        total, first, second = (int(np.sum(counts * values**power)) for power in range(3))
-        means.append(first / total / 255)
-        deviations.append(math.sqrt(total * second - first * first) / total / 255)
+        mean, deviation = mean_and_deviation(*(int(np.sum(counts * values**power)) for power in range(3)))
+        means.append(mean)
+        deviations.append(deviation)
     return means, deviations
-
-
-def _open(store: Path) -> Dataset:
-    """Raises _DamagedError if the store is not whole."""
-    manifest = _read_manifest(store / _MANIFEST)
-    arrays = {name: _open_array(store / f"{name}.npy", entry) for name, entry in manifest["arrays"].items()}
-    return Dataset(
-        name=manifest["name"],
-        class_names=tuple(manifest["class_names"]),
-        train=Part(images=arrays["train_images"], labels=arrays["train_labels"]),
-        test=Part(images=arrays["test_images"], labels=arrays["test_labels"]),
-        mean=tuple(manifest["mean"]),
-        standard_deviation=tuple(manifest["standard_deviation"]),
-        checksum=manifest["checksum"],
-    )
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_bytes())
-        whole = manifest["checksum"] == _checksum(manifest) and manifest["format"] == _FORMAT
-    except FileNotFoundError:
-        raise _DamagedError(f"{path.name} is missing") from None
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise _DamagedError(f"{path.name} is not as it was written")
-    assert isinstance(manifest, dict)
-    return manifest
-
-
-def _open_array(path: Path, entry: dict[str, Any]) -> np.ndarray:
-    try:
-        size = path.stat().st_size
-        if size != entry["bytes"]:
-            raise _DamagedError(f"{path.name} has {size:,} bytes instead of {entry['bytes']:,}")
-        if _sha256(path) != entry["sha256"]:
-            raise _DamagedError(f"{path.name} has another checksum than when it was written")
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise _DamagedError(f"{path.name} is missing") from None
-    if list(array.shape) != entry["shape"] or str(array.dtype) != entry["dtype"]:
-        raise _DamagedError(f"{path.name} holds {array.dtype} {array.shape}, not what {_MANIFEST} says")
-    return array
-
-
-def _checksum(manifest: dict[str, Any]) -> str:
-    content = {key: value for key, value in manifest.items() if key != "checksum"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(file: IO[Any]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

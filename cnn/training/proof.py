@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnn.data.augmentation import AugmentationSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError, check_choice
@@ -89,7 +90,12 @@ _BROKEN_ORDERS = {"slice": ShiftedOrder, "keys": RankKeyedOrder}
 
 
 def measure(
-    cluster: "Cluster", settings: ProofSettings, data: DataSettings, optimizer: OptimizerSettings, folder: Path
+    cluster: "Cluster",
+    settings: ProofSettings,
+    data: DataSettings,
+    augmentation: AugmentationSettings,
+    optimizer: OptimizerSettings,
+    folder: Path,
 ) -> None:
     """Measures every network with the workers there are; rank 0 writes FOLDER/NETWORK.npz.
 
@@ -97,7 +103,7 @@ def measure(
     """
     dataset = open_dataset(data)
     for model in settings.models:
-        measured = _measure_network(cluster, settings, ModelSettings(model=model), optimizer, dataset)
+        measured = _measure_network(cluster, settings, ModelSettings(model=model), augmentation, optimizer, dataset)
         if cluster.is_chief:
             np.savez(folder / f"{model}.npz", **measured)  # type: ignore[arg-type]
 
@@ -106,6 +112,7 @@ def _measure_network(
     cluster: "Cluster",
     settings: ProofSettings,
     model_settings: ModelSettings,
+    augmentation: AugmentationSettings,
     optimizer_settings: OptimizerSettings,
     dataset: "Dataset",
 ) -> dict[str, np.ndarray]:
@@ -124,13 +131,14 @@ def _measure_network(
     samples = np.arange(3 * size + 3 * size // 10)
     images = _enlarged(dataset.train.images[samples], NETWORKS[model_settings.model].smallest_image)
     part = Part(images=images, labels=dataset.train.labels[samples])
+    enlarged = dataclasses.replace(dataset, train=part, input_size=None)
     measured: dict[str, np.ndarray] = {}
 
     def run(precision: str, name: str, order: SampleOrder) -> None:
         use_precision(precision)
         network = build_network(model_settings, images.shape[1:], dataset.classes, _SEED)
         optimizer = build_optimizer(optimizer_settings, network.trainable_variables)
-        feed = ResidentFeed(part, dataset.mean, dataset.standard_deviation, precision)
+        feed = ResidentFeed(enlarged, enlarged.train, precision, augmentation)
         exchange = list if broken == "exchange" else GradientExchange(cluster)
         step = TrainingStep(network, optimizer, feed, exchange, l2=optimizer_settings.l2, group_size=order.group_size)
         plan = order.plan(0, settings.proof_steps, cluster.rank, cluster.world_size)
@@ -148,7 +156,8 @@ def _measure_network(
         keep("final", weights())
 
     kind = _BROKEN_ORDERS.get(broken, SampleOrder)
-    groups = settings.proof_group_size if NETWORKS[model_settings.model].grouped else 1
+    grouped = NETWORKS[model_settings.model].grouped or augmentation.mixes
+    groups = settings.proof_group_size if grouped else 1
     run("float64", "float64", kind(samples, size, _SEED, groups))
     run("float32", "float32", kind(samples, size, _SEED, groups))
     if cluster.world_size == 1:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from cnn.data.augmentation import AugmentationSettings
 from cnn.data.registry import DataSettings
 from cnn.errors import RunError, UserError
 from cnn.models.registry import ModelSettings
@@ -35,7 +36,8 @@ class RunSettings:
     """Samples of a step, over all workers: what is computed does not depend on how many share them."""
 
     group_size: int = 32
-    """Samples that batch normalisation normalises together, on one worker; other networks do without groups."""
+    """Samples that batch normalisation normalises together, and within which mixup and CutMix find partners; each
+    group is on one worker. Without these there are no groups."""
 
     seed: int = 1
     """Of the initial weights, the order of samples, dropout and the validation part."""
@@ -74,6 +76,7 @@ class TrainingSettings:
 
     model: ModelSettings
     data: DataSettings
+    augmentation: AugmentationSettings
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
     run: RunSettings

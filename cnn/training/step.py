@@ -143,7 +143,16 @@ class TrainingStep:
 
     def _exchanged(self, row: Row, said: Sequence[Any]) -> Gradients:
         """Forward, backward and exchange; the sums are those of the loss, of the samples right, and of what is said."""
-        images, labels = self._feed.batch(row.indices)
+        images, labels, partners, shares = self._feed.training_batch(
+            row.indices, row.keys, row.weights, self._group_size
+        )
+
+        def cross_entropy(logits: Any) -> Any:
+            own = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            if partners is None:
+                return own
+            return shares * own + (1 - shares) * tf.nn.sparse_softmax_cross_entropy_with_logits(partners, logits)
+
         batch = TrainingBatch(keys=row.keys, weights=row.weights, group_size=self._group_size)
         variables = [variable.value for variable in self._model.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -151,9 +160,9 @@ class TrainingStep:
             with training_on(batch):
                 outputs = self._model(images, training=True)
             logits, *auxiliary = outputs if isinstance(outputs, list) else [outputs]
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            losses = cross_entropy(logits)
             for others in auxiliary:
-                losses += _AUXILIARY_SHARE * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, others)
+                losses += _AUXILIARY_SHARE * cross_entropy(others)
             loss = tf.reduce_sum(losses * row.weights)
         right = tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), labels), row.weights.dtype)
         sums = tf.stack([loss, tf.reduce_sum(right * row.weights), *said])

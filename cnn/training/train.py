@@ -11,6 +11,7 @@ import numpy as np
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange import GradientExchange
 from cnn.cluster.job import Job
+from cnn.data.augmentation import Augmentation
 from cnn.data.dataset import Dataset
 from cnn.data.feed import ResidentFeed
 from cnn.data.order import SampleOrder
@@ -42,12 +43,12 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     job.folder = folder
     order = SampleOrder(training, settings.run.global_batch_size, settings.run.seed, _group_size(settings))
     use_precision(settings.run.precision)
-    model = build_network(settings.model, dataset.image_shape, dataset.classes, settings.run.seed)
+    model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.run.seed)
     optimizer = build_optimizer(settings.optimizer, model.trainable_variables)
     variables = state_variables(model, optimizer)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     progress = _restore(cluster, checkpoints, resume_step, variables, dataset)
-    feed = ResidentFeed(dataset.train, dataset.mean, dataset.standard_deviation, settings.run.precision)
+    feed = ResidentFeed(dataset, dataset.train, settings.run.precision, settings.augmentation)
     total_steps = settings.run.steps or settings.run.epochs * order.steps_per_epoch
     report = None
     if cluster.is_chief:
@@ -91,15 +92,17 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
 
 
 def _group_size(settings: TrainingSettings) -> int:
-    """How many samples the network looks at together: one by one, unless it normalises batches."""
-    return settings.run.group_size if NETWORKS[settings.model.model].grouped else 1
+    """How many samples are looked at together: one by one, unless batches are normalised or samples mixed."""
+    grouped = NETWORKS[settings.model.model].grouped or settings.augmentation.mixes
+    return settings.run.group_size if grouped else 1
 
 
 def _open_data(cluster: Cluster, settings: TrainingSettings) -> Dataset:
     """The data set, checked against the network and the number of workers; the same on every rank."""
     with cluster.together():
         dataset = open_dataset(settings.data)
-        check_image_size(settings.model.model, dataset.image_shape)
+        check_image_size(settings.model.model, dataset.input_shape)
+        Augmentation(settings.augmentation, dataset.image_shape, dataset.input_shape)
         groups = -(-settings.run.global_batch_size // _group_size(settings))
         if groups < cluster.world_size:
             parts = "samples" if _group_size(settings) == 1 else f"groups of {_group_size(settings)} samples"
@@ -162,7 +165,7 @@ def _describe(cluster: Cluster, folder: Path, dataset: Dataset) -> None:
 
 
 def _test(cluster: Cluster, dataset: Dataset, model: keras.Model, precision: str) -> Evaluation:
-    feed = ResidentFeed(dataset.test, dataset.mean, dataset.standard_deviation, precision)
+    feed = ResidentFeed(dataset, dataset.test, precision)
     return Evaluator(model, feed, np.arange(len(dataset.test.labels)), cluster)()
 
 

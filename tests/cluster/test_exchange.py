@@ -1,5 +1,7 @@
 """How gradients are put into buckets; tests/integration/test_cluster.py exchanges them."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +27,7 @@ def test_no_joint_bucket_is_above_the_limit(sizes: list[int], limit: int) -> Non
 @given(SIZES, st.integers(1, 200))
 def test_a_bucket_is_closed_only_when_the_next_does_not_fit(sizes: list[int], limit: int) -> None:
     buckets = make_buckets(sizes, limit)
-    for bucket, following in zip(buckets, buckets[1:], strict=False):
+    for bucket, following in itertools.pairwise(buckets):
         assert sum(sizes[position] for position in bucket) + sizes[following[0]] > limit
 
 

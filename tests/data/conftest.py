@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 _IDX_NAMES = (
     "train-images-idx3-ubyte",
@@ -61,7 +62,10 @@ def _cifar_records(samples: int) -> bytes:
 
 @pytest.fixture
 def cifar_folder(tmp_path: Path) -> Path:
-    """A folder with cifar-10-batches-bin: two training batches of 20 and a test batch of 10."""
+    """A folder with cifar-10-batches-bin: two training batches of 20 and a test batch of 10.
+
+    And with cifar-100-binary, 20 to train and 10 to test; record i has the coarse label 19.
+    """
     folder = tmp_path / "cifar"
     batches = folder / "cifar-10-batches-bin"
     batches.mkdir(parents=True)
@@ -69,6 +73,13 @@ def cifar_folder(tmp_path: Path) -> Path:
     (batches / "data_batch_3.bin").write_bytes(_cifar_records(20))
     (batches / "test_batch.bin").write_bytes(_cifar_records(10))
     (batches / "batches.meta.txt").write_text("\n".join("abcdefghij") + "\n\n")
+    (folder / "cifar-100-binary").mkdir()
+    for name, samples in (("train", 20), ("test", 10)):
+        records = np.frombuffer(_cifar_records(samples), np.uint8).reshape(samples, -1)
+        content = np.insert(records, 0, 19, axis=1).tobytes()
+        (folder / "cifar-100-binary" / f"{name}.bin").write_bytes(content)
+    names = "".join(f"class_{number}\n" for number in range(100))
+    (folder / "cifar-100-binary" / "fine_label_names.txt").write_text(names)
     return folder
 
 
@@ -83,3 +94,25 @@ def real_data() -> Callable[[str], Path]:
         return root / name
 
     return find
+
+
+def _noise(seed: int, width: int = 24, height: int = 16) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def noise() -> Callable[..., Image.Image]:
+    """Gives an image of random pixels: (seed, width, height)."""
+    return _noise
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """Two class folders, of six and four PNG files, 24x16."""
+    folder = tmp_path / "images"
+    for name, count in (("cat", 6), ("dog", 4)):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            _noise(100 * count + number).save(folder / name / f"{number}.png")
+    return folder

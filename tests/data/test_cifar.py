@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.data.cifar import CIFAR10
+from cnn.data.cifar import CIFAR10, CIFAR100
 from cnn.errors import UserError
 
 
@@ -93,3 +93,35 @@ def test_real_cifar(real_data: Callable[[str], Path]) -> None:
     assert raw.class_names[0] == "airplane"
     # Known of the whole set: 0.491, 0.482, 0.447.
     assert np.allclose(raw.train.images.mean((0, 1, 2)) / 255, [0.491, 0.482, 0.447], atol=0.01)
+
+
+def test_the_hundred_classes(cifar_folder: Path) -> None:
+    raw = CIFAR100.read(cifar_folder)
+    assert (raw.train.images.shape, raw.test.images.shape) == ((20, 32, 32, 3), (10, 32, 32, 3))
+    assert np.all(raw.train.images[11] == [11, 111, 211])
+    assert list(raw.test.labels) == list(range(10))  # the fine ones
+    assert raw.class_names[99] == "class_99"
+    assert np.array_equal(CIFAR100.read(cifar_folder / "cifar-100-binary").train.images, raw.train.images)
+    assert [path.name for path in CIFAR100.files(cifar_folder)] == ["fine_label_names.txt", "test.bin", "train.bin"]
+
+
+def test_damage_to_the_hundred_classes(cifar_folder: Path, tmp_path: Path) -> None:
+    path = cifar_folder / "cifar-100-binary" / "train.bin"
+    content = bytearray(path.read_bytes())
+    content[3074 * 4 + 1] = 100
+    path.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"train.bin is damaged: the label of record 4 is 100, not 0 to 99; get it again"
+    ):
+        CIFAR100.read(cifar_folder)
+    path.write_bytes(content[:-1])
+    with pytest.raises(
+        UserError, match=r"train.bin is damaged: its size, 61,479 bytes, is no multiple of a record's 3,"
+    ):
+        CIFAR100.read(cifar_folder)
+    path.unlink()
+    with pytest.raises(UserError, match=r"cifar-100-binary holds no train.bin: put it there"):
+        CIFAR100.read(cifar_folder)
+    assert CIFAR100.remote is not None
+    assert CIFAR100.remote.missing(cifar_folder) == []
+    assert CIFAR100.remote.missing(tmp_path) == ["cifar-100-binary.tar.gz"]

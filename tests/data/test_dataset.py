@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,8 @@ def test_a_data_set_knows_its_shape_and_classes() -> None:
         standard_deviation=(1.0,),
         checksum="",
     )
-    assert dataset.image_shape == (5, 4, 2)
+    assert dataset.image_shape == dataset.input_shape == (5, 4, 2)
+    assert dataclasses.replace(dataset, input_size=3).input_shape == (3, 3, 2)
     assert dataset.classes == 2
 
 

@@ -18,7 +18,8 @@ import pytest
 from cnn.data.cifar import CIFAR10
 from cnn.data.download import fetch_missing
 from cnn.data.idx import MNIST
-from cnn.data.source import FolderSource, Remote
+from cnn.data.oxflower17 import OXFLOWER17
+from cnn.data.source import FolderSource, ImageSource, Remote
 from cnn.errors import UserError
 
 ARCHIVE = "cifar-10-binary.tar.gz"
@@ -56,7 +57,7 @@ def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server
         thread.join()
 
 
-def _remote(source: FolderSource, server: _Server, published: Path) -> Remote:
+def _remote(source: FolderSource | ImageSource, server: _Server, published: Path) -> Remote:
     """The source's remote, but on our server and with the checksums of what is published there."""
     assert source.remote is not None
     md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in published.iterdir()}
@@ -132,6 +133,14 @@ def test_an_archive_is_unpacked_and_removed(cifar_folder: Path, published: Path,
     fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
     assert [path.name for path in target.iterdir()] == ["cifar-10-batches-bin"]
     assert len(CIFAR10.read(target).train.labels) == 40
+
+
+def test_an_archive_by_the_other_name(published: Path, server: _Server, target: Path) -> None:
+    with tarfile.open(published / "17flowers.tgz", "w:gz") as tar:
+        for name in ("jpg/image_0001.jpg", "jpg/files.txt"):
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    fetch_missing("oxflower17", _remote(OXFLOWER17, server, published), target)
+    assert sorted(path.name for path in target.rglob("*")) == ["files.txt", "image_0001.jpg", "jpg"]
 
 
 def test_the_users_own_archive_is_unpacked_and_kept(

@@ -1,7 +1,9 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cnn.data.registry import SOURCES, DataSettings, open_dataset
 from cnn.errors import UserError
@@ -11,8 +13,8 @@ def test_an_unknown_name() -> None:
     with pytest.raises(UserError) as caught:
         DataSettings(data="minst")
     assert str(caught.value) == (
-        "unknown data set 'minst': choose one of digits, mnist, fashion-mnist, cifar10, synthetic. "
-        "Did you mean 'mnist'?"
+        "unknown data set 'minst': choose one of digits, mnist, fashion-mnist, cifar10, cifar100, oxflower17, "
+        "folder, synthetic. Did you mean 'mnist'?"
     )
 
 
@@ -43,8 +45,11 @@ def test_idx_files(idx_folder: Path, name: str) -> None:
     assert dataset.class_names[9] == {"mnist": "9", "fashion-mnist": "Ankle boot"}[name]
 
 
-def test_cifar_files(cifar_folder: Path) -> None:
-    assert open_dataset(DataSettings(data="cifar10", data_dir=str(cifar_folder))).image_shape == (32, 32, 3)
+@pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100)])
+def test_cifar_files(cifar_folder: Path, name: str, classes: int) -> None:
+    dataset = open_dataset(DataSettings(data=name, data_dir=str(cifar_folder)))
+    assert dataset.image_shape == dataset.input_shape == (32, 32, 3)
+    assert dataset.classes == classes
 
 
 def test_files_in_the_cache_are_found(idx_folder: Path, cache: Path) -> None:
@@ -78,6 +83,57 @@ def test_damaged_files_make_no_store(idx_folder: Path, cache: Path) -> None:
     with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte\.gz is damaged"):
         open_dataset(DataSettings(data="mnist", data_dir=str(idx_folder)))
     assert [entry.name for entry in (cache / "stores").iterdir() if entry.is_dir()] == []
+
+
+def test_image_files(image_folder: Path) -> None:
+    dataset = open_dataset(DataSettings(data="folder", data_dir=str(image_folder), image_size=70))
+    assert dataset.name == "folder"
+    assert (dataset.image_shape, dataset.input_shape) == ((80, 80, 3), (70, 70, 3))
+    dataset = open_dataset(DataSettings(data="folder", data_dir=str(image_folder), image_size=10))
+    assert (dataset.image_shape, dataset.input_shape) == ((10, 10, 3), (10, 10, 3))
+    dataset = open_dataset(DataSettings(data="folder", data_dir=str(image_folder)))
+    assert (dataset.image_shape, dataset.input_shape) == ((256, 256, 3), (224, 224, 3))
+
+
+def test_damaged_image_files(image_folder: Path) -> None:
+    (image_folder / "cat" / "text.jpg").write_text("no image")
+    settings = {"data": "folder", "data_dir": str(image_folder), "image_size": 8}
+    with pytest.raises(UserError, match=r"cat/text.jpg \(no image of a known kind\)"):
+        open_dataset(DataSettings(**settings))
+    dataset = open_dataset(DataSettings(**settings, damaged="skip"))
+    assert len(dataset.train.labels) + len(dataset.test.labels) == 10
+
+
+def test_flowers(tmp_path: Path, noise: Callable[..., Image.Image]) -> None:
+    (tmp_path / "jpg").mkdir()
+    for number in range(1, 9):
+        noise(number).save(tmp_path / "jpg" / f"image_{number:04}.jpg")
+    dataset = open_dataset(DataSettings(data="oxflower17", data_dir=str(tmp_path), image_size=8))
+    assert (len(dataset.train.labels), len(dataset.test.labels), dataset.classes) == (6, 2, 17)
+
+
+def test_the_users_own_images_need_a_folder() -> None:
+    with pytest.raises(UserError, match="the data set folder needs data_dir: name the folder that holds a folder of"):
+        DataSettings(data="folder")
+
+
+@pytest.mark.parametrize("size", [-1, 0, 7, 1025])
+def test_an_image_size_out_of_range(size: int) -> None:
+    with pytest.raises(UserError, match=f"image_size is {size}: it must be a whole number from 8 to 1024, 224 say"):
+        DataSettings(data="oxflower17", image_size=size)
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10"])
+def test_settings_of_image_files_for_what_has_none(name: str) -> None:
+    with pytest.raises(UserError, match=f"image_size is 32, but the images of {name} have a size of their own: leave"):
+        DataSettings(data=name, image_size=32)
+    with pytest.raises(UserError, match=f"damaged is 'skip', but {name} has no image files to skip: leave"):
+        DataSettings(data=name, damaged="skip")
+
+
+def test_an_unknown_choice_for_damaged() -> None:
+    with pytest.raises(UserError, match="unknown choice for damaged 'ignore': choose one of refuse, skip"):
+        DataSettings(data="oxflower17", damaged="ignore")
 
 
 def test_the_settings_name_every_source() -> None:

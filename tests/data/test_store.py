@@ -131,6 +131,24 @@ def test_a_damaged_array_is_noticed_and_made_again(cache: Path, caplog: pytest.L
     assert _mend(store, caplog) == f"{name}.npy is missing"
 
 
+def test_of_a_large_store_the_content_is_compared_only_when_asked_for(
+    cache: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cnn.data.store_files._BYTES_ALWAYS_READ", 100)
+    open_store("tiny", _raw)
+    (store,) = _stores(cache)
+    path = store / "test_images.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert not _equal(open_store("tiny", _never), _raw())
+    with caplog.at_level(logging.WARNING):
+        assert _equal(open_store("tiny", _raw, verify=True), _raw())
+    assert "test_images.npy has another checksum than when it was written" in caplog.text
+    path.write_bytes(b"x" * len(content))
+    assert _mend(store, caplog) == "test_images.npy has another header than when it was written"
+
+
 def test_a_damaged_manifest_is_noticed_and_made_again(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     open_store("tiny", _raw)
     (store,) = _stores(cache)
@@ -242,3 +260,12 @@ def test_what_a_killed_process_leaves_is_no_store_and_is_removed(cache: Path) ->
     assert list(leftover.iterdir())
     assert _equal(open_store("another", _raw), _raw())
     assert [store.name.split("-")[0] for store in _stores(cache)] == ["another"]
+
+
+@pytest.mark.parametrize(("name", "stays"), [("tiny", False), ("another", True)])
+def test_what_can_be_gone_on_with_stays_until_its_data_set_changes(cache: Path, name: str, stays: bool) -> None:
+    leftover = cache / "stores" / "tiny-0123.unfinished"
+    leftover.mkdir(parents=True)
+    (leftover / "record.jsonl").touch()
+    open_store(name, _raw)
+    assert leftover.exists() == stays

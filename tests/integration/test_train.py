@@ -42,7 +42,7 @@ def assert_whole(folder: Path, workers: int, output: str) -> None:
     assert any((folder / "events").rglob("*tfevents*"))
     checkpoints = CheckpointFolder(folder / "checkpoints")
     assert checkpoints.steps() == [13, 26]
-    arrays, record = load_checkpoint(checkpoints.best)
+    _, record = load_checkpoint(checkpoints.best)
     summary = json.loads((folder / "summary.json").read_text())
     assert record["progress"]["step"] == summary["best_step"]
     assert record["settings"] == settings

@@ -8,7 +8,7 @@ import pytest
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.launch import ALONE
-from cnn.data.dataset import Part
+from cnn.data.dataset import Dataset, Part
 from cnn.data.feed import ResidentFeed
 from cnn.models.registry import ModelSettings, build_network
 from cnn.training.step import use_precision
@@ -44,7 +44,17 @@ def float64() -> Iterator[str]:
 @pytest.fixture
 def make_feed(part: Part) -> Callable[[], ResidentFeed]:
     """Gives a feed of the precision that is set."""
-    return lambda: ResidentFeed(part, (0.5,), (0.25,), keras.config.floatx())
+    names = tuple(map(str, range(CLASSES)))
+    dataset = Dataset(
+        name="noise",
+        class_names=names,
+        train=part,
+        test=part,
+        mean=(0.5,),
+        standard_deviation=(0.25,),
+        checksum="0",
+    )
+    return lambda: ResidentFeed(dataset, part, keras.config.floatx())
 
 
 @pytest.fixture

@@ -1,0 +1,127 @@
+"""Decoding many image files at once, by as many processes as this one may use cores."""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+
+from cnn.data.image_file import DamagedImageError, decode_image
+from cnn.errors import RunError
+
+# Images that are decoded sooner than other processes are started.
+_WORTH_NO_POOL = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Successive images of a part, and where in an array's file they belong."""
+
+    part: str
+    """train or test."""
+
+    start: int
+    """Position in the part of the first one."""
+
+    paths: list[str]
+    size: int
+    """Pixels of a side of a stored image."""
+
+    array: Path
+    offset: int
+    """Bytes before the first one in the array's file."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """What is known of a chunk whose images are on the disk."""
+
+    part: str
+    start: int
+    stop: int
+    """Position one past the last one."""
+
+    sums: list[int]
+    """Of the pixels of each channel."""
+
+    squares: list[int]
+    """The sums of their squares."""
+
+    damaged: list[tuple[int, str]]
+    """Position in the part, and the reason, of each image that cannot be used; it is stored as zeros."""
+
+
+def worker_count() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def decode_chunks(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
+    """Decodes chunks and writes them to the disk; gives each one when it is there, in no order.
+
+    The processes are gone when this ends, whatever ends it, also if this process is killed.
+
+    Raises:
+        OSError: an array cannot be written.
+        RunError: one of the processes was killed.
+    """
+    if sum(len(chunk.paths) for chunk in chunks) <= _WORTH_NO_POOL:
+        yield from map(_decode_chunk, chunks)
+        return
+    # Not forked: TensorFlow and MPI, which may run here, do not survive that.
+    pool = ProcessPoolExecutor(
+        min(worker_count(), len(chunks)), multiprocessing.get_context("spawn"), initializer=_begin
+    )
+    try:
+        futures: list[Future[Decoded]] = [pool.submit(_decode_chunk, chunk) for chunk in chunks]
+        for future in as_completed(futures):
+            yield future.result()
+    except (BrokenProcessPool, MemoryError):
+        raise RunError(
+            "a process that decodes images was killed or had too little memory: make some free and start again, "
+            "which goes on with what is done"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """A worker ends with its parent, and not by the terminal's Ctrl-C before the parent has seen that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _decode_chunk(chunk: Chunk) -> Decoded:
+    images = np.zeros((len(chunk.paths), chunk.size, chunk.size, 3), np.uint8)
+    damaged = []
+    for position, path in enumerate(chunk.paths):
+        try:
+            images[position] = decode_image(Path(path), chunk.size)
+        except DamagedImageError as error:
+            damaged.append((chunk.start + position, str(error)))
+    with open(chunk.array, "r+b") as file:
+        file.seek(chunk.offset)
+        file.write(images.data)
+        file.flush()
+        os.fdatasync(file.fileno())
+    return Decoded(
+        part=chunk.part,
+        start=chunk.start,
+        stop=chunk.start + len(images),
+        sums=images.sum((0, 1, 2), dtype=np.int64).tolist(),
+        squares=np.square(images, dtype=np.uint16).sum((0, 1, 2), dtype=np.int64).tolist(),
+        damaged=damaged,
+    )

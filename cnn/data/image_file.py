@@ -1,0 +1,119 @@
+"""From an image file of any kind and size to a square of RGB pixels."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+MINIMUM_SIDE = 8
+"""Pixels that both sides of an image must have."""
+
+MAXIMUM_PIXELS = 100_000_000
+"""Decoding more than so many may take more memory than there is."""
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+"""Files with other names are no images, in lower case."""
+
+# Pillow knows many more, some of which start other programs.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+
+_ORIENTATION = 0x112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class DamagedImageError(Exception):
+    """An image file is of no use; the text says why in a few words, without naming the file."""
+
+
+def decode_image(path: Path, size: int) -> np.ndarray:
+    """Reads an image, its central square scaled to `size` with antialiasing; smaller images are enlarged.
+
+    The orientation that a camera noted is applied; grey, palette and CMYK become RGB, 16 bits become 8; what is
+    transparent becomes white; of an animation the first frame is taken.
+
+    Args:
+        path: of a JPEG, PNG, BMP, GIF, WebP, TIFF, PPM or PGM file, whatever its name says.
+        size: pixels of each side.
+
+    Returns:
+        uint8 (size, size, 3).
+
+    Raises:
+        DamagedImageError: it is no image, is cut off, is smaller than 8 pixels, or has over 100 million of them.
+    """
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+        raise DamagedImageError("no file")
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
+            _check_size(*image.size)
+            _skip_detail(image, size)
+            image.load()
+            return np.asarray(_upright(_scaled(_to_rgb(image), size), image))
+    except (DamagedImageError, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise DamagedImageError(_too_many("far more")) from None
+    except UnidentifiedImageError:
+        raise DamagedImageError("no image of a known kind") from None
+    except Exception as error:  # Pillow has no common class for what damaged files make it raise
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
+        raise DamagedImageError(f"cannot be decoded: {' '.join(reason.split())}") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if min(width, height) < MINIMUM_SIDE:
+        raise DamagedImageError(f"{width}x{height} pixels, less than {MINIMUM_SIDE} on a side")
+    if width * height > MAXIMUM_PIXELS:
+        raise DamagedImageError(_too_many(f"{width}x{height}"))
+
+
+def _too_many(pixels: str) -> str:
+    return f"{pixels} pixels, more than {MAXIMUM_PIXELS // 1_000_000} million"
+
+
+def _skip_detail(image: Image.Image, size: int) -> None:
+    """Lets a JPEG be decoded at a half, a quarter or an eighth, but at no less than twice the size wanted."""
+    width, height = image.size
+    ratio = 2 * size / min(width, height)
+    if ratio < 1:
+        image.draft(None, (int(width * ratio), int(height * ratio)))  # None: colours as they are
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise DamagedImageError("pixels that are no whole numbers")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise DamagedImageError("pixels of more than 16 bits")
+        return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        colours = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scaled(image: Image.Image, size: int) -> Image.Image:
+    """The central square; it is cut out in the same step, so that a very long image takes no more memory."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+
+
+def _upright(square: Image.Image, original: Image.Image) -> Image.Image:
+    try:
+        orientation = original.getexif().get(_ORIENTATION)
+    except Exception:  # of a damaged note beside undamaged pixels
+        return square
+    return square.transpose(_TURNS[orientation]) if orientation in _TURNS else square

@@ -1,0 +1,253 @@
+"""Preparing a data set of image files: by several processes, and in chunks, so that it can be gone on with."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from cnn.data.cache_folder import explained
+from cnn.data.dataset import Dataset
+from cnn.data.decoding import Chunk, Decoded, decode_chunks
+from cnn.data.preparation_progress import PreparationProgress
+from cnn.data.source import ImageFile, ImageIndex
+from cnn.data.store import RECORD, open_or_prepare
+from cnn.data.store_files import folder_of, mean_and_deviation, sync, sync_folder, write_array, write_manifest
+from cnn.errors import UserError
+
+_PARTS = ("train", "test")
+
+# An array's images that are decoded together; what is lost at most, for each process, when a preparation is killed.
+_CHUNK_IMAGES = 128
+_CHUNK_BYTES = 32 << 20
+
+_DAMAGED = "damaged.json"
+_NAMED = 10
+
+_logger = logging.getLogger(__name__)
+
+
+def open_image_store(
+    name: str,
+    folder: Path,
+    index: ImageIndex,
+    size: int,
+    *,
+    skip_damaged: bool,
+    progress: PreparationProgress,
+    verify: bool = False,
+) -> Dataset:
+    """Opens the prepared form of a data set of image files, and prepares it first if need be.
+
+    A preparation that was ended before its time is gone on with as long as no source file has changed.
+
+    Args:
+        name: of the data set.
+        folder: where the image files are.
+        index: which ones they are.
+        size: pixels of each side of the stored images.
+        skip_damaged: leaves damaged images out, with a warning; otherwise they are an error.
+        progress: is shown how far the preparation is.
+        verify: compares the content of large stores, too, with their checksums.
+
+    Returns:
+        The data set; its arrays are read-only memory maps.
+
+    Raises:
+        UserError: damaged images; a class without an undamaged one to train with; the cache folder cannot be used.
+        RunError: one of the processes was killed.
+    """
+    preparation = _Preparation(
+        name=name, folder=folder, index=index, size=size, skip_damaged=skip_damaged, progress=progress
+    )
+    parts = [name, str(folder.resolve()), size, index.class_names, index.train, index.test]
+    dataset = open_or_prepare(name, parts, preparation.run, verify=verify)
+    damaged = folder_of(dataset) / _DAMAGED
+    if damaged.exists() and not skip_damaged:  # prepared when they were to be skipped
+        raise _refusal(folder, json.loads(damaged.read_text()))
+    return dataset
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Preparation:
+    """Fills the folder of a store."""
+
+    name: str
+    folder: Path
+    index: ImageIndex
+    size: int
+    skip_damaged: bool
+    progress: PreparationProgress
+
+    def files(self, part: str) -> list[ImageFile]:
+        return self.index.train if part == "train" else self.index.test
+
+    def run(self, unfinished: Path) -> None:
+        """Goes on with what is there, or begins."""
+        with explained(unfinished.parent):
+            arrays = {part: unfinished / f"{part}_images.npy" for part in _PARTS}
+            if not self._can_go_on(unfinished / RECORD, arrays):
+                self._begin(unfinished, arrays)
+            chunks = self._plan(arrays)
+            known = _read_record(unfinished / RECORD)
+            decoded = [known[key] for key in chunks if key in known]
+            decoded += self._decode(unfinished / RECORD, [chunks[key] for key in chunks if key not in known], decoded)
+            self._finish(unfinished, arrays, decoded)
+
+    def _shape(self, part: str) -> tuple[int, int, int, int]:
+        return len(self.files(part)), self.size, self.size, 3
+
+    def _can_go_on(self, record: Path, arrays: dict[str, Path]) -> bool:
+        """Whether the arrays are there whole; one that was killed while it left damaged images out has cut them."""
+        try:
+            shapes = {part: np.load(path, mmap_mode="r").shape for part, path in arrays.items()}
+        except (OSError, ValueError):
+            return False
+        return record.exists() and all(shape == self._shape(part) for part, shape in shapes.items())
+
+    def _begin(self, unfinished: Path, arrays: dict[str, Path]) -> None:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        for part, path in arrays.items():
+            np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=self._shape(part))
+            with open(path, "r+b") as file:  # a disk too small for it is found out now, not hours later
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+                sync(file)
+        sync_folder(unfinished)
+        (unfinished / RECORD).touch()
+
+    def _plan(self, arrays: dict[str, Path]) -> dict[tuple[str, int, int], Chunk]:
+        """The chunks by part, start and stop."""
+        image_bytes = 3 * self.size**2
+        step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
+        chunks = {}
+        for part, path in arrays.items():
+            header = path.stat().st_size - len(self.files(part)) * image_bytes
+            paths = [os.path.join(self.folder, file.path) for file in self.files(part)]
+            for start in range(0, len(paths), step):
+                own = paths[start : start + step]
+                offset = header + start * image_bytes
+                chunks[part, start, start + len(own)] = Chunk(
+                    part=part, start=start, paths=own, size=self.size, array=path, offset=offset
+                )
+        return chunks
+
+    def _decode(self, record: Path, chunks: list[Chunk], earlier: list[Decoded]) -> list[Decoded]:
+        done = sum(each.stop - each.start for each in earlier)
+        self.progress.start(self.name, sum(len(self.files(part)) for part in _PARTS), done)
+        decoded = []
+        try:
+            with open(record, "a", encoding="ascii") as file, contextlib.closing(decode_chunks(chunks)) as results:
+                file.write("\n")  # ends a line that a killed process has begun
+                for each in results:
+                    _add_to_record(file, each)
+                    decoded.append(each)
+                    self.progress.advance(each.stop - each.start)
+        finally:
+            self.progress.close()
+        return decoded
+
+    def _finish(self, unfinished: Path, arrays: dict[str, Path], decoded: list[Decoded]) -> None:
+        damaged: dict[str, dict[int, str]] = {part: {} for part in _PARTS}
+        for each in decoded:
+            damaged[each.part].update(each.damaged)
+        told = [
+            (self.files(part)[position].path, reason)
+            for part in _PARTS
+            for position, reason in sorted(damaged[part].items())
+        ]
+        if told and not self.skip_damaged:
+            raise _refusal(self.folder, told)
+        kept = {
+            part: np.setdiff1d(np.arange(len(self.files(part))), np.array([*damaged[part]], np.int64))
+            for part in _PARTS
+        }
+        labels = {part: self._labels(part)[kept[part]] for part in _PARTS}
+        if told:
+            self._check_classes(labels, told)
+            for part in _PARTS:
+                if damaged[part]:
+                    _keep_only(arrays[part], kept[part])
+            with open(unfinished / _DAMAGED, "w", encoding="ascii") as text:
+                json.dump(told, text)
+                sync(text)
+            _logger.warning("%s left out: %s", _counted(len(told)), _listed(self.folder, told))
+        for part in _PARTS:
+            write_array(unfinished, f"{part}_labels", labels[part])
+        write_manifest(unfinished, self.name, self.index.class_names, self._statistics(decoded, len(kept["train"])))
+
+    def _labels(self, part: str) -> np.ndarray:
+        return np.array([file.label for file in self.files(part)], np.int32)
+
+    def _check_classes(self, labels: dict[str, np.ndarray], told: list[tuple[str, str]]) -> None:
+        lost = np.setdiff1d(self._labels("train"), labels["train"])
+        if len(lost):
+            what = f"all training images of the class '{self.index.class_names[lost[0]]}'"
+        elif not len(labels["test"]):
+            what = "all test images"
+        else:
+            return
+        raise UserError(f"{what} in {self.folder} are damaged: replace them ({_listed(self.folder, told)})")
+
+    def _statistics(self, decoded: list[Decoded], images: int) -> tuple[list[float], list[float]]:
+        train = [each for each in decoded if each.part == "train"]
+        total = images * self.size**2
+        sums, squares = (
+            [sum(column) for column in zip(*(getattr(each, name) for each in train), strict=True)]
+            for name in ("sums", "squares")
+        )
+        both = [mean_and_deviation(total, first, second) for first, second in zip(sums, squares, strict=True)]
+        return [mean for mean, _ in both], [deviation for _, deviation in both]
+
+
+def _add_to_record(file: IO[str], decoded: Decoded) -> None:
+    file.write(json.dumps(dataclasses.asdict(decoded)) + "\n")
+    sync(file)
+
+
+def _read_record(path: Path) -> dict[tuple[str, int, int], Decoded]:
+    """The chunks that are done by part, start and stop; a line that was not written whole is none."""
+    known = {}
+    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+        try:
+            decoded = Decoded(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        known[decoded.part, decoded.start, decoded.stop] = decoded
+    return known
+
+
+def _keep_only(array: Path, positions: np.ndarray) -> None:
+    """Leaves out the other images of an array's file."""
+    old = np.load(array, mmap_mode="r")
+    path = array.with_suffix(".kept")
+    new = np.lib.format.open_memmap(path, mode="w+", dtype=old.dtype, shape=(len(positions), *old.shape[1:]))
+    with open(path, "r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        for start in range(0, len(positions), _CHUNK_IMAGES):
+            new[start : start + _CHUNK_IMAGES] = old[positions[start : start + _CHUNK_IMAGES]]
+        new.flush()
+        sync(file)
+    path.replace(array)
+
+
+def _refusal(folder: Path, told: list[tuple[str, str]]) -> UserError:
+    return UserError(
+        f"{_counted(len(told))} cannot be used: {_listed(folder, told)}; replace or remove what is damaged, or leave "
+        "it out by --damaged skip"
+    )
+
+
+def _counted(files: int) -> str:
+    return "1 image file" if files == 1 else f"{files:,} image files"
+
+
+def _listed(folder: Path, told: list[tuple[str, str]]) -> str:
+    names = [f"{folder / path} ({reason})" for path, reason in told[:_NAMED]]
+    more = [f"and {len(told) - _NAMED:,} more"] if len(told) > _NAMED else []
+    return ", ".join([*names, *more])

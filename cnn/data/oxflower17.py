@@ -1,0 +1,132 @@
+"""The Oxford flowers: 80 photographs of each of 17 kinds, in the official files `jpg/image_0001.jpg` to `_1360.jpg`."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from cnn.data.listing import image_file, visible_entries
+from cnn.data.source import ImageFile, ImageIndex, ImageSource, Remote
+from cnn.data.split import stratified_split
+from cnn.errors import UserError
+from cnn.keyed_random import fold64
+
+CLASS_NAMES = (
+    "Daffodil",
+    "Snowdrop",
+    "Lily Valley",
+    "Bluebell",
+    "Crocus",
+    "Iris",
+    "Tigerlily",
+    "Tulip",
+    "Fritillary",
+    "Sunflower",
+    "Daisy",
+    "Colts' Foot",
+    "Dandelion",
+    "Cowslip",
+    "Buttercup",
+    "Windflower",
+    "Pansy",
+)
+
+_FOLDER = "jpg"
+_ARCHIVE = "17flowers.tgz"
+_SPLITS = "datasplits.mat"
+_SPLIT = ("trn1", "val1", "tst1")
+
+_PER_CLASS = 80
+_IMAGES = _PER_CLASS * len(CLASS_NAMES)
+
+# Constants: everybody's test flowers are the same ones.
+_SEED = 17
+_TRAIN_OF_ALL = 1000
+_TEST_FRACTION_OF_SOME = 0.25
+
+
+def index(folder: Path) -> ImageIndex:
+    """Lists the photographs, and divides them.
+
+    With the official `datasplits.mat` in the folder its first split: both the training and the validation part to
+    train, the test part to test. Else, if all are there, 1,000 drawn at random to train and 360 to test; if only some
+    are, a quarter of each class to test.
+
+    Args:
+        folder: holds `jpg`, or is that folder.
+
+    Raises:
+        UserError: a file that has no place in the data set, too few photographs, or a damaged `datasplits.mat`.
+    """
+    photographs = _photographs(folder)
+    files = [photographs[number] for number in sorted(photographs)]
+    train, test = _divide(folder, np.array(sorted(photographs)), np.array([file.label for file in files]))
+    if not len(train) or not len(test):
+        raise UserError(f"{folder} holds too few flowers to train and to test with, {len(files)}: add more")
+    return ImageIndex(
+        class_names=CLASS_NAMES,
+        train=[files[position] for position in train],
+        test=[files[position] for position in test],
+    )
+
+
+def missing(folder: Path) -> list[str]:
+    """The archive, if no photograph is there."""
+    return [] if _photographs(folder) else [_ARCHIVE]
+
+
+def _photographs(folder: Path) -> dict[int, ImageFile]:
+    """The files by their numbers."""
+    inner = folder / _FOLDER
+    prefix = f"{_FOLDER}/" if inner.is_dir() else ""
+    found = {}
+    for entry in visible_entries(inner if prefix else folder):
+        match = re.fullmatch(r"image_(\d+)\.jpg", entry.name)
+        if match is None:
+            continue
+        number = int(match[1])
+        if not 1 <= number <= _IMAGES or len(match[1]) != 4:
+            raise UserError(
+                f"{entry.path} has no place in oxflower17, whose images are image_0001.jpg to image_{_IMAGES}.jpg: "
+                "remove it, or use --data folder for images of your own"
+            )
+        found[number] = image_file(entry, prefix + entry.name, (number - 1) // _PER_CLASS)
+    return found
+
+
+def _divide(folder: Path, numbers: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The positions, in `numbers`, of the images to train and to test with; both ascending."""
+    splits = folder / _SPLITS
+    if splits.exists():
+        tested = np.isin(numbers, _official_test(splits))
+    elif len(numbers) == _IMAGES:
+        ranks = fold64(_SEED, numbers)
+        tested = np.argsort(np.argsort(ranks, kind="stable")) >= _TRAIN_OF_ALL
+    else:
+        return stratified_split(labels, _TEST_FRACTION_OF_SOME, _SEED)
+    return np.flatnonzero(~tested), np.flatnonzero(tested)
+
+
+def _official_test(path: Path) -> np.ndarray:
+    """The numbers of the first split's test images; all others are its training and validation images."""
+    from scipy.io import loadmat  # it takes a moment
+
+    try:
+        content = loadmat(path, variable_names=_SPLIT)
+        train, validation, test = (np.asarray(content[name]).ravel() for name in _SPLIT)
+        whole = np.sort(np.concatenate([train, validation, test]))
+    except Exception as error:  # whatever scipy makes of other bytes
+        raise UserError(f"{path} cannot be read ({error}): get it again, or remove it to do without") from error
+    if not np.array_equal(whole, np.arange(1, _IMAGES + 1)):
+        raise UserError(f"{path} does not divide the images 1 to {_IMAGES}: get it again, or remove it to do without")
+    return test
+
+
+OXFLOWER17 = ImageSource(
+    index=index,
+    remote=Remote(
+        base_url="https://www.robots.ox.ac.uk/~vgg/data/flowers/17/",
+        md5={_ARCHIVE: "b59a65d8d1a99cd66944d474e1289eab"},
+        missing=missing,
+    ),
+)

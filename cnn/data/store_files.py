@@ -1,0 +1,159 @@
+"""The files of a prepared data set: four arrays and a manifest with their checksums."""
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cnn.data.dataset import Dataset, Part
+
+FORMAT = 1
+"""To be raised when the files change or a source comes to read the same files differently."""
+
+_MANIFEST = "manifest.json"
+
+# Reading more would make every start wait; larger ones are read through when that is asked for.
+_BYTES_ALWAYS_READ = 512 << 20
+
+
+class DamagedStoreError(Exception):
+    """A store is not what it was when it was written; the text says in which file."""
+
+
+def write_array(folder: Path, name: str, array: np.ndarray) -> None:
+    """Writes one of the arrays train_images, train_labels, test_images, test_labels."""
+    with open(folder / f"{name}.npy", "wb") as file:
+        np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+        sync(file)
+
+
+def write_manifest(
+    folder: Path, name: str, class_names: tuple[str, ...], statistics: tuple[list[float], list[float]]
+) -> None:
+    """Makes a store of a folder that holds the four arrays.
+
+    Args:
+        folder: to write to.
+        name: of the data set.
+        class_names: in the order of the labels.
+        statistics: mean and standard deviation of each channel.
+    """
+    entries = {}
+    for array_name in ("train_images", "train_labels", "test_images", "test_labels"):
+        path = folder / f"{array_name}.npy"
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        entries[array_name] = {
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "bytes": path.stat().st_size,
+            "sha256": _sha256(path),
+        }
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "name": name,
+        "class_names": list(class_names),
+        "mean": statistics[0],
+        "standard_deviation": statistics[1],
+        "arrays": entries,
+    }
+    manifest["checksum"] = _checksum(manifest)
+    with open(folder / _MANIFEST, "w", encoding="utf-8") as text:
+        json.dump(manifest, text, indent=2)
+        sync(text)
+    sync_folder(folder)
+
+
+def mean_and_deviation(total: int, first: int, second: int) -> tuple[float, float]:
+    """Of `total` pixel values, whose sum is `first` and the sum of whose squares is `second`, in units of pixel / 255.
+
+    The sums are exact, so that the result is equal on every machine.
+    """
+    return first / total / 255, math.sqrt(total * second - first * first) / total / 255
+
+
+def open_files(store: Path, *, verify: bool) -> Dataset:
+    """Opens a store; its arrays are read-only memory maps.
+
+    Sizes and headers are always checked, checksums if the arrays are small together or `verify` asks for it. Raises
+    DamagedStoreError if the store is not whole.
+    """
+    manifest = _read_manifest(store / _MANIFEST)
+    entries = manifest["arrays"]
+    read = verify or sum(entry["bytes"] for entry in entries.values()) <= _BYTES_ALWAYS_READ
+    arrays = {name: _open_array(store / f"{name}.npy", entry, read) for name, entry in entries.items()}
+    return Dataset(
+        name=manifest["name"],
+        class_names=tuple(manifest["class_names"]),
+        train=Part(images=arrays["train_images"], labels=arrays["train_labels"]),
+        test=Part(images=arrays["test_images"], labels=arrays["test_labels"]),
+        mean=tuple(manifest["mean"]),
+        standard_deviation=tuple(manifest["standard_deviation"]),
+        checksum=manifest["checksum"],
+    )
+
+
+def folder_of(dataset: Dataset) -> Path:
+    """The folder of the store that a data set was opened from."""
+    images = dataset.train.images
+    assert isinstance(images, np.memmap)
+    return Path(images.filename).parent  # type: ignore[arg-type]  # a path, as it was opened by one
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_bytes())
+        whole = manifest["checksum"] == _checksum(manifest) and manifest["format"] == FORMAT
+    except FileNotFoundError:
+        raise DamagedStoreError(f"{path.name} is missing") from None
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise DamagedStoreError(f"{path.name} is not as it was written")
+    assert isinstance(manifest, dict)
+    return manifest
+
+
+def _open_array(path: Path, entry: dict[str, Any], read: bool) -> np.ndarray:
+    try:
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise DamagedStoreError(f"{path.name} has {size:,} bytes instead of {entry['bytes']:,}")
+        if read and _sha256(path) != entry["sha256"]:
+            raise DamagedStoreError(f"{path.name} has another checksum than when it was written")
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DamagedStoreError(f"{path.name} is missing") from None
+    except ValueError:
+        raise DamagedStoreError(f"{path.name} has another header than when it was written") from None
+    if list(array.shape) != entry["shape"] or str(array.dtype) != entry["dtype"]:
+        raise DamagedStoreError(f"{path.name} holds {array.dtype} {array.shape}, not what {_MANIFEST} says")
+    return array
+
+
+def _checksum(manifest: dict[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(file: IO[Any]) -> None:
+    """Returns when the file's content is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Returns when the names in the folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

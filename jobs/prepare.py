@@ -1,0 +1,78 @@
+"""Prepares a data set for training on this machine, which training would do itself, and says what is there.
+
+python jobs/prepare.py --data folder --data_dir photographs
+python jobs/prepare.py --data oxflower17 --image_size 64 --verify
+"""
+
+import dataclasses
+import signal
+import sys
+
+import numpy as np
+
+from cnn.data.dataset import Dataset
+from cnn.data.decoding import worker_count
+from cnn.data.preparation_progress import PreparationProgress
+from cnn.data.registry import DataSettings, open_dataset
+from cnn.data.store_files import folder_of
+from cnn.errors import RunError
+from cnn.training.settings import parse_settings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparationSettings:
+    """How what is prepared already is looked at."""
+
+    verify: bool = False
+    """Compare all of it with its checksums; otherwise that is done up to 512 MiB, and sizes are compared above."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that is set for a preparation."""
+
+    data: DataSettings
+    preparation: PreparationSettings
+
+
+def parse() -> Settings:
+    return parse_settings(str(__doc__), Settings)
+
+
+def describe(dataset: Dataset, progress: PreparationProgress) -> str:
+    """What is there, in lines."""
+    store = folder_of(dataset)
+    megabytes = sum(path.stat().st_size for path in store.iterdir()) / 1e6
+    lines = [f"{dataset.name}: {dataset.classes} classes, {', '.join(dataset.class_names)}"]
+    for name, part in (("training", dataset.train), ("test", dataset.test)):
+        counts = np.bincount(part.labels, minlength=dataset.classes)
+        lines.append(f"{len(part.labels):,} {name} images, {counts.min():,} to {counts.max():,} a class")
+    lines.append(
+        f"stored {'x'.join(map(str, dataset.image_shape))}, a network gets {'x'.join(map(str, dataset.input_shape))}"
+    )
+    lines.append(f"{megabytes:,.1f} MB in {store}")
+    if progress.images and progress.seconds:
+        speed = progress.images / progress.seconds
+        lines.append(
+            f"decoded {progress.images:,} images in {progress.seconds:,.1f} s, "
+            f"{speed / worker_count():,.0f} a second and core"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    settings = parse()
+    progress = PreparationProgress()
+    dataset = open_dataset(settings.data, progress=progress, verify=settings.preparation.verify)
+    print(describe(dataset, progress))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("error: ended by SIGINT; start again to go on.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)

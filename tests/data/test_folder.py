@@ -1,0 +1,161 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.data.folder import FOLDER
+from cnn.data.source import ImageFile
+from cnn.errors import UserError
+
+
+def _complaint(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        FOLDER.index(folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def _fill(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"1")
+    return folder
+
+
+def _paths(files: list[ImageFile]) -> list[str]:
+    return [file.path for file in files]
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    return _fill(tmp_path, "train/b/1.jpg", "train/b/2.jpg", "train/a/3.png", "test/a/4.png", "test/b/5.JPG")
+
+
+def test_a_fifth_of_every_class_is_kept(tmp_path: Path) -> None:
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name, count in (("b", 50), ("a", 10)) for number in range(count)))
+    index = FOLDER.index(tmp_path)
+    assert index.class_names == ("a", "b")
+    assert np.bincount([file.label for file in index.train]).tolist() == [8, 40]
+    assert np.bincount([file.label for file in index.test]).tolist() == [2, 10]
+    assert len({*_paths(index.train), *_paths(index.test)}) == 60
+    assert all(file.path.startswith("ab"[file.label] + "/") for file in index.train + index.test)
+    assert FOLDER.index(tmp_path) == index
+
+
+def test_the_choice_never_changes(tmp_path: Path) -> None:
+    """A checkpoint that is resumed with a later version must not train on what was kept for the test."""
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name in "ab" for number in range(10)))
+    assert _paths(FOLDER.index(tmp_path).test) == ["a/1.jpg", "a/4.jpg", "b/7.jpg", "b/9.jpg"]
+
+
+def test_two_parts(parts: Path) -> None:
+    _fill(parts, "models/readme.txt", "train/c/6.jpg", "loose.jpg")
+    index = FOLDER.index(parts)
+    assert index.class_names == ("a", "b", "c")
+    assert _paths(index.train) == ["train/a/3.png", "train/b/1.jpg", "train/b/2.jpg", "train/c/6.jpg"]
+    assert _paths(index.test) == ["test/a/4.png", "test/b/5.JPG"]
+    assert [file.label for file in index.train] == [0, 1, 1, 2]
+    assert [file.label for file in index.test] == [0, 1]
+    assert (index.train[0].bytes, index.train[0].changed) == (1, (parts / "train/a/3.png").stat().st_mtime_ns)
+
+
+def test_one_of_the_parts_may_be_named_itself(parts: Path) -> None:
+    _fill(parts, "train/a/7.jpg")
+    assert len(FOLDER.index(parts / "train").train) == 2
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    _fill(tmp_path, "bus/1.jpg", "bus/2.jpg", "train/1.jpg", "train/2.jpg")
+    assert FOLDER.index(tmp_path).class_names == ("bus", "train")
+
+
+def test_what_is_an_image_is_told_by_the_name(tmp_path: Path) -> None:
+    kinds = ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "JPG", "Png"]
+    _fill(tmp_path, *(f"a/{number}.{kind}" for number, kind in enumerate(kinds)))
+    _fill(tmp_path, "a/.hidden.jpg", "a/.hidden/1.jpg", ".git/1.jpg", "a/jpg", "a/x.txt", "a/jpg.", "a/y.jpg.bak")
+    _fill(tmp_path, "b/1.jpg", "b/2.jpg")
+    index = FOLDER.index(tmp_path)
+    assert index.class_names == ("a", "b")
+    assert len(index.train + index.test) == len(kinds) + 2
+
+
+def test_folders_in_a_class_folder_and_links(tmp_path: Path) -> None:
+    _fill(tmp_path, "other/1.jpg", "set/a/deep/er/1.jpg", "set/a/2.jpg", "set/b/1.jpg")
+    (tmp_path / "set/a/3.jpg").symlink_to(tmp_path / "other/1.jpg")
+    (tmp_path / "set/a/linked").symlink_to(tmp_path / "other")
+    (tmp_path / "set/a/deep/loop").symlink_to(tmp_path / "set/a")
+    (tmp_path / "set/a/self.jpg").symlink_to("self.jpg")
+    (tmp_path / "set/c").symlink_to(tmp_path / "other")
+    index = FOLDER.index(tmp_path / "set")
+    files = {file.path: file for file in index.train + index.test}
+    assert sorted(files) == [
+        *("a/2.jpg", "a/3.jpg", "a/deep/er/1.jpg", "a/linked/1.jpg", "a/self.jpg"),
+        *("b/1.jpg", "c/1.jpg"),
+    ]
+    assert (files["a/3.jpg"].bytes, files["a/self.jpg"].bytes) == (1, -1)
+
+
+def test_too_few_classes(tmp_path: Path) -> None:
+    assert _complaint(tmp_path) == (
+        f"{tmp_path} holds no class folders: at least two are needed, each with the images of one class"
+    )
+    _fill(tmp_path, "a/1.jpg")
+    assert _complaint(tmp_path).startswith(f"{tmp_path} holds one class folder, 'a': at least two are needed")
+
+
+def test_no_images(tmp_path: Path) -> None:
+    _fill(tmp_path, "a/1.txt", "b/2.txt")
+    assert _complaint(tmp_path).startswith(f"the class folders in {tmp_path} hold no images: put files of these kinds")
+
+
+def test_a_class_without_images(tmp_path: Path) -> None:
+    _fill(tmp_path, "a/1.jpg", "b/2.txt")
+    assert _complaint(tmp_path).startswith(f"the class 'b' in {tmp_path} has no images: put files")
+
+
+def test_a_class_without_training_images(parts: Path) -> None:
+    _fill(parts, "train/c/1.txt")
+    assert _complaint(parts).startswith(f"the class 'c' in {parts}/train has no images")
+
+
+def test_no_test_images(parts: Path) -> None:
+    for path in (parts / "test").glob("*/*"):
+        path.unlink()
+    assert _complaint(parts) == f"{parts}/test holds no images: put some into its class folders"
+
+
+def test_a_single_image_of_each_class(tmp_path: Path) -> None:
+    _fill(tmp_path, "a/1.jpg", "b/1.jpg")
+    assert _complaint(tmp_path).startswith(f"no class in {tmp_path} has two images")
+
+
+def test_a_class_of_the_test_only(parts: Path) -> None:
+    _fill(parts, "test/d/1.jpg")
+    assert _complaint(parts).startswith(f"the class 'd' is in {parts}/test but not in {parts}/train: give it training")
+
+
+@pytest.mark.parametrize(("there", "absent"), [("train", "test"), ("test", "train")])
+def test_one_part_only(parts: Path, there: str, absent: str) -> None:
+    shutil.rmtree(parts / absent)
+    assert _complaint(parts).startswith(f"{parts} has a folder '{there}' of class folders but no '{absent}' beside it")
+
+
+@pytest.mark.parametrize(("one", "other"), [("cat", "Cat"), ("Caf\u00e9", "Cafe\u0301"), ("caf\u00e9", "CAFE\u0301")])
+def test_two_names_of_one_class(tmp_path: Path, one: str, other: str) -> None:
+    _fill(tmp_path / "whole", f"{one}/1.jpg", f"{other}/1.jpg", "dog/1.jpg")
+    assert f"in {tmp_path}/whole differ only in case or in how their letters" in _complaint(tmp_path / "whole")
+    _fill(tmp_path / "parts", f"train/{one}/1.jpg", f"test/{other}/1.jpg", "train/dog/1.jpg")
+    assert f"in {tmp_path}/parts differ only in case or in how their letters" in _complaint(tmp_path / "parts")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+    _fill(tmp_path, "a/1.jpg", "b/1.jpg")
+    (tmp_path / "b").chmod(0)
+    assert _complaint(tmp_path).startswith(f"{tmp_path}/b cannot be read (Permission denied)")
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    assert _complaint(tmp_path / "x").startswith(f"{tmp_path}/x cannot be read (No such file or directory)")

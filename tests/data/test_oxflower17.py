@@ -1,0 +1,113 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat  # type: ignore[import-untyped]
+
+from cnn.data.oxflower17 import OXFLOWER17
+from cnn.data.source import ImageFile
+from cnn.errors import UserError
+
+
+def _complaint(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        OXFLOWER17.index(folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def _numbers(files: list[ImageFile]) -> list[int]:
+    return [int(file.path[-8:-4]) for file in files]
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    (tmp_path / "jpg").mkdir()
+    for number in range(1, 1361):
+        (tmp_path / "jpg" / f"image_{number:04}.jpg").touch()
+    (tmp_path / "jpg" / "files.txt").touch()
+    return tmp_path
+
+
+def _write_splits(folder: Path) -> list[np.ndarray]:
+    numbers = np.random.default_rng(1).permutation(np.arange(1, 1361))
+    parts = [numbers[:680], numbers[680:1020], numbers[1020:]]
+    savemat(folder / "datasplits.mat", dict(zip(("trn1", "val1", "tst1"), parts, strict=True)))
+    return parts
+
+
+def test_the_tutorials_split_of_all(whole: Path) -> None:
+    index = OXFLOWER17.index(whole)
+    train, test = _numbers(index.train), _numbers(index.test)
+    assert (len(train), len(test)) == (1000, 360)
+    assert sorted(train + test) == list(range(1, 1361))
+    assert train == sorted(train)
+    assert test[:8] == [1, 4, 8, 9, 17, 25, 26, 29]  # the test flowers never change
+    assert len({file.label for file in index.test}) == 17
+
+
+def test_the_official_split(whole: Path) -> None:
+    train, validation, test = _write_splits(whole)
+    index = OXFLOWER17.index(whole)
+    assert _numbers(index.train) == sorted([*train, *validation])
+    assert _numbers(index.test) == sorted(test)
+
+
+def test_the_official_split_of_a_part(whole: Path) -> None:
+    *_, test = _write_splits(whole)
+    for number in range(700, 1361):
+        (whole / "jpg" / f"image_{number:04}.jpg").unlink()
+    assert _numbers(OXFLOWER17.index(whole).test) == sorted(test[test < 700])
+
+
+def test_a_split_of_something_else(whole: Path) -> None:
+    savemat(whole / "datasplits.mat", {"trn1": [1, 2], "val1": [3], "tst1": [4]})
+    assert _complaint(whole).startswith(f"{whole}/datasplits.mat does not divide the images 1 to 1360: get it again")
+    (whole / "datasplits.mat").write_bytes(b"nothing of the kind")
+    assert _complaint(whole).startswith(f"{whole}/datasplits.mat cannot be read")
+
+
+def test_a_quarter_of_every_class_of_a_part(whole: Path) -> None:
+    for number in range(1, 1361):
+        if (number - 1) % 80 >= 60:
+            (whole / "jpg" / f"image_{number:04}.jpg").unlink()
+    index = OXFLOWER17.index(whole)
+    assert np.bincount([file.label for file in index.train]).tolist() == [45] * 17
+    assert np.bincount([file.label for file in index.test]).tolist() == [15] * 17
+
+
+def test_names_and_labels(whole: Path) -> None:
+    index = OXFLOWER17.index(whole)
+    assert len(index.class_names) == 17
+    labels = {int(file.path[-8:-4]): index.class_names[file.label] for file in index.train + index.test}
+    assert [labels[number] for number in (1, 80, 81, 1360)] == ["Daffodil", "Daffodil", "Snowdrop", "Pansy"]
+
+
+def test_the_folder_of_the_photographs_may_be_named(whole: Path) -> None:
+    assert _numbers(OXFLOWER17.index(whole / "jpg").test) == _numbers(OXFLOWER17.index(whole).test)
+    assert OXFLOWER17.index(whole / "jpg").train[0].path == "image_0002.jpg"
+
+
+@pytest.mark.parametrize("name", ["image_0000.jpg", "image_1361.jpg", "image_00001.jpg", "image_7.jpg"])
+def test_a_number_out_of_range(whole: Path, name: str) -> None:
+    (whole / "jpg" / name).touch()
+    assert _complaint(whole).startswith(f"{whole}/jpg/{name} has no place in oxflower17, whose images are image_0001.j")
+
+
+def test_too_few(tmp_path: Path) -> None:
+    (tmp_path / "image_0001.jpg").touch()
+    assert _complaint(tmp_path).startswith(f"{tmp_path} holds too few flowers to train and to test with, 1: add more")
+
+
+def test_the_archive_is_missing_where_no_photograph_is(whole: Path) -> None:
+    assert OXFLOWER17.remote is not None
+    assert OXFLOWER17.remote.missing(whole) == []
+    (whole / "empty").mkdir()
+    assert OXFLOWER17.remote.missing(whole / "empty") == ["17flowers.tgz"]
+
+
+def test_real_flowers(real_data: Callable[[str], Path]) -> None:
+    index = OXFLOWER17.index(real_data("oxflower17"))
+    assert np.bincount([file.label for file in index.train]).tolist() == [45] * 17
+    assert np.bincount([file.label for file in index.test]).tolist() == [15] * 17
