@@ -9,7 +9,9 @@ from cnn.errors import UserError
 
 STORED, INPUT = (12, 16, 3), (8, 8, 3)
 COUNT = 24
-KEYS = tf.constant(np.arange(1, COUNT + 1) * 7919, tf.uint32)
+KEYS = (np.arange(1, COUNT + 1) * 7919).astype(
+    np.uint32
+)  # computing with TensorFlow here would be before its threads are set
 PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, *STORED), np.uint8)
 
 
