@@ -5,8 +5,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
-
 from cnn.errors import UserError
 
 
@@ -19,7 +17,7 @@ def cache_folder() -> Path:
     try:
         return (Path(base).expanduser() / "cnn").absolute()
     except RuntimeError:
-        raise UserError("there is no home folder for the cache: set CNN_CACHE_DIR to a folder for it") from None
+        raise UserError("there is no home folder for the cache: set CNN_CACHE_DIR to a folder for it.") from None
 
 
 @contextlib.contextmanager
@@ -30,13 +28,15 @@ def explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"the cache folder {folder} cannot be used ({error.strerror or error}): "
-            "make room or permission there, or set CNN_CACHE_DIR to another folder"
+            "make room or permission there, or set CNN_CACHE_DIR to another folder."
         ) from error
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Lets one process of the machine at a time run the code inside; the others wait. Makes the file's folder."""
+    import filelock  # only here: what is prepared already needs no lock
+
     lock = filelock.FileLock(path)
     with explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

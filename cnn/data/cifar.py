@@ -38,7 +38,7 @@ class Layout:
         batches = self._batches_folder(folder)
         train = sorted(batches.glob(self.train))
         if not train:
-            raise UserError(f"{batches} holds no {self.wanted} there")
+            raise UserError(f"{batches} holds no {self.wanted} there.")
         return RawDataset(
             class_names=self._read_class_names(batches / self.names),
             train=self._read_batches(train),
@@ -91,13 +91,13 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: put it there") from None
+        raise UserError(f"{path} is missing: put it there.") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): mend that or name another folder") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}): mend that or name another folder.") from error
 
 
 def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"{path} is damaged: {what}; get it again")
+    return UserError(f"{path} is damaged: {what}; get it again.")
 
 
 def _source(layout: Layout, md5: str) -> FolderSource:

@@ -1,13 +1,10 @@
 """Decoding many image files at once, by as many processes as this one may use cores."""
 
 import dataclasses
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Generator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -74,18 +71,26 @@ def decode_chunks(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
     if sum(len(chunk.paths) for chunk in chunks) <= _WORTH_NO_POOL:
         yield from map(_decode_chunk, chunks)
         return
+    yield from _decode_by_processes(chunks)
+
+
+def _decode_by_processes(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
+    import multiprocessing  # only here: what is prepared already needs none
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
+
     # Not forked: TensorFlow and MPI, which may run here, do not survive that.
     pool = ProcessPoolExecutor(
         min(worker_count(), len(chunks)), multiprocessing.get_context("spawn"), initializer=_begin
     )
     try:
-        futures: list[Future[Decoded]] = [pool.submit(_decode_chunk, chunk) for chunk in chunks]
+        futures = [pool.submit(_decode_chunk, chunk) for chunk in chunks]
         for future in as_completed(futures):
             yield future.result()
     except (BrokenProcessPool, MemoryError):
         raise RunError(
             "a process that decodes images was killed or had too little memory: make some free and start again, "
-            "which goes on with what is done"
+            "which goes on with what is done."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -98,6 +103,8 @@ def _begin() -> None:
 
 
 def _end_with_parent() -> None:
+    import multiprocessing
+
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,18 +1,14 @@
 """Getting a data set's files from where they are published."""
 
 import logging
-import tarfile
-import tempfile
-import zlib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cnn.data.cache_folder import cache_folder, locked
 from cnn.data.source import Remote
+from cnn.data.unpacking import unpack
 from cnn.errors import UserError
 
-# Seconds to wait for a connection and for the next bytes: without a network a run should say so soon.
-_TIMEOUT = (10, 60)
+_logger = logging.getLogger(__name__)
 
 
 def fetch_missing(name: str, remote: Remote, folder: Path) -> None:
@@ -37,7 +33,7 @@ def fetch_missing(name: str, remote: Remote, folder: Path) -> None:
             _fetch(remote, missing, folder)
             still = remote.missing(folder)
             if len(still) == len(missing):
-                raise UserError(f"{folder / missing[0]} does not hold the data set {name}: remove it and start again")
+                raise UserError(f"{folder / missing[0]} does not hold the data set {name}: remove it and start again.")
             missing = still
 
 
@@ -47,54 +43,23 @@ def _fetch(remote: Remote, missing: list[str], folder: Path) -> None:
     path = folder / file
     own = not path.exists()
     if own:
-        reason = _download(remote.base_url + file, remote.md5[file], path)
-        if reason:
-            verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
-            raise UserError(
-                f"{', '.join(missing)} {verb} missing in {folder} and cannot be downloaded ({reason}): "
-                f"put {them} there, or use --data digits, which needs no network"
-            )
+        _download(remote, missing, path)
     if file.endswith((".tar.gz", ".tgz")):
-        _unpack(path)
+        unpack(path)
         if own:
             path.unlink()
 
 
-def _download(url: str, md5: str, path: Path) -> str | None:
-    """Returns why it failed, in few words, or None."""
-    import pooch
-    import requests
+def _download(remote: Remote, missing: list[str], path: Path) -> None:
+    from cnn.data.transfer import TransferError, transfer  # a tenth of a second that is needed only here
 
-    logging.getLogger(__name__).info("downloading %s", url)
-    pooch.get_logger().setLevel(logging.WARNING)
-    downloader = pooch.HTTPDownloader(progressbar=False, timeout=_TIMEOUT)
-    host = urlsplit(url).hostname
+    url = remote.base_url + path.name
+    _logger.info("downloading %s", url)
     try:
-        pooch.retrieve(url, known_hash=f"md5:{md5}", fname=path.name, path=path.parent, downloader=downloader)
-    except ValueError:
-        return f"what {host} sent has a wrong checksum and was removed"
-    except requests.HTTPError as error:
-        return f"{host} answered {str(error).partition(' for url')[0]}"
-    except requests.Timeout:
-        return f"{host} did not answer in time"
-    except requests.RequestException:
-        return f"no connection to {host}, or it broke"
-    except OSError as error:
-        return f"the folder cannot be written: {error.strerror or error}"
-    return None
-
-
-def _unpack(archive: Path) -> None:
-    """Puts the archive's content beside it; what a crash leaves has another name and is never read."""
-    try:
-        with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".unpacking-") as temporary:
-            with tarfile.open(archive) as tar:
-                tar.extractall(temporary, filter="data")
-            for entry in Path(temporary).iterdir():
-                entry.replace(archive.parent / entry.name)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UserError(f"{archive} is damaged ({error}): remove it to have it downloaded again") from error
-    except OSError as error:
+        transfer(url, remote.md5[path.name], path)
+    except TransferError as error:
+        verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
         raise UserError(
-            f"{archive} cannot be unpacked ({error.strerror or error}): unpack it there yourself"
+            f"{', '.join(missing)} {verb} missing in {path.parent} and cannot be downloaded ({error}): "
+            f"put {them} there, or use --data digits, which needs no network."
         ) from error

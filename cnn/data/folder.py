@@ -1,14 +1,13 @@
 """The user's own images: a folder for each class, once or in `train` and in `test`."""
 
 import unicodedata
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from cnn.data.image_file import EXTENSIONS
-from cnn.data.listing import image_file, is_folder, visible_entries
+from cnn.data.listing import folder_id, image_file, is_folder, shown, visible_entries
 from cnn.data.source import ImageFile, ImageIndex, ImageSource
 from cnn.data.split import stratified_split
 from cnn.errors import UserError
@@ -38,7 +37,7 @@ def index(folder: Path) -> ImageIndex:
         absent = _TEST if present[0] == _TRAIN else _TRAIN
         raise UserError(
             f"{folder} has a folder '{present[0]}' of class folders but no '{absent}' beside it: add it, or name "
-            f"{folder / present[0]} to have a fifth of each class there kept for the test"
+            f"{folder / present[0]} to have a fifth of each class there kept for the test."
         )
     return _index_whole(folder)
 
@@ -50,13 +49,13 @@ def _index_parts(folder: Path) -> ImageIndex:
     if unknown:
         raise UserError(
             f"the class '{unknown[0]}' is in {folder / _TEST} but not in {folder / _TRAIN}: give it training images, "
-            "or take it out"
+            "or take it out."
         )
     train = [_images(folder, f"{_TRAIN}/{name}", label) for label, name in enumerate(names)]
     _check_classes(folder / _TRAIN, names, train)
     test = [_images(folder, f"{_TEST}/{name}", label) for label, name in enumerate(names) if name in tested]
     if not any(test):
-        raise UserError(f"{folder / _TEST} holds no images: put some into its class folders")
+        raise UserError(f"{folder / _TEST} holds no images: put some into its class folders.")
     return ImageIndex(class_names=tuple(names), train=[*chain(*train)], test=[*chain(*test)])
 
 
@@ -68,7 +67,7 @@ def _index_whole(folder: Path) -> ImageIndex:
     files = [*chain(*classes)]
     train, test = stratified_split(np.array([file.label for file in files]), _TEST_FRACTION, _SPLIT_SEED)
     if not len(test):
-        raise UserError(f"no class in {folder} has two images, so that none can be kept for the test: add images")
+        raise UserError(f"no class in {folder} has two images, so that none can be kept for the test: add images.")
     return ImageIndex(
         class_names=tuple(names), train=[files[sample] for sample in train], test=[files[sample] for sample in test]
     )
@@ -77,25 +76,27 @@ def _index_whole(folder: Path) -> ImageIndex:
 def _check_names(folder: Path, names: list[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
+        if shown(name) != name:
+            raise UserError(f"the name of the class folder '{shown(name)}' in {folder} cannot be shown: rename it.")
         other = seen.setdefault(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()), name)
         if other != name:
             raise UserError(
                 f"'{other}' and '{name}' in {folder} differ only in case or in how their letters are encoded: if they "
-                "are one class, give it one name, or else give them names that differ more"
+                "are one class, give it one name, or else give them names that differ more."
             )
 
 
 def _check_classes(folder: Path, names: list[str], classes: list[list[ImageFile]]) -> None:
     kinds = ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
     if names and not any(classes):
-        raise UserError(f"the class folders in {folder} hold no images: put files of these kinds there, {kinds}")
+        raise UserError(f"the class folders in {folder} hold no images: put files of these kinds there, {kinds}.")
     if len(names) < 2:
         held = f"one class folder, '{names[0]}'" if names else "no class folders"
-        raise UserError(f"{folder} holds {held}: at least two are needed, each with the images of one class")
+        raise UserError(f"{folder} holds {held}: at least two are needed, each with the images of one class.")
     empty = [name for name, files in zip(names, classes, strict=True) if not files]
     if empty:
         raise UserError(
-            f"the class '{empty[0]}' in {folder} has no images: put files of these kinds there, {kinds}, or remove it"
+            f"the class '{empty[0]}' in {folder} has no images: put files of these kinds there, {kinds}, or remove it."
         )
 
 
@@ -105,21 +106,19 @@ def _class_names(folder: Path) -> list[str]:
 
 def _images(folder: Path, path: str, label: int) -> list[ImageFile]:
     """The images of a class, whose folder is `path` in the data set's; in the order of their names."""
-    return sorted(_walk(folder / path, f"{path}/", label, frozenset()))
-
-
-def _walk(folder: Path, prefix: str, label: int, above: frozenset[tuple[int, int]]) -> Iterator[ImageFile]:
-    """Lists a folder and those in it; `above` are those that it is in, by device and number."""
-    entries = visible_entries(folder)
-    status = folder.stat()
-    own = (status.st_dev, status.st_ino)
-    if own in above:  # reached again by a link
-        return
-    for entry in entries:
-        if is_folder(entry):
-            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", label, above | {own})
-        elif entry.name[entry.name.rfind(".") :].lower() in EXTENSIONS:
-            yield image_file(entry, prefix + entry.name, label)
+    found = []
+    pending: list[tuple[str, frozenset[tuple[int, int]]]] = [(path, frozenset())]
+    while pending:
+        inner, above = pending.pop()  # `above` are the folders that it is in
+        own = folder_id(folder / inner)
+        if own in above:  # reached again by a link
+            continue
+        for entry in visible_entries(folder / inner):
+            if is_folder(entry):
+                pending.append((f"{inner}/{entry.name}", above | {own}))
+            elif entry.name[entry.name.rfind(".") :].lower() in EXTENSIONS:
+                found.append(image_file(entry, f"{inner}/{entry.name}", label))
+    return sorted(found, key=lambda file: file.path)
 
 
 FOLDER = ImageSource(index=index)

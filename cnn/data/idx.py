@@ -30,7 +30,7 @@ def read(folder: Path, class_names: tuple[str, ...]) -> RawDataset:
     if train.images.shape[1:] != test.images.shape[1:]:
         sizes = " and ".join("{1}x{2}".format(*part.images.shape) for part in (train, test))
         paths = " and ".join(str(_find(folder, names[0])) for names in (_TRAIN, _TEST))
-        raise UserError(f"{paths} hold images of different sizes, {sizes}: put files of one data set there")
+        raise UserError(f"{paths} hold images of different sizes, {sizes}: put files of one data set there.")
     return RawDataset(class_names=class_names, train=train, test=test)
 
 
@@ -73,11 +73,11 @@ def read_idx(path: Path, magic: int) -> np.ndarray:
                 raise _damaged(path, f"its header names a dimension of zero, {shape}")
             content = _read_up_to(file, math.prod(shape) + 1)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: put it there") from None
+        raise UserError(f"{path} is missing: put it there.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(path, f"its compressed content is cut off or altered ({error})") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): mend that or name another folder") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}): mend that or name another folder.") from error
     if len(content) != math.prod(shape):
         held = "fewer" if len(content) < math.prod(shape) else "more"
         raise _damaged(path, f"it holds {held} bytes than the {math.prod(shape):,} its header promises")
@@ -90,7 +90,7 @@ def _read_part(folder: Path, names: tuple[str, str], classes: int) -> Part:
     if len(images) != len(labels):
         raise UserError(
             f"{images_path} holds {len(images):,} images but {labels_path} {len(labels):,} labels: they do not belong "
-            "together, get both again"
+            "together, get both again."
         )
     if labels.max() >= classes:
         raise _damaged(labels_path, f"label {np.argmax(labels):,} is {labels.max()}, not 0 to {classes - 1}")
@@ -119,7 +119,7 @@ def _read_up_to(file: io.BufferedIOBase, limit: int) -> bytearray:
 
 
 def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"{path} is damaged: {what}; get it again, or remove it to have it downloaded")
+    return UserError(f"{path} is damaged: {what}; get it again, or remove it to have it downloaded.")
 
 
 def _source(base_url: str, md5: tuple[str, str, str, str], class_names: tuple[str, ...]) -> FolderSource:

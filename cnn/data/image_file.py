@@ -9,8 +9,8 @@ from PIL import Image, UnidentifiedImageError
 MINIMUM_SIDE = 8
 """Pixels that both sides of an image must have."""
 
-MAXIMUM_PIXELS = 100_000_000
-"""Decoding more than so many may take more memory than there is."""
+# Decoding more than so many million pixels may take more memory than there is.
+_MILLIONS = 100
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 """Files with other names are no images, in lower case."""
@@ -50,9 +50,9 @@ def decode_image(path: Path, size: int) -> np.ndarray:
     Raises:
         DamagedImageError: it is no image, is cut off, is smaller than 8 pixels, or has over 100 million of them.
     """
-    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
-        raise DamagedImageError("no file")
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+            raise DamagedImageError("no file")
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
             _check_size(*image.size)
             _skip_detail(image, size)
@@ -61,7 +61,7 @@ def decode_image(path: Path, size: int) -> np.ndarray:
     except (DamagedImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise DamagedImageError(_too_many("far more")) from None
+        raise DamagedImageError(f"more than {_MILLIONS} million pixels") from None
     except UnidentifiedImageError:
         raise DamagedImageError("no image of a known kind") from None
     except Exception as error:  # Pillow has no common class for what damaged files make it raise
@@ -72,12 +72,8 @@ def decode_image(path: Path, size: int) -> np.ndarray:
 def _check_size(width: int, height: int) -> None:
     if min(width, height) < MINIMUM_SIDE:
         raise DamagedImageError(f"{width}x{height} pixels, less than {MINIMUM_SIDE} on a side")
-    if width * height > MAXIMUM_PIXELS:
-        raise DamagedImageError(_too_many(f"{width}x{height}"))
-
-
-def _too_many(pixels: str) -> str:
-    return f"{pixels} pixels, more than {MAXIMUM_PIXELS // 1_000_000} million"
+    if width * height > _MILLIONS * 1_000_000:
+        raise DamagedImageError(f"{width}x{height} pixels, more than {_MILLIONS} million")
 
 
 def _skip_detail(image: Image.Image, size: int) -> None:

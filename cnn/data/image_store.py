@@ -14,6 +14,7 @@ import numpy as np
 from cnn.data.cache_folder import explained
 from cnn.data.dataset import Dataset
 from cnn.data.decoding import Chunk, Decoded, decode_chunks
+from cnn.data.listing import shown
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.source import ImageFile, ImageIndex
 from cnn.data.store import RECORD, open_or_prepare
@@ -192,7 +193,7 @@ class _Preparation:
             what = "all test images"
         else:
             return
-        raise UserError(f"{what} in {self.folder} are damaged: replace them ({_listed(self.folder, told)})")
+        raise UserError(f"{what} in {self.folder} are damaged: replace them ({_listed(self.folder, told)}).")
 
     def _statistics(self, decoded: list[Decoded], images: int) -> tuple[list[float], list[float]]:
         train = [each for each in decoded if each.part == "train"]
@@ -239,7 +240,7 @@ def _keep_only(array: Path, positions: np.ndarray) -> None:
 def _refusal(folder: Path, told: list[tuple[str, str]]) -> UserError:
     return UserError(
         f"{_counted(len(told))} cannot be used: {_listed(folder, told)}; replace or remove what is damaged, or leave "
-        "it out by --damaged skip"
+        "it out by --damaged skip."
     )
 
 
@@ -248,6 +249,6 @@ def _counted(files: int) -> str:
 
 
 def _listed(folder: Path, told: list[tuple[str, str]]) -> str:
-    names = [f"{folder / path} ({reason})" for path, reason in told[:_NAMED]]
+    names = [f"{shown(str(folder / path))} ({reason})" for path, reason in told[:_NAMED]]
     more = [f"and {len(told) - _NAMED:,} more"] if len(told) > _NAMED else []
     return ", ".join([*names, *more])

@@ -33,8 +33,9 @@ CLASS_NAMES = (
 
 _FOLDER = "jpg"
 _ARCHIVE = "17flowers.tgz"
-_SPLITS = "datasplits.mat"
-_SPLIT = ("trn1", "val1", "tst1")
+_URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/17/"
+
+_SPLITS_FILE = "datasplits.mat"
 
 _PER_CLASS = 80
 _IMAGES = _PER_CLASS * len(CLASS_NAMES)
@@ -45,24 +46,26 @@ _TRAIN_OF_ALL = 1000
 _TEST_FRACTION_OF_SOME = 0.25
 
 
-def index(folder: Path) -> ImageIndex:
+def index(folder: Path, split: int = 1) -> ImageIndex:
     """Lists the photographs, and divides them.
 
-    With the official `datasplits.mat` in the folder its first split: both the training and the validation part to
+    With the official `datasplits.mat` in the folder one of its splits: both the training and the validation part to
     train, the test part to test. Else, if all are there, 1,000 drawn at random to train and 360 to test; if only some
     are, a quarter of each class to test.
 
     Args:
         folder: holds `jpg`, or is that folder.
+        split: 1, 2 or 3, the official one's number; 1 where there is none.
 
     Raises:
-        UserError: a file that has no place in the data set, too few photographs, or a damaged `datasplits.mat`.
+        UserError: a file that has no place in the data set, too few photographs, or `datasplits.mat` is damaged or is
+            not there though one of the other two splits is asked for.
     """
     photographs = _photographs(folder)
     files = [photographs[number] for number in sorted(photographs)]
-    train, test = _divide(folder, np.array(sorted(photographs)), np.array([file.label for file in files]))
+    train, test = _divide(folder, split, np.array(sorted(photographs)), np.array([file.label for file in files]))
     if not len(train) or not len(test):
-        raise UserError(f"{folder} holds too few flowers to train and to test with, {len(files)}: add more")
+        raise UserError(f"{folder} holds too few flowers to train and to test with, {len(files)}: add more.")
     return ImageIndex(
         class_names=CLASS_NAMES,
         train=[files[position] for position in train],
@@ -88,17 +91,21 @@ def _photographs(folder: Path) -> dict[int, ImageFile]:
         if not 1 <= number <= _IMAGES or len(match[1]) != 4:
             raise UserError(
                 f"{entry.path} has no place in oxflower17, whose images are image_0001.jpg to image_{_IMAGES}.jpg: "
-                "remove it, or use --data folder for images of your own"
+                "remove it, or use --data folder for images of your own."
             )
         found[number] = image_file(entry, prefix + entry.name, (number - 1) // _PER_CLASS)
     return found
 
 
-def _divide(folder: Path, numbers: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _divide(folder: Path, split: int, numbers: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The positions, in `numbers`, of the images to train and to test with; both ascending."""
-    splits = folder / _SPLITS
+    splits = folder / _SPLITS_FILE
     if splits.exists():
-        tested = np.isin(numbers, _official_test(splits))
+        tested = np.isin(numbers, _official_test(splits, split))
+    elif split != 1:
+        raise UserError(
+            f"split is {split}, but there is no {_SPLITS_FILE} in {folder}: get it from {_URL}, or leave split out."
+        )
     elif len(numbers) == _IMAGES:
         ranks = fold64(_SEED, numbers)
         tested = np.argsort(np.argsort(ranks, kind="stable")) >= _TRAIN_OF_ALL
@@ -107,25 +114,27 @@ def _divide(folder: Path, numbers: np.ndarray, labels: np.ndarray) -> tuple[np.n
     return np.flatnonzero(~tested), np.flatnonzero(tested)
 
 
-def _official_test(path: Path) -> np.ndarray:
-    """The numbers of the first split's test images; all others are its training and validation images."""
+def _official_test(path: Path, split: int) -> np.ndarray:
+    """The numbers of a split's test images; all others are its training and validation images."""
     from scipy.io import loadmat  # it takes a moment
 
+    names = [f"{part}{split}" for part in ("trn", "val", "tst")]
     try:
-        content = loadmat(path, variable_names=_SPLIT)
-        train, validation, test = (np.asarray(content[name]).ravel() for name in _SPLIT)
+        content = loadmat(path, variable_names=names)
+        train, validation, test = (np.asarray(content[name]).ravel() for name in names)
         whole = np.sort(np.concatenate([train, validation, test]))
     except Exception as error:  # whatever scipy makes of other bytes
-        raise UserError(f"{path} cannot be read ({error}): get it again, or remove it to do without") from error
+        raise UserError(f"{path} cannot be read ({error}): get it again, or remove it to do without.") from error
     if not np.array_equal(whole, np.arange(1, _IMAGES + 1)):
-        raise UserError(f"{path} does not divide the images 1 to {_IMAGES}: get it again, or remove it to do without")
+        raise UserError(f"{path} does not divide the images 1 to {_IMAGES}: get it again, or remove it to do without.")
     return test
 
 
 OXFLOWER17 = ImageSource(
     index=index,
+    splits=3,
     remote=Remote(
-        base_url="https://www.robots.ox.ac.uk/~vgg/data/flowers/17/",
+        base_url=_URL,
         md5={_ARCHIVE: "b59a65d8d1a99cd66944d474e1289eab"},
         missing=missing,
     ),

@@ -51,52 +51,73 @@ class DataSettings:
     """Side in pixels of the images that the network gets; 224 for folder and oxflower17 when left out. The other data
     sets have a size of their own."""
 
+    split: int = 1
+    """Which of the official divisions into training and test images is taken: 1, 2 or 3 of oxflower17, whose file
+    datasplits.mat must be in --data_dir for 2 and 3."""
+
     damaged: str = "refuse"
     """What to do with image files that cannot be read: refuse, or skip."""
 
     validation_fraction: float = 0.1
     """The part of the training images, 0 to below 1, that is kept from training to choose the best checkpoint by."""
 
+    resident_mb: int = 2048
+    """Megabytes of training or test images that each worker holds on its device; of a larger set it reads ahead what
+    comes next, which changes no result. 0 holds none."""
+
     def __post_init__(self) -> None:
         check_choice("data set", self.data, SOURCES)
         check_choice("choice for damaged", self.damaged, ("refuse", "skip"))
         if not 0 <= self.validation_fraction < 1:
             raise UserError(
-                f"validation_fraction is {self.validation_fraction}: it must be 0 or more and less than 1, 0.1 say"
+                f"validation_fraction is {self.validation_fraction}: it must be 0 or more and less than 1, 0.1 say."
             )
+        if self.resident_mb < 0:
+            raise UserError(f"resident_mb is {self.resident_mb}: it must be 0 or more megabytes, 2048 say.")
         source = SOURCES[self.data]
         if self.data_dir is not None and isinstance(source, EmbeddedSource):
             raise UserError(
                 f"data_dir is '{self.data_dir}', but the data set {self.data} is not read from files: leave data_dir "
-                "out, or choose another data set"
+                "out, or choose another data set."
             )
         if isinstance(source, ImageSource):
             self._check_image_settings(source)
         else:
             self._check_no_image_settings()
+        self._check_split(source.splits if isinstance(source, ImageSource) else 1)
 
     def _check_image_settings(self, source: ImageSource) -> None:
         if self.data_dir is None and source.remote is None:
             raise UserError(
-                f"the data set {self.data} needs data_dir: name the folder that holds a folder of images for each class"
+                f"the data set {self.data} needs data_dir: name the folder that holds a folder of images for each "
+                "class."
             )
         size = self.image_size
         if size is not None and not MINIMUM_SIDE <= size <= _LARGEST_IMAGE_SIZE:
             raise UserError(
                 f"image_size is {size}: it must be a whole number from {MINIMUM_SIDE} to {_LARGEST_IMAGE_SIZE}, "
-                f"{_IMAGE_SIZE} say"
+                f"{_IMAGE_SIZE} say."
             )
+
+    def _check_split(self, splits: int) -> None:
+        if splits == 1 and self.split != 1:
+            raise UserError(
+                f"split is {self.split}, but {self.data} has no official splits to choose from: leave split out, or "
+                "choose oxflower17."
+            )
+        if not 1 <= self.split <= splits:
+            raise UserError(f"split is {self.split}: it must be a whole number from 1 to {splits}.")
 
     def _check_no_image_settings(self) -> None:
         if self.image_size is not None:
             raise UserError(
                 f"image_size is {self.image_size}, but the images of {self.data} have a size of their own: leave "
-                "image_size out, or choose folder or oxflower17"
+                "image_size out, or choose folder or oxflower17."
             )
         if self.damaged != "refuse":
             raise UserError(
                 f"damaged is '{self.damaged}', but {self.data} has no image files to skip: leave damaged out, or "
-                "choose folder or oxflower17"
+                "choose folder or oxflower17."
             )
 
 
@@ -122,10 +143,11 @@ def open_dataset(
         fetch_missing(settings.data, source.remote, folder)
     if isinstance(source, ImageSource):
         size = settings.image_size or _IMAGE_SIZE
+        choice = {"split": settings.split} if source.splits > 1 else {}
         dataset = open_image_store(
             settings.data,
             folder,
-            source.index(folder),
+            source.index(folder, **choice),
             stored_size(size),
             skip_damaged=settings.damaged == "skip",
             progress=progress or PreparationProgress(),
@@ -157,4 +179,4 @@ def _checked_folder(data_dir: str) -> Path:
         fault = "may not be read by you"
     else:
         return folder
-    raise UserError(f"data_dir '{data_dir}' {fault}: name the folder of the data set's files, or leave data_dir out")
+    raise UserError(f"data_dir '{data_dir}' {fault}: name the folder of the data set's files, or leave data_dir out.")

@@ -87,9 +87,13 @@ class ImageIndex:
 class ImageSource:
     """A data set of image files, which may be of any size."""
 
-    index: Callable[[Path], ImageIndex]
-    """Lists the folder's images, in an order that depends on their names alone; raises UserError if they make up no
-    data set. It is called whenever the data set is opened, so it must be quick."""
+    index: Callable[..., ImageIndex]
+    """Called with a folder, and with the number of a split as `split` if there are several. Lists the images, in an
+    order that depends on their names alone; raises UserError if they make up no data set. It is called whenever the
+    data set is opened, so it must be quick."""
+
+    splits: int = 1
+    """In how many official ways the images are divided into those to train and those to test with."""
 
     remote: Remote | None = None
     """None: the images are the user's own, and so is the choice of the folder."""

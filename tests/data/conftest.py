@@ -1,8 +1,11 @@
-"""Small data sets as files, the real ones where they are, and a cache of the test's own."""
+"""Small data sets as files, the real ones where they are, a cache of the test's own, and a web server."""
 
+import contextlib
 import gzip
+import http.server
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +119,95 @@ def image_folder(tmp_path: Path) -> Path:
         for number in range(count):
             _noise(100 * count + number).save(folder / name / f"{number}.png")
     return folder
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: "FileServer"
+
+    def do_GET(self) -> None:
+        server, part = self.server, self.headers.get("Range")
+        server.asked.append(self.path if part is None else f"{self.path} {part}")
+        path = server.folder / self.path[1:]
+        if not path.exists():
+            self.send_error(404, "File not found")
+            return
+        content, start = path.read_bytes(), 0
+        if part is not None and server.knows_ranges:
+            start = int(part.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                self.send_error(416)
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        for name, value in server.headers.items():
+            self.send_header(name, value)
+        if server.tells_length:
+            self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start : server.breaks_off_at])
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+class FileServer(http.server.ThreadingHTTPServer):
+    """Serves the files of a folder, to this machine only, and shows the faults that it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.asked: list[str] = []
+        """The path of each request, with the range if it names one."""
+
+        self.knows_ranges = True
+        self.tells_length = True
+        self.breaks_off_at: int | None = None
+        """Position in a file that is the last to be sent."""
+
+        self.headers: dict[str, str] = {}
+
+    def handle_error(self, *_: object) -> None:
+        """Says nothing where a client goes away."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """What the server has."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with FileServer(published) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """An empty folder to download to."""
+    folder = tmp_path / "target"
+    folder.mkdir()
+    return folder
+
+
+def read_terminal(master: int) -> str:
+    """All that has been written to a pseudo-terminal which nothing can write to any more; closes it."""
+    shown = b""
+    with contextlib.suppress(OSError):  # which is how it ends
+        while True:
+            shown += os.read(master, 1000)
+    os.close(master)
+    return shown.decode()

@@ -11,6 +11,8 @@ from cnn.errors import UserError
 def _complaint(folder: Path) -> str:
     with pytest.raises(UserError) as caught:
         CIFAR10.read(folder)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
@@ -65,7 +67,7 @@ def test_a_label_out_of_range(cifar_folder: Path, batches: Path) -> None:
 @pytest.mark.parametrize("name", ["test_batch.bin", "batches.meta.txt"])
 def test_a_missing_file_is_named(cifar_folder: Path, batches: Path, name: str) -> None:
     (batches / name).unlink()
-    assert _complaint(cifar_folder) == f"{batches / name} is missing: put it there"
+    assert _complaint(cifar_folder) == f"{batches / name} is missing: put it there."
 
 
 def test_no_training_batch(cifar_folder: Path, batches: Path) -> None:
@@ -111,7 +113,7 @@ def test_damage_to_the_hundred_classes(cifar_folder: Path, tmp_path: Path) -> No
     content[3074 * 4 + 1] = 100
     path.write_bytes(content)
     with pytest.raises(
-        UserError, match=r"train.bin is damaged: the label of record 4 is 100, not 0 to 99; get it again"
+        UserError, match=r"train.bin is damaged: the label of record 4 is 100, not 0 to 99; get it again."
     ):
         CIFAR100.read(cifar_folder)
     path.write_bytes(content[:-1])

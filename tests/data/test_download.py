@@ -1,16 +1,12 @@
 """Talks to a server of its own on this machine, and to nothing else."""
 
 import dataclasses
-import functools
 import hashlib
-import http.server
 import io
 import socket
 import subprocess
 import sys
 import tarfile
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,47 +18,16 @@ from cnn.data.oxflower17 import OXFLOWER17
 from cnn.data.source import FolderSource, ImageSource, Remote
 from cnn.errors import UserError
 
+from .conftest import FileServer
+
 ARCHIVE = "cifar-10-binary.tar.gz"
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    asked: list[str]
-
-    def finish_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
-        self.asked.append(request.recv(1000, socket.MSG_PEEK).split()[1].decode())
-        super().finish_request(request, client_address)
-
-
-@pytest.fixture
-def published(tmp_path: Path) -> Path:
-    folder = tmp_path / "published"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
-    monkeypatch.setenv("NO_PROXY", "*")
-    with _Server(("127.0.0.1", 0), functools.partial(_Handler, directory=str(published))) as running:
-        running.asked = []
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
-
-
-def _remote(source: FolderSource | ImageSource, server: _Server, published: Path) -> Remote:
+def _remote(source: FolderSource | ImageSource, server: FileServer, published: Path) -> Remote:
     """The source's remote, but on our server and with the checksums of what is published there."""
     assert source.remote is not None
     md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in published.iterdir()}
-    url = f"http://127.0.0.1:{server.server_port}/"
-    return dataclasses.replace(source.remote, base_url=url, md5={**source.remote.md5, **md5})
+    return dataclasses.replace(source.remote, base_url=server.url, md5={**source.remote.md5, **md5})
 
 
 def _publish_cifar(cifar_folder: Path, published: Path) -> None:
@@ -70,14 +35,7 @@ def _publish_cifar(cifar_folder: Path, published: Path) -> None:
         tar.add(cifar_folder / "cifar-10-batches-bin", "cifar-10-batches-bin")
 
 
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    folder = tmp_path / "target"
-    folder.mkdir()
-    return folder
-
-
-def test_only_missing_files_are_downloaded(idx_folder: Path, published: Path, server: _Server, target: Path) -> None:
+def test_only_missing_files_are_downloaded(idx_folder: Path, published: Path, server: FileServer, target: Path) -> None:
     for path in idx_folder.iterdir():
         (published / path.name).write_bytes(path.read_bytes())
     own = target / "t10k-labels-idx1-ubyte.gz"
@@ -90,12 +48,12 @@ def test_only_missing_files_are_downloaded(idx_folder: Path, published: Path, se
     assert len(list(target.iterdir())) == 4
 
 
-def test_nothing_is_asked_where_nothing_is_missing(idx_folder: Path, published: Path, server: _Server) -> None:
+def test_nothing_is_asked_where_nothing_is_missing(idx_folder: Path, published: Path, server: FileServer) -> None:
     fetch_missing("mnist", _remote(MNIST, server, published), idx_folder)
     assert server.asked == []
 
 
-def test_a_wrong_checksum(idx_folder: Path, published: Path, server: _Server, target: Path) -> None:
+def test_a_wrong_checksum(idx_folder: Path, published: Path, server: FileServer, target: Path) -> None:
     for path in idx_folder.iterdir():
         (published / path.name).write_bytes(path.read_bytes())
     remote = _remote(MNIST, server, published)
@@ -105,17 +63,37 @@ def test_a_wrong_checksum(idx_folder: Path, published: Path, server: _Server, ta
     assert list(target.iterdir()) == []
 
 
-def test_what_the_server_does_not_have(published: Path, server: _Server, target: Path) -> None:
+def test_what_the_server_does_not_have(published: Path, server: FileServer, target: Path) -> None:
     with pytest.raises(UserError) as caught:
         fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
     assert str(caught.value) == (
         f"{ARCHIVE} is missing in {target} and cannot be downloaded (127.0.0.1 answered 404 Client Error: "
-        "File not found): put it there, or use --data digits, which needs no network"
+        "File not found): put it there, or use --data digits, which needs no network."
     )
     assert list(target.iterdir()) == []
 
 
-def test_no_server(published: Path, server: _Server, target: Path) -> None:
+def test_an_interrupted_download_is_gone_on_with(
+    cifar_folder: Path, published: Path, server: FileServer, target: Path
+) -> None:
+    _publish_cifar(cifar_folder, published)
+    remote = _remote(CIFAR10, server, published)
+    content = (published / ARCHIVE).read_bytes()
+    (target / f"{ARCHIVE}.part").write_bytes(content[:100])
+    server.breaks_off_at = 100
+    with pytest.raises(UserError) as caught:
+        fetch_missing("cifar10", remote, target)
+    assert str(caught.value) == (
+        f"{ARCHIVE} is missing in {target} and cannot be downloaded (no connection to 127.0.0.1, or it broke; the next "
+        "start goes on after the 0.0 MB that are there): put it there, or use --data digits, which needs no network."
+    )
+    server.breaks_off_at = None
+    fetch_missing("cifar10", remote, target)
+    assert [path.name for path in target.iterdir()] == ["cifar-10-batches-bin"]
+    assert server.asked == [f"/{ARCHIVE} bytes=100-"] * 2
+
+
+def test_no_server(published: Path, server: FileServer, target: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         remote = dataclasses.replace(
@@ -128,14 +106,16 @@ def test_no_server(published: Path, server: _Server, target: Path) -> None:
     assert f"are missing in {target} and cannot be downloaded (no connection to 127.0.0.1, or it broke): put" in text
 
 
-def test_an_archive_is_unpacked_and_removed(cifar_folder: Path, published: Path, server: _Server, target: Path) -> None:
+def test_an_archive_is_unpacked_and_removed(
+    cifar_folder: Path, published: Path, server: FileServer, target: Path
+) -> None:
     _publish_cifar(cifar_folder, published)
     fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
     assert [path.name for path in target.iterdir()] == ["cifar-10-batches-bin"]
     assert len(CIFAR10.read(target).train.labels) == 40
 
 
-def test_an_archive_by_the_other_name(published: Path, server: _Server, target: Path) -> None:
+def test_an_archive_by_the_other_name(published: Path, server: FileServer, target: Path) -> None:
     with tarfile.open(published / "17flowers.tgz", "w:gz") as tar:
         for name in ("jpg/image_0001.jpg", "jpg/files.txt"):
             tar.addfile(tarfile.TarInfo(name), io.BytesIO())
@@ -144,7 +124,7 @@ def test_an_archive_by_the_other_name(published: Path, server: _Server, target: 
 
 
 def test_the_users_own_archive_is_unpacked_and_kept(
-    cifar_folder: Path, published: Path, server: _Server, target: Path
+    cifar_folder: Path, published: Path, server: FileServer, target: Path
 ) -> None:
     _publish_cifar(cifar_folder, target)
     fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
@@ -152,32 +132,15 @@ def test_the_users_own_archive_is_unpacked_and_kept(
     assert server.asked == []
 
 
-@pytest.mark.parametrize("keep", [0, 10, 300])
-def test_a_damaged_archive(cifar_folder: Path, published: Path, server: _Server, target: Path, keep: int) -> None:
-    _publish_cifar(cifar_folder, target)
-    (target / ARCHIVE).write_bytes((target / ARCHIVE).read_bytes()[:keep])
-    with pytest.raises(UserError, match=f"{ARCHIVE} is damaged"):
-        fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
-    assert [path.name for path in target.iterdir()] == [ARCHIVE]
-
-
-def test_an_archive_of_something_else(published: Path, server: _Server, target: Path) -> None:
+def test_an_archive_of_something_else(published: Path, server: FileServer, target: Path) -> None:
     with tarfile.open(target / ARCHIVE, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("readme"), io.BytesIO())
     with pytest.raises(UserError, match=f"{ARCHIVE} does not hold the data set cifar10"):
         fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
 
 
-def test_an_archive_that_would_write_elsewhere(published: Path, server: _Server, target: Path) -> None:
-    with tarfile.open(target / ARCHIVE, "w:gz") as tar:
-        tar.addfile(tarfile.TarInfo("../../outside"), io.BytesIO())
-    with pytest.raises(UserError, match=f"{ARCHIVE} is damaged"):
-        fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
-    assert not (target.parent / "outside").exists()
-
-
 def test_processes_at_once_download_once_and_quietly(
-    cifar_folder: Path, published: Path, server: _Server, target: Path
+    cifar_folder: Path, published: Path, server: FileServer, target: Path
 ) -> None:
     _publish_cifar(cifar_folder, published)
     remote = _remote(CIFAR10, server, published)

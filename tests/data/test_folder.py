@@ -1,5 +1,7 @@
+import inspect
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from cnn.errors import UserError
 def _complaint(folder: Path) -> str:
     with pytest.raises(UserError) as caught:
         FOLDER.index(folder)
+    assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -97,9 +100,21 @@ def test_folders_in_a_class_folder_and_links(tmp_path: Path) -> None:
     assert (files["a/3.jpg"].bytes, files["a/self.jpg"].bytes) == (1, -1)
 
 
+def test_folders_deep_in_each_other(tmp_path: Path) -> None:
+    """More of them than calls may be in each other."""
+    _fill(tmp_path, "a/1.jpg", "b/1.jpg", "/".join(["a", *["x"] * 200, "2.jpg"]))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        index = FOLDER.index(tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert len(index.train + index.test) == 3
+
+
 def test_too_few_classes(tmp_path: Path) -> None:
     assert _complaint(tmp_path) == (
-        f"{tmp_path} holds no class folders: at least two are needed, each with the images of one class"
+        f"{tmp_path} holds no class folders: at least two are needed, each with the images of one class."
     )
     _fill(tmp_path, "a/1.jpg")
     assert _complaint(tmp_path).startswith(f"{tmp_path} holds one class folder, 'a': at least two are needed")
@@ -123,7 +138,7 @@ def test_a_class_without_training_images(parts: Path) -> None:
 def test_no_test_images(parts: Path) -> None:
     for path in (parts / "test").glob("*/*"):
         path.unlink()
-    assert _complaint(parts) == f"{parts}/test holds no images: put some into its class folders"
+    assert _complaint(parts) == f"{parts}/test holds no images: put some into its class folders."
 
 
 def test_a_single_image_of_each_class(tmp_path: Path) -> None:
@@ -150,11 +165,37 @@ def test_two_names_of_one_class(tmp_path: Path, one: str, other: str) -> None:
     assert f"in {tmp_path}/parts differ only in case or in how their letters" in _complaint(tmp_path / "parts")
 
 
+def test_a_class_in_any_script(tmp_path: Path) -> None:
+    names = {"Veilchen", "\u30b9\u30df\u30ec\u3000\u82b1", "\u0645\u06cc\u200c\u062e\u0643"}  # a wide space, a joiner
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name in names for number in (1, 2)))
+    assert set(FOLDER.index(tmp_path).class_names) == names
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31m", "\udcff", "two\u2028lines"])
+def test_a_class_that_cannot_be_shown(tmp_path: Path, name: str) -> None:
+    _fill(tmp_path, "a/1.jpg", "a/2.jpg", f"{name}/1.jpg")
+    escaped = ascii(name)[1:-1]
+    assert _complaint(tmp_path) == f"the name of the class folder '{escaped}' in {tmp_path} cannot be shown: rename it."
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     _fill(tmp_path, "a/1.jpg", "b/1.jpg")
     (tmp_path / "b").chmod(0)
     assert _complaint(tmp_path).startswith(f"{tmp_path}/b cannot be read (Permission denied)")
+
+
+def test_a_path_that_is_too_long_to_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fill(tmp_path, "a/1.jpg", "b/1.jpg")
+    monkeypatch.chdir(tmp_path / "a")
+    for _ in range(50):
+        os.mkdir("x" * 100)
+        os.chdir("x" * 100)
+    os.chdir(tmp_path)
+    text = _complaint(tmp_path)
+    assert text.startswith(f"{tmp_path}/a/xxx")
+    assert text.endswith("xxx cannot be read (File name too long): mend that or name another folder.")
+    assert len(text) < 500
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:

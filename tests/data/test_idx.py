@@ -22,6 +22,8 @@ def _damage(folder: Path, name: str, change: Callable[[bytes], bytes]) -> None:
 def _complaint(folder: Path) -> str:
     with pytest.raises(UserError) as caught:
         MNIST.read(folder)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
@@ -50,7 +52,7 @@ def test_a_missing_file_is_named(idx_folder: Path) -> None:
     (idx_folder / f"{LABELS}.gz").unlink()
     assert MNIST.remote is not None
     assert MNIST.remote.missing(idx_folder) == [f"{LABELS}.gz"]
-    assert _complaint(idx_folder) == f"{idx_folder / LABELS}.gz is missing: put it there"
+    assert _complaint(idx_folder) == f"{idx_folder / LABELS}.gz is missing: put it there."
 
 
 def test_a_file_that_cannot_be_read_is_named(idx_folder: Path) -> None:

@@ -10,9 +10,10 @@ from cnn.data.source import ImageFile
 from cnn.errors import UserError
 
 
-def _complaint(folder: Path) -> str:
+def _complaint(folder: Path, split: int = 1) -> str:
     with pytest.raises(UserError) as caught:
-        OXFLOWER17.index(folder)
+        OXFLOWER17.index(folder, split)
+    assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -30,11 +31,15 @@ def whole(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _write_splits(folder: Path) -> list[np.ndarray]:
-    numbers = np.random.default_rng(1).permutation(np.arange(1, 1361))
-    parts = [numbers[:680], numbers[680:1020], numbers[1020:]]
-    savemat(folder / "datasplits.mat", dict(zip(("trn1", "val1", "tst1"), parts, strict=True)))
-    return parts
+def _write_splits(folder: Path) -> list[list[np.ndarray]]:
+    """Three splits, each of training, validation and test numbers."""
+    splits, content = [], {}
+    for split in (1, 2, 3):
+        numbers = np.random.default_rng(split).permutation(np.arange(1, 1361))
+        splits.append([numbers[:680], numbers[680:1020], numbers[1020:]])
+        content |= dict(zip((f"trn{split}", f"val{split}", f"tst{split}"), splits[-1], strict=True))
+    savemat(folder / "datasplits.mat", content)
+    return splits
 
 
 def test_the_tutorials_split_of_all(whole: Path) -> None:
@@ -47,15 +52,28 @@ def test_the_tutorials_split_of_all(whole: Path) -> None:
     assert len({file.label for file in index.test}) == 17
 
 
-def test_the_official_split(whole: Path) -> None:
-    train, validation, test = _write_splits(whole)
-    index = OXFLOWER17.index(whole)
+@pytest.mark.parametrize("split", [1, 2, 3])
+def test_the_official_splits(whole: Path, split: int) -> None:
+    train, validation, test = _write_splits(whole)[split - 1]
+    index = OXFLOWER17.index(whole, split)
     assert _numbers(index.train) == sorted([*train, *validation])
     assert _numbers(index.test) == sorted(test)
 
 
+def test_the_first_split_is_taken_unless_another_is_named(whole: Path) -> None:
+    _write_splits(whole)
+    assert OXFLOWER17.index(whole) == OXFLOWER17.index(whole, 1)
+
+
+def test_another_split_needs_the_official_file(whole: Path) -> None:
+    assert _complaint(whole, 2) == (
+        f"split is 2, but there is no datasplits.mat in {whole}: get it from "
+        "https://www.robots.ox.ac.uk/~vgg/data/flowers/17/, or leave split out."
+    )
+
+
 def test_the_official_split_of_a_part(whole: Path) -> None:
-    *_, test = _write_splits(whole)
+    *_, test = _write_splits(whole)[0]
     for number in range(700, 1361):
         (whole / "jpg" / f"image_{number:04}.jpg").unlink()
     assert _numbers(OXFLOWER17.index(whole).test) == sorted(test[test < 700])
@@ -64,6 +82,7 @@ def test_the_official_split_of_a_part(whole: Path) -> None:
 def test_a_split_of_something_else(whole: Path) -> None:
     savemat(whole / "datasplits.mat", {"trn1": [1, 2], "val1": [3], "tst1": [4]})
     assert _complaint(whole).startswith(f"{whole}/datasplits.mat does not divide the images 1 to 1360: get it again")
+    assert _complaint(whole, 3).startswith(f"{whole}/datasplits.mat cannot be read ('trn3'): get it again, or remove")
     (whole / "datasplits.mat").write_bytes(b"nothing of the kind")
     assert _complaint(whole).startswith(f"{whole}/datasplits.mat cannot be read")
 

@@ -2,9 +2,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat  # type: ignore[import-untyped]
 
+from cnn.data.image_file import decode_image
 from cnn.data.registry import SOURCES, DataSettings, open_dataset
 from cnn.errors import UserError
 
@@ -22,6 +25,11 @@ def test_an_unknown_name() -> None:
 def test_a_fraction_out_of_range(fraction: float) -> None:
     with pytest.raises(UserError, match=f"validation_fraction is {fraction}: it must be"):
         DataSettings(validation_fraction=fraction)
+
+
+def test_negative_megabytes() -> None:
+    with pytest.raises(UserError, match="resident_mb is -1: it must be 0 or more megabytes, 2048 say"):
+        DataSettings(resident_mb=-1)
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
@@ -110,6 +118,37 @@ def test_flowers(tmp_path: Path, noise: Callable[..., Image.Image]) -> None:
         noise(number).save(tmp_path / "jpg" / f"image_{number:04}.jpg")
     dataset = open_dataset(DataSettings(data="oxflower17", data_dir=str(tmp_path), image_size=8))
     assert (len(dataset.train.labels), len(dataset.test.labels), dataset.classes) == (6, 2, 17)
+
+
+def test_each_split_is_a_store_of_its_own(tmp_path: Path, cache: Path, noise: Callable[..., Image.Image]) -> None:
+    (tmp_path / "jpg").mkdir()
+    for number in range(1, 13):
+        noise(number).save(tmp_path / "jpg" / f"image_{number:04}.jpg")
+    parts = {}
+    for split in (1, 2, 3):
+        numbers = np.roll(np.arange(1, 1361), -4 * (split - 1))
+        parts |= {f"tst{split}": numbers[:4], f"val{split}": numbers[4:5], f"trn{split}": numbers[5:]}
+    savemat(tmp_path / "datasplits.mat", parts)
+    settings = {"data": "oxflower17", "data_dir": str(tmp_path), "image_size": 8}
+    for split in (1, 2, 3, 1):
+        tested = [tmp_path / "jpg" / f"image_{number:04}.jpg" for number in range(4 * split - 3, 4 * split + 1)]
+        dataset = open_dataset(DataSettings(**settings, split=split))
+        assert np.array_equal(dataset.test.images, [decode_image(path, 8) for path in tested])
+    assert len([path for path in (cache / "stores").iterdir() if path.is_dir()]) == 3
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10", "folder"])
+def test_a_split_of_what_has_none(name: str) -> None:
+    data_dir = "/x" if name == "folder" else None
+    with pytest.raises(UserError, match=f"split is 2, but {name} has no official splits to choose from: leave split"):
+        DataSettings(data=name, data_dir=data_dir, split=2)
+    DataSettings(data=name, data_dir=data_dir, split=1)
+
+
+@pytest.mark.parametrize("split", [-1, 0, 4])
+def test_a_split_out_of_range(split: int) -> None:
+    with pytest.raises(UserError, match=f"split is {split}: it must be a whole number from 1 to 3"):
+        DataSettings(data="oxflower17", split=split)
 
 
 def test_the_users_own_images_need_a_folder() -> None:

@@ -116,6 +116,13 @@ def _mend(store: Path, caplog: pytest.LogCaptureFixture) -> str:
     return record.getMessage().removeprefix(start)
 
 
+def _write_unnoticed(path: Path, content: bytes) -> None:
+    """As a failing disk does: the file's time stays."""
+    status = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 @pytest.mark.parametrize("name", ARRAYS)
 def test_a_damaged_array_is_noticed_and_made_again(cache: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
     open_store("tiny", _raw)
@@ -123,7 +130,7 @@ def test_a_damaged_array_is_noticed_and_made_again(cache: Path, caplog: pytest.L
     path = store / f"{name}.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
-    path.write_bytes(content)
+    _write_unnoticed(path, content)
     assert _mend(store, caplog) == f"{name}.npy has another checksum than when it was written"
     path.write_bytes(content[:-1])
     assert _mend(store, caplog) == f"{name}.npy has {len(content) - 1:,} bytes instead of {len(content):,}"
@@ -131,7 +138,7 @@ def test_a_damaged_array_is_noticed_and_made_again(cache: Path, caplog: pytest.L
     assert _mend(store, caplog) == f"{name}.npy is missing"
 
 
-def test_of_a_large_store_the_content_is_compared_only_when_asked_for(
+def test_of_a_large_store_the_content_is_compared_when_asked_for_or_when_it_was_written_to(
     cache: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cnn.data.store_files._BYTES_ALWAYS_READ", 100)
@@ -140,12 +147,15 @@ def test_of_a_large_store_the_content_is_compared_only_when_asked_for(
     path = store / "test_images.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
-    path.write_bytes(content)
+    _write_unnoticed(path, content)
     assert not _equal(open_store("tiny", _never), _raw())
     with caplog.at_level(logging.WARNING):
         assert _equal(open_store("tiny", _raw, verify=True), _raw())
     assert "test_images.npy has another checksum than when it was written" in caplog.text
-    path.write_bytes(b"x" * len(content))
+    path.write_bytes(content)
+    os.utime(path, ns=(0, (store / "manifest.json").stat().st_mtime_ns + 1))
+    assert _mend(store, caplog) == "test_images.npy has another checksum than when it was written"
+    _write_unnoticed(path, b"x" * len(content))
     assert _mend(store, caplog) == "test_images.npy has another header than when it was written"
 
 

@@ -45,7 +45,7 @@ def test_a_damaged_image_is_refused_or_skipped(jobs: Jobs, photographs: Path) ->
     assert code == 2
     assert output == (
         f"error: 1 image file cannot be used: {path} (no image of a known kind); replace or remove what is damaged, "
-        "or leave it out by --damaged skip\n"
+        "or leave it out by --damaged skip.\n"
     )
     code, output = jobs.run(*command, "--damaged", "skip")
     assert code == 0
@@ -57,10 +57,11 @@ def test_a_mistake_is_one_sentence(jobs: Jobs, setting: str) -> None:
     code, output = jobs.run("jobs/prepare.py", setting)
     assert code == 2
     assert output.startswith("error: ")
+    assert output.endswith(".\n")
     assert output.count("\n") == 1
 
 
-@pytest.mark.parametrize("program", ["train", "prepare"])
+@pytest.mark.parametrize("program", ["train", "prepare", "evaluate"])
 def test_decoding_processes_do_without_tensorflow(program: str) -> None:
     """They import the program that starts them, as any process that Python spawns does."""
     code = (
