@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+DIVERGED = "training has diverged"
+"""Words of the sentence that ends a run whose loss is not finite; a sweep tells by them a result from a failure."""
+
 
 class RunError(Exception):
     """Something ended the run that is no mistake in our code: a lost worker, say. The text is the sentence shown."""

@@ -6,7 +6,6 @@ Starts one job for each number of workers, compares their weights and gradients,
 they agree and 1 when they do not.
 """
 
-import dataclasses
 import os
 import shlex
 import subprocess
@@ -18,26 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn.cluster.job import Job, run_job
-from cnn.data.augmentation import AugmentationSettings
-from cnn.data.registry import DataSettings
 from cnn.errors import RunError, UserError
 from cnn.training.agreement import compare, table
-from cnn.training.optimizers import OptimizerSettings
-from cnn.training.proof import ProofSettings, measure
+from cnn.training.proof import ProofSettings, Settings, measure
 from cnn.training.settings import parse_settings
 
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """All that is set for a proof."""
-
-    proof: ProofSettings
-    data: DataSettings
-    augmentation: AugmentationSettings
-    optimizer: OptimizerSettings
 
 
 def parse() -> Settings:
@@ -61,7 +47,7 @@ def launch(settings: ProofSettings, workers: int, folder: Path) -> None:
 def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
     if settings.proof.output is not None:
         folder = Path(settings.proof.output)
-        measure(cluster, settings.proof, settings.data, settings.augmentation, settings.optimizer, folder)
+        measure(cluster, settings, folder)
 
 
 def main() -> None:

@@ -1,5 +1,8 @@
-"""From images in memory to batches on the device."""
+"""From images, in memory or in the store, to batches on the device."""
 
+import contextlib
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,23 +10,36 @@ import tensorflow as tf
 
 from cnn.data.augmentation import Augmentation, AugmentationSettings, Mixed
 from cnn.data.dataset import Dataset, Part
+from cnn.data.pixels import Pixels, ResidentPixels, StreamedPixels
 
 
-class ResidentFeed:
-    """Holds a whole set on the device as uint8; a batch is a gather there.
+class Feed:
+    """Makes batches of a set's images, which it holds on the device as uint8 or, if they are large, reads as needed.
 
     Args:
         dataset: tells the mean and deviation of the pixels and the shape that the network takes.
         part: the images and labels: the data set's training part, say.
         dtype: of the batches' images.
         augmentation: what training batches undergo; nothing when None.
+        resident_mb: megabytes that the part may have to be held on the device.
+
+    Raises:
+        UserError: as `Augmentation`.
+        RunError: the store's file cannot be opened.
     """
 
     def __init__(
-        self, dataset: Dataset, part: Part, dtype: str, augmentation: AugmentationSettings | None = None
+        self,
+        dataset: Dataset,
+        part: Part,
+        dtype: str,
+        augmentation: AugmentationSettings | None = None,
+        *,
+        resident_mb: int,
     ) -> None:
-        self._images = tf.constant(part.images)
-        self._labels = tf.constant(part.labels)
+        kind = ResidentPixels if part.images.nbytes <= resident_mb * 10**6 else StreamedPixels
+        self._pixels: Pixels = kind(part.images)
+        self._labels = np.array(part.labels)
         self._shape = dataset.input_shape
         height, width, _ = self._shape
         stored_height, stored_width, _ = part.images.shape[1:]
@@ -36,33 +52,69 @@ class ResidentFeed:
         self._scale = tf.constant(np.tile(1 / (255 * deviation), width), dtype)
         self._shift = tf.constant(np.tile(-np.asarray(dataset.mean) / deviation, width), dtype)
 
-    def batch(self, indices: Any) -> tuple[Any, Any]:
-        """Standardised images (samples, height, width, channels), cut from the centre, and int32 labels (samples,).
+    @property
+    def dtype(self) -> Any:
+        """Of the batches' images."""
+        return self._scale.dtype
+
+    def read(self, indices: np.ndarray) -> tuple[Any, Any]:
+        """What a compiled function is given for some steps: of the images (steps, samples, ...), and int32 labels
+        (steps, samples).
 
         Args:
-            indices: int32 (samples,).
-        """
-        return self._standardised(self._centre(indices)), tf.gather(self._labels, indices)
+            indices: int32 (steps, samples).
 
-    def training_batch(self, indices: Any, keys: Any, weights: Any, group_size: int) -> Mixed:
+        Raises:
+            RunError: the store's file cannot be read.
+        """
+        return self._pixels.read(indices), tf.constant(self._labels[indices])
+
+    def specs(self, samples: int) -> tuple[Any, Any]:
+        """The shapes and types of what `read` gives for any number of steps."""
+        return self._pixels.spec(samples), tf.TensorSpec((None, samples), tf.int32)
+
+    def most_steps(self, samples: int) -> int:
+        """How many steps may be read for one call, so that it takes little memory."""
+        return self._pixels.most_steps(samples)
+
+    @contextlib.contextmanager
+    def ahead(self, coming: Iterator[np.ndarray]) -> Iterator["Feed"]:
+        """Gives a feed that may read before it is asked to. It must be asked for the steps of `coming`, in that order.
+
+        Args:
+            coming: the indices of each step, int32 (samples,), all of one length; another thread may draw from it.
+        """
+        with self._pixels.ahead(coming) as pixels:
+            feed = copy.copy(self)
+            feed._pixels = pixels
+            yield feed
+
+    def batch(self, images: Any) -> Any:
+        """Standardised images (samples, height, width, channels), cut from the centre.
+
+        Args:
+            images: a step's part of what `read` gave.
+        """
+        return self._standardised(self._centre(self._pixels.of_step(images)))
+
+    def training_batch(self, images: Any, labels: Any, keys: Any, weights: Any, group_size: int) -> Mixed:
         """Standardised and augmented images with their labels.
 
         Args:
-            indices: int32 (samples,).
+            images: a step's part of what `read` gave.
+            labels: likewise.
             keys: uint32 (samples,): what the changes follow from.
             weights: floating (samples,): 0 for what only fills up.
             group_size: samples within which images are mixed.
         """
         change, dtype = self._augmentation, self._scale.dtype
-        crop = self._moves
-        pixels = change.crop(tf.gather(self._images, indices), keys, dtype) if crop else self._centre(indices)
+        pixels = self._pixels.of_step(images)
+        pixels = change.crop(pixels, keys, dtype) if self._moves else self._centre(pixels)
         if change.settings.colour_jitter:
             pixels = change.colour(tf.cast(pixels, dtype), keys)
-        images = change.erase(self._standardised(pixels), keys)
-        return change.mix(images, tf.gather(self._labels, indices), keys, weights, group_size)
+        return change.mix(change.erase(self._standardised(pixels), keys), labels, keys, weights, group_size)
 
-    def _centre(self, indices: Any) -> Any:
-        pixels = tf.gather(self._images, indices)
+    def _centre(self, pixels: Any) -> Any:
         (top, left), (height, width, _) = self._corner, self._shape
         return pixels[:, top : top + height, left : left + width]
 

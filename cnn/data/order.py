@@ -1,6 +1,8 @@
 """The global sequence of samples, and each rank's part of it: pure functions of the seed and the step."""
 
+import copy
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -28,6 +30,10 @@ class Plan:
     counts: np.ndarray
     """int32 (steps,): real samples of the whole global batch."""
 
+    def part(self, first: int, last: int) -> "Plan":
+        """The plan of the steps from `first` to before `last`, counted from this plan's start."""
+        return Plan(**{name: values[first:last] for name, values in vars(self).items()})
+
 
 class SampleOrder:
     """Visits every sample once an epoch, in an order that follows from the seed and the epoch alone.
@@ -41,13 +47,23 @@ class SampleOrder:
         seed: of the order and of the keys.
         group_size: samples that are looked at together (by batch normalisation, say) and so are never divided between
             ranks: a batch is cut into groups, of which the last may be smaller, and a rank takes whole ones.
+        micro_batch_size: most samples that a rank computes at once, whole groups; a plan's `samples` then divide into
+            the fewest equal pieces that are no larger. None: all at once.
     """
 
-    def __init__(self, samples: np.ndarray, global_batch_size: int, seed: int, group_size: int = 1) -> None:
+    def __init__(
+        self,
+        samples: np.ndarray,
+        global_batch_size: int,
+        seed: int,
+        group_size: int = 1,
+        micro_batch_size: int | None = None,
+    ) -> None:
         self.samples = samples
         self.global_batch_size = global_batch_size
         self.seed = seed
         self.group_size = group_size
+        self.micro_batch_size = micro_batch_size
         self._latest: tuple[int, np.ndarray] | None = None
 
     @property
@@ -70,9 +86,17 @@ class SampleOrder:
     def _groups(self, samples: int) -> int:
         return -(-samples // self.group_size)
 
+    def _width(self, world_size: int) -> int:
+        """The largest part of a batch, in samples, filled up so that it divides into micro-batches."""
+        groups = -(-self._groups(min(self.global_batch_size, len(self.samples))) // world_size)
+        pieces = 1
+        if self.micro_batch_size is not None:
+            pieces = -(-groups * self.group_size // self.micro_batch_size)
+        return -(-groups // pieces) * pieces * self.group_size
+
     def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
         """What one rank does in the steps from `first_step` on."""
-        width = -(-self._groups(min(self.global_batch_size, len(self.samples))) // world_size) * self.group_size
+        width = self._width(world_size)
         indices = np.zeros((steps, width), np.int32)
         keys = np.zeros((steps, width), np.uint32)
         weights = np.zeros((steps, width), np.float32)
@@ -89,3 +113,9 @@ class SampleOrder:
             weights[row, :mine] = 1
             counts[row] = count
         return Plan(indices=indices, keys=keys, weights=weights, counts=counts)
+
+    def coming(self, first_step: int, last_step: int, rank: int, world_size: int) -> Iterator[np.ndarray]:
+        """The `indices` of one rank's plan, step by step, to before `last_step`; another thread may draw from it."""
+        own = copy.copy(self)  # or the two threads would take the latest epoch's order from each other
+        for step in range(first_step, last_step):
+            yield own.plan(step, 1, rank, world_size).indices[0]

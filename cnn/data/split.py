@@ -25,7 +25,7 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
         raise ValueError(f"fraction {fraction} is not in [0, 1)")
     ranks = fold64(seed, np.arange(len(labels)))
     chosen = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
+    for label in sorted(set(labels.tolist())):  # np.unique would have to load masked arrays first
         members = np.flatnonzero(labels == label)
         count = _share(len(members), fraction)
         chosen[members[np.argsort(ranks[members], kind="stable")[:count]]] = True

@@ -60,14 +60,22 @@ class GroupBatchNormalization(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the weights for maps of `input_shape`, (samples, height, width, channels)."""
-        shape = (input_shape[-1],)
-        self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma")
-        self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta")
-        self.moving_mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="moving_mean")
-        self.moving_variance = self.add_weight(shape=shape, initializer="ones", trainable=False, name="moving_variance")
+
+        def weight(name: str, initializer: str, *, trainable: bool = True) -> Any:
+            # Not in the shorter type of mixed precision, in which statistics would be too coarse.
+            return self.add_weight(
+                shape=(input_shape[-1],), initializer=initializer, trainable=trainable, autocast=False, name=name
+            )
+
+        self.gamma, self.beta = weight("gamma", "ones"), weight("beta", "zeros")
+        self.moving_mean = weight("moving_mean", "zeros", trainable=False)
+        self.moving_variance = weight("moving_variance", "ones", trainable=False)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Maps (samples, height, width, channels) in, the same shape out."""
+        return tf.cast(self._normalised(tf.cast(inputs, self.variable_dtype), training), self.compute_dtype)
+
+    def _normalised(self, inputs: Any, training: bool | None) -> Any:
         if not training:
             scale = self.gamma.value * tf.math.rsqrt(self.moving_variance.value + self.epsilon)
             return inputs * scale + (self.beta.value - self.moving_mean.value * scale)
@@ -118,9 +126,10 @@ class LocalResponseNormalization(keras.layers.Layer):
         channels = inputs.shape[-1]
         positions = np.arange(channels)
         band = np.abs(positions[:, None] - positions) <= self.radius
-        kernel = tf.constant((self.alpha * band)[None, None], inputs.dtype)
-        root = tf.math.rsqrt(self.k + tf.nn.conv2d(tf.square(inputs), kernel, 1, "VALID"))
-        return inputs * (root * tf.sqrt(root))
+        maps = tf.cast(inputs, self.variable_dtype)  # beside k, a shorter type would not see the sum
+        kernel = tf.constant((self.alpha * band)[None, None], maps.dtype)
+        root = tf.math.rsqrt(self.k + tf.nn.conv2d(tf.square(maps), kernel, 1, "VALID"))
+        return tf.cast(maps * (root * tf.sqrt(root)), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "radius": self.radius, "k": self.k, "alpha": self.alpha}

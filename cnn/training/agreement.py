@@ -23,10 +23,11 @@ class Row:
     model: str
     workers: int
     weights: float
-    """float64: distance of the final weights, relative to what training changed; of the worst variable."""
+    """float64: distance of the final weights, moving statistics and averages, relative to what training changed; of the
+    worst variable."""
 
     learned: float
-    """float64: what training changed, relative to the initial weights, over all variables."""
+    """float64: what training changed, relative to the initial weights, over all of these."""
 
     gradient: float
     """float32: distance of the first step's gradients, relative to their length."""
@@ -44,8 +45,11 @@ class Row:
 
 def compare(model: str, workers: int, several: Measured, one: Measured) -> Row:
     """Compares the measurements of several workers with those of one."""
-    prefix = "float64/initial/"
-    variables = [name.removeprefix(prefix) for name in one if name.startswith(prefix)]
+
+    def named(prefix: str) -> list[str]:
+        return [name.removeprefix(prefix) for name in one if name.startswith(prefix)]
+
+    variables, trainable = named("float64/initial/"), named("float64/gradient/")
 
     def changed(run: str, variable: str) -> np.ndarray:
         return np.asarray(one[f"{run}/final/{variable}"] - one[f"{run}/initial/{variable}"])
@@ -61,14 +65,14 @@ def compare(model: str, workers: int, several: Measured, one: Measured) -> Row:
         )
 
     def gradient(of: Measured) -> np.ndarray:
-        return joined(of[f"float32/gradient/{variable}"] for variable in variables)
+        return joined(of[f"float32/gradient/{variable}"] for variable in trainable)
 
-    initial = joined(one[prefix + variable] for variable in variables)
+    initial = joined(one[f"float64/initial/{variable}"] for variable in trainable)
     return Row(
         model=model,
         workers=workers,
         weights=distance(several, "float64", "float64"),
-        learned=_length(joined(changed("float64", variable) for variable in variables)) / _length(initial),
+        learned=_length(joined(changed("float64", variable) for variable in trainable)) / _length(initial),
         gradient=_length(gradient(several) - gradient(one)) / _length(gradient(one)),
         drift=distance(several, "float32", "float32"),
         reordered_drift=distance(one, "reordered", "float32"),

@@ -1,17 +1,15 @@
 """Exact evaluation: every sample counts once, whatever the number of workers."""
 
+import contextlib
 import dataclasses
-from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
-from cnn.data.feed import ResidentFeed
-
-GROUP = 100
-"""Samples that are computed together. Fixed, so that a sample's logits do not depend on the number of workers."""
+from cnn.data.feed import Feed
+from cnn.training.averaging import WeightAverage
+from cnn.training.classifier import GROUP, Classifier, log_probabilities, ranking
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,42 +26,68 @@ class Evaluation:
         return self.correct / self.count
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassEvaluation(Evaluation):
+    """And on each class of them."""
+
+    top5: int
+    """How many have their class among the five that the network holds for the likeliest."""
+
+    confusion: np.ndarray = dataclasses.field(compare=False)
+    """int64 (classes, classes): how many of a row's class the network takes for a column's."""
+
+
 class Evaluator:
     """Evaluates a network on the images of a feed, as often as it is called; every rank calls it.
 
     Args:
         model: gives logits.
-        feed: holds the images.
+        feed: gives the images.
         samples: indices of those to look at, each once.
         cluster: the workers that share them.
+        average: of the network's weights, with which it is evaluated instead of with those of the latest step.
+        batch_size: images that one call computes, at most; but always one group. No result depends on it.
     """
 
-    def __init__(self, model: keras.Model, feed: ResidentFeed, samples: np.ndarray, cluster: Cluster) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        feed: Feed,
+        samples: np.ndarray,
+        cluster: Cluster,
+        average: WeightAverage | None = None,
+        batch_size: int = GROUP,
+    ) -> None:
         self._model = model
-        self._feed = feed
+        self._average = average
         self._samples = samples
         self._cluster = cluster
-        signature = [tf.TensorSpec((GROUP,), tf.int32), tf.TensorSpec((GROUP,), tf.bool)]
-        self._compiled = tf.function(self._group, input_signature=signature)
+        self._classifier = Classifier(model, feed, batch_size)
 
-    def __call__(self) -> Evaluation:
-        correct, loss = 0, 0.0
-        for start in range(self._cluster.rank * GROUP, len(self._samples), self._cluster.world_size * GROUP):
-            indices = self._samples[start : start + GROUP]
-            real = np.arange(GROUP) < len(indices)
-            padded = np.resize(indices, GROUP).astype(np.int32)
-            group_correct, group_loss = self._compiled(tf.constant(padded), tf.constant(real))
-            correct += int(group_correct)
-            loss += float(group_loss)
-        correct = int(self._cluster.sum(np.array([correct], np.int64))[0])
-        loss = float(self._cluster.sum(np.array([loss], np.float64))[0])
-        return Evaluation(correct=correct, count=len(self._samples), loss=loss / len(self._samples))
+    def __call__(self) -> ClassEvaluation:
+        """Looks at all samples."""
+        with self._average.in_place() if self._average is not None else contextlib.nullcontext():
+            return self._evaluate()
 
-    def _group(self, indices: Any, real: Any) -> tuple[Any, Any]:
-        images, labels = self._feed.batch(indices)
-        outputs = self._model(images, training=False)
-        logits = outputs[0] if isinstance(outputs, list) else outputs
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        right = tf.logical_and(tf.equal(tf.argmax(logits, 1, tf.int32), labels), real)
-        loss = tf.reduce_sum(tf.where(real, tf.cast(losses, tf.float64), 0))
-        return tf.reduce_sum(tf.cast(right, tf.int64)), loss
+    def _evaluate(self) -> ClassEvaluation:
+        cluster, classes = self._cluster, self._model.outputs[0].shape[-1]
+        groups = [self._samples[start : start + GROUP] for start in range(0, len(self._samples), GROUP)]
+        mine = range(cluster.rank, len(groups), cluster.world_size)
+        losses = np.zeros(len(groups))
+        confusion, top5 = np.zeros((classes, classes), np.int64), 0
+        for number, (logits, labels) in zip(mine, self._classifier([groups[n] for n in mine]), strict=True):
+            said = ranking(logits, 5)
+            np.add.at(confusion, (labels, said[:, 0]), 1)
+            top5 += int((said == labels[:, np.newaxis]).sum())
+            losses[number] = -log_probabilities(logits)[np.arange(len(labels)), labels].sum()
+        # To a group's loss the other ranks add zeros, so that the order in which all are added up is always the same.
+        loss = float(cluster.sum(losses).sum())
+        counts = cluster.sum(np.append(confusion, top5))
+        confusion = counts[:-1].reshape(classes, classes)
+        return ClassEvaluation(
+            correct=int(confusion.trace()),
+            count=len(self._samples),
+            loss=loss / len(self._samples),
+            top5=int(counts[-1]),
+            confusion=confusion,
+        )

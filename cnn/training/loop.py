@@ -1,6 +1,7 @@
 """The training loop: when to compute, evaluate, check and save."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.fingerprints import check_in_step
 from cnn.data.order import SampleOrder
-from cnn.errors import RunError
+from cnn.errors import DIVERGED, RunError
 from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.report import Report
@@ -24,6 +25,9 @@ progress bar moves."""
 
 _CHECK_EVERY = 1000
 """Steps after which the ranks' weights are compared, besides at each evaluation and checkpoint."""
+
+_MOST_SKIPPED = 40
+"""Steps in a row that loss scaling may leave out: by then the scale is no longer at fault."""
 
 
 @dataclasses.dataclass
@@ -92,10 +96,17 @@ class Loop:
         self._save_every = save_every
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
+        self._skipped = 0
         self.progress = progress
 
     def run(self) -> None:
         """Trains to the end."""
+        cluster = self._cluster
+        coming = self._order.coming(self.progress.step, self._total_steps, cluster.rank, cluster.world_size)
+        with self._training_step.reading_ahead(coming):
+            self._run()
+
+    def _run(self) -> None:
         progress = self.progress
         self._check_in_step()
         while progress.step < self._total_steps:
@@ -150,12 +161,15 @@ class Loop:
         check_in_step(self._cluster, list(self._variables.values()), self.progress.step)
 
     def _check_finite(self, first: int, results: StepResults) -> None:
-        wrong = np.flatnonzero(~np.isfinite(results.losses))
-        if len(wrong):
-            error = RunError(
-                f"at step {first + wrong[0] + 1} the loss is {results.losses[wrong[0]]}: training has diverged; try a "
-                "smaller --learning_rate. The last checkpoint is kept."
-            )
+        for step, (loss, skipped) in enumerate(zip(results.losses, results.skipped, strict=True), start=first + 1):
+            self._skipped = self._skipped + 1 if skipped else 0
+            if self._skipped == _MOST_SKIPPED:
+                what = f"at step {step} gradients are too large for float16, though the loss was scaled down for long"
+            elif not (skipped or math.isfinite(loss)):
+                what = f"at step {step} the loss is {loss}"
+            else:
+                continue
+            error = RunError(f"{what}: {DIVERGED}; try a smaller --learning_rate. The last checkpoint is kept.")
             error.agreed = True
             raise error
 

@@ -1,10 +1,11 @@
-"""Every optimizer by name; the updates are Keras's."""
+"""Every optimizer by name; the updates are Keras's where it has them."""
 
 import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
 from cnn.errors import UserError, check_choice
+from cnn.training.regularisation import RegularisationSettings
 
 if TYPE_CHECKING:
     import keras
@@ -14,19 +15,28 @@ if TYPE_CHECKING:
 class Optimizer:
     """A row of the table."""
 
-    keras_class: str
+    kind: str
+    """Class in keras.optimizers, or in cnn.training.lars."""
+
     learning_rate: float
     """The rate used when none is given."""
+
+    weight_decay: float = 0.0
+    """The decay used when none is given."""
 
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 OPTIMIZERS = {
-    "sgd": Optimizer(keras_class="SGD", learning_rate=0.1),
-    "momentum": Optimizer(keras_class="SGD", learning_rate=0.02, arguments={"momentum": 0.9}),
-    "adam": Optimizer(keras_class="Adam", learning_rate=1e-3),
-    "adagrad": Optimizer(keras_class="Adagrad", learning_rate=0.02),
-    "rmsprop": Optimizer(keras_class="RMSprop", learning_rate=1e-3),
+    "sgd": Optimizer(kind="SGD", learning_rate=0.1),
+    "momentum": Optimizer(kind="SGD", learning_rate=0.02, arguments={"momentum": 0.9}),
+    "nesterov": Optimizer(kind="SGD", learning_rate=0.02, arguments={"momentum": 0.9, "nesterov": True}),
+    "adam": Optimizer(kind="Adam", learning_rate=1e-3),
+    "adagrad": Optimizer(kind="Adagrad", learning_rate=0.02),
+    "rmsprop": Optimizer(kind="RMSprop", learning_rate=1e-3),
+    "adamw": Optimizer(kind="Adam", learning_rate=1e-3, weight_decay=0.01),
+    "lars": Optimizer(kind="LARS", learning_rate=2.0, arguments={"momentum": 0.9}),
+    "lamb": Optimizer(kind="Lamb", learning_rate=5e-3),
 }
 
 
@@ -35,33 +45,40 @@ class OptimizerSettings:
     """How weights are updated."""
 
     optimizer: str = "adam"
-    """sgd, momentum (0.9), adam, adagrad or rmsprop."""
+    """sgd, momentum (0.9), nesterov (0.9), adam, adagrad, rmsprop, adamw, lars or lamb."""
 
     learning_rate: float | None = None
     """The rate at the start; each optimizer has its own default."""
-
-    l2: float = 0.0
-    """L2 regularisation: this times the weight is added to the gradient of every kernel (biases are left alone)."""
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         if self.learning_rate is not None and not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise UserError(f"--learning_rate {self.learning_rate} is not a positive number: give one, 0.001 say.")
-        if not (self.l2 >= 0 and math.isfinite(self.l2)):
-            raise UserError(f"--l2 {self.l2} is negative or no number: give 0 or a small positive one, 0.0005 say.")
 
     @property
     def base_learning_rate(self) -> float:
         return OPTIMIZERS[self.optimizer].learning_rate if self.learning_rate is None else self.learning_rate
 
 
-def build_optimizer(settings: OptimizerSettings, variables: list[Any]) -> "keras.optimizers.Optimizer":
-    """The Keras optimizer with its slots for `variables` made."""
+def build_optimizer(
+    settings: OptimizerSettings, regularisation: RegularisationSettings, variables: list[Any]
+) -> "keras.optimizers.Optimizer":
+    """The Keras optimizer, with its slots for `variables` made; it clips gradients and decays weights."""
     import keras
 
+    from cnn.training.lars import LARS
+
     row = OPTIMIZERS[settings.optimizer]
-    # Named, for Keras would number it, and with it the variables that a checkpoint names.
-    name = row.keras_class.lower()
-    optimizer = getattr(keras.optimizers, row.keras_class)(settings.base_learning_rate, name=name, **row.arguments)
+    kind = LARS if row.kind == "LARS" else getattr(keras.optimizers, row.kind)
+    decay = row.weight_decay if regularisation.weight_decay is None else regularisation.weight_decay
+    optimizer = kind(
+        settings.base_learning_rate,
+        weight_decay=decay or None,
+        global_clipnorm=regularisation.clip_norm,
+        # Keras would number it, and with it the variables that a checkpoint names.
+        name=row.kind.lower(),
+        **row.arguments,
+    )
+    optimizer.exclude_from_weight_decay(var_list=[each for each in variables if each.name != "kernel"])
     optimizer.build(variables)
     return optimizer

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError, check_choice
 from cnn.models.registry import NETWORKS, ModelSettings
 from cnn.training.optimizers import OptimizerSettings
+from cnn.training.precision import PRECISIONS, use_precision
+from cnn.training.regularisation import RegularisationSettings
 
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster
@@ -41,6 +43,9 @@ class ProofSettings:
     proof_group_size: int = 10
     """Samples that batch normalisation normalises together."""
 
+    proof_micro_batch_size: int | None = None
+    """Most samples that a worker computes at once; all of its part of a step when not given."""
+
     launcher: str = "mpirun --oversubscribe -np"
     """The command that starts workers; their number and the program follow it."""
 
@@ -50,9 +55,21 @@ class ProofSettings:
     def __post_init__(self) -> None:
         for model in self.models:
             check_choice("model", model, NETWORKS)
-        for count in (*self.workers, self.proof_steps, self.proof_batch_size, self.proof_group_size):
+        micro_batch_size = self.proof_micro_batch_size or self.proof_batch_size
+        for count in (*self.workers, self.proof_steps, self.proof_batch_size, self.proof_group_size, micro_batch_size):
             if count < 1:
                 raise UserError(f"{count} is not a number of workers, steps or samples: give whole numbers from 1 on.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that is set for a proof."""
+
+    proof: ProofSettings
+    data: DataSettings
+    augmentation: AugmentationSettings
+    optimizer: OptimizerSettings
+    regularisation: RegularisationSettings
 
 
 class ShiftedOrder(SampleOrder):
@@ -89,45 +106,35 @@ class ReversedOrder(SampleOrder):
 _BROKEN_ORDERS = {"slice": ShiftedOrder, "keys": RankKeyedOrder}
 
 
-def measure(
-    cluster: "Cluster",
-    settings: ProofSettings,
-    data: DataSettings,
-    augmentation: AugmentationSettings,
-    optimizer: OptimizerSettings,
-    folder: Path,
-) -> None:
+def measure(cluster: "Cluster", settings: Settings, folder: Path) -> None:
     """Measures every network with the workers there are; rank 0 writes FOLDER/NETWORK.npz.
 
     Tests of this proof break the training by the environment variable CNN_PROVE_BREAK: exchange, slice or keys.
     """
-    dataset = open_dataset(data)
-    for model in settings.models:
-        measured = _measure_network(cluster, settings, ModelSettings(model=model), augmentation, optimizer, dataset)
+    dataset = open_dataset(settings.data)
+    for model in settings.proof.models:
+        measured = _measure_network(cluster, settings, ModelSettings(model=model), dataset)
         if cluster.is_chief:
             np.savez(folder / f"{model}.npz", **measured)  # type: ignore[arg-type]
 
 
 def _measure_network(
-    cluster: "Cluster",
-    settings: ProofSettings,
-    model_settings: ModelSettings,
-    augmentation: AugmentationSettings,
-    optimizer_settings: OptimizerSettings,
-    dataset: "Dataset",
+    cluster: "Cluster", settings: Settings, model_settings: ModelSettings, dataset: "Dataset"
 ) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     from cnn.cluster.exchange import GradientExchange
     from cnn.data.dataset import Part
-    from cnn.data.feed import ResidentFeed
+    from cnn.data.feed import Feed
     from cnn.models.registry import build_network
+    from cnn.training.averaging import make_average
     from cnn.training.optimizers import build_optimizer
-    from cnn.training.step import TrainingStep, use_precision
+    from cnn.training.state import read_state
+    from cnn.training.step import TrainingStep
 
     tf.get_logger().setLevel("ERROR")  # it warns of compiling several networks, which is what is done here
     broken = os.environ.get("CNN_PROVE_BREAK", "")
-    size = settings.proof_batch_size
+    size, steps = settings.proof.proof_batch_size, settings.proof.proof_steps
     samples = np.arange(3 * size + 3 * size // 10)
     images = _enlarged(dataset.train.images[samples], NETWORKS[model_settings.model].smallest_image)
     part = Part(images=images, labels=dataset.train.labels[samples])
@@ -137,31 +144,42 @@ def _measure_network(
     def run(precision: str, name: str, order: SampleOrder) -> None:
         use_precision(precision)
         network = build_network(model_settings, images.shape[1:], dataset.classes, _SEED)
-        optimizer = build_optimizer(optimizer_settings, network.trainable_variables)
-        feed = ResidentFeed(enlarged, enlarged.train, precision, augmentation)
+        optimizer = build_optimizer(settings.optimizer, settings.regularisation, network.trainable_variables)
+        average = make_average(network, settings.regularisation)
+        feed = Feed(enlarged, part, PRECISIONS[precision], settings.augmentation, resident_mb=settings.data.resident_mb)
         exchange = list if broken == "exchange" else GradientExchange(cluster)
-        step = TrainingStep(network, optimizer, feed, exchange, l2=optimizer_settings.l2, group_size=order.group_size)
-        plan = order.plan(0, settings.proof_steps, cluster.rank, cluster.world_size)
+        step = TrainingStep(
+            network,
+            optimizer,
+            feed,
+            exchange,
+            settings.regularisation,
+            group_size=order.group_size,
+            micro_batch_size=order.micro_batch_size,
+            average=average,
+        )
+        plan = order.plan(0, steps, cluster.rank, cluster.world_size)
+        state = {variable.path: variable for variable in network.variables}
+        if average is not None:
+            state |= average.variables
+
+        def keep(what: str, values: Mapping[str, np.ndarray]) -> None:
+            measured.update({f"{name}/{what}/{path}": value for path, value in values.items()})
+
+        keep("initial", read_state(state))
         paths = [variable.path for variable in network.trainable_variables]
-
-        def keep(what: str, values: Sequence[np.ndarray]) -> None:
-            measured.update({f"{name}/{what}/{path}": value for path, value in zip(paths, values, strict=True)})
-
-        def weights() -> list[np.ndarray]:
-            return [variable.value.numpy() for variable in network.trainable_variables]
-
-        keep("initial", weights())
-        keep("gradient", step.gradients(plan))
-        step.run(plan, np.full(settings.proof_steps, optimizer_settings.base_learning_rate))
-        keep("final", weights())
+        keep("gradient", dict(zip(paths, step.gradients(plan), strict=True)))
+        step.run(plan, np.full(steps, settings.optimizer.base_learning_rate))
+        keep("final", read_state(state))
 
     kind = _BROKEN_ORDERS.get(broken, SampleOrder)
-    grouped = NETWORKS[model_settings.model].grouped or augmentation.mixes
-    groups = settings.proof_group_size if grouped else 1
-    run("float64", "float64", kind(samples, size, _SEED, groups))
-    run("float32", "float32", kind(samples, size, _SEED, groups))
+    grouped = NETWORKS[model_settings.model].grouped or settings.augmentation.mixes
+    groups = settings.proof.proof_group_size if grouped else 1
+    micro = settings.proof.proof_micro_batch_size
+    run("float64", "float64", kind(samples, size, _SEED, groups, micro))
+    run("float32", "float32", kind(samples, size, _SEED, groups, micro))
     if cluster.world_size == 1:
-        run("float32", "reordered", ReversedOrder(samples, size, _SEED, groups))
+        run("float32", "reordered", ReversedOrder(samples, size, _SEED, groups, micro))
     return measured
 
 

@@ -4,7 +4,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.settings import read_settings, write_settings
 
 # What may differ when a run goes on: where things are, how often it reports, and how far it goes.
-_MAY_DIFFER = {"run_dir", "resume", "data_dir", "epochs", "steps", "save_every", "log_every"}
-_SETTINGS = "settings.yaml"
+_MAY_DIFFER = {"run_dir", "resume", "data_dir", "resident_mb", "epochs", "steps", "save_every", "log_every"}
+SETTINGS = "settings.yaml"
 
 
 def choose_folder(run_dir: str | None, data: str, model: str) -> str:
@@ -27,49 +27,58 @@ def choose_folder(run_dir: str | None, data: str, model: str) -> str:
 
 def start_folder(path: Path, settings: Mapping[str, Any]) -> None:
     """Makes the folder of a new run; UserError when it already holds one, or cannot be written."""
-    if _is_file(path / _SETTINGS):
+    if holds_run(path):
         raise UserError(
             f"{path} already holds a run: go on with it by --resume, or choose another --run_dir for a new one."
         )
     try:
         path.mkdir(parents=True, exist_ok=True)
-        write_settings(path / _SETTINGS, settings)
+        write_settings(path / SETTINGS, settings)
     except OSError as error:
         raise UserError(
             f"the run folder {path} cannot be written ({error.strerror}); choose another --run_dir."
         ) from error
 
 
-def reopen_folder(path: Path, settings: Mapping[str, Any]) -> int:
+def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> int:
     """Checks that a run can go on with these settings; gives the step of its last checkpoint.
+
+    Args:
+        path: the run's folder.
+        settings: those of now.
+        must_agree: names of settings which otherwise may differ.
 
     Raises:
         UserError: there is no run or no checkpoint, or the run was made with other settings, which are named.
     """
-    if not _is_file(path / _SETTINGS):
+    if not holds_run(path):
         raise UserError(f"--resume found no run in {path}: leave --resume out to start one there.")
-    before = read_settings(path / _SETTINGS)
-    differing = [
-        f"{name} ({before.get(name)} there, {settings.get(name)} now)"
-        for name in sorted((set(before) | set(settings)) - _MAY_DIFFER)
-        if before.get(name) != settings.get(name)
-    ]
-    if differing:
-        raise UserError(
-            f"{path} was made with other settings: {', '.join(differing)}; give the same, or choose another --run_dir."
-        )
+    other = differences(path, settings, must_agree)
+    if other:
+        raise UserError(f"{path} was made with other settings: {other}; give the same, or choose another --run_dir.")
     if not os.access(path, os.W_OK):
         raise UserError(f"the run folder {path} cannot be written (permission denied); mend its permissions.")
     steps = CheckpointFolder(path / "checkpoints").steps()
     if not steps:
         raise UserError(f"{path} holds no checkpoint to resume from: choose another --run_dir to start anew.")
-    write_settings(path / _SETTINGS, settings)
+    write_settings(path / SETTINGS, settings)
     return steps[-1]
 
 
-def _is_file(path: Path) -> bool:
+def differences(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> str:
+    """Says which settings the run in a folder was made with that are not these; empty when all agree that must."""
+    before = read_settings(path / SETTINGS)
+    return ", ".join(
+        f"{name} ({before.get(name)} there, {settings.get(name)} now)"
+        for name in sorted((set(before) | set(settings)) - (_MAY_DIFFER - set(must_agree)))
+        if before.get(name) != settings.get(name)
+    )
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a run was begun in a folder."""
     try:
-        return path.is_file()
+        return (path / SETTINGS).is_file()
     except OSError:  # a folder above may not be entered, or a name is too long
         return False
 

@@ -6,7 +6,7 @@ import difflib
 import functools
 import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +14,12 @@ import yaml
 
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.registry import DataSettings
-from cnn.errors import RunError, UserError
+from cnn.errors import RunError, UserError, check_choice
 from cnn.models.registry import ModelSettings
+from cnn.monitoring.whole_file import write_whole
 from cnn.training.optimizers import OptimizerSettings
+from cnn.training.precision import PRECISIONS
+from cnn.training.regularisation import RegularisationSettings
 from cnn.training.schedules import ScheduleSettings
 
 Settings = TypeVar("Settings")
@@ -54,18 +57,33 @@ class RunSettings:
     log_every: int = 10
     """Steps that a point of the training curve is the mean of."""
 
+    micro_batch_size: int | None = None
+    """Most samples that a worker computes at once: a larger part of the global batch is computed in pieces, whose
+    gradients are added up before they are exchanged. Saves memory, and changes nothing that is computed."""
+
     precision: str = "float32"
-    """float32, or float64 for studies of exactness."""
+    """float32; mixed_bfloat16 or mixed_float16, which compute most of the network in the shorter type (the latter with
+    dynamic loss scaling); or float64 for studies of exactness."""
+
+    xla: bool = False
+    """Compile the network by XLA: often faster on GPUs, slower on processors."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "global_batch_size", "group_size", "save_every", "log_every"):
+        for name in (
+            "epochs",
+            "steps",
+            "global_batch_size",
+            "group_size",
+            "micro_batch_size",
+            "save_every",
+            "log_every",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} {value} is less than 1: give a whole number from 1 on.")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--seed {self.seed} is not in [0, 2**32): give a whole number from 0 on.")
-        if self.precision not in ("float32", "float64"):
-            raise UserError(f"unknown precision '{self.precision}': choose one of float32, float64.")
+        check_choice("precision", self.precision, PRECISIONS)
         if self.resume and self.run_dir is None:
             raise UserError("--resume needs --run_dir: name the folder of the run to go on with.")
 
@@ -79,6 +97,7 @@ class TrainingSettings:
     augmentation: AugmentationSettings
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
+    regularisation: RegularisationSettings
     run: RunSettings
 
     @functools.cached_property
@@ -99,24 +118,55 @@ def parse_settings(description: str, kind: type[Settings], arguments: Sequence[s
     Raises:
         UserError: unknown name, value of the wrong type, or one that a dataclass refuses.
     """
-    groups = typing.get_type_hints(kind)
-    parser = _make_parser(description, groups.values())
-    try:
-        values = vars(parser.parse_args(arguments))
-    except argparse.ArgumentError as error:
-        names = [field.name for group in groups.values() for field in dataclasses.fields(group)]
-        raise UserError(_explain(error.message or str(error), names)) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"the settings cannot be read: {_one_line(str(error))}.") from error
+    groups = tuple(typing.get_type_hints(kind).values())
+    return make_settings(kind, _parse(description, groups, arguments, defaults=True))
+
+
+def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """A dataclass of dataclasses from every setting by name; UserError for a value that a dataclass refuses."""
     return kind(
         **{
             name: group(**{field.name: values[field.name] for field in dataclasses.fields(group)})
-            for name, group in groups.items()
+            for name, group in typing.get_type_hints(kind).items()
         }
     )
 
 
-def _make_parser(description: str, groups: Iterable[type[Any]]) -> Any:
+def parse_given(
+    description: str, group: type[Settings], others: type[Any], arguments: Sequence[str] | None = None
+) -> tuple[Settings, dict[str, Any]]:
+    """As `parse_settings` reads one section; settings of `others` may be given with it, and are not checked yet.
+
+    Args:
+        description: the program's, shown by --help.
+        group: a dataclass, the section.
+        others: a dataclass of dataclasses.
+        arguments: the command line; sys.argv's when None.
+
+    Returns:
+        The section, and those of the other settings that were given, by name.
+    """
+    values = _parse(description, (group, *typing.get_type_hints(others).values()), arguments, defaults=False)
+    values.pop("config", None)
+    own = {field.name for field in dataclasses.fields(group)} & values.keys()  # type: ignore[arg-type]
+    return group(**{name: values.pop(name) for name in own}), values
+
+
+def _parse(
+    description: str, groups: tuple[type[Any], ...], arguments: Sequence[str] | None, *, defaults: bool
+) -> dict[str, Any]:
+    parser = _make_parser(description, groups)
+    try:
+        return dict(vars(parser.parse_args(arguments, defaults=defaults)))
+    except argparse.ArgumentError as error:
+        names = [field.name for group in groups for field in dataclasses.fields(group)]
+        raise UserError(_explain(error.message or str(error), names)) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"the settings cannot be read: {_one_line(str(error))}.") from error
+
+
+@functools.cache
+def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
     import docstring_parser
     import jsonargparse  # a quarter of a second that importing this module need not cost
 
@@ -142,7 +192,7 @@ def _make_parser(description: str, groups: Iterable[type[Any]]) -> Any:
 def _explain(message: str, names: list[str]) -> str:
     """A parser's message in one line; a mistyped name's with the closest one."""
     message = _one_line(message)
-    unknown = re.match(r"unrecognized arguments: -*(\w+)", message, re.IGNORECASE)
+    unknown = re.match(r"(?:unrecognized arguments: -*|option ')(\w+)", message, re.IGNORECASE)
     closest = difflib.get_close_matches(unknown[1], names, n=1) if unknown else []
     hint = f"; did you mean --{closest[0]}?" if closest else ";"
     return f"{message}{hint} --help lists all settings."
@@ -154,7 +204,7 @@ def _one_line(text: str) -> str:
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Writes settings so that `--config PATH` repeats the run."""
-    path.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+    write_whole(path, yaml.safe_dump(dict(settings), sort_keys=False).encode())
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -7,14 +7,24 @@ import keras
 import numpy as np
 
 from cnn.errors import UserError
+from cnn.training.averaging import WeightAverage
+from cnn.training.loss_scale import LossScale
 
 
-def state_variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """Keras variables by name: the network's under model/, the optimizer's (slots, step count) under optimizer/."""
+def state_variables(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, *others: WeightAverage | LossScale | None
+) -> dict[str, Any]:
+    """Keras variables by name.
+
+    The network's are under model/, the optimizer's (slots, step count) under optimizer/; the weights' average and the
+    loss's scale, if there are any, have names of their own.
+    """
     named = {f"model/{variable.path}": variable for variable in model.variables}
     named |= {f"optimizer/{variable.path}": variable for variable in optimizer.variables}
     if len(named) != len(model.variables) + len(optimizer.variables):
         raise ValueError("two variables have one name")
+    for other in others:
+        named |= {} if other is None else other.variables
     return named
 
 

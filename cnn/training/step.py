@@ -1,27 +1,26 @@
 """The compiled training step, and several of them in one call."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from cnn.data.feed import ResidentFeed
+from cnn.data.feed import Feed
 from cnn.data.order import Plan
 from cnn.models.batch import TrainingBatch, training_on
+from cnn.training.averaging import WeightAverage
+from cnn.training.loss import cross_entropy
+from cnn.training.loss_scale import LossScale
+from cnn.training.regularisation import RegularisationSettings
 
 Exchange = Callable[[Sequence[Any]], list[Any]]
 """Tensors of one rank to their sums over all ranks."""
 
 _AUXILIARY_SHARE = 0.3
 """What an auxiliary classifier's loss counts for; Szegedy et al., 2014, section 5."""
-
-
-def use_precision(precision: str) -> None:
-    """Makes networks and optimizers that are built from now on hold and compute float32 or float64."""
-    keras.config.set_floatx(precision)
-    keras.config.set_dtype_policy(precision)
 
 
 class StepResults(NamedTuple):
@@ -36,11 +35,17 @@ class StepResults(NamedTuple):
     seconds: np.ndarray
     """What the ranks said in `said_seconds`, added up."""
 
+    skipped: np.ndarray
+    """Whether the step was left out, for its gradients were too large for float16 under the loss's scale."""
+
 
 class Row(NamedTuple):
     """Tensors of a plan, on the device: of all its steps, or of one."""
 
-    indices: Any
+    images: Any
+    """What the feed read of them."""
+
+    labels: Any
     keys: Any
     weights: Any
     counts: Any
@@ -55,8 +60,8 @@ class Gradients(NamedTuple):
     sums: Any
     """[loss, correct, ...] summed over the samples."""
 
-    statistics: list[tuple[Any, Any]]
-    """Moving statistics of the network, and the mean of what the groups said they are."""
+    statistics: list[Any]
+    """For each moving statistic of the network the mean of what the groups said it is."""
 
 
 class TrainingStep:
@@ -70,55 +75,82 @@ class TrainingStep:
         optimizer: built for the model's trainable variables.
         feed: gives images and labels.
         exchange: sums over the ranks.
-        l2: times a kernel, added to its gradient.
+        regularisation: L2 and label smoothing; the rest of it is the optimizer's and the average's.
         group_size: samples that are looked at together, as in the plans.
+        micro_batch_size: most samples that a rank computes at once, as in the plans; all when None.
+        average: follows the weights.
+        loss_scale: for float16.
+        xla: compile forward and backward by XLA.
     """
 
     def __init__(
         self,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        feed: ResidentFeed,
+        feed: Feed,
         exchange: Exchange,
+        regularisation: RegularisationSettings,
         *,
-        l2: float = 0.0,
         group_size: int = 1,
+        micro_batch_size: int | None = None,
+        average: WeightAverage | None = None,
+        loss_scale: LossScale | None = None,
+        xla: bool = False,
     ) -> None:
         self._model = model
         self._optimizer = optimizer
         self._feed = feed
         self._exchange = exchange
-        self._l2 = l2
+        self._regularisation = regularisation
         self._group_size = group_size
+        self._micro_batch_size = micro_batch_size
+        self._average = average
+        self._loss_scale = loss_scale
+        self._forward_and_backward = tf.function(self._sums, jit_compile=True) if xla else self._sums
         self._compiled: dict[int, Any] = {}
 
     def run(self, plan: Plan, learning_rates: np.ndarray, said_seconds: float = 0.0) -> StepResults:
-        """Takes one step for each row of the plan, in one call.
+        """Takes one step for each row of the plan, in one call or as many as the feed's memory takes.
 
         Args:
             plan: this rank's part of the batches.
             learning_rates: (steps,).
             said_seconds: any number; its sum over the ranks comes back with the gradients, at no cost.
         """
-        compiled = self._compile(plan.indices.shape[1])
+        steps, width = plan.indices.shape
+        compiled, most = self._compile(width), self._feed.most_steps(width)
         said = tf.constant(said_seconds, self._model.dtype)
-        sums = compiled(self._rows(plan), tf.constant(learning_rates, tf.float64), said).numpy()
-        return StepResults(sums[:, 0] / plan.counts, np.rint(sums[:, 1]).astype(np.int64), sums[:, 2])
+        parts = []
+        for first in range(0, steps, most):
+            rates = tf.constant(learning_rates[first : first + most], tf.float64)
+            parts.append(compiled(self._rows(plan.part(first, first + most)), rates, said).numpy())
+        sums = np.concatenate(parts)
+        return StepResults(sums[:, 0] / plan.counts, np.rint(sums[:, 1]).astype(np.int64), sums[:, 2], sums[:, 3] > 0)
+
+    @contextlib.contextmanager
+    def reading_ahead(self, coming: Iterator[np.ndarray]) -> Iterator[None]:
+        """Inside, images may be read before `run` asks for them; it takes the steps of `coming`, as `Feed.ahead`."""
+        feed = self._feed
+        try:
+            with feed.ahead(coming) as self._feed:
+                yield
+        finally:
+            self._feed = feed
 
     def gradients(self, plan: Plan, row: int = 0) -> list[np.ndarray]:
         """The exchanged mean gradients of one step of a plan, without an update."""
-        batch = Row(*(values[row] for values in self._rows(plan)))
+        batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1))))
         return [gradient.numpy() for gradient in tf.function(lambda: self._exchanged(batch, []))().gradients]
 
     def _rows(self, plan: Plan) -> Row:
         weights = tf.constant(plan.weights, self._model.dtype)
-        return Row(tf.constant(plan.indices), tf.constant(plan.keys), weights, tf.constant(plan.counts))
+        return Row(*self._feed.read(plan.indices), tf.constant(plan.keys), weights, tf.constant(plan.counts))
 
     def _compile(self, width: int) -> Any:
         """The compiled function for any number of steps of `width` samples a rank."""
         if width not in self._compiled:
             rows = Row(
-                indices=tf.TensorSpec((None, width), tf.int32),
+                *self._feed.specs(width),
                 keys=tf.TensorSpec((None, width), tf.uint32),
                 weights=tf.TensorSpec((None, width), self._model.dtype),
                 counts=tf.TensorSpec((None,), tf.int32),
@@ -131,55 +163,97 @@ class TrainingStep:
         def one(step: Any, results: Any) -> tuple[Any, Any]:
             exchanged = self._exchanged(Row(*(values[step] for values in rows)), [said])
             self._optimizer.learning_rate.assign(tf.cast(rates[step], self._optimizer.learning_rate.dtype))
-            self._optimizer.apply(exchanged.gradients, self._model.trainable_variables)
-            for variable, value in exchanged.statistics:
-                variable.assign(value)
-            return step + 1, results.write(step, exchanged.sums)
+            skipped = tf.cast(tf.logical_not(self._update(exchanged)), said.dtype)
+            return step + 1, results.write(step, tf.concat([exchanged.sums, [skipped]], 0))
 
         steps = tf.shape(rates)[0]
-        results = tf.TensorArray(said.dtype, size=steps, element_shape=(3,))
+        results = tf.TensorArray(said.dtype, size=steps, element_shape=(4,))
         _, results = tf.while_loop(lambda step, _: step < steps, one, (0, results), parallel_iterations=1)
         return results.stack()
 
+    def _update(self, exchanged: Gradients) -> Any:
+        """Changes weights, moving statistics and average; whether it did so, which only float16 can prevent."""
+
+        def update() -> Any:
+            self._optimizer.apply(exchanged.gradients, self._model.trainable_variables)
+            for variable, value in zip(self._model.non_trainable_variables, exchanged.statistics, strict=True):
+                variable.assign(value)
+            if self._average is not None:
+                self._average.update(self._optimizer.iterations)
+            return tf.constant(True)
+
+        if self._loss_scale is None:
+            return update()
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in exchanged.gradients])
+        self._loss_scale.update(finite)
+        return tf.cond(finite, update, lambda: tf.constant(False))
+
     def _exchanged(self, row: Row, said: Sequence[Any]) -> Gradients:
         """Forward, backward and exchange; the sums are those of the loss, of the samples right, and of what is said."""
-        images, labels, partners, shares = self._feed.training_batch(
-            row.indices, row.keys, row.weights, self._group_size
-        )
+        *own, sums = self._rank_sums(row)
+        summed = self._exchange([*own, tf.concat([sums, said], 0) if said else sums])
+        count = tf.cast(row.counts, row.weights.dtype)
+        groups = tf.math.ceil(count / self._group_size)
+        scaled = count if self._loss_scale is None else count * self._loss_scale.value
+        variables = self._model.trainable_variables
+        gradients = [
+            self._regularised(gradient / scaled, variable)
+            for gradient, variable in zip(summed[: len(variables)], variables, strict=True)
+        ]
+        return Gradients(gradients, summed[-1], [total / groups for total in summed[len(variables) : -1]])
 
-        def cross_entropy(logits: Any) -> Any:
-            own = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    def _rank_sums(self, row: Row) -> list[Any]:
+        """As `_sums`, of all samples of this rank, in as many pieces as need be."""
+        samples = row[:4]
+        width = row.keys.shape[0]
+        pieces = 1 if self._micro_batch_size is None else -(-width // self._micro_batch_size)
+        if pieces == 1:
+            return self._piece_sums(*samples)
+        parts = [tf.reshape(values, (pieces, width // pieces, *values.shape[1:])) for values in samples]
+
+        def add(number: Any, totals: list[Any]) -> tuple[Any, list[Any]]:
+            more = self._piece_sums(*(values[number] for values in parts))
+            return number + 1, [total + each for total, each in zip(totals, more, strict=True)]
+
+        variables = (*self._model.trainable_variables, *self._model.non_trainable_variables)
+        zeros = [tf.zeros(shape, row.weights.dtype) for shape in (*(variable.shape for variable in variables), 2)]
+        _, totals = tf.while_loop(lambda number, _: number < pieces, add, (0, zeros), parallel_iterations=1)
+        return list(totals)
+
+    def _piece_sums(self, images: Any, labels: Any, keys: Any, weights: Any) -> list[Any]:
+        mixed = self._feed.training_batch(images, labels, keys, weights, self._group_size)
+        return self._forward_and_backward(*mixed, keys, weights)
+
+    def _sums(self, images: Any, labels: Any, partners: Any, shares: Any, keys: Any, weights: Any) -> list[Any]:
+        """Forward and backward: sums over samples of the gradients, over groups of what they say of each moving
+        statistic, and over samples of [loss, right]."""
+        smoothing = self._regularisation.label_smoothing
+
+        def losses_of(logits: Any) -> Any:
+            own = cross_entropy(labels, logits, smoothing)
             if partners is None:
                 return own
-            return shares * own + (1 - shares) * tf.nn.sparse_softmax_cross_entropy_with_logits(partners, logits)
+            return shares * own + (1 - shares) * cross_entropy(partners, logits, smoothing)
 
-        batch = TrainingBatch(keys=row.keys, weights=row.weights, group_size=self._group_size)
+        batch = TrainingBatch(keys=keys, weights=weights, group_size=self._group_size)
         variables = [variable.value for variable in self._model.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             with training_on(batch):
                 outputs = self._model(images, training=True)
-            logits, *auxiliary = outputs if isinstance(outputs, list) else [outputs]
-            losses = cross_entropy(logits)
+            outputs = outputs if isinstance(outputs, list) else [outputs]
+            logits, *auxiliary = (tf.cast(each, weights.dtype) for each in outputs)
+            losses = losses_of(logits)
             for others in auxiliary:
-                losses += _AUXILIARY_SHARE * cross_entropy(others)
-            loss = tf.reduce_sum(losses * row.weights)
-        right = tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), labels), row.weights.dtype)
-        sums = tf.stack([loss, tf.reduce_sum(right * row.weights), *said])
-        moving, group_sums = zip(*batch.statistics, strict=True) if batch.statistics else ((), ())
-        summed = self._exchange([*tape.gradient(loss, variables), *group_sums, sums])
-        count = tf.cast(row.counts, row.weights.dtype)
-        groups = tf.math.ceil(count / self._group_size)
-        gradients = [
-            self._regularised(gradient / count, variable)
-            for gradient, variable in zip(summed[: len(variables)], self._model.trainable_variables, strict=True)
-        ]
-        statistics = [
-            (variable, total / groups) for variable, total in zip(moving, summed[len(variables) : -1], strict=True)
-        ]
-        return Gradients(gradients, summed[-1], statistics)
+                losses += _AUXILIARY_SHARE * losses_of(others)
+            loss = tf.reduce_sum(losses * weights)
+            scaled = loss if self._loss_scale is None else loss * self._loss_scale.value
+        right = tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), labels), weights.dtype)
+        said = {id(variable): value for variable, value in batch.statistics}
+        statistics = [said[id(variable)] for variable in self._model.non_trainable_variables]
+        return [*tape.gradient(scaled, variables), *statistics, tf.stack([loss, tf.reduce_sum(right * weights)])]
 
     def _regularised(self, gradient: Any, variable: Any) -> Any:
-        if self._l2 and variable.name == "kernel":
-            return gradient + tf.constant(self._l2, gradient.dtype) * variable.value
+        if self._regularisation.l2 and variable.name == "kernel":
+            return gradient + tf.constant(self._regularisation.l2, gradient.dtype) * variable.value
         return gradient

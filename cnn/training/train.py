@@ -13,7 +13,7 @@ from cnn.cluster.exchange import GradientExchange
 from cnn.cluster.job import Job
 from cnn.data.augmentation import Augmentation
 from cnn.data.dataset import Dataset
-from cnn.data.feed import ResidentFeed
+from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.data.registry import open_dataset
 from cnn.data.split import stratified_split
@@ -22,16 +22,20 @@ from cnn.models.registry import NETWORKS, build_network, check_image_size
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
+from cnn.training.averaging import make_average
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.loop import Loop, Progress
+from cnn.training.loss_scale import make_loss_scale
 from cnn.training.optimizers import build_optimizer
+from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
+from cnn.training.run_data import write_data
 from cnn.training.run_folder import choose_folder, reopen_folder, start_folder, write_environment
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import restore_state, state_variables
-from cnn.training.step import TrainingStep, use_precision
+from cnn.training.step import TrainingStep
 
 
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
@@ -41,14 +45,25 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
     folder, resume_step = _open_folder(cluster, settings)
     job.folder = folder
-    order = SampleOrder(training, settings.run.global_batch_size, settings.run.seed, _group_size(settings))
+    order = SampleOrder(
+        training,
+        settings.run.global_batch_size,
+        settings.run.seed,
+        _group_size(settings),
+        settings.run.micro_batch_size,
+    )
     use_precision(settings.run.precision)
     model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.run.seed)
-    optimizer = build_optimizer(settings.optimizer, model.trainable_variables)
-    variables = state_variables(model, optimizer)
+    optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
+    average = make_average(model, settings.regularisation)
+    loss_scale = make_loss_scale(settings.run.precision)
+    variables = state_variables(model, optimizer, average, loss_scale)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     progress = _restore(cluster, checkpoints, resume_step, variables, dataset)
-    feed = ResidentFeed(dataset, dataset.train, settings.run.precision, settings.augmentation)
+    resident_mb = settings.data.resident_mb
+    feed = Feed(
+        dataset, dataset.train, PRECISIONS[settings.run.precision], settings.augmentation, resident_mb=resident_mb
+    )
     total_steps = settings.run.steps or settings.run.epochs * order.steps_per_epoch
     report = None
     if cluster.is_chief:
@@ -66,13 +81,22 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         cluster=cluster,
         order=order,
         training_step=TrainingStep(
-            model, optimizer, feed, GradientExchange(cluster), l2=settings.optimizer.l2, group_size=order.group_size
+            model,
+            optimizer,
+            feed,
+            GradientExchange(cluster),
+            settings.regularisation,
+            group_size=order.group_size,
+            micro_batch_size=order.micro_batch_size,
+            average=average,
+            loss_scale=loss_scale,
+            xla=settings.run.xla,
         ),
         learning_rates=lambda first, steps: learning_rates(
-            settings.schedule, settings.optimizer.base_learning_rate, first, steps, order.steps_per_epoch
+            settings.schedule, settings.optimizer.base_learning_rate, first, steps, order.steps_per_epoch, total_steps
         ),
         variables=variables,
-        evaluate=Evaluator(model, feed, validation, cluster) if len(validation) else None,
+        evaluate=Evaluator(model, feed, validation, cluster, average) if len(validation) else None,
         checkpoints=checkpoints,
         record={"settings": settings.merged, "data_checksum": dataset.checksum, "world_size": cluster.world_size},
         report=report,
@@ -84,7 +108,9 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     if report is not None:
         report.close_progress()
     _restore(cluster, checkpoints, "best", variables, dataset)
-    test = _test(cluster, dataset, model, settings.run.precision)
+    if average is not None:
+        average.keep()
+    test = _test(cluster, dataset, model, settings)
     if report is not None:
         report.evaluation("test", progress.step, test)
         report.close()
@@ -97,12 +123,22 @@ def _group_size(settings: TrainingSettings) -> int:
     return settings.run.group_size if grouped else 1
 
 
+def _check_micro_batches(settings: TrainingSettings) -> None:
+    size, group = settings.run.micro_batch_size, _group_size(settings)
+    if size is not None and size % group:
+        raise UserError(
+            f"--micro_batch_size {size} is no multiple of --group_size {group}, within which batches are normalised or "
+            f"samples mixed: give {-(-size // group) * group}, or another group size."
+        )
+
+
 def _open_data(cluster: Cluster, settings: TrainingSettings) -> Dataset:
     """The data set, checked against the network and the number of workers; the same on every rank."""
     with cluster.together():
         dataset = open_dataset(settings.data)
         check_image_size(settings.model.model, dataset.input_shape)
         Augmentation(settings.augmentation, dataset.image_shape, dataset.input_shape)
+        _check_micro_batches(settings)
         groups = -(-settings.run.global_batch_size // _group_size(settings))
         if groups < cluster.world_size:
             parts = "samples" if _group_size(settings) == 1 else f"groups of {_group_size(settings)} samples"
@@ -127,7 +163,8 @@ def _open_folder(cluster: Cluster, settings: TrainingSettings) -> tuple[Path, in
     folder, resume_step = Path(names[0]), None
     with cluster.together():
         if cluster.is_chief and settings.run.resume:
-            resume_step = reopen_folder(folder, settings.merged)
+            length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
+            resume_step = reopen_folder(folder, settings.merged, must_agree=length)
         elif cluster.is_chief:
             start_folder(folder, {**settings.merged, "run_dir": str(folder)})
     return folder, cluster.gather(resume_step)[0]
@@ -162,10 +199,11 @@ def _describe(cluster: Cluster, folder: Path, dataset: Dataset) -> None:
         "threads_per_rank": cluster.cores.threads,
     }
     write_environment(folder, topology, dataset.checksum)
+    write_data(folder, dataset)
 
 
-def _test(cluster: Cluster, dataset: Dataset, model: keras.Model, precision: str) -> Evaluation:
-    feed = ResidentFeed(dataset, dataset.test, precision)
+def _test(cluster: Cluster, dataset: Dataset, model: keras.Model, settings: TrainingSettings) -> Evaluation:
+    feed = Feed(dataset, dataset.test, PRECISIONS[settings.run.precision], resident_mb=settings.data.resident_mb)
     return Evaluator(model, feed, np.arange(len(dataset.test.labels)), cluster)()
 
 

@@ -23,7 +23,10 @@ def assert_same(one: Plan, other: Plan) -> None:
 @st.composite
 def orders(draw: st.DrawFn) -> SampleOrder:
     samples = np.array(draw(st.lists(st.integers(0, 10_000), min_size=1, max_size=60, unique=True)))
-    return SampleOrder(samples, draw(st.integers(1, 70)), draw(st.integers(0, 2**32 - 1)))
+    micro_batch_size = draw(st.none() | st.integers(1, 80))
+    return SampleOrder(
+        samples, draw(st.integers(1, 70)), draw(st.integers(0, 2**32 - 1)), micro_batch_size=micro_batch_size
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -72,13 +75,44 @@ def test_any_division_of_steps_into_plans_gives_the_same(
     whole = order.plan(first, sum(divisions), rank, workers)
     # A new one each time, as after a resume: nothing may depend on what was asked before.
     parts = [
-        SampleOrder(order.samples, order.global_batch_size, order.seed).plan(first + before, steps, rank, workers)
+        SampleOrder(order.samples, order.global_batch_size, order.seed, micro_batch_size=order.micro_batch_size).plan(
+            first + before, steps, rank, workers
+        )
         for before, steps in zip(np.cumsum([0, *divisions]), divisions, strict=False)
     ]
     joined = Plan(
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(whole)},
     )
     assert_same(joined, whole)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 12), st.integers(1, 5))
+def test_micro_batches_are_the_fewest_equal_ones_that_are_small_enough(
+    batch: int, group_size: int, groups_at_once: int, workers: int
+) -> None:
+    micro = group_size * groups_at_once
+    plans = [SampleOrder(np.arange(300), batch, 1, group_size, size).plan(0, 1, 0, workers) for size in (None, micro)]
+    least, width = (plan.indices.shape[1] for plan in plans)
+    pieces = -(-least // micro)
+    assert width % pieces == 0
+    assert width // pieces <= micro
+    assert width // pieces % group_size == 0
+    assert least <= width < least + pieces * group_size
+
+
+@settings(max_examples=50, deadline=None)
+@given(orders(), st.integers(0, 20), st.integers(0, 12), st.integers(1, 4))
+def test_what_is_coming_is_what_the_plan_says(order: SampleOrder, first: int, steps: int, workers: int) -> None:
+    for rank in range(workers):
+        plan = order.plan(first, steps, rank, workers)
+        latest = order._latest
+        coming = list(order.coming(first, first + steps, rank, workers))
+        assert len(coming) == steps
+        assert all(np.array_equal(one, other) for one, other in zip(coming, plan.indices, strict=True))
+        assert order._latest is latest  # another thread must not change what this one works with
+        middle = steps // 2
+        assert_same(plan.part(middle, steps), order.plan(first + middle, steps - middle, rank, workers))
 
 
 def test_epochs_and_seeds_have_orders_and_keys_of_their_own() -> None:

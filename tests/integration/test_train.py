@@ -87,3 +87,17 @@ def test_neither_workers_nor_a_resume_change_a_run(jobs, tmp_path: Path) -> None
         weights = last(folder)
         for name, values in initial.items():
             assert np.linalg.norm(weights[name] - values) <= 1e-9 * np.linalg.norm(values), name
+
+
+def test_streamed_images_train_two_workers_to_the_same_bits(jobs, tmp_path: Path) -> None:
+    resident, streamed = tmp_path / "resident", tmp_path / "streamed"
+    settings = ("--data", "synthetic", "--model", "lenet5-like", "--crop", "pad", "--flip", "--mixup", 0.2)
+    groups = ("--group_size", 10, "--global_batch_size", 130)  # six groups a step for one worker, seven for the other
+    for folder, more in ((resident, ()), (streamed, ("--resident_mb", 0))):
+        command = ("jobs/train.py", *settings, *groups, "--epochs", 2, "--run_dir", folder, *more)
+        code, output = jobs.run(*command, launcher="mpirun", workers=2)
+        assert code == 0, output
+    expected = last(resident)
+    for name, values in last(streamed).items():
+        assert values.tobytes() == expected[name].tobytes(), name
+    assert evaluations(streamed) == evaluations(resident)

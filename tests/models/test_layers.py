@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cnn.keyed_random import fold32
 from cnn.models.batch import TrainingBatch, current_batch, training_on
-from cnn.models.layers import Dropout
+from cnn.models.layers import Dropout, FewChannelConv2D
 
 UNITS = 40
 
@@ -105,3 +105,16 @@ def test_the_batch_is_the_innermost_one_and_is_left_with_the_block() -> None:
 def test_impossible_rate(rate: float) -> None:
     with pytest.raises(ValueError, match="dropout rate"):
         Dropout(rate)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (9, 10, 3), (10, 9, 3)], ids=str)
+@pytest.mark.parametrize("size", [5, 9])
+def test_few_channel_convolution_is_keras_s_pixel_for_pixel(size: int, shape: tuple[int, int, int]) -> None:
+    """In LeNet the pooling behind it would hide neighbouring columns that are exchanged."""
+    random = np.random.default_rng(0)
+    images = tf.constant(random.normal(size=(3, *shape)), tf.float32)
+    layer = FewChannelConv2D(6, size, padding="same", activation="tanh")
+    layer.build((None, *shape))
+    layer.bias.assign(random.normal(size=6))
+    plain = tf.nn.conv2d(images, layer.kernel.value, 1, "SAME") + layer.bias.value
+    np.testing.assert_allclose(layer(images), tf.tanh(plain), atol=1e-5)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from cnn.errors import UserError
 from cnn.models.registry import NETWORKS, ModelSettings, build_network, check_image_size
-from cnn.training.step import use_precision
+from cnn.training.precision import use_precision
 
 SHAPES = [(28, 28, 1), (32, 32, 3), (29, 31, 1), (28, 31, 2), (31, 28, 1)]
 """Even and odd sides, in every combination: the faster layers fall back for some."""

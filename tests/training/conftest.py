@@ -1,6 +1,7 @@
 """Small networks and data for tests of training, in this one process."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,10 +9,17 @@ import pytest
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.launch import ALONE
+from cnn.data.augmentation import AugmentationSettings
 from cnn.data.dataset import Dataset, Part
-from cnn.data.feed import ResidentFeed
+from cnn.data.feed import Feed
+from cnn.data.registry import open_dataset
 from cnn.models.registry import ModelSettings, build_network
-from cnn.training.step import use_precision
+from cnn.training.checkpoints import CheckpointFolder
+from cnn.training.precision import use_precision
+from cnn.training.run_data import write_data
+from cnn.training.run_folder import start_folder
+from cnn.training.saved_run import SavedRun, open_run
+from cnn.training.settings import TrainingSettings, parse_settings
 
 # Here, for it can be made only before TensorFlow computes anything.
 _CLUSTER = Cluster(ALONE)
@@ -42,8 +50,8 @@ def float64() -> Iterator[str]:
 
 
 @pytest.fixture
-def make_feed(part: Part) -> Callable[[], ResidentFeed]:
-    """Gives a feed of the precision that is set."""
+def make_feed(part: Part) -> Callable[..., Feed]:
+    """Gives a feed of the precision that is set, of images in memory or, with `resident_mb=0`, streamed ones."""
     names = tuple(map(str, range(CLASSES)))
     dataset = Dataset(
         name="noise",
@@ -54,10 +62,52 @@ def make_feed(part: Part) -> Callable[[], ResidentFeed]:
         standard_deviation=(0.25,),
         checksum="0",
     )
-    return lambda: ResidentFeed(dataset, part, keras.config.floatx())
+
+    def make(part: Part = part, resident_mb: int = 1, augmentation: AugmentationSettings | None = None) -> Feed:
+        return Feed(dataset, part, keras.config.floatx(), augmentation, resident_mb=resident_mb)
+
+    return make
+
+
+@pytest.fixture
+def stored(part: Part, tmp_path: Path) -> Part:
+    """The part with its images in a file that is mapped, as in a store."""
+    np.save(tmp_path / "images.npy", part.images)
+    return Part(images=np.load(tmp_path / "images.npy", mmap_mode="r"), labels=part.labels)
 
 
 @pytest.fixture
 def make_network() -> Callable[..., keras.Model]:
     """Gives a network by name."""
     return lambda name="lenet5-like": build_network(ModelSettings(model=name), SHAPE, CLASSES, seed=1)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of data sets that tests share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., SavedRun]:
+    """Makes the folder of a run, by its settings, that has not trained.
+
+    It has checkpoints of step 5, the best, and of step 9; the variables there are larger than at first, by a little.
+    """
+    monkeypatch.setenv("CNN_CACHE_DIR", str(cache))
+
+    def make(*arguments: object) -> SavedRun:
+        folder = tmp_path / "run"
+        settings = parse_settings("", TrainingSettings, ["--run_dir", str(folder), *map(str, arguments)])
+        dataset = open_dataset(settings.data)
+        start_folder(folder, settings.merged)
+        write_data(folder, dataset)
+        run = open_run(folder)
+        initial = {f"model/{each.path}": each.value.numpy() for each in run.build_network().variables}
+        for step, more in ((5, 0.01), (9, 0.02)):
+            arrays = {"optimizer/count": np.zeros(1), **{name: values + more for name, values in initial.items()}}
+            record = {"data_checksum": dataset.checksum, "progress": {"step": step}}
+            CheckpointFolder(folder / "checkpoints").save(step, arrays, record, best=step == 5)
+        return run
+
+    return make

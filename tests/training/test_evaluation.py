@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cnn.cluster.collectives import Cluster
+from cnn.data import pixels
 from cnn.data.dataset import Part
 from cnn.training.evaluation import Evaluator
 
@@ -26,7 +27,7 @@ def test_every_sample_counts_once(
     np.testing.assert_allclose(evaluation.loss, float(loss), rtol=1e-12)
 
 
-def test_it_sees_the_weights_of_the_moment(cluster: Cluster, make_feed, make_network) -> None:
+def test_it_sees_the_weights_of_the_moment(cluster: Cluster, make_feed, make_network, part: Part) -> None:
     model = make_network("fcnn")
     evaluator = Evaluator(model, make_feed(), np.arange(250), cluster)
     before = evaluator()
@@ -34,10 +35,47 @@ def test_it_sees_the_weights_of_the_moment(cluster: Cluster, make_feed, make_net
     model.trainable_variables[1].assign([0, 0, 1000, 0])
     after = evaluator()
     assert after != before
-    assert after.correct == int((make_feed().batch(np.arange(250))[1].numpy() == 2).sum())
+    assert after.correct == int((part.labels == 2).sum())
 
 
 def test_a_loss_that_is_no_number_is_told_for_real_samples(cluster: Cluster, make_feed, make_network) -> None:
     model = make_network("fcnn")
     model.trainable_variables[1].assign([np.nan] * 4)
     assert np.isnan(Evaluator(model, make_feed(), np.arange(250), cluster)().loss)
+
+
+@pytest.mark.parametrize("bytes_at_once", [1, 128 << 20])
+def test_streamed_images_give_the_same_bits(
+    cluster: Cluster, make_feed, make_network, stored: Part, monkeypatch: pytest.MonkeyPatch, bytes_at_once: int
+) -> None:
+    monkeypatch.setattr(pixels, "STREAMED_BYTES", bytes_at_once)
+    model = make_network("lenet5-like")
+    chosen = np.random.default_rng(0).permutation(250)[:237]
+    resident = Evaluator(model, make_feed(), chosen, cluster)()
+    evaluator = Evaluator(model, make_feed(stored, resident_mb=0), chosen, cluster)
+    assert [evaluator(), evaluator()] == [resident, resident]
+
+
+@pytest.mark.parametrize("batch_size", [1, 100, 1000])
+def test_classes_and_the_likeliest_five_are_counted(
+    cluster: Cluster, make_feed, make_network, part: Part, batch_size: int
+) -> None:
+    chosen = np.random.default_rng(1).permutation(250)[:237]
+    model = make_network("lenet5-like")
+    evaluation = Evaluator(model, make_feed(), chosen, cluster, batch_size=batch_size)()
+    said = model((part.images[chosen] / 255 - 0.5) / 0.25, training=False).numpy().argmax(1)
+    expected = [
+        [int(((part.labels[chosen] == row) & (said == column)).sum()) for column in range(4)] for row in range(4)
+    ]
+    assert evaluation.confusion.tolist() == expected
+    assert evaluation.top5 == 237  # of four classes
+
+
+def test_the_likeliest_five_of_more_classes(cluster: Cluster, make_feed) -> None:
+    images = keras.Input((12, 12, 1))
+    model = keras.Model(images, keras.layers.Dense(9, kernel_initializer="zeros")(keras.layers.Flatten()(images)))
+    model.trainable_variables[1].assign([5, 6, 2, 7, 3, 8, 9, 4, 1])  # all of the four but 2
+    evaluation = Evaluator(model, make_feed(), np.arange(250), cluster)()
+    labels = make_feed().read(np.arange(250)[np.newaxis])[1].numpy()
+    assert evaluation.top5 == int(np.isin(labels, [0, 1, 3]).sum())
+    assert evaluation.confusion.sum(0).tolist() == [0, 0, 0, 0, 0, 0, 250, 0, 0]

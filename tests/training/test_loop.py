@@ -1,5 +1,7 @@
 """The loop: which evaluation is the best, when it saves, and that going on is as if it had not stopped."""
 
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,12 +10,15 @@ import pytest
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange import GradientExchange
+from cnn.data.dataset import Part
+from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.errors import RunError
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.loop import Loop, Progress
 from cnn.training.optimizers import OptimizerSettings, build_optimizer
+from cnn.training.regularisation import RegularisationSettings
 from cnn.training.state import restore_state, state_variables
 from cnn.training.step import TrainingStep
 
@@ -41,11 +46,22 @@ def test_any_evaluation_beats_none() -> None:
 @pytest.fixture
 def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Callable[..., Loop]:
     def make(
-        name: str, total: int, *, resume: int | None = None, save_every: int | None = None, rate: float = 0.01
+        name: str,
+        total: int,
+        *,
+        resume: int | None = None,
+        save_every: int | None = None,
+        rate: float = 0.01,
+        feed: Feed | None = None,
+        before_call: Callable[[], None] = lambda: None,
     ) -> Loop:
+        def rates(first: int, steps: int) -> np.ndarray:
+            before_call()
+            return np.full(steps, rate)
+
         model = make_network("fcnn")
-        optimizer = build_optimizer(OptimizerSettings(), model.trainable_variables)
-        variables, feed = state_variables(model, optimizer), make_feed()
+        optimizer = build_optimizer(OptimizerSettings(), RegularisationSettings(), model.trainable_variables)
+        variables, feed = state_variables(model, optimizer), feed or make_feed()
         checkpoints, progress = CheckpointFolder(tmp_path / name), Progress()
         if resume is not None:
             arrays, record = load_checkpoint(checkpoints.path(resume))
@@ -54,8 +70,8 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
         return Loop(
             cluster=cluster,
             order=SampleOrder(np.arange(200), 60, seed=1),
-            training_step=TrainingStep(model, optimizer, feed, GradientExchange(cluster), l2=0.0),
-            learning_rates=lambda first, steps: np.full(steps, rate),
+            training_step=TrainingStep(model, optimizer, feed, GradientExchange(cluster), RegularisationSettings()),
+            learning_rates=rates,
             variables=variables,
             evaluate=Evaluator(model, feed, np.arange(200, 250), cluster),
             checkpoints=checkpoints,
@@ -94,6 +110,46 @@ def test_going_on_gives_the_same_bits(make_loop, tmp_path: Path, stop: int) -> N
     assert again.keys() == straight.keys()
     for name, values in straight.items():
         assert again[name].tobytes() == values.tobytes(), name
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+
+
+def test_streamed_images_give_the_same_bits_and_leave_no_thread(
+    make_loop, make_feed, stored: Part, tmp_path: Path
+) -> None:
+    make_loop("resident", 10).run()
+    running: list[list[str]] = []
+    before = {"before_call": lambda: running.append(threads())}
+    make_loop("streamed", 7, save_every=7, feed=make_feed(stored, 0), **before).run()
+    make_loop("streamed", 10, resume=7, feed=make_feed(stored, 0)).run()
+    make_loop("streamed", 10, resume=10, feed=make_feed(stored, 0)).run()  # where nothing is left to read
+    resident, record = load_checkpoint(CheckpointFolder(tmp_path / "resident").path(10))
+    streamed, again = load_checkpoint(CheckpointFolder(tmp_path / "streamed").path(10))
+    assert {name: values.tobytes() for name, values in streamed.items()} == {
+        name: values.tobytes() for name, values in resident.items()
+    }
+    for name in ("step", "best_step", "best_correct", "best_loss"):
+        assert again["progress"][name] == record["progress"][name]
+    assert threads() == []
+    assert running
+    assert all(len(each) == 1 for each in running)  # which read ahead
+
+
+def test_a_file_that_cannot_be_read_ends_the_run(make_loop, make_feed, stored: Part, tmp_path: Path) -> None:
+    make_loop("a", 4, feed=make_feed(stored, 0)).run()
+    loop = make_loop("a", 40, resume=4, feed=make_feed(stored, 0))
+    file = tmp_path / "images.npy"
+    content = file.read_bytes()
+    os.truncate(file, 20_000)
+    try:
+        with pytest.raises(RunError, match=r"images.npy cannot be read any more \(it is shorter than it was\)"):
+            loop.run()
+    finally:
+        file.write_bytes(content)  # for pytest, which shows the map when this fails
+    assert threads() == []
+    assert CheckpointFolder(tmp_path / "a").steps() == [4]
 
 
 def test_divergence_ends_the_run_and_keeps_the_last_checkpoint(make_loop, tmp_path: Path) -> None:

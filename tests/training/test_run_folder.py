@@ -60,6 +60,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str) -> None:
 
 def test_going_on_from_the_last_step_with_more_epochs(run: Path) -> None:
     more = {**SETTINGS, "epochs": 9, "run_dir": "y", "resume": True, "steps": 5, "save_every": 3, "log_every": 1}
+    more["resident_mb"] = 0
     assert reopen_folder(run, more) == 26
     assert read_settings(run / "settings.yaml") == more
 
@@ -75,6 +76,12 @@ def test_going_on_from_the_last_step_with_more_epochs(run: Path) -> None:
 )
 def test_other_settings_are_named(run: Path, changed: dict, told: str) -> None:
     assert f"was made with other settings: {told};" in refusal(reopen_folder, run, {**SETTINGS, **changed})
+    assert read_settings(run / "settings.yaml") == SETTINGS
+
+
+def test_what_a_schedule_follows_from_may_not_differ(run: Path) -> None:
+    more = {**SETTINGS, "epochs": 9}
+    assert "other settings: epochs (" in refusal(reopen_folder, run, more, {"epochs", "steps"})
     assert read_settings(run / "settings.yaml") == SETTINGS
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from cnn.errors import RunError, UserError
-from cnn.training.settings import RunSettings, TrainingSettings, parse_settings, read_settings, write_settings
+from cnn.training.settings import (
+    RunSettings,
+    TrainingSettings,
+    parse_given,
+    parse_settings,
+    read_settings,
+    write_settings,
+)
+from cnn.training.sweep import SweepSettings
 
 
 def parse(*arguments: object) -> TrainingSettings:
@@ -75,7 +83,7 @@ def test_merged_holds_every_setting_once() -> None:
         (["--log_every", 0], ["--log_every 0"]),
         (["--seed", -1], ["--seed -1 is not in"]),
         (["--seed", 2**32], ["--seed 4294967296"]),
-        (["--precision", "float16"], ["float16", "float32, float64"]),
+        (["--precision", "float16"], ["float16", "float32, float64, mixed_bfloat16, mixed_float16"]),
         (["--resume"], ["--resume needs --run_dir"]),
         (["--model", "fcn"], ["unknown model 'fcn'", "Did you mean 'fcnn'?"]),
         (["--data", "digit"], ["unknown data set 'digit'", "Did you mean 'digits'?"]),
@@ -137,3 +145,16 @@ def test_a_missing_file_of_a_run(tmp_path: Path) -> None:
 def test_run_settings_are_checked_without_a_parser() -> None:
     with pytest.raises(UserError):
         RunSettings(epochs=0)
+
+
+def test_one_section_and_what_was_given_of_others(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("model: fcnn\ncores: 3\n")
+    arguments = ["--config", str(file), "--recipe", "r", "--no_flip", "--epochs=2", "--data_dir", "d"]
+    section, given = parse_given("A program.", SweepSettings, TrainingSettings, arguments)
+    assert section == SweepSettings(recipe="r", cores=3)
+    assert given == {"model": "fcnn", "flip": False, "epochs": 2, "data_dir": "d"}
+
+
+def test_a_mistyped_name_in_yaml_gets_a_hint() -> None:
+    assert "did you mean --model?" in refusal("--config", "{modle: fcnn}")

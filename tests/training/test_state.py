@@ -7,12 +7,16 @@ import pytest
 
 from cnn.errors import UserError
 from cnn.training.optimizers import OPTIMIZERS, OptimizerSettings, build_optimizer
+from cnn.training.regularisation import RegularisationSettings
 from cnn.training.state import read_state, restore_state, state_variables
 
 
 def build(make_network, network: str = "fcnn", optimizer: str = "adam") -> dict[str, Any]:
     model = make_network(network)
-    return state_variables(model, build_optimizer(OptimizerSettings(optimizer=optimizer), model.trainable_variables))
+    return state_variables(
+        model,
+        build_optimizer(OptimizerSettings(optimizer=optimizer), RegularisationSettings(), model.trainable_variables),
+    )
 
 
 def test_names_stay_for_checkpoints_hold_them(make_network) -> None:

@@ -1,0 +1,85 @@
+"""What a run folder says of the data: enough to look at other images where the data set is not at hand."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cnn.data.dataset import Dataset, Part
+from cnn.data.loose_images import printable
+from cnn.errors import UserError
+from cnn.monitoring.whole_file import write_whole
+
+_FILE = "data.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunData:
+    """A data set without its images; RUN/data.json."""
+
+    name: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    """Height, width and channels of the images as they are stored."""
+
+    input_shape: tuple[int, int, int]
+    """Height, width and channels of what the network gets: the middle of a stored image."""
+
+    mean: tuple[float, ...]
+    """Of each channel over the training images, in units of pixel / 255."""
+
+    standard_deviation: tuple[float, ...]
+    """Of each channel over the training images, in units of pixel / 255."""
+
+    checksum: str
+    """The data set's."""
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    def around(self, images: np.ndarray) -> Dataset:
+        """Images of the stored shape as a data set's, which is then not the one that its checksum names.
+
+        Args:
+            images: uint8 (samples, height, width, channels).
+        """
+        part = Part(images=images, labels=np.zeros(len(images), np.int32))
+        return Dataset(
+            name=self.name,
+            class_names=self.class_names,
+            train=part,
+            test=part,
+            mean=self.mean,
+            standard_deviation=self.standard_deviation,
+            checksum="",
+            input_size=None if self.input_shape == self.image_shape else self.input_shape[0],
+        )
+
+
+def write_data(folder: Path, dataset: Dataset) -> None:
+    """Writes what there is to say of a data set into a run folder. Raises OSError."""
+    values = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(RunData)}
+    values["class_names"] = [printable(name) for name in dataset.class_names]  # some are names of folders
+    write_whole(folder / _FILE, json.dumps(values, indent=2).encode() + b"\n")
+
+
+def read_data(folder: Path) -> RunData:
+    """Reads what `write_data` wrote; UserError when it is missing or damaged."""
+    path = folder / _FILE
+    try:
+        return run_data(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder} holds no {_FILE}, which training writes: it is of an older version, so train anew."
+        ) from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # the last two: of other content
+        raise UserError(
+            f"{path} cannot be read ({error}): go on with the run by --resume to have it mended."
+        ) from error
+
+
+def run_data(values: dict[str, object]) -> RunData:
+    """From what JSON makes of one."""
+    return RunData(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})  # type: ignore[arg-type]
