@@ -1,0 +1,54 @@
+"""The same network in Keras's own layers, which can be loaded where this package is not."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from cnn.models.layers import (
+    Dropout,
+    FewChannelConv2D,
+    GroupBatchNormalization,
+    HalvingAveragePooling2D,
+    LocalResponseNormalization,
+)
+
+
+def stock_network(network: keras.Model) -> keras.Model:
+    """Copies a network and its weights; of several outputs the first alone, the logits.
+
+    In training it differs: batch normalisation is over the batch, and dropout is Keras's.
+    """
+    network = keras.Model(network.input, network.outputs[0], name=network.name)
+    copy = keras.models.clone_model(network, clone_function=_stock_layer)
+    for layer in network.layers:
+        if layer.weights:
+            copy.get_layer(layer.name).set_weights(layer.get_weights())
+    return copy
+
+
+def _stock_layer(layer: Any) -> Any:
+    layers, same = keras.layers, {"name": layer.name, "dtype": layer.dtype_policy}
+    if isinstance(layer, Dropout):
+        return layers.Dropout(layer.rate, **same)
+    if isinstance(layer, GroupBatchNormalization):
+        return layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, **same)
+    if isinstance(layer, FewChannelConv2D):
+        return layers.Conv2D.from_config(layer.get_config())
+    if isinstance(layer, HalvingAveragePooling2D):
+        return layers.AveragePooling2D(2, **same)
+    if isinstance(layer, LocalResponseNormalization):
+        return _local_response_normalization(layer)
+    return layer.__class__.from_config(layer.get_config())
+
+
+def _local_response_normalization(layer: LocalResponseNormalization) -> keras.Model:
+    """As the layer: a convolution with a band matrix gives the sum, Keras's operations the power -0.75."""
+    maps = keras.Input(layer.output.shape[1:], dtype=layer.variable_dtype, name="maps")
+    channels = maps.shape[-1]
+    positions = np.arange(channels)
+    band = layer.alpha * (np.abs(positions[:, None] - positions) <= layer.radius)
+    convolve = keras.layers.Conv2D(channels, 1, name="neighbours", trainable=False, dtype=layer.variable_dtype)
+    root = keras.ops.rsqrt(convolve(keras.ops.square(maps)))
+    convolve.set_weights([band[None, None], np.full(channels, layer.k)])
+    return keras.Model(maps, maps * root * keras.ops.sqrt(root), name=layer.name)

@@ -1,0 +1,123 @@
+"""How good a network is on each class, and which classes it takes for which: as tables and as a picture.
+
+A confusion matrix has a row for each true class and a column for each class that the network says.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn.monitoring.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SHORT = 4
+"""Letters that a name may have to stand above a column."""
+
+_LABELLED = 40
+"""Classes up to which a picture names them and tells the numbers."""
+
+
+def class_rows(names: Sequence[str], confusion: np.ndarray) -> list[dict[str, Any]]:
+    """For each class its name, how many images it has, how many of them are right, recall and precision.
+
+    Recall and precision are from 0 to 1, and None where there is nothing to divide by.
+    """
+    right, images, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    return [
+        {
+            "name": name,
+            "images": int(images[label]),
+            "right": int(right[label]),
+            "recall": _share(right[label], images[label]),
+            "precision": _share(right[label], said[label]),
+        }
+        for label, name in enumerate(names)
+    ]
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def class_table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as text."""
+    width = max(len("class"), *(len(row["name"]) for row in rows))
+    lines = [f"{'class':<{width}}  {'images':>7} {'right':>7} {'recall':>9} {'precision':>10}"]
+    for row in rows:
+        recall, precision = (_percent(row[what]) for what in ("recall", "precision"))
+        lines.append(f"{row['name']:<{width}}  {row['images']:>7,} {row['right']:>7,} {recall:>9} {precision:>10}")
+    return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def confusion_table(names: Sequence[str], confusion: np.ndarray, columns: int) -> str:
+    """The matrix as text, or what is confused most where the matrix is wider than `columns`."""
+    heads, sides = list(names), list(names)
+    if max(map(len, names)) > _SHORT:
+        heads = [str(label) for label in range(len(names))]
+        sides = [f"{label:>{len(heads[-1])}} {name}" for label, name in enumerate(names)]
+    cell = 1 + max(len(str(confusion.max())), *map(len, heads))
+    side = max(map(len, sides))
+    if side + cell * len(names) > columns:
+        return _most_confused(names, confusion)
+    lines = ["confusion, a row for each true class, a column for each class that the network says:"]
+    lines.append(" " * side + "".join(f"{head:>{cell}}" for head in heads))
+    for name, row in zip(sides, confusion.tolist(), strict=True):
+        lines.append(f"{name:<{side}}" + "".join(f"{count or '.':>{cell}}" for count in row))
+    return "\n".join(lines)
+
+
+def _most_confused(names: Sequence[str], confusion: np.ndarray, most: int = 10) -> str:
+    wrong = confusion - np.diag(confusion.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    lines = ["confused most often:"]
+    for label, said in zip(*np.unravel_index(order, wrong.shape), strict=True):
+        count = wrong[label, said]
+        if count:
+            times = "once" if count == 1 else f"{count:,} times"
+            share = _percent(_share(count, confusion[label].sum()))
+            lines.append(f"  {names[label]} taken for {names[said]}: {times} ({share})")
+    return "\n".join(lines) if len(lines) > 1 else "nothing is confused."
+
+
+def draw_confusion(names: Sequence[str], confusion: np.ndarray, path: Path, title: str) -> None:
+    """Draws the matrix into a PNG, coloured by the part of its row that a number is. Raises OSError."""
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+
+    side = min(max(5.0, 2.5 + 0.45 * len(names)), 12.0)
+    figure = Figure(figsize=(side + 0.6, side), dpi=160, layout="constrained")
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")  # faint ones, too
+    axes.set_title(title.replace("$", r"\$"), fontsize=12)
+    axes.set_xlabel("The network says")
+    axes.set_ylabel("True class")
+    bar = figure.colorbar(picture, ax=axes, shrink=0.6, ticks=[0, 0.05, 0.25, 0.5, 1])
+    bar.ax.set_yticklabels(["0", "5", "25", "50", "100"])
+    bar.set_label("% of the true class")
+    if len(names) <= _LABELLED:
+        _label(axes, names, confusion, shares)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    write_whole(path, png.getvalue())
+
+
+def _label(axes: "Axes", names: Sequence[str], confusion: np.ndarray, shares: np.ndarray) -> None:
+    escaped = [name.replace("$", r"\$") for name in names]
+    slanted = max(map(len, names)) > _SHORT
+    places = range(len(names))
+    axes.set_xticks(places, escaped, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+    axes.set_yticks(places, escaped)
+    size = 9 if len(names) <= 20 else 6
+    for row, column in zip(*np.nonzero(confusion), strict=True):
+        colour = "white" if shares[row, column] > 0.35 else "black"
+        axes.text(column, row, f"{confusion[row, column]:,}", ha="center", va="center", color=colour, fontsize=size)

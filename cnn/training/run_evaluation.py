@@ -1,0 +1,130 @@
+"""The program that evaluates: how good the network of a run is, as a whole and on each class."""
+
+import dataclasses
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn.data.registry import open_dataset
+from cnn.data.split import stratified_split
+from cnn.errors import UserError, check_choice
+from cnn.monitoring.confusion import class_rows, class_table, confusion_table, draw_confusion
+from cnn.monitoring.summary import write_json
+from cnn.training.precision import PRECISIONS
+from cnn.training.saved_run import NetworkSettings, SavedRun, open_run
+
+if TYPE_CHECKING:
+    from cnn.cluster.collectives import Cluster
+    from cnn.data.dataset import Dataset, Part
+    from cnn.training.evaluation import ClassEvaluation
+
+PARTS = ("test", "validation", "train")
+
+_FEW = 5
+"""Of so many classes the five likeliest are all."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What it is evaluated on."""
+
+    part: str = "test"
+    """test; validation: the training images that the run kept to choose its best checkpoint; or train: all others."""
+
+    data_dir: str | None = None
+    """The folder of the data set's files, if it is not where it was when the run was begun."""
+
+    batch_size: int = 100
+    """Images that each worker computes in one call, at most; but always 100. No result depends on it."""
+
+    def __post_init__(self) -> None:
+        check_choice("part", self.part, PARTS)
+        if self.batch_size < 1:
+            raise UserError(f"--batch_size {self.batch_size} is less than 1: give a whole number from 1 on.")
+
+
+def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: EvaluationSettings) -> None:
+    """Evaluates, and writes what came of it into the run folder and to the terminal; every rank calls it."""
+    from cnn.data.feed import Feed
+    from cnn.training.evaluation import Evaluator
+
+    run = _share_run(cluster, network)
+    with cluster.together():
+        dataset = _open_data(run, settings.data_dir)
+        part, samples = _samples(run, dataset, settings.part)
+    model = run.build_network()
+    step = 0
+    with cluster.together():
+        if cluster.is_chief:
+            step = run.restore(model, network.checkpoint)
+    cluster.broadcast([variable.value for variable in model.variables])
+    feed = Feed(dataset, part, PRECISIONS[run.settings.run.precision], resident_mb=run.settings.data.resident_mb)
+    evaluation = Evaluator(model, feed, samples, cluster, batch_size=settings.batch_size)()
+    if cluster.is_chief:
+        _tell(run, step, settings.part, evaluation)
+
+
+def _share_run(cluster: "Cluster", network: NetworkSettings) -> SavedRun:
+    """The run, which only rank 0's host need have."""
+    plain = None
+    with cluster.together():
+        if cluster.is_chief:
+            run = open_run(network.folder)
+            run.checkpoint_path(network.checkpoint)  # before data is read in vain
+            plain = run.plain()
+    return SavedRun.from_plain(cluster.gather(plain)[0])
+
+
+def _open_data(run: SavedRun, data_dir: str | None) -> "Dataset":
+    data = run.settings.data
+    dataset = open_dataset(data if data_dir is None else dataclasses.replace(data, data_dir=data_dir))
+    if dataset.checksum != run.data.checksum:
+        raise UserError(
+            f"the data set {data.data} is not the one that {run.folder} was trained on (its checksum is another): give "
+            "the --data_dir of that one."
+        )
+    return dataset
+
+
+def _samples(run: SavedRun, dataset: "Dataset", name: str) -> tuple["Part", np.ndarray]:
+    """The data set's part, and which of its images to look at."""
+    if name == "test":
+        return dataset.test, np.arange(len(dataset.test.labels))
+    fraction = run.settings.data.validation_fraction
+    training, validation = stratified_split(dataset.train.labels, fraction, run.settings.run.seed)
+    samples = training if name == "train" else validation
+    if not len(samples):
+        raise UserError(f"{run.folder} kept no images for validation: give --part test or train.")
+    return dataset.train, samples
+
+
+def _tell(run: SavedRun, step: int, part: str, evaluation: "ClassEvaluation") -> None:
+    names, confusion = run.data.class_names, evaluation.confusion
+    rows = class_rows(names, confusion)
+    few = len(names) <= _FEW
+    title = f"{run.settings.model.model} on {run.settings.data.data}"
+    result = f"{evaluation.correct:,} of {evaluation.count:,} {part} images right ({100 * evaluation.accuracy:.2f} %)"
+    top5 = "" if few else f", top-5 {evaluation.top5:,} ({100 * evaluation.top5 / evaluation.count:.2f} %)"
+    print(f"{title}, step {step:,}: {result}{top5}, loss {evaluation.loss:.4f}\n")
+    print(f"{class_table(rows)}\n\n{confusion_table(names, confusion, shutil.get_terminal_size().columns)}\n")
+    values: dict[str, Any] = {
+        "model": run.settings.model.model,
+        "data": run.settings.data.data,
+        "part": part,
+        "step": step,
+        "count": evaluation.count,
+        "correct": evaluation.correct,
+        "accuracy": evaluation.accuracy,
+        "top5": None if few else evaluation.top5,
+        "loss": evaluation.loss,
+        "classes": rows,
+        "confusion": confusion.tolist(),
+    }
+    path = run.folder / f"evaluation-{part}-{step:09d}"
+    try:
+        write_json(path.with_suffix(".json"), values)
+        draw_confusion(names, confusion, path.with_suffix(".png"), f"{title}, step {step:,}\n{result}")
+    except OSError as error:
+        raise UserError(f"{path}.json cannot be written ({error.strerror}): mend that to have it kept.") from error
+    print(f"Kept in {path}.json and .png", flush=True)

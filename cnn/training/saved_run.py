@@ -1,0 +1,114 @@
+"""A run folder as what it leaves: a trained network, and all that is needed to use it."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnn.errors import UserError, check_choice
+from cnn.models.registry import build_network
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.training.precision import use_precision
+from cnn.training.run_data import RunData, read_data, run_data
+from cnn.training.run_folder import SETTINGS, holds_run
+from cnn.training.settings import TrainingSettings, make_settings, parse_settings
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """The trained network."""
+
+    run_dir: str | None = None
+    """Folder of the run that trained it."""
+
+    checkpoint: str = "best"
+    """best on the validation part, last, or the number of a step of which there is a checkpoint."""
+
+    def __post_init__(self) -> None:
+        if self.run_dir is None:
+            raise UserError("--run_dir is missing: name the folder of the run that trained the network.")
+
+    @property
+    def folder(self) -> Path:
+        return Path(str(self.run_dir))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SavedRun:
+    """What a run was made with and on."""
+
+    folder: Path
+    settings: TrainingSettings
+    data: RunData
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON can hold it; `from_plain` turns it back."""
+        data = dataclasses.asdict(self.data)
+        return {"folder": str(self.folder), "settings": self.settings.merged, "data": data}
+
+    @staticmethod
+    def from_plain(values: dict[str, Any]) -> "SavedRun":
+        settings = make_settings(TrainingSettings, values["settings"])
+        return SavedRun(folder=Path(values["folder"]), settings=settings, data=run_data(values["data"]))
+
+    def build_network(self) -> "keras.Model":
+        """The run's network before training, in the run's precision."""
+        use_precision(self.settings.run.precision)
+        return build_network(self.settings.model, self.data.input_shape, self.data.classes, self.settings.run.seed)
+
+    def restore(self, network: "keras.Model", checkpoint: str) -> int:
+        """Gives a network the weights of a checkpoint; those that were averaged, where they were. Returns its step.
+
+        Args:
+            network: of `build_network`.
+            checkpoint: best, last, or a step's number.
+
+        Raises:
+            UserError: there is no such checkpoint, it is damaged, or it is of another network or other data.
+        """
+        from cnn.training.state import restore_state  # TensorFlow
+
+        path = self.checkpoint_path(checkpoint)
+        arrays, record = load_checkpoint(path)
+        if record["data_checksum"] != self.data.checksum:
+            raise UserError(f"{path} was trained on other data than {self.folder} tells of: it is of another run.")
+        weights = {name: array for name, array in arrays.items() if name.startswith("average/")}
+        kind = "average" if weights else "model"
+        weights = weights or {name: array for name, array in arrays.items() if name.startswith("model/")}
+        restore_state({f"{kind}/{variable.path}": variable for variable in network.variables}, weights, str(path))
+        return int(record["progress"]["step"])
+
+    def checkpoint_path(self, checkpoint: str) -> Path:
+        """The file of a checkpoint; UserError, listing those there are, when it is not there."""
+        checkpoints = CheckpointFolder(self.folder / "checkpoints")
+        steps = checkpoints.steps()
+        paths = {"best": checkpoints.best} if checkpoints.best.is_file() else {}
+        if steps:
+            paths["last"] = checkpoints.path(steps[-1])
+        paths |= {str(step): checkpoints.path(step) for step in steps}
+        if not paths:
+            raise UserError(f"{self.folder} holds no checkpoint: let the run end its first epoch.")
+        check_choice(f"checkpoint of {self.folder}", checkpoint, paths)
+        return paths[checkpoint]
+
+    def load_network(self, checkpoint: str) -> tuple["keras.Model", int]:
+        """The trained network, and after which step it was saved."""
+        network = self.build_network()
+        return network, self.restore(network, checkpoint)
+
+
+def open_run(folder: Path) -> SavedRun:
+    """Reads a run folder's settings and what it says of the data.
+
+    Raises:
+        UserError: it is no run folder, or one that cannot be read.
+    """
+    if not holds_run(folder):
+        raise UserError(f"{folder} holds no run: name a folder that jobs/train.py has written.")
+    try:
+        settings = parse_settings("A run's settings", TrainingSettings, ["--config", str(folder / SETTINGS)])
+    except UserError as error:
+        raise UserError(f"the settings in {folder} cannot be used: {error}") from error
+    return SavedRun(folder=folder, settings=settings, data=read_data(folder))

@@ -1,0 +1,36 @@
+"""Evaluates the network of a run, with as many workers as the launcher starts: as a whole and on each class.
+
+python jobs/evaluate.py --run_dir runs/a
+horovodrun -np 2 python jobs/evaluate.py --run_dir runs/a --checkpoint last --part validation
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from cnn.cluster.job import Job, run_job
+from cnn.training.run_evaluation import EvaluationSettings, evaluate_run
+from cnn.training.saved_run import NetworkSettings
+from cnn.training.settings import parse_settings
+
+if TYPE_CHECKING:
+    from cnn.cluster.collectives import Cluster
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that is set for an evaluation."""
+
+    network: NetworkSettings
+    evaluation: EvaluationSettings
+
+
+def parse() -> Settings:
+    return parse_settings(str(__doc__), Settings)
+
+
+def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
+    evaluate_run(cluster, settings.network, settings.evaluation)
+
+
+if __name__ == "__main__":
+    run_job(parse, body)

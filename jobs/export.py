@@ -1,0 +1,33 @@
+"""Exports the network of a run as a Keras file and as a SavedModel, which load without this package.
+
+python jobs/export.py --run_dir runs/a
+"""
+
+import dataclasses
+import sys
+
+from cnn.errors import RunError
+from cnn.training.export import ExportSettings, export_run
+from cnn.training.saved_run import NetworkSettings
+from cnn.training.settings import parse_settings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that is set for an export."""
+
+    network: NetworkSettings
+    export: ExportSettings
+
+
+def main() -> None:
+    settings = parse_settings(str(__doc__), Settings)
+    export_run(settings.network, settings.export)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,34 @@
+"""Says what the network of a run takes images for.
+
+python jobs/predict.py --run_dir runs/a --images cat.jpg dog.png
+python jobs/predict.py --run_dir runs/a --images photographs --top 5
+"""
+
+import dataclasses
+import sys
+
+from cnn.errors import RunError
+from cnn.training.prediction import PredictionSettings, predict
+from cnn.training.saved_run import NetworkSettings
+from cnn.training.settings import parse_settings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that is set for predictions."""
+
+    network: NetworkSettings
+    prediction: PredictionSettings
+
+
+def main() -> None:
+    settings = parse_settings(str(__doc__), Settings)
+    predict(settings.network, settings.prediction)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,113 @@
+"""What a run leaves is used as users do: evaluated by any number of workers, asked about images, exported."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import Jobs
+
+BATCH_SIZES = (1, 150, 1000)
+
+EVALUATE = """
+import sys
+from pathlib import Path
+from cnn.cluster.job import run_job
+from cnn.training.run_evaluation import EvaluationSettings, evaluate_run
+from cnn.training.saved_run import NetworkSettings
+
+run, results = sys.argv[1], Path(sys.argv[2])
+
+def body(cluster, settings, job):
+    for size in map(int, sys.argv[3:]):
+        evaluate_run(cluster, NetworkSettings(run_dir=run), EvaluationSettings(part="train", batch_size=size))
+        if cluster.is_chief:
+            written = Path(run).glob("evaluation-train-*.json")
+            [*written][0].rename(results / f"{cluster.world_size}-{size}.json")
+
+run_job(lambda: None, body)
+"""
+
+
+@pytest.fixture(scope="module")
+def run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LeNet-5 that has learned something, and not all."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    code, output = Jobs(cache).run(
+        "jobs/train.py", "--data", "digits", "--model", "lenet5-like", "--epochs", 2, "--run_dir", folder
+    )
+    assert code == 0, output
+    return folder
+
+
+def test_neither_workers_nor_batch_size_change_an_evaluation(jobs: Jobs, run: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(EVALUATE)
+    for workers in (1, 2, 3):
+        launcher = "none" if workers == 1 else "mpirun"
+        code, output = jobs.run(program, run, tmp_path, *BATCH_SIZES, launcher=launcher, workers=workers)
+        assert code == 0, output
+        assert output.count("train images right") == len(BATCH_SIZES)  # one rank speaks
+    first = (tmp_path / "1-1.json").read_bytes()
+    for workers in (1, 2, 3):
+        for size in BATCH_SIZES:
+            assert (tmp_path / f"{workers}-{size}.json").read_bytes() == first, (workers, size)
+    result = json.loads(first)
+    assert result["count"] == 1293 == np.sum(result["confusion"])  # 1,438 without the validation part
+    assert 0.2 < result["accuracy"] < 0.99
+    assert result["correct"] < result["top5"] <= 1293
+
+
+def test_the_test_part_is_what_training_said_of_it(jobs: Jobs, run: Path) -> None:
+    code, output = jobs.run("jobs/evaluate.py", "--run_dir", run, launcher="horovodrun --gloo", workers=2)
+    assert code == 0, output
+    summary = json.loads((run / "summary.json").read_text())
+    result = json.loads((run / f"evaluation-test-{summary['best_step']:09d}.json").read_text())
+    assert (result["correct"], result["count"]) == (summary["test_correct"], summary["test_count"])
+    assert result["loss"] == summary["test_loss"]
+
+
+def test_a_mistake_is_told_once_by_all_ranks(jobs: Jobs, run: Path) -> None:
+    code, output = jobs.run("jobs/evaluate.py", "--run_dir", run, "--checkpoint", 4, launcher="mpirun", workers=2)
+    assert code == 2, output
+    assert output.count("error: ") == 1
+    assert f"unknown checkpoint of {run} '4': choose one of best, last, 11, 22." in output
+    assert "Traceback" not in output
+
+
+def test_predictions_and_what_is_no_image(jobs: Jobs, run: Path, tmp_path: Path) -> None:
+    pixels = np.zeros((50, 40), np.uint8)
+    pixels[10:40, 17:23] = 255  # a one, more or less
+    Image.fromarray(pixels).save(tmp_path / "stroke.png")
+    command = ["jobs/predict.py", "--run_dir", run, "--images", tmp_path, "--output", tmp_path / "out"]
+    code, output = jobs.run(*command)
+    assert code == 0, output
+    assert output.startswith("image ")
+    assert len(output.splitlines()) == 4  # nothing of TensorFlow's
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"predictions.{end}" for end in ("csv", "json", "png")
+    }
+
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no image")
+    code, output = jobs.run(*command[:3], "--images", bad, "--output", tmp_path / "other")
+    assert (code, output) == (
+        2,
+        f"error: no image, or a damaged one: {bad} (no image of a known kind); leave it out.\n",
+    )
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_export_and_no_run(jobs: Jobs, run: Path, tmp_path: Path) -> None:
+    code, output = jobs.run("jobs/export.py", "--run_dir", run, "--output", tmp_path / "out")
+    assert code == 0, output
+    assert len(output.splitlines()) == 1
+    assert (tmp_path / "out" / "network.keras").exists()
+    for program in ("predict", "export"):
+        more = ("--images", tmp_path) if program == "predict" else ()
+        code, output = jobs.run(f"jobs/{program}.py", "--run_dir", tmp_path, *more)
+        assert (code, output) == (
+            2, f"error: {tmp_path} holds no run: name a folder that jobs/train.py has written.\n",
+        )  # fmt: skip

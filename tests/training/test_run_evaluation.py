@@ -1,0 +1,103 @@
+"""Evaluating a run, in one process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.cluster.collectives import Cluster
+from cnn.data.registry import open_dataset
+from cnn.data.split import stratified_split
+from cnn.errors import UserError
+from cnn.training.run_evaluation import EvaluationSettings, evaluate_run
+from cnn.training.saved_run import NetworkSettings, SavedRun
+
+MakeRun = Callable[..., SavedRun]
+
+
+def evaluate(cluster: Cluster, run: SavedRun, checkpoint: str = "best", **settings: object) -> None:
+    evaluate_run(
+        cluster, NetworkSettings(run_dir=str(run.folder), checkpoint=checkpoint), EvaluationSettings(**settings)
+    )
+
+
+@pytest.mark.parametrize(("part", "checkpoint", "step"), [("test", "best", 5), ("validation", "9", 9)])
+def test_the_numbers_are_those_of_the_weights_and_the_part(
+    cluster: Cluster, make_run: MakeRun, capsys: pytest.CaptureFixture[str], part: str, checkpoint: str, step: int
+) -> None:
+    run = make_run("--model", "fcnn", "--validation_fraction", 0.3, "--seed", 3)
+    evaluate(cluster, run, checkpoint, part=part)
+    result = json.loads((run.folder / f"evaluation-{part}-{step:09d}.json").read_text())
+
+    dataset = open_dataset(run.settings.data)
+    images, labels = dataset.test.images, dataset.test.labels
+    if part == "validation":
+        _, chosen = stratified_split(dataset.train.labels, 0.3, 3)
+        images, labels = dataset.train.images[chosen], dataset.train.labels[chosen]
+    kernel, bias = (variable.value.numpy() for variable in run.load_network(checkpoint)[0].variables)
+    flat = ((images / 255 - dataset.mean) / dataset.standard_deviation).reshape(len(images), -1)
+    logits = flat @ kernel.astype(np.float64) + bias
+    own = logits[np.arange(len(labels)), labels]
+    ahead = (logits > own[:, np.newaxis]).sum(1)
+    assert (result["part"], result["step"], result["count"]) == (part, step, len(labels))
+    assert (result["correct"], result["top5"]) == ((ahead == 0).sum(), (ahead < 5).sum())
+    np.testing.assert_allclose(result["loss"], np.mean(np.log(np.exp(logits).sum(1)) - own), rtol=1e-4)
+    assert [row["images"] for row in result["classes"]] == np.bincount(labels).tolist()
+    assert np.trace(result["confusion"]) == result["correct"]
+    output = capsys.readouterr().out
+    assert f"{result['correct']} of {len(labels)} {part} images right" in output
+    assert f"top-5 {result['top5']} (" in output
+    assert (run.folder / f"evaluation-{part}-{step:09d}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def refusal(*arguments: object, **settings: object) -> str:
+    with pytest.raises(UserError) as caught:
+        evaluate(*arguments, **settings)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def idx(folder: Path, images: int) -> Path:
+    folder.mkdir()
+    for part in ("train", "t10k"):
+        header = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in (images, 12, 12))
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(header + bytes(images * 144))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, images]) + bytes(range(images)))
+    return folder
+
+
+def test_other_data_than_that_of_the_run(cluster: Cluster, make_run: MakeRun, tmp_path: Path) -> None:
+    mine, other = idx(tmp_path / "mine", 9), idx(tmp_path / "other", 8)
+    run = make_run("--model", "fcnn", "--data", "mnist", "--data_dir", mine)
+    assert "is not the one that" in refusal(cluster, run, data_dir=str(other))
+    mine.rename(tmp_path / "moved")
+    assert "does not exist" in refusal(cluster, run)
+    evaluate(cluster, run, data_dir=str(tmp_path / "moved"))
+
+
+def test_mistakes(cluster: Cluster, make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("--model", "fcnn", "--validation_fraction", 0)
+    assert "unknown part 'tset'" in refusal(cluster, run, part="tset")
+    assert "--batch_size 0 is less than 1" in refusal(cluster, run, batch_size=0)
+    assert "kept no images for validation" in refusal(cluster, run, part="validation")
+    assert "is not read from files" in refusal(cluster, run, data_dir=str(tmp_path))
+    assert "choose one of best, last, 5, 9" in refusal(cluster, run, "4")
+    (run.folder / ".evaluation-test-000000005.json.tmp").mkdir()  # stands in the way
+    assert "cannot be written" in refusal(cluster, run)
+
+
+def test_of_few_classes_the_likeliest_five_are_not_told(
+    cluster: Cluster, make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (20, 20), (40 * number, 0, 0)).save(tmp_path / "images" / name / f"{number}.png")
+    run = make_run("--model", "fcnn", "--data", "folder", "--data_dir", tmp_path / "images", "--image_size", 16)
+    evaluate(cluster, run)
+    assert json.loads((run.folder / "evaluation-test-000000005.json").read_text())["top5"] is None
+    assert "top-5" not in capsys.readouterr().out

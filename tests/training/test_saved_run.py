@@ -1,0 +1,88 @@
+"""A run folder as what it leaves."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.errors import UserError
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.training.saved_run import NetworkSettings, SavedRun, open_run
+
+MakeRun = Callable[..., SavedRun]
+
+
+@pytest.fixture
+def run(make_run: MakeRun) -> SavedRun:
+    return make_run("--model", "fcnn", "--seed", 3, "--l2", 0.25)
+
+
+def weights(run: SavedRun, checkpoint: str) -> list[np.ndarray]:
+    network, _ = run.load_network(checkpoint)
+    return [variable.value.numpy() for variable in network.variables]
+
+
+def refusal(call: Callable[..., object], *arguments: object) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_settings_come_back(run: SavedRun) -> None:
+    assert open_run(run.folder) == run
+    assert (run.settings.model.model, run.settings.run.seed, run.settings.merged["l2"]) == ("fcnn", 3, 0.25)
+    assert SavedRun.from_plain(json.loads(json.dumps(run.plain()))) == run
+
+
+def test_the_weights_are_those_of_the_checkpoint(run: SavedRun) -> None:
+    for checkpoint, step in (("best", 5), ("last", 9), ("5", 5), ("9", 9)):
+        assert run.load_network(checkpoint)[1] == step
+        arrays, _ = load_checkpoint(CheckpointFolder(run.folder / "checkpoints").path(step))
+        saved = [array for name, array in arrays.items() if name.startswith("model/")]
+        assert len(saved) == 2
+        for mine, theirs in zip(weights(run, checkpoint), saved, strict=True):
+            assert np.array_equal(mine, theirs)
+
+
+def test_averaged_weights_are_what_counts(run: SavedRun) -> None:
+    checkpoints = CheckpointFolder(run.folder / "checkpoints")
+    arrays, record = load_checkpoint(checkpoints.path(9))
+    average = {name.replace("model/", "average/"): 7 * array for name, array in arrays.items()}
+    checkpoints.save(12, {**average, **arrays}, record, best=False)
+    for mine, latest in zip(weights(run, "12"), weights(run, "9"), strict=True):
+        assert np.array_equal(mine, 7 * latest)
+
+
+def test_checkpoints_that_are_not_there(run: SavedRun) -> None:
+    assert refusal(run.load_network, "7") == (
+        f"unknown checkpoint of {run.folder} '7': choose one of best, last, 5, 9."
+    )
+    for path in (run.folder / "checkpoints").iterdir():
+        path.unlink()
+    assert "holds no checkpoint" in refusal(run.load_network, "best")
+
+
+def test_a_damaged_checkpoint_and_one_of_another_run(run: SavedRun) -> None:
+    checkpoints = CheckpointFolder(run.folder / "checkpoints")
+    arrays, record = load_checkpoint(checkpoints.path(5))
+    checkpoints.save(10, arrays, {**record, "data_checksum": "other"}, best=False)
+    assert "was trained on other data" in refusal(run.load_network, "10")
+    checkpoints.save(11, {**arrays, "model/new": np.zeros(1)}, record, best=False)
+    assert "is of another network" in refusal(run.load_network, "11")
+    checkpoints.path(11).write_bytes(b"nothing")
+    assert "is damaged" in refusal(run.load_network, "11")
+
+
+def test_what_is_no_run_folder(run: SavedRun, tmp_path: Path) -> None:
+    for path in (tmp_path / "none", tmp_path / ("x" * 300), run.folder / "settings.yaml"):
+        assert "holds no run: name a folder" in refusal(open_run, path)
+    for content in ("model: nonsense", "learning_rte: 1", "- 1", "model: [", "\0"):
+        (run.folder / "settings.yaml").write_text(content)
+        assert f"the settings in {run.folder} cannot be used: " in refusal(open_run, run.folder)
+
+
+def test_a_run_folder_must_be_named() -> None:
+    assert "--run_dir is missing" in refusal(NetworkSettings)
