@@ -24,7 +24,8 @@ class PreparationSettings:
     """How what is prepared already is looked at."""
 
     verify: bool = False
-    """Compare all of it with its checksums; otherwise that is done up to 512 MiB, and sizes are compared above."""
+    """Compare all of it with its checksums; otherwise that is done up to 64 MiB, and above with what was written to
+    since."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

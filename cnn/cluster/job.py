@@ -29,6 +29,11 @@ class Job:
         self.folder: Path | None = None
         """The run folder, once there is one: the reason of an early end is written there, in failure.log."""
 
+    @property
+    def advice(self) -> str:
+        """What to do when it was ended before its time."""
+        return "start it again" if self.folder is None else "go on with --resume"
+
     def fail(self, sentence: str, exit_code: int, *, speak: bool = True) -> NoReturn:
         """Says why, here and in the run folder, and ends this process at once; the launcher then ends the others."""
         self._ending.acquire()  # never released: the first reason is the one that is told
@@ -77,8 +82,8 @@ class Job:
         name = signal.Signals(number).name
         lost = self.lost_peers()
         if lost:
-            self.fail(f"{lost}, so the launcher ended this rank ({name}); go on with --resume.", 1)
-        self.fail(f"ended by {name}; go on with --resume.", 128 + number)
+            self.fail(f"{lost}, so the launcher ended this rank ({name}); {self.advice}.", 1)
+        self.fail(f"ended by {name}; {self.advice}.", 128 + number)
 
 
 def _is_running(process: int) -> bool:
@@ -131,7 +136,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     except Exception as error:  # whatever it is, the other ranks must not wait for this one
         lost = job.lost_peers()
         if lost or "Horovod" in str(error):
-            job.fail(f"{lost or 'another rank has gone'}; go on with --resume.", 1)
+            job.fail(f"{lost or 'another rank has gone'}; {job.advice}.", 1)
         traceback.print_exc()
         job.fail(f"{type(error).__name__}: {error}".splitlines()[0], 1)
     sys.exit(0)

@@ -75,16 +75,21 @@ def _set_log_scale(axes: "Axes") -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _finish_panel(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
+def style_panel(axes: "Axes", last_step: int, ticks: int = 7) -> None:
+    """An axis of steps from 0 on, a faint grid, and no frame."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("Step")
-    axes.set_xlim(0, 1.03 * max([1, *(r["step"] for r in records)]))
-    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
+    axes.set_xlim(0, 1.03 * max(1, last_step))
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10], integer=True))
     axes.xaxis.set_major_formatter(lambda value, position: f"{value:,.0f}")
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["right", "top"]].set_visible(False)
+
+
+def _finish_panel(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
+    style_panel(axes, max((r["step"] for r in records), default=0))
     if axes.lines:
         axes.legend(frameon=False)
     # A scale of epochs on top, unless the steps of an epoch changed when the run was resumed.

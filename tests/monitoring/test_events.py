@@ -1,66 +1,13 @@
-import json
-import re
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cnn.monitoring.events import EventWriter
 
-_DEADLINE_SECONDS = 60.0
-
-
-@contextmanager
-def tensorboard(logdir: Path, *options: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A real TensorBoard; gives its process and address, and ends it and its data server afterwards."""
-    command = [
-        str(Path(sys.executable).parent / "tensorboard"),
-        "--logdir",
-        str(logdir),
-        "--port",
-        "0",
-        "--host",
-        "127.0.0.1",
-    ]
-    process = subprocess.Popen(
-        [*command, "--reload_interval", "1", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stderr is not None
-        address = None
-        # Ends at the address, or at the end of the output of a TensorBoard that failed.
-        for line in process.stderr:
-            if address := re.search(r"http://127\.0\.0\.1:\d+", line):
-                break
-        assert address is not None, "TensorBoard ended without printing its address"
-        yield process, address[0]
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def get_when(process: "subprocess.Popen[str]", url: str, ready: str) -> Any:
-    """The answer once it holds the text: TensorBoard serves before it has read all files."""
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while True:
-        with urllib.request.urlopen(url, timeout=_DEADLINE_SECONDS) as response:
-            answer = json.load(response)
-        if ready in json.dumps(answer):
-            return answer
-        assert time.monotonic() < deadline, f"no {ready} in {answer}"
-        with suppress(subprocess.TimeoutExpired):
-            raise AssertionError(f"TensorBoard ended with {process.wait(timeout=0.05)}")
+from .tensorboard_server import get_when, tensorboard
 
 
 def write_run(folder: Path) -> None:

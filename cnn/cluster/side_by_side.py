@@ -1,0 +1,140 @@
+"""Runs commands one after another, several at once where there are cores for them, each on cores of its own."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cnn.errors import RunError, UserError
+
+_SECONDS_TO_END = 10.0
+"""How long a command that is told to end may take; launchers give their ranks five seconds."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to run."""
+
+    name: str
+    arguments: Sequence[str]
+    output: Path
+    """The file for everything that it writes to the terminal."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    name: str
+    exit_code: int
+    """Negative: that of the signal which ended it."""
+
+
+class EndedBySignalError(RunError):
+    """A signal asked this program to end, and the commands have ended."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}; the same command again goes on.")
+        self.exit_code = 128 + number
+
+
+def divide_cores(allowed: Iterable[int], cores_each: int) -> list[frozenset[int]]:
+    """The cores of each of the commands that can run at once; UserError when there are too few for one."""
+    cores = sorted(allowed)
+    if cores_each > len(cores):
+        raise UserError(f"--cores {cores_each} is more than the {len(cores)} that there are: give fewer.")
+    return [frozenset(cores[first : first + cores_each]) for first in range(0, len(cores) - cores_each + 1, cores_each)]
+
+
+def run_side_by_side(
+    commands: Iterable[Command], shares: Sequence[frozenset[int]], environment: Mapping[str, str], keep_open: int
+) -> Generator[Ended, None, None]:
+    """Starts the commands in their order, as many at once as there are shares of the cores.
+
+    Args:
+        commands: what to run.
+        shares: sets of cores.
+        environment: that of the commands.
+        keep_open: a file that the commands hold open as long as they run, a lock say.
+
+    Yields:
+        Each command's end, as it comes.
+
+    Raises:
+        EndedBySignalError: SIGINT, SIGTERM or SIGHUP came. Whatever ends this early ends the commands too.
+    """
+    waiting, free = iter(commands), list(shares)
+    running: list[tuple[Command, frozenset[int], subprocess.Popen[bytes]]] = []
+    with _signals() as signals:
+        try:
+            while True:
+                while free and (command := next(waiting, None)):
+                    running.append((command, share := free.pop(0), _start(command, share, environment, keep_open)))
+                if not running:
+                    return
+                number = os.read(signals, 1)[0]
+                if number != signal.SIGCHLD:
+                    raise EndedBySignalError(number)
+                for each in [each for each in running if each[2].poll() is not None]:
+                    running.remove(each)
+                    free.append(each[1])
+                    yield Ended(name=each[0].name, exit_code=each[2].returncode)
+        finally:
+            _end([process for _, _, process in running])
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[int]:
+    """Gives a pipe in which the numbers of the signals arrive that come meanwhile, a byte each."""
+    # What is ignored, SIGHUP under nohup say, stays so.
+    ending = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    wanted = [signal.SIGCHLD, *(number for number in ending if signal.getsignal(number) != signal.SIG_IGN)]
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    wakeup = signal.set_wakeup_fd(writer)
+    before = {number: signal.signal(number, lambda *_: None) for number in wanted}
+    try:
+        yield reader
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(reader)
+        os.close(writer)
+
+
+def _start(
+    command: Command, share: frozenset[int], environment: Mapping[str, str], keep_open: int
+) -> subprocess.Popen[bytes]:
+    """In a session of its own, so that what is typed at the terminal comes to this program alone."""
+    mine = os.sched_getaffinity(0)
+    with open(command.output, "wb") as output:
+        os.sched_setaffinity(0, share)  # which the new process takes over
+        try:
+            return subprocess.Popen(
+                command.arguments,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(keep_open,),
+            )
+        finally:
+            os.sched_setaffinity(0, mine)
+
+
+def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _SECONDS_TO_END
+    for process in processes:
+        try:
+            process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -1,0 +1,119 @@
+"""The results of several runs side by side: a table to read, and files for programs."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from cnn.monitoring.duration import duration
+from cnn.monitoring.summary import write_json
+from cnn.monitoring.whole_file import write_whole
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """One run's settings and what came of them."""
+
+    name: str
+    data: str
+    model: str
+    optimizer: str
+    learning_rate: float
+
+    own: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Further settings that tell it from other runs."""
+
+    outcome: Literal["done", "diverged", "failed"]
+    reason: str = ""
+    """Why it is not done."""
+
+    curve: Sequence[tuple[int, float]] = ()
+    """Steps and the accuracy after them, 0 to 1, on the validation part."""
+
+    test_accuracy: float | None = None
+    """Of the weights that were best on the validation part."""
+
+    steps: int = 0
+    seconds: float | None = None
+
+    @property
+    def best_validation_accuracy(self) -> float | None:
+        return max((accuracy for _, accuracy in self.curve), default=None)
+
+    @property
+    def network(self) -> str:
+        """The network, with what else tells the run from others: what a panel of a figure shows."""
+        return ", ".join([self.model, *(f"{name} {value}" for name, value in self.own.items())])
+
+
+def best_runs(results: Iterable[RunResult]) -> dict[tuple[str, str], RunResult]:
+    """The run that was best on the validation part, of those that are done, by data set and network."""
+    best: dict[tuple[str, str], RunResult] = {}
+    for result in results:
+        if result.outcome != "done":
+            continue
+        before = best.setdefault((result.data, result.model), result)
+        if _rank(result) > _rank(before):
+            best[result.data, result.model] = result
+    return best
+
+
+def _rank(result: RunResult) -> float:
+    return -1.0 if result.best_validation_accuracy is None else result.best_validation_accuracy
+
+
+def result_line(result: RunResult) -> str:
+    """What came of one run, in a line."""
+    if result.outcome == "diverged":
+        return f"{result.name}: {result.reason.partition(';')[0]}"
+    if result.outcome == "failed":
+        return f"{result.name}: failed, {result.reason}"
+    return (
+        f"{result.name}: test {_percent(result.test_accuracy)}, best validation "
+        f"{_percent(result.best_validation_accuracy)}, {result.steps:,} steps in {duration(result.seconds or 0)}"
+    )
+
+
+def comparison_table(results: Sequence[RunResult]) -> str:
+    """A table in Markdown; each network's best run is in bold."""
+    own = list(dict.fromkeys(name for result in results for name in result.own))
+    heads = ["data", "network", "optimizer", "rate", *own, "best validation", "test", "steps", "seconds"]
+    numbers = {"rate", "best validation", "test", "steps", "seconds"}
+    best = best_runs(results).values()
+    rows = [heads, ["---:" if head in numbers else "---" for head in heads]]
+    for result in results:
+        cells = [result.data, result.model, result.optimizer, f"{result.learning_rate:g}"]
+        cells += [str(result.own.get(name, "")) for name in own]
+        test = _percent(result.test_accuracy) if result.outcome == "done" else result.outcome
+        accuracies = [_percent(result.best_validation_accuracy), test]
+        cells += [f"**{cell}**" if result in best else cell for cell in accuracies]
+        done = result.outcome == "done"
+        cells += [f"{result.steps:,}" if done else "", f"{result.seconds:,.1f}" if result.seconds is not None else ""]
+        rows.append(cells)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _percent(accuracy: float | None) -> str:
+    return "" if accuracy is None else f"{100 * accuracy:.1f} %"
+
+
+def write_comparison(folder: Path, results: Sequence[RunResult]) -> None:
+    """Writes results.md, results.csv and results.json. Raises OSError."""
+    write_whole(folder / "results.md", comparison_table(results).encode())
+    rows = [_row(result) for result in results]
+    write_json(folder / "results.json", {"runs": rows})
+    text = io.StringIO()
+    flat = [{**row.pop("own"), **row} for row in rows]
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in flat for name in row)))
+    writer.writeheader()
+    writer.writerows(flat)
+    write_whole(folder / "results.csv", text.getvalue().encode())
+
+
+def _row(result: RunResult) -> dict[str, Any]:
+    row = {field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.name != "curve"}
+    row["own"] = dict(result.own)
+    row["best_validation_accuracy"] = result.best_validation_accuracy
+    return row

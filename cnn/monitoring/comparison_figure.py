@@ -1,0 +1,137 @@
+"""The accuracy curves of several runs on one data set as a picture fit to be shown."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnn.monitoring.comparison import RunResult
+from cnn.monitoring.figure import style_panel
+from cnn.monitoring.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Styles = Mapping[tuple[str, float], Mapping[str, Any]]
+"""How the line of each optimizer and rate looks."""
+
+# The palette of Okabe and Ito, which the colour-blind can tell apart, without its yellow, too faint on white.
+_COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_RATES: tuple[Any, ...] = ("-", (0, (3.5, 1.4)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
+"""From the largest rate of an optimizer to smaller ones."""
+
+_CROSS: dict[str, Any] = {"marker": "x", "markersize": 9, "markeredgewidth": 2.5, "linestyle": "none"}
+"""Marks the end of a run that did not come to its own."""
+
+_PANELS_A_ROW = 3
+_MOST_MARKERS = 15
+_TICKS = (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
+"""Of a scale on which halving the error takes the same way everywhere."""
+
+
+def draw_comparison(results: Sequence[RunResult], path: Path) -> None:
+    """Draws a panel for each network and in it a line for each optimizer (its colour) and rate (its style) into a PNG.
+
+    Where the best run has less than a fifth of the worst one's errors, the scale spreads the high accuracies. Raises
+    OSError.
+    """
+    from matplotlib.figure import Figure
+
+    networks = list(dict.fromkeys(result.network for result in results))
+    rows = -(-len(networks) // _PANELS_A_ROW)
+    columns = -(-len(networks) // rows)
+    figure = Figure(figsize=(max(6.5, 3.8 * columns), 3.4 * rows + 1.4), dpi=160, layout="constrained")
+    figure.suptitle(f"Validation accuracy on {results[0].data}", fontsize=14)
+    styles = _styles(results)
+    panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
+    _set_scale(panels[0], [100 * accuracy for result in results for _, accuracy in result.curve])
+    for axes, network in zip(panels, networks, strict=False):
+        _draw_panel(axes, [result for result in results if result.network == network], styles)
+    for axes in panels[::columns]:
+        axes.set_ylabel("Accuracy (%)", fontsize=12)
+    for axes in panels[len(networks) :]:
+        axes.set_visible(False)
+    if any(result.curve for result in results):
+        panels[0].set_ylim(max(panels[0].get_ylim()[0], -2), min(panels[0].get_ylim()[1], 102))
+    else:
+        panels[0].set_ylim(0, 100)
+    _add_legend(figure, styles)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    write_whole(path, png.getvalue())
+
+
+def _styles(results: Sequence[RunResult]) -> Styles:
+    optimizers = list(dict.fromkeys(result.optimizer for result in results))
+    styles = {}
+    for index, optimizer in enumerate(optimizers):
+        rates = sorted({result.learning_rate for result in results if result.optimizer == optimizer}, reverse=True)
+        for place, rate in enumerate(rates):
+            styles[optimizer, rate] = {
+                "color": _COLOURS[index % len(_COLOURS)],
+                "marker": _MARKERS[index % len(_MARKERS)],
+                "linestyle": _RATES[place % len(_RATES)],
+                "markerfacecolor": "white" if place % 2 else None,
+                "markersize": 4.5,
+                "linewidth": 1.7,
+            }
+    return styles
+
+
+def _set_scale(axes: "Axes", accuracies: Sequence[float]) -> None:
+    import numpy as np
+
+    errors = [100 - accuracy for accuracy in accuracies]
+    if not errors or max(errors) <= 5 * min(errors):
+        return
+    smallest = min(error for error in errors if error > 0) / 2  # where an accuracy of 100 % is drawn
+    axes.set_yscale(
+        "function",
+        functions=(
+            lambda accuracy: -np.log(np.maximum(100 - np.asarray(accuracy), smallest)),
+            lambda place: 100 - np.exp(-np.asarray(place)),
+        ),
+    )
+    axes.set_yticks([tick for tick in _TICKS if tick < max(accuracies) or tick == 0])
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+
+
+def _draw_panel(axes: "Axes", results: Sequence[RunResult], styles: Styles) -> None:
+    style_panel(axes, max(result.steps for result in results), ticks=5)
+    axes.xaxis.label.set_fontsize(12)
+    axes.tick_params(labelsize=11)
+    axes.set_title(results[0].network, fontsize=13)
+    spacing = 1 + max(len(result.curve) for result in results) // _MOST_MARKERS
+    for result in results:
+        style = styles[result.optimizer, result.learning_rate]
+        steps = [step for step, _ in result.curve]
+        axes.plot(steps, [100 * accuracy for _, accuracy in result.curve], markevery=spacing, **style)
+        if result.outcome != "done":
+            last = [(step, 100 * accuracy) for step, accuracy in result.curve[-1:]]
+            label = f"{result.optimizer} {result.learning_rate:g} {result.outcome}"
+            axes.plot(*zip(*last, strict=True) if last else ([], []), color=style["color"], label=label, **_CROSS)
+    if any(result.outcome != "done" for result in results):
+        axes.legend(fontsize=10, handlelength=1)
+
+
+def _add_legend(figure: "Figure", styles: Styles) -> None:
+    """Below the panels, a column for each optimizer."""
+    from matplotlib.lines import Line2D
+
+    columns: dict[str, list[Line2D]] = {}
+    for (optimizer, rate), style in styles.items():
+        columns.setdefault(optimizer, []).append(Line2D([], [], label=f"{optimizer} {rate:g}", **style))
+    height = max(len(column) for column in columns.values())
+    for column in columns.values():
+        column += [Line2D([], [], linestyle="none", label=" ")] * (height - len(column))
+    figure.legend(
+        handles=[handle for column in columns.values() for handle in column],
+        loc="outside lower center",
+        ncols=len(columns),
+        frameon=False,
+        fontsize=11,
+        handlelength=3,
+        columnspacing=1.4,
+    )

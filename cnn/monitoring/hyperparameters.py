@@ -1,0 +1,104 @@
+"""The settings of several runs, and how these ended, for TensorBoard's HPARAMS tab."""
+
+import dataclasses
+import io
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnn.monitoring.whole_file import write_whole
+
+_METRICS = {"events/test": "test accuracy", "events/validation": "validation accuracy at the end"}
+"""Where in a run folder the scalar `accuracy` is, and the heading of its column."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Session:
+    """A run, as the tab calls it."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    done: bool
+    """Whether it came to its end."""
+
+
+def write_hyperparameters(sessions: Sequence[Session]) -> None:
+    """Writes into each run folder the file that makes it a row of the tab; it replaces that of an earlier time.
+
+    The runs' metrics are found among their scalars. Raises OSError when a folder cannot be written.
+    """
+    # TensorBoard's own protobufs, which load without TensorFlow.
+    from tensorboard.plugins.hparams import api_pb2, metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+
+    columns = {name: _column([each.settings.get(name) for each in sessions]) for name in _names(sessions)}
+    experiment = api_pb2.Experiment(
+        hparam_infos=[_description(name, values) for name, values in columns.items()],
+        metric_infos=[
+            api_pb2.MetricInfo(name=api_pb2.MetricName(group=group, tag="accuracy"), display_name=heading)
+            for group, heading in _METRICS.items()
+        ],
+    )
+    for index, session in enumerate(sessions):
+        start, end = SessionStartInfo(), SessionEndInfo()
+        for name, values in columns.items():
+            setattr(start.hparams[name], _field(values), values[index])
+        end.status = api_pb2.STATUS_SUCCESS if session.done else api_pb2.STATUS_FAILURE
+        content = _records(
+            {
+                metadata.EXPERIMENT_TAG: HParamsPluginData(experiment=experiment),
+                metadata.SESSION_START_INFO_TAG: HParamsPluginData(session_start_info=start),
+                metadata.SESSION_END_INFO_TAG: HParamsPluginData(session_end_info=end),
+            }
+        )
+        write_whole(session.folder / "events.out.tfevents.hparams", content)
+
+
+def _names(sessions: Sequence[Session]) -> list[str]:
+    return list(dict.fromkeys(name for session in sessions for name in session.settings))
+
+
+def _column(values: Sequence[Any]) -> Sequence[Any]:
+    """All of them booleans, numbers or texts, for the tab does not take them mixed."""
+    if all(isinstance(value, bool) for value in values):
+        return values
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        return values
+    return ["default" if value is None else str(value) for value in values]
+
+
+def _field(values: Sequence[Any]) -> str:
+    if isinstance(values[0], str):
+        return "string_value"
+    return "bool_value" if isinstance(values[0], bool) else "number_value"
+
+
+def _description(name: str, values: Sequence[Any]) -> Any:
+    from tensorboard.plugins.hparams import api_pb2
+
+    kinds = {
+        "string_value": api_pb2.DATA_TYPE_STRING,
+        "bool_value": api_pb2.DATA_TYPE_BOOL,
+        "number_value": api_pb2.DATA_TYPE_FLOAT64,
+    }
+    info = api_pb2.HParamInfo(name=name, type=kinds[_field(values)], differs=len(set(values)) > 1)
+    info.domain_discrete.extend(sorted(set(values)))
+    return info
+
+
+def _records(tagged: Mapping[str, Any]) -> bytes:
+    """An event file that holds nothing but these messages."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    content, now = io.BytesIO(), time.time()
+    writer = RecordWriter(content)
+    writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+    for tag, message in tagged.items():
+        about = metadata.create_summary_metadata(message)
+        value = Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)
+        writer.write(Event(wall_time=now, summary=Summary(value=[value])).SerializeToString())
+    return content.getvalue()

@@ -1,0 +1,54 @@
+"""Trains all combinations of a recipe's settings, several at once, and compares them: table, figures, TensorBoard.
+
+python jobs/sweep.py --recipe jobs/recipes/tutorial-mnist.yaml --data_dir DIR
+python jobs/sweep.py --recipe jobs/recipes/tutorial-mnist.yaml --data_dir DIR --epochs 2 --sweep_dir runs/short
+
+Settings of training overrule the recipe's. The same command again goes on where a sweep was ended: runs that are done
+are not repeated, others are resumed. A run that diverges is a result, and no failure of the sweep.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from cnn.errors import RunError
+from cnn.monitoring.comparison import result_line
+from cnn.monitoring.progress import has_terminal
+from cnn.monitoring.runs_progress import RunsProgress
+from cnn.training.settings import TrainingSettings, parse_given
+from cnn.training.sweep import Run, SweepSettings, check_recipe, find_runs, reserve, train_runs
+from cnn.training.sweep_results import closing_lines, read_result, write_results
+
+
+def main() -> int:
+    settings, given = parse_given(str(__doc__), SweepSettings, TrainingSettings)
+    terminal = has_terminal(sys.stdout, os.environ, launched=False)
+    found = check_recipe(settings, given)
+    with reserve(settings.folder) as lock:
+        runs = find_runs(settings.folder, found)
+        ended = sum(run.ended for run in runs)
+        print(f"{len(runs)} runs, {ended} of them done before, into {settings.folder}", flush=True)
+        progress = RunsProgress(len(runs), ended, sys.stdout, terminal)
+
+        def tell(run: Run) -> None:
+            progress.ended(result_line(read_result(run)))
+
+        try:
+            train_runs(settings, runs, Path(__file__).with_name("train.py"), lock, tell)
+        finally:
+            progress.close()
+        results = write_results(settings.folder, runs)
+    print(closing_lines(settings.folder, results))
+    return 1 if any(result.outcome == "failed" for result in results) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("error: ended by SIGINT; the same command again goes on.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)

@@ -1,0 +1,140 @@
+"""A recipe becomes the combinations that it says, or one sentence."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnn.errors import UserError
+from cnn.training.recipe import Combination, combinations
+from cnn.training.settings import TrainingSettings, parse_settings
+
+BLOCKS = """
+model: [fcnn, lenet5]
+epochs: 3
+blocks:
+  - {optimizer: sgd, learning_rate: [0.5, 1e-1]}
+  - {optimizer: adam, learning_rate: [null, 0.01], epochs: 4}
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., list[Combination]]:
+    """Reads a recipe's text, with settings of the command line."""
+
+    def read(text: str, **given: object) -> list[Combination]:
+        (tmp_path / "recipe.yaml").write_text(text)
+        return combinations(tmp_path / "recipe.yaml", given)
+
+    return read
+
+
+def names(found: list[Combination]) -> list[str]:
+    return [each.name for each in found]
+
+
+def test_every_block_with_every_value_of_every_list(read) -> None:
+    found = read(BLOCKS)
+    assert names(found) == [
+        "digits-fcnn-sgd-0.5",
+        "digits-fcnn-sgd-0.1",
+        "digits-fcnn-adam-0.001",
+        "digits-fcnn-adam-0.01",
+        "digits-lenet5-sgd-0.5",
+        "digits-lenet5-sgd-0.1",
+        "digits-lenet5-adam-0.001",
+        "digits-lenet5-adam-0.01",
+    ]
+    assert [each.settings.run.epochs for each in found] == [3, 3, 4, 4] * 2
+    assert found[5].settings.model.model == "lenet5"
+    assert found[5].settings.optimizer.learning_rate == 0.1
+
+
+def test_what_is_checked_is_what_is_started(read) -> None:
+    for each in read(BLOCKS + "flip: [true, false]\n"):
+        assert parse_settings("", TrainingSettings, each.arguments) == each.settings
+
+
+def test_without_lists_there_is_one_run(read) -> None:
+    assert names(read("model: fcnn")) == ["digits-fcnn-adam-0.001"]
+    assert names(read("{}")) == ["digits-lenet5-like-adam-0.001"]
+
+
+def test_the_command_line_overrules_lists_and_blocks(read) -> None:
+    found = read(BLOCKS, model="lenet5-like", learning_rate=0.25, epochs=9)
+    assert names(found) == ["digits-lenet5-like-sgd-0.25", "digits-lenet5-like-adam-0.25"]
+    assert [each.settings.run.epochs for each in found] == [9, 9]
+
+
+def test_null_is_the_default(read) -> None:
+    assert names(read("model: [fcnn, null]")) == ["digits-fcnn-adam-0.001", "digits-lenet5-like-adam-0.001"]
+
+
+def test_a_run_that_comes_twice_is_there_once(read) -> None:
+    assert names(read("optimizer: adam\nlearning_rate: [null, 0.001, 0.01]")) == [
+        "digits-lenet5-like-adam-0.001",
+        "digits-lenet5-like-adam-0.01",
+    ]
+
+
+def test_names_tell_what_else_differs_where_it_must(read) -> None:
+    found = read(BLOCKS + "seed: [1, 2]\n", model="fcnn")
+    assert names(found)[:3] == [
+        "digits-fcnn-sgd-0.5-seed=1",
+        "digits-fcnn-sgd-0.1-seed=1",
+        "digits-fcnn-sgd-0.5-seed=2",
+    ]
+    assert found[2].own == {"seed": 2}
+    assert {each.own["seed"] for each in found} == {1, 2}
+    assert found[0].stated.items() >= {"data": "digits", "learning_rate": 0.5, "seed": 1, "epochs": 3}.items()
+
+
+def test_names_are_those_of_files(read) -> None:
+    found = read("data: mnist\nmodel: fcnn\ndata_dir: [/a/b, c d]")
+    assert names(found) == ["mnist-fcnn-adam-0.001-data_dir=_a_b", "mnist-fcnn-adam-0.001-data_dir=c_d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("model: [fcnn, lenet55]", "recipe.yaml, model lenet55: unknown model 'lenet55': choose one of fcnn,"),
+        (
+            "blocks: [{optimizer: sgd}, {optimizer: adma, learning_rate: 0.1}]",
+            "recipe.yaml, block 2, optimizer adma, learning_rate 0.1: unknown optimizer 'adma'",
+        ),
+        ("learning_rate: [0.1, -0.1]", "recipe.yaml, learning_rate -0.1: --learning_rate -0.1 is not a positive"),
+        ("epochs: [1, perhaps]", "recipe.yaml, epochs perhaps: Parser key"),
+        ("modle: fcnn", "recipe.yaml: Option 'modle' is not accepted; did you mean --model?"),
+        ("model: [[fcnn]]", "recipe.yaml: Parser key"),
+        ("model: []", "recipe.yaml: model has an empty list"),
+        ("validation_fraction: [0.1, 0]", "recipe.yaml, validation_fraction 0: runs are compared on the validation"),
+        ("run_dir: a", "recipe.yaml: run_dir is chosen by the sweep"),
+        ("resume: true", "recipe.yaml: resume is chosen by the sweep"),
+        ("blocks: {optimizer: sgd}", "recipe.yaml: blocks is no list"),
+        ("blocks: []", "recipe.yaml: blocks is no list"),
+        ("blocks: [sgd]", "recipe.yaml: blocks is no list"),
+        ("- model", "recipe.yaml holds no settings"),
+        ("", "recipe.yaml holds no settings"),
+        ("model: [fcnn", "recipe.yaml cannot be read"),
+        ("data: mnist\ndata_dir: [a/b, a b]", "recipe.yaml, data_dir a b: its folder would have the name of another's"),
+    ],
+)
+def test_mistakes(read, text: str, sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(text)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none.yaml cannot be read"):
+        combinations(tmp_path / "none.yaml", {})
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("jobs/recipes/tutorial-*.yaml")), ids=str)
+def test_the_recipes_of_the_project(path: Path) -> None:
+    found = combinations(path, {})
+    runs = [(each.settings.model.model, each.settings.optimizer.optimizer) for each in found]
+    networks, optimizers = ("fcnn", "lenet5", "lenet5-like"), ("sgd", "momentum", "adam", "adagrad", "rmsprop")
+    assert sorted(runs) == sorted((network, each) for network in networks for each in optimizers for _ in range(2))
+    assert {each.settings.data.data for each in found} == {path.stem.removeprefix("tutorial-")}
