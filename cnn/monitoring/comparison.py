@@ -106,6 +106,8 @@ def write_comparison(folder: Path, results: Sequence[RunResult]) -> None:
     write_json(folder / "results.json", {"runs": rows})
     text = io.StringIO()
     flat = [{**row.pop("own"), **row} for row in rows]
+    for row in flat:
+        del row["curve"]
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in flat for name in row)))
     writer.writeheader()
     writer.writerows(flat)
@@ -113,7 +115,7 @@ def write_comparison(folder: Path, results: Sequence[RunResult]) -> None:
 
 
 def _row(result: RunResult) -> dict[str, Any]:
-    row = {field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.name != "curve"}
+    row = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
     row["own"] = dict(result.own)
     row["best_validation_accuracy"] = result.best_validation_accuracy
     return row

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn.monitoring.comparison import RunResult
-from cnn.monitoring.figure import style_panel
+from cnn.monitoring.figure import running_mean, style_panel
 from cnn.monitoring.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 Styles = Mapping[tuple[str, float], Mapping[str, Any]]
 """How the line of each optimizer and rate looks."""
@@ -26,6 +27,8 @@ _CROSS: dict[str, Any] = {"marker": "x", "markersize": 9, "markeredgewidth": 2.5
 """Marks the end of a run that did not come to its own."""
 
 _PANELS_A_ROW = 3
+_LEGEND_INCHES = 2.2
+_NOISY_POINTS = 40  # a curve of more points is drawn faint, with its running mean over it
 _MOST_MARKERS = 15
 _TICKS = (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
 """Of a scale on which halving the error takes the same way everywhere."""
@@ -106,32 +109,43 @@ def _draw_panel(axes: "Axes", results: Sequence[RunResult], styles: Styles) -> N
     spacing = 1 + max(len(result.curve) for result in results) // _MOST_MARKERS
     for result in results:
         style = styles[result.optimizer, result.learning_rate]
-        steps = [step for step, _ in result.curve]
-        axes.plot(steps, [100 * accuracy for _, accuracy in result.curve], markevery=spacing, **style)
+        steps, accuracies = [step for step, _ in result.curve], [100 * accuracy for _, accuracy in result.curve]
+        if len(accuracies) > _NOISY_POINTS:
+            axes.plot(steps, accuracies, color=style["color"], alpha=0.2, linewidth=0.7)
+            accuracies = running_mean(accuracies, width=len(accuracies) // 20 * 2 + 1)
+        axes.plot(steps, accuracies, markevery=spacing, **style)
         if result.outcome != "done":
-            last = [(step, 100 * accuracy) for step, accuracy in result.curve[-1:]]
             label = f"{result.optimizer} {result.learning_rate:g} {result.outcome}"
-            axes.plot(*zip(*last, strict=True) if last else ([], []), color=style["color"], label=label, **_CROSS)
+            axes.plot(steps[-1:], accuracies[-1:], color=style["color"], label=label, **_CROSS)
     if any(result.outcome != "done" for result in results):
         axes.legend(fontsize=10, handlelength=1)
 
 
 def _add_legend(figure: "Figure", styles: Styles) -> None:
-    """Below the panels, a column for each optimizer."""
+    """Below the panels; the rates of an optimizer stand below each other."""
     from matplotlib.lines import Line2D
 
-    columns: dict[str, list[Line2D]] = {}
+    groups: dict[str, list[Line2D]] = {}
     for (optimizer, rate), style in styles.items():
-        columns.setdefault(optimizer, []).append(Line2D([], [], label=f"{optimizer} {rate:g}", **style))
-    height = max(len(column) for column in columns.values())
-    for column in columns.values():
-        column += [Line2D([], [], linestyle="none", label=" ")] * (height - len(column))
+        groups.setdefault(optimizer, []).append(Line2D([], [], label=f"{optimizer} {rate:g}", **style))
+    most = min(len(groups), int(figure.get_figwidth() / _LEGEND_INCHES))
+    groups_a_column = -(-len(groups) // most)
+    columns = -(-len(groups) // groups_a_column)
+    rates = max(len(group) for group in groups.values())
+    handles = [handle for group in groups.values() for handle in (group + [_blank()] * rates)[:rates]]
+    handles += [_blank()] * (columns * groups_a_column * rates - len(handles))
     figure.legend(
-        handles=[handle for column in columns.values() for handle in column],
+        handles=handles,
         loc="outside lower center",
-        ncols=len(columns),
+        ncols=columns,
         frameon=False,
         fontsize=11,
         handlelength=3,
         columnspacing=1.4,
     )
+
+
+def _blank() -> "Line2D":
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="none", label=" ")

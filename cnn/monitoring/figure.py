@@ -48,7 +48,7 @@ def _draw_part(axes: "Axes", records: Sequence[Mapping[str, Any]], part: str, va
     values = [100.0 * y if value == "accuracy" else float(y) for _, y in points]
     if len(values) > _NOISY_POINTS:
         axes.plot(steps, values, color=_COLOURS[part], alpha=0.2, linewidth=0.7)
-        values = _running_mean(values, width=len(values) // 50 * 2 + 1)
+        values = running_mean(values, width=len(values) // 50 * 2 + 1)
     label = f"{part} {values[-1]:.1f} %" if value == "accuracy" else f"{part} {values[-1]:#.3g}"
     style: dict[str, Any] = {"linewidth": 1.8, "marker": "o" if len(values) <= 40 else None, "markersize": 3.5}
     if part == "test":
@@ -57,7 +57,7 @@ def _draw_part(axes: "Axes", records: Sequence[Mapping[str, Any]], part: str, va
     return values
 
 
-def _running_mean(values: Sequence[float], width: int) -> list[float]:
+def running_mean(values: Sequence[float], width: int) -> list[float]:
     """The mean over the `width` values around each, over fewer at the ends."""
     import numpy as np
 

@@ -96,11 +96,13 @@ class Progress:
 
 
 def _bar(total_steps: int, start_step: int, stream: TextIO) -> "tqdm[NoReturn]":
+    columns, lines = shutil.get_terminal_size()  # COLUMNS and LINES if set: mpirun's pseudo-terminal has no size
     return tqdm(
         total=total_steps,
         initial=start_step,
         file=stream,
         miniters=1,
-        ncols=shutil.get_terminal_size().columns,  # COLUMNS if it is set: mpirun's pseudo-terminal has no width
+        ncols=columns,
+        nrows=lines,
         bar_format="{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt}  {remaining} left{postfix}",
     )

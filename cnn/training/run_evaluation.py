@@ -36,7 +36,8 @@ class EvaluationSettings:
     """The folder of the data set's files, if it is not where it was when the run was begun."""
 
     batch_size: int = 100
-    """Images that each worker computes in one call, at most; but always 100. No result depends on it."""
+    """Images that each worker computes in one call, at most, but always 100: more are faster with small networks. No
+    result depends on it."""
 
     def __post_init__(self) -> None:
         check_choice("part", self.part, PARTS)

@@ -141,10 +141,12 @@ def _open_data(cluster: Cluster, settings: TrainingSettings) -> Dataset:
         _check_micro_batches(settings)
         groups = -(-settings.run.global_batch_size // _group_size(settings))
         if groups < cluster.world_size:
-            parts = "samples" if _group_size(settings) == 1 else f"groups of {_group_size(settings)} samples"
+            size = _group_size(settings)
+            part = "sample" if size == 1 else f"group of {size} samples"
+            smaller = "" if size == 1 else " a smaller --group_size,"
             raise UserError(
-                f"--global_batch_size {settings.run.global_batch_size} has {groups} {parts} for {cluster.world_size} "
-                "workers: each needs at least one, so give a larger batch or start fewer workers."
+                f"--global_batch_size {settings.run.global_batch_size} is too small for {cluster.world_size} workers: "
+                f"each needs at least one {part}, so give a larger batch,{smaller} or start fewer workers."
             )
     checksums = cluster.gather(dataset.checksum)
     with cluster.together():

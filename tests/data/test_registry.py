@@ -152,7 +152,7 @@ def test_a_split_out_of_range(split: int) -> None:
 
 
 def test_the_users_own_images_need_a_folder() -> None:
-    with pytest.raises(UserError, match="the data set folder needs data_dir: name the folder that holds a folder of"):
+    with pytest.raises(UserError, match=r"the data set folder needs data_dir: name the folder .* for each class\.$"):
         DataSettings(data="folder")
 
 

@@ -75,8 +75,9 @@ def test_files(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "results.json").read_text())["runs"]
     assert (rows[0]["best_validation_accuracy"], rows[0]["test_accuracy"], rows[0]["own"]) == (0.75, 0.7, {"seed": 2})
     assert (rows[1]["outcome"], rows[1]["reason"], rows[1]["test_accuracy"]) == ("diverged", DIVERGED.reason, None)
+    assert rows[0]["curve"] == [[10, 0.5], [20, 0.75], [30, 0.625]]
     with open(tmp_path / "results.csv", newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["learning_rate"] for row in table] == ["0.1", "1000000.0"]
     assert [row["seed"] for row in table] == ["2", ""]
-    assert "own" not in table[0]
+    assert not {"own", "curve"} & table[0].keys()

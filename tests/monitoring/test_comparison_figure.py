@@ -32,15 +32,25 @@ def draw(tmp_path: Path, *results: RunResult) -> tuple[int, int, tuple[int, ...]
     return pixels(path, BLUE), pixels(path, ORANGE), imread(path).shape
 
 
-def test_a_colour_for_each_optimizer_and_less_of_it_for_smaller_rates(tmp_path: Path) -> None:
+def test_a_colour_for_each_optimizer(tmp_path: Path) -> None:
     solid, none, shape = draw(tmp_path, run("sgd", 0.5))
     assert solid > 1000
     assert none == 0
     both, orange, same = draw(tmp_path, run("sgd", 0.5), run("adam", 0.001, top=0.4))
     assert min(both, orange) > 1000
     assert same == shape
-    dashed, _, _ = draw(tmp_path, run("sgd", 0.5), run("sgd", 0.1, top=0.3))
-    assert solid + 500 < dashed < 2 * solid - 500
+
+
+def test_a_smaller_rate_is_dashed(tmp_path: Path) -> None:
+    def longest(*results: RunResult) -> int:
+        draw(tmp_path, *results)
+        image = np.rint(255 * imread(tmp_path / "figure.png")[:, :, :3])
+        return int(np.all(image == BLUE, axis=2).sum(axis=1).max())
+
+    flat = RunResult(**{**vars(run("sgd", 0.1)), "curve": [(0, 0.3), (100, 0.3)]})
+    solid = longest(flat)
+    assert solid > 700
+    assert longest(run("sgd", 0.5), flat) < 0.85 * solid
 
 
 def test_a_panel_for_each_network(tmp_path: Path) -> None:
@@ -75,6 +85,23 @@ def test_high_accuracies_are_spread(tmp_path: Path) -> None:
         return int(rows.max() - rows.min())
 
     assert height(0.99) > 80
+
+
+def test_nothing_is_cut_off_however_many_optimizers_there_are(tmp_path: Path) -> None:
+    draw(tmp_path, *(run(f"optimizer-{number}", rate) for number in range(7) for rate in (1, 0.1)))
+    image = imread(tmp_path / "figure.png")[:, :, :3]
+    border = np.ones(image.shape[:2], bool)
+    border[2:-2, 2:-2] = False
+    assert (image[border] == 1).all()
+
+
+def test_a_long_curve_is_faint_below_its_mean(tmp_path: Path) -> None:
+    curve = [(step, 0.5 + step % 2 / 4) for step in range(100)]
+    draw(tmp_path, RunResult(**{**vars(run("sgd", 1.0)), "curve": curve}))
+    rows = np.flatnonzero(
+        np.all(np.rint(255 * imread(tmp_path / "figure.png")[:450, :, :3]) == BLUE, axis=2).any(axis=1)
+    )
+    assert rows.max() - rows.min() < 150  # of 390 that the curve itself takes
 
 
 def test_runs_without_any_result_are_no_error(tmp_path: Path) -> None:
