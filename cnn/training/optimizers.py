@@ -50,10 +50,20 @@ class OptimizerSettings:
     learning_rate: float | None = None
     """The rate at the start; each optimizer has its own default."""
 
+    scale_learning_rate: int | None = None
+    """The learning rate is meant for batches of so many samples, and is scaled to --global_batch_size in proportion
+    (Goyal et al., 2017)."""
+
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         if self.learning_rate is not None and not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise UserError(f"--learning_rate {self.learning_rate} is not a positive number: give one, 0.001 say.")
+
+        if self.scale_learning_rate is not None and self.scale_learning_rate < 1:
+            raise UserError(
+                f"--scale_learning_rate {self.scale_learning_rate} is less than 1: give the batch size that the "
+                "learning rate is meant for, 256 say."
+            )
 
     @property
     def base_learning_rate(self) -> float:

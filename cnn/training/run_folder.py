@@ -14,7 +14,17 @@ from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.settings import read_settings, write_settings
 
 # What may differ when a run goes on: where things are, how often it reports, and how far it goes.
-_MAY_DIFFER = {"run_dir", "resume", "data_dir", "resident_mb", "epochs", "steps", "save_every", "log_every"}
+_MAY_DIFFER = {
+    "run_dir",
+    "resume",
+    "initialize_from",
+    "data_dir",
+    "resident_mb",
+    "epochs",
+    "steps",
+    "save_every",
+    "log_every",
+}
 SETTINGS = "settings.yaml"
 
 

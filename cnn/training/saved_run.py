@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cnn.errors import UserError, check_choice
 from cnn.models.registry import build_network
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
@@ -59,26 +61,34 @@ class SavedRun:
         return build_network(self.settings.model, self.data.input_shape, self.data.classes, self.settings.run.seed)
 
     def restore(self, network: "keras.Model", checkpoint: str) -> int:
-        """Gives a network the weights of a checkpoint; those that were averaged, where they were. Returns its step.
-
-        Args:
-            network: of `build_network`.
-            checkpoint: best, last, or a step's number.
+        """Gives a network of `build_network` the `weights` of a checkpoint. Returns its step.
 
         Raises:
-            UserError: there is no such checkpoint, it is damaged, or it is of another network or other data.
+            UserError: as `weights`; or the checkpoint is of another network.
         """
         from cnn.training.state import restore_state  # TensorFlow
 
+        weights, step = self.weights(checkpoint)
+        variables = {variable.path: variable for variable in network.variables}
+        restore_state(variables, weights, str(self.checkpoint_path(checkpoint)))
+        return step
+
+    def weights(self, checkpoint: str) -> tuple[dict[str, np.ndarray], int]:
+        """A checkpoint's weights by the variables' paths (those that were averaged, where they were), and its step.
+
+        Args:
+            checkpoint: best, last, or a step's number.
+
+        Raises:
+            UserError: there is no such checkpoint, it is damaged, or it is of other data.
+        """
         path = self.checkpoint_path(checkpoint)
         arrays, record = load_checkpoint(path)
         if record["data_checksum"] != self.data.checksum:
             raise UserError(f"{path} was trained on other data than {self.folder} tells of: it is of another run.")
-        weights = {name: array for name, array in arrays.items() if name.startswith("average/")}
-        kind = "average" if weights else "model"
-        weights = weights or {name: array for name, array in arrays.items() if name.startswith("model/")}
-        restore_state({f"{kind}/{variable.path}": variable for variable in network.variables}, weights, str(path))
-        return int(record["progress"]["step"])
+        kind = "average/" if any(name.startswith("average/") for name in arrays) else "model/"
+        weights = {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
+        return weights, int(record["progress"]["step"])
 
     def checkpoint_path(self, checkpoint: str) -> Path:
         """The file of a checkpoint; UserError, listing those there are, when it is not there."""

@@ -48,6 +48,9 @@ class RunSettings:
     run_dir: str | None = None
     """Folder for everything that the run writes; runs/DATA-MODEL-TIME when not given."""
 
+    initialize_from: str | None = None
+    """Begin with the weights of the run in this folder, for fine-tuning; its classes may be others."""
+
     resume: bool = False
     """Go on from the last checkpoint in --run_dir."""
 
@@ -99,6 +102,13 @@ class TrainingSettings:
     schedule: ScheduleSettings
     regularisation: RegularisationSettings
     run: RunSettings
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate before any schedule."""
+        reference = self.optimizer.scale_learning_rate
+        scale = 1.0 if reference is None else self.run.global_batch_size / reference
+        return self.optimizer.base_learning_rate * scale
 
     @functools.cached_property
     def merged(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.training.averaging import make_average
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.training.evaluation import Evaluation, Evaluator
+from cnn.training.fine_tuning import initialize_from
 from cnn.training.loop import Loop, Progress
 from cnn.training.loss_scale import make_loss_scale
 from cnn.training.optimizers import build_optimizer
@@ -54,6 +55,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     )
     use_precision(settings.run.precision)
     model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.run.seed)
+    origin = _initialize(cluster, settings, model) if resume_step is None else None
     optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
     average = make_average(model, settings.regularisation)
     loss_scale = make_loss_scale(settings.run.precision)
@@ -77,6 +79,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             resumed=resume_step is not None,
             launched=cluster.controller != "none",
         )
+        if origin is not None:
+            report.message(origin)
     loop = Loop(
         cluster=cluster,
         order=order,
@@ -93,7 +97,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             xla=settings.run.xla,
         ),
         learning_rates=lambda first, steps: learning_rates(
-            settings.schedule, settings.optimizer.base_learning_rate, first, steps, order.steps_per_epoch, total_steps
+            settings.schedule, settings.learning_rate, first, steps, order.steps_per_epoch, total_steps
         ),
         variables=variables,
         evaluate=Evaluator(model, feed, validation, cluster, average) if len(validation) else None,
@@ -115,6 +119,15 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         report.evaluation("test", progress.step, test)
         report.close()
         _finish(cluster, folder, settings, progress, order, test, time.perf_counter() - begin)
+
+
+def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model) -> str | None:
+    """Gives rank 0, which the others follow, the weights of another run, if there is to be one; says which."""
+    origin = None
+    with cluster.together():
+        if cluster.is_chief and settings.run.initialize_from is not None:
+            origin = initialize_from(Path(settings.run.initialize_from), model)
+    return origin
 
 
 def _group_size(settings: TrainingSettings) -> int:

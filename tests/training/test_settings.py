@@ -158,3 +158,13 @@ def test_one_section_and_what_was_given_of_others(tmp_path: Path) -> None:
 
 def test_a_mistyped_name_in_yaml_gets_a_hint() -> None:
     assert "did you mean --model?" in refusal("--config", "{modle: fcnn}")
+
+
+def test_the_learning_rate_is_scaled_in_proportion_to_the_batch() -> None:
+    def rate(*arguments: object) -> float:
+        return parse_settings("", TrainingSettings, [*map(str, arguments)]).learning_rate
+
+    assert rate("--learning_rate", 0.1, "--global_batch_size", 512) == 0.1
+    assert rate("--learning_rate", 0.1, "--global_batch_size", 512, "--scale_learning_rate", 256) == 0.2
+    with pytest.raises(UserError, match="--scale_learning_rate 0 is less than 1"):
+        rate("--scale_learning_rate", 0)
