@@ -22,7 +22,7 @@ from cnn.models.registry import NETWORKS, build_network, check_image_size
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
-from cnn.training.averaging import make_average
+from cnn.training.averaging import WeightAverage, make_average
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.fine_tuning import initialize_from
@@ -39,6 +39,19 @@ from cnn.training.state import restore_state, state_variables
 from cnn.training.step import TrainingStep
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Learner:
+    """What learns, and what it learns from."""
+
+    model: keras.Model
+    average: WeightAverage | None
+    variables: dict[str, Any]
+    feed: Feed
+    step: TrainingStep
+    origin: str | None
+    """Whose weights it begins with, if not with weights of its own."""
+
+
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains, evaluates and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
@@ -46,27 +59,12 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
     folder, resume_step = _open_folder(cluster, settings)
     job.folder = folder
-    order = SampleOrder(
-        training,
-        settings.run.global_batch_size,
-        settings.run.seed,
-        _group_size(settings),
-        settings.run.micro_batch_size,
-    )
-    use_precision(settings.run.precision)
-    model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.run.seed)
-    origin = _initialize(cluster, settings, model) if resume_step is None else None
-    optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
-    average = make_average(model, settings.regularisation)
-    loss_scale = make_loss_scale(settings.run.precision)
-    variables = state_variables(model, optimizer, average, loss_scale)
+    run = settings.run
+    order = SampleOrder(training, run.global_batch_size, run.seed, _group_size(settings), run.micro_batch_size)
+    learner = _build(cluster, settings, dataset, order, anew=resume_step is None)
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    progress = _restore(cluster, checkpoints, resume_step, variables, dataset)
-    resident_mb = settings.data.resident_mb
-    feed = Feed(
-        dataset, dataset.train, PRECISIONS[settings.run.precision], settings.augmentation, resident_mb=resident_mb
-    )
-    total_steps = settings.run.steps or settings.run.epochs * order.steps_per_epoch
+    progress = _restore(cluster, checkpoints, resume_step, learner.variables, dataset)
+    total_steps = run.steps or run.epochs * order.steps_per_epoch
     report = None
     if cluster.is_chief:
         _describe(cluster, folder, dataset)
@@ -75,50 +73,73 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             total_steps=total_steps,
             start_step=progress.step,
             steps_per_epoch=order.steps_per_epoch,
-            log_every=settings.run.log_every,
+            log_every=run.log_every,
             resumed=resume_step is not None,
             launched=cluster.controller != "none",
         )
-        if origin is not None:
-            report.message(origin)
-    loop = Loop(
+        if learner.origin is not None:
+            report.message(learner.origin)
+    evaluate = Evaluator(learner.model, learner.feed, validation, cluster, learner.average)
+    Loop(
         cluster=cluster,
         order=order,
-        training_step=TrainingStep(
-            model,
-            optimizer,
-            feed,
-            GradientExchange(cluster),
-            settings.regularisation,
-            group_size=order.group_size,
-            micro_batch_size=order.micro_batch_size,
-            average=average,
-            loss_scale=loss_scale,
-            xla=settings.run.xla,
-        ),
+        training_step=learner.step,
         learning_rates=lambda first, steps: learning_rates(
             settings.schedule, settings.learning_rate, first, steps, order.steps_per_epoch, total_steps
         ),
-        variables=variables,
-        evaluate=Evaluator(model, feed, validation, cluster, average) if len(validation) else None,
+        variables=learner.variables,
+        evaluate=evaluate if len(validation) else None,
         checkpoints=checkpoints,
         record={"settings": settings.merged, "data_checksum": dataset.checksum, "world_size": cluster.world_size},
         report=report,
         progress=progress,
         total_steps=total_steps,
-        save_every=settings.run.save_every,
-    )
-    loop.run()
+        save_every=run.save_every,
+    ).run()
     if report is not None:
         report.close_progress()
-    _restore(cluster, checkpoints, "best", variables, dataset)
-    if average is not None:
-        average.keep()
-    test = _test(cluster, dataset, model, settings)
+    _restore(cluster, checkpoints, "best", learner.variables, dataset)
+    if learner.average is not None:
+        learner.average.keep()
+    test = _test(cluster, dataset, learner.model, settings)
     if report is not None:
         report.evaluation("test", progress.step, test)
         report.close()
         _finish(cluster, folder, settings, progress, order, test, time.perf_counter() - begin)
+
+
+def _build(
+    cluster: Cluster, settings: TrainingSettings, dataset: Dataset, order: SampleOrder, *, anew: bool
+) -> _Learner:
+    """Builds all that is built of variables; `anew`: not to have its state restored."""
+    precision = settings.run.precision
+    use_precision(precision)
+    model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.run.seed)
+    origin = _initialize(cluster, settings, model) if anew else None
+    optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
+    average = make_average(model, settings.regularisation)
+    loss_scale = make_loss_scale(precision)
+    feed = Feed(
+        dataset,
+        dataset.train,
+        PRECISIONS[precision],
+        settings.augmentation,
+        resident_mb=settings.data.resident_mb,
+    )
+    step = TrainingStep(
+        model,
+        optimizer,
+        feed,
+        GradientExchange(cluster),
+        settings.regularisation,
+        group_size=order.group_size,
+        micro_batch_size=order.micro_batch_size,
+        average=average,
+        loss_scale=loss_scale,
+        xla=settings.run.xla,
+    )
+    variables = state_variables(model, optimizer, average, loss_scale)
+    return _Learner(model=model, average=average, variables=variables, feed=feed, step=step, origin=origin)
 
 
 def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model) -> str | None:
