@@ -1,5 +1,6 @@
 import gzip
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def test_files_and_folders_are_put_beside_it(archive: Path) -> None:
         "archive.tar.gz", "data", "data/first", "data/folder", "data/folder/second", "third"
     ]  # fmt: skip
     assert (archive.parent / "data" / "first").read_bytes() == b"first"
+
+
+def test_owners_and_rights_are_not_taken_over(archive: Path) -> None:
+    file, folder = _member("data/second"), _member("data/folder", tarfile.DIRTYPE)
+    for member in (file, folder):
+        member.mode, member.uid, member.gid, member.uname, member.gname = 0o6777, 12345, 12345, "daemon", "daemon"
+    _pack(archive, file, folder)
+    unpack(archive)
+    for name, mode in (("second", 0o100644), ("folder", 0o040755)):
+        status = (archive.parent / "data" / name).stat()
+        assert (status.st_mode, status.st_uid, status.st_gid) == (mode, os.getuid(), os.getgid())
 
 
 @pytest.mark.parametrize("name", ["../outside", "data/../../outside", "data/../../../outside/x"])
