@@ -13,16 +13,16 @@ def test_several_workers_compute_what_one_computes(jobs) -> None:
 
 
 def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> None:
-    """Batch normalisation, dropout, two auxiliary classifiers; augmentation; micro-batches."""
-    small = ("--proof_batch_size", 20, "--proof_group_size", 4, "--proof_micro_batch_size", 8, "--proof_steps", 5)
+    """Dropout, augmentation, mixed samples, regularisation, micro-batches."""
+    small = ("--proof_batch_size", 40, "--proof_group_size", 4, "--proof_micro_batch_size", 8)
     images = ("--crop", "pad", "--flip", "--colour_jitter", 0.4, "--erase", 0.5, "--mixup", 0.2, "--cutmix", 1)
     more = ("--label_smoothing", 0.1, "--weight_decay", 0.05, "--clip_norm", 1, "--average_decay", 0.5)
     code, output = jobs.run(
-        *("jobs/prove.py", "--data", "synthetic", "--workers", 2, 3, "--models", "alexnet-bn", "resnet18-32"),
+        *("jobs/prove.py", "--data", "synthetic", "--workers", 3, "--models", "lenet5-like"),
         *(*small, *images, *more),
     )
     assert code == 0, output
-    assert len(re.findall(r"^(\S+) +(\d) .* holds$", output, re.MULTILINE)) == 6
+    assert len(re.findall(r"^(\S+) +(\d) .* holds$", output, re.MULTILINE)) == 2
 
 
 def test_broken_training_is_seen(jobs) -> None:
