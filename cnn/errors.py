@@ -1,7 +1,10 @@
 """Errors that are shown to the user as one sentence instead of a traceback."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import signal
+import sys
+from collections.abc import Iterable, Iterator
 
 DIVERGED = "training has diverged"
 """Words of the sentence that ends a run whose loss is not finite; a sweep tells by them a result from a failure."""
@@ -29,3 +32,22 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     closest = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
     hint = f" Did you mean '{closest[0]}'?" if closest else ""
     raise UserError(f"unknown {what} '{value}': choose one of {', '.join(choices)}.{hint}")
+
+
+@contextlib.contextmanager
+def told(interrupted: str | None = None) -> Iterator[None]:
+    """Around all that a program of one process does: what is raised inside ends it with a sentence and an exit code.
+
+    Args:
+        interrupted: what to do after Ctrl-C, which is told only where there is something.
+    """
+    try:
+        yield
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        if interrupted is None:
+            raise
+        print(f"error: ended by SIGINT; {interrupted}.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)

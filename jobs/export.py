@@ -4,9 +4,8 @@ python jobs/export.py --run_dir runs/a
 """
 
 import dataclasses
-import sys
 
-from cnn.errors import RunError
+from cnn.errors import told
 from cnn.training.export import ExportSettings, export_run
 from cnn.training.saved_run import NetworkSettings
 from cnn.training.settings import parse_settings
@@ -26,8 +25,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with told():
         main()
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)

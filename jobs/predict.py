@@ -5,9 +5,8 @@ python jobs/predict.py --run_dir runs/a --images photographs --top 5
 """
 
 import dataclasses
-import sys
 
-from cnn.errors import RunError
+from cnn.errors import told
 from cnn.training.prediction import PredictionSettings, predict
 from cnn.training.saved_run import NetworkSettings
 from cnn.training.settings import parse_settings
@@ -27,8 +26,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with told():
         main()
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -5,8 +5,6 @@ python jobs/prepare.py --data oxflower17 --image_size 64 --verify
 """
 
 import dataclasses
-import signal
-import sys
 
 import numpy as np
 
@@ -15,7 +13,7 @@ from cnn.data.decoding import worker_count
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.data.store_files import folder_of
-from cnn.errors import RunError
+from cnn.errors import told
 from cnn.training.settings import parse_settings
 
 
@@ -69,11 +67,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with told("start again to go on"):
         main()
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("error: ended by SIGINT; start again to go on.", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn.cluster.job import Job, run_job
-from cnn.errors import RunError, UserError
+from cnn.errors import RunError, UserError, told
 from cnn.training.agreement import compare, table
 from cnn.training.proof import ProofSettings, Settings, measure
 from cnn.training.settings import parse_settings
@@ -69,8 +69,5 @@ def main() -> None:
 if __name__ == "__main__":
     if "--output" in sys.argv:
         run_job(parse, body)
-    try:
+    with told():
         main()
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -6,9 +6,8 @@ python jobs/summarize.py --output_sizes
 """
 
 import dataclasses
-import sys
 
-from cnn.errors import UserError
+from cnn.errors import UserError, told
 from cnn.models.registry import ModelSettings, build_network
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.training.settings import parse_settings
@@ -58,8 +57,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with told():
         main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -8,11 +8,10 @@ are not repeated, others are resumed. A run that diverges is a result, and no fa
 """
 
 import os
-import signal
 import sys
 from pathlib import Path
 
-from cnn.errors import RunError
+from cnn.errors import told
 from cnn.monitoring.comparison import result_line
 from cnn.monitoring.progress import has_terminal
 from cnn.monitoring.runs_progress import RunsProgress
@@ -44,11 +43,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
+    with told("the same command again goes on"):
         sys.exit(main())
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("error: ended by SIGINT; the same command again goes on.", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
