@@ -6,9 +6,6 @@ Starts one job for each number of workers, compares their weights and gradients,
 they agree and 1 when they do not.
 """
 
-import os
-import shlex
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn.cluster.job import Job, run_job
-from cnn.errors import RunError, UserError, told
+from cnn.cluster.relaunch import relaunch
+from cnn.errors import told
 from cnn.training.agreement import compare, table
-from cnn.training.proof import ProofSettings, Settings, measure
+from cnn.training.proof import Settings, measure
 from cnn.training.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -28,20 +26,6 @@ if TYPE_CHECKING:
 
 def parse() -> Settings:
     return parse_settings(str(__doc__), Settings)
-
-
-def launch(settings: ProofSettings, workers: int, folder: Path) -> None:
-    """Runs this program with some workers, which write their measurements to a folder."""
-    own = [sys.executable, *sys.argv, "--output", str(folder)]
-    command = own if workers == 1 else [*shlex.split(settings.launcher), str(workers), *own]
-    # Open MPI refuses to run as root unless told so twice; in containers root is usual.
-    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    try:
-        code = subprocess.run(command, env=environment, check=False).returncode
-    except OSError as error:
-        raise UserError(f"--launcher '{settings.launcher}' cannot be started: {error.strerror}.") from error
-    if code:
-        raise RunError(f"the measurement with {workers} workers ended with exit code {code}.")
 
 
 def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
@@ -56,7 +40,7 @@ def main() -> None:
         folders = {workers: Path(scratch, str(workers)) for workers in sorted({1, *settings.proof.workers})}
         for workers, folder in folders.items():
             folder.mkdir()
-            launch(settings.proof, workers, folder)
+            relaunch(settings.proof.launcher, workers, folder)
         rows = [
             compare(model, workers, np.load(folder / f"{model}.npz"), np.load(folders[1] / f"{model}.npz"))
             for model in settings.proof.models

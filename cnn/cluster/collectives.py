@@ -95,6 +95,10 @@ class Cluster:
         """As `sum`, for a tensor inside a compiled step; `name` is the same on every rank and used once in a step."""
         return self._hvd.allreduce(tensor, op=self._hvd.Sum, name=name)
 
+    def gather_in_graph(self, tensor: Any, name: str) -> Any:
+        """The tensors (samples, ...) of all ranks, one behind the other, inside a compiled step; names as above."""
+        return self._hvd.allgather(tensor, name=name)
+
     def agree(self, mistake: UserError | None) -> None:
         """Raises one UserError on every rank if any rank has made a mistake."""
         texts = self.gather(None if mistake is None else str(mistake))

@@ -1,13 +1,125 @@
-"""The exchange of gradients: sums over the ranks, in buckets of a fixed order."""
+"""The exchange of gradients inside a compiled step: sums over the ranks, and products of what all ranks have."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
+from cnn.cluster.exchange_choice import LARGEST_BUCKET
 
-BUCKET_BYTES = 16 * 2**20
+
+class Exchange(Protocol):
+    """Gives every rank the same gradients, those of the global batch."""
+
+    factored: frozenset[str]
+    """Paths of the kernels whose gradients `products` makes."""
+
+    def sums(self, tensors: Sequence[Any]) -> list[Any]:
+        """Tensors of one dtype and known shapes in; their sums over the ranks out, in the same order."""
+
+    def products(self, factors: Sequence[tuple[Any, Any]], kind: Any) -> list[Any]:
+        """For each x (samples, m) and dy (samples, n) the sum over the ranks of x^T dy (m, n), of dtype `kind`."""
+
+
+class LocalExchange:
+    """That of one rank, which has nothing to exchange."""
+
+    def __init__(self, factored: frozenset[str] = frozenset()) -> None:
+        self.factored = factored
+
+    def sums(self, tensors: Sequence[Any]) -> list[Any]:
+        return list(tensors)
+
+    def products(self, factors: Sequence[tuple[Any, Any]], kind: Any) -> list[Any]:
+        return [_product(x, dy, kind) for x, dy in factors]
+
+
+class GradientExchange:
+    """That of all ranks of a job.
+
+    The result is the same on every rank and from run to run: buckets hold the same tensors always, and each is one
+    allreduce of its own. Of factored kernels the factors of all ranks are gathered, and every rank multiplies them
+    (Xie et al., "Poseidon", USENIX ATC 2017, "sufficient factor broadcasting").
+
+    Args:
+        cluster: the job.
+        factored: paths of the kernels exchanged so.
+        bucket_bytes: about what a message holds; small tensors share one, larger ones are cut up. Tensors are not cut
+            where this is LARGEST_BUCKET: a link that is worth it is so fast that copying the pieces would cost more.
+    """
+
+    def __init__(
+        self, cluster: Cluster, factored: frozenset[str] = frozenset(), bucket_bytes: int = LARGEST_BUCKET
+    ) -> None:
+        self.factored = factored
+        self._cluster = cluster
+        self._bucket_bytes = bucket_bytes
+
+    def sums(self, tensors: Sequence[Any]) -> list[Any]:
+        pieces: list[Any] = []
+        counts: list[int] = []
+        for tensor in tensors:
+            flat = tf.reshape(tensor, [-1])
+            parts = self._pieces(flat.shape[0], flat.dtype.size)
+            pieces += [flat] if len(parts) == 1 else tf.split(flat, parts)
+            counts.append(len(parts))
+        summed = iter(self._sums_of_flat(pieces))
+        return [
+            tf.reshape(_joined([next(summed) for _ in range(count)]), tensor.shape)
+            for tensor, count in zip(tensors, counts, strict=True)
+        ]
+
+    def _pieces(self, size: int, number_bytes: int) -> list[int]:
+        """How many of `size` numbers each message of them holds."""
+        if self._bucket_bytes >= LARGEST_BUCKET:
+            return [size]
+        return even_parts(size, -(-size * number_bytes // self._bucket_bytes))
+
+    def _sums_of_flat(self, flats: Sequence[Any]) -> list[Any]:
+        sums: list[Any] = [None] * len(flats)
+        sizes = [flat.shape[0] * flat.dtype.size for flat in flats]
+        for number, bucket in enumerate(make_buckets(sizes, self._bucket_bytes)):
+            joint = _joined([flats[position] for position in bucket])
+            total = self._cluster.sum_in_graph(joint, f"gradients.{number}")
+            parts = tf.split(total, [flats[position].shape[0] for position in bucket]) if len(bucket) > 1 else [total]
+            for position, part in zip(bucket, parts, strict=True):
+                sums[position] = part
+        return sums
+
+    def products(self, factors: Sequence[tuple[Any, Any]], kind: Any) -> list[Any]:
+        return [self._gathered_product(number, x, dy, kind) for number, (x, dy) in enumerate(factors)]
+
+    def _gathered_product(self, number: int, x: Any, dy: Any, kind: Any) -> Any:
+        # Samples may come in any order, but both factors' in the same. Inputs are there long before gradients, and
+        # travel while the layers above are computed.
+        rows = self._pieces(x.shape[0], x.shape[1] * x.dtype.size)
+        gathered = {}
+        for what, factor in (("inputs", x), ("outputs", dy)):
+            parts = tf.split(factor, rows)
+            gathered[what] = _joined([self._gathered(part, f"{what}.{number}.{n}") for n, part in enumerate(parts)])
+        return _product(gathered["inputs"], gathered["outputs"], kind)
+
+    def _gathered(self, tensor: Any, name: str) -> Any:
+        shape = (None, *tensor.shape[1:])
+        if tensor.dtype != tf.bfloat16:
+            return tf.ensure_shape(self._cluster.gather_in_graph(tensor, name), shape)
+        # Horovod knows no bfloat16, but copies what it is told are integers.
+        joint = self._cluster.gather_in_graph(tf.bitcast(tensor, tf.uint16), name)
+        return tf.ensure_shape(tf.bitcast(joint, tf.bfloat16), shape)
+
+
+def make_exchange(
+    cluster: Cluster, factored: frozenset[str] = frozenset(), bucket_bytes: int = LARGEST_BUCKET
+) -> Exchange:
+    """The exchange for a job."""
+    return LocalExchange() if cluster.world_size == 1 else GradientExchange(cluster, factored, bucket_bytes)
+
+
+def even_parts(size: int, parts: int) -> list[int]:
+    """Sizes of so many parts of a whole, as equal as can be; fewer where the whole is smaller."""
+    parts = max(1, min(parts, size))
+    return [size * (each + 1) // parts - size * each // parts for each in range(parts)]
 
 
 def make_buckets(sizes: Sequence[int], limit: int) -> list[list[int]]:
@@ -32,28 +144,10 @@ def make_buckets(sizes: Sequence[int], limit: int) -> list[list[int]]:
     return buckets
 
 
-class GradientExchange:
-    """Sums lists of tensors over the ranks, inside a compiled step.
+def _joined(parts: Sequence[Any]) -> Any:
+    return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
 
-    The result is the same on every rank and from run to run: buckets hold the same tensors always, and each is one
-    allreduce of its own.
-    """
 
-    def __init__(self, cluster: Cluster, bucket_bytes: int = BUCKET_BYTES) -> None:
-        self._cluster = cluster
-        self._bucket_bytes = bucket_bytes
-
-    def __call__(self, tensors: Sequence[Any]) -> list[Any]:
-        """Tensors of one dtype and known shapes in; their sums over the ranks out, in the same order."""
-        if self._cluster.world_size == 1:
-            return list(tensors)
-        sums: list[Any] = [None] * len(tensors)
-        sizes = [tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors]
-        for number, bucket in enumerate(make_buckets(sizes, self._bucket_bytes)):
-            parts = [tf.reshape(tensors[position], [-1]) for position in bucket]
-            joint = parts[0] if len(parts) == 1 else tf.concat(parts, 0)
-            total = self._cluster.sum_in_graph(joint, f"gradients.{number}")
-            lengths = [tensors[position].shape.num_elements() for position in bucket]
-            for position, part in zip(bucket, tf.split(total, lengths), strict=True):
-                sums[position] = tf.reshape(part, tensors[position].shape)
-        return sums
+def _product(x: Any, dy: Any, kind: Any) -> Any:
+    """Adds up in `kind`, whatever shorter type the factors came in."""
+    return tf.matmul(tf.cast(x, kind), tf.cast(dy, kind), transpose_a=True)

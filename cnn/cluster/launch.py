@@ -85,7 +85,8 @@ def take_devices(launch: Launch) -> Cores:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(cores.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1 if cores.threads == 1 else 2)
+    # One thread computes; on a lone core, too, another one hands to Horovod what is ready meanwhile.
+    tf.config.threading.set_inter_op_parallelism_threads(1 if launch.world_size == 1 and cores.threads == 1 else 2)
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         mine = gpus[launch.local_rank % len(gpus)]

@@ -86,7 +86,7 @@ class SampleOrder:
     def _groups(self, samples: int) -> int:
         return -(-samples // self.group_size)
 
-    def _width(self, world_size: int) -> int:
+    def width(self, world_size: int) -> int:
         """The largest part of a batch, in samples, filled up so that it divides into micro-batches."""
         groups = -(-self._groups(min(self.global_batch_size, len(self.samples))) // world_size)
         pieces = 1
@@ -96,7 +96,7 @@ class SampleOrder:
 
     def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
         """What one rank does in the steps from `first_step` on."""
-        width = self._width(world_size)
+        width = self.width(world_size)
         indices = np.zeros((steps, width), np.int32)
         keys = np.zeros((steps, width), np.uint32)
         weights = np.zeros((steps, width), np.float32)

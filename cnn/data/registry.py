@@ -17,7 +17,7 @@ from cnn.data.oxflower17 import OXFLOWER17
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.source import EmbeddedSource, ImageSource, Source
 from cnn.data.store import open_store
-from cnn.data.synthetic import SYNTHETIC
+from cnn.data.synthetic import SYNTHETIC, enlarged
 from cnn.errors import UserError, check_choice
 
 SOURCES: dict[str, Source] = {
@@ -48,8 +48,8 @@ class DataSettings:
     cache. digits and synthetic need none."""
 
     image_size: int | None = None
-    """Side in pixels of the images that the network gets; 224 for folder and oxflower17 when left out. The other data
-    sets have a size of their own."""
+    """Side in pixels of the images that the network gets; 224 for folder and oxflower17 when left out, 32 for
+    synthetic. The other data sets have a size of their own."""
 
     split: int = 1
     """Which of the official divisions into training and test images is taken: 1, 2 or 3 of oxflower17, whose file
@@ -81,17 +81,20 @@ class DataSettings:
                 "out, or choose another data set."
             )
         if isinstance(source, ImageSource):
-            self._check_image_settings(source)
+            self._check_image_source(source)
         else:
-            self._check_no_image_settings()
+            self._check_other_source(source)
         self._check_split(source.splits if isinstance(source, ImageSource) else 1)
 
-    def _check_image_settings(self, source: ImageSource) -> None:
+    def _check_image_source(self, source: ImageSource) -> None:
         if self.data_dir is None and source.remote is None:
             raise UserError(
                 f"the data set {self.data} needs data_dir: name the folder that holds a folder of images for each "
                 "class."
             )
+        self._check_image_size()
+
+    def _check_image_size(self) -> None:
         size = self.image_size
         if size is not None and not MINIMUM_SIDE <= size <= _LARGEST_IMAGE_SIZE:
             raise UserError(
@@ -108,11 +111,13 @@ class DataSettings:
         if not 1 <= self.split <= splits:
             raise UserError(f"split is {self.split}: it must be a whole number from 1 to {splits}.")
 
-    def _check_no_image_settings(self) -> None:
-        if self.image_size is not None:
+    def _check_other_source(self, source: Source) -> None:
+        if isinstance(source, EmbeddedSource) and source.any_size:
+            self._check_image_size()
+        elif self.image_size is not None:
             raise UserError(
                 f"image_size is {self.image_size}, but the images of {self.data} have a size of their own: leave "
-                "image_size out, or choose folder or oxflower17."
+                "image_size out, or choose folder, oxflower17 or synthetic."
             )
         if self.damaged != "refuse":
             raise UserError(
@@ -137,7 +142,8 @@ def open_dataset(
     """
     source = SOURCES[settings.data]
     if isinstance(source, EmbeddedSource):
-        return open_store(settings.data, source.read, verify=verify)
+        dataset = open_store(settings.data, source.read, verify=verify)
+        return dataset if settings.image_size is None else enlarged(dataset, settings.image_size)
     folder = _default_folder(settings.data) if settings.data_dir is None else _checked_folder(settings.data_dir)
     if source.remote is not None:
         fetch_missing(settings.data, source.remote, folder)

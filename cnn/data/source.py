@@ -44,6 +44,9 @@ class EmbeddedSource:
 
     read: Callable[[], RawDataset]
 
+    any_size: bool = False
+    """Whether its images may be enlarged to what a network wants."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FolderSource:

@@ -1,8 +1,10 @@
 """Images made by a formula: a pattern of coloured squares for each class, under noise."""
 
+import dataclasses
+
 import numpy as np
 
-from cnn.data.dataset import Part
+from cnn.data.dataset import Dataset, Part
 from cnn.data.source import EmbeddedSource, RawDataset
 from cnn.keyed_random import fold64
 
@@ -42,4 +44,16 @@ def _bytes(purpose: int, shape: tuple[int, ...]) -> np.ndarray:
     return words.astype("<u8").view(np.uint8)[:count].reshape(shape)
 
 
-SYNTHETIC = EmbeddedSource(read=read)
+def enlarged(dataset: Dataset, size: int) -> Dataset:
+    """The data set with images of size x size pixels: every pixel repeated as often as need be."""
+    nearest = np.arange(size) * _SHAPE[0] // size
+
+    def part(small: Part) -> Part:
+        return Part(images=small.images[:, nearest][:, :, nearest], labels=small.labels)
+
+    return dataclasses.replace(
+        dataset, train=part(dataset.train), test=part(dataset.test), checksum=f"{dataset.checksum}-{size}"
+    )
+
+
+SYNTHETIC = EmbeddedSource(read=read, any_size=True)

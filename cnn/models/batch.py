@@ -8,7 +8,17 @@ import contextlib
 import contextvars
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Factors(NamedTuple):
+    """What a fully connected layer's gradient is the product of."""
+
+    inputs: Any
+    """Tensor (samples, m)."""
+
+    outputs: Any
+    """Tensor (samples, n): what the layer's activation is given. The loss's gradient by it is the other factor."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +38,9 @@ class TrainingBatch:
     """Filled by layers: a variable, and the sum over the rank's groups of what a group says its value is. The step
     sums it over the ranks, too."""
 
+    factors: dict[str, Factors] = dataclasses.field(default_factory=dict)
+    """Filled by fully connected layers, by the path of their kernel."""
+
 
 _current: contextvars.ContextVar[TrainingBatch | None] = contextvars.ContextVar("training_batch", default=None)
 
@@ -42,9 +55,14 @@ def training_on(batch: TrainingBatch) -> Iterator[None]:
         _current.reset(token)
 
 
+def batch_in_training() -> TrainingBatch | None:
+    """The batch being trained on; None outside `training_on`."""
+    return _current.get()
+
+
 def current_batch() -> TrainingBatch:
     """The batch being trained on; RuntimeError when a network is called for training outside `training_on`."""
-    batch = _current.get()
+    batch = batch_in_training()
     if batch is None:
         raise RuntimeError("a network was called with training=True outside training_on(batch)")
     return batch

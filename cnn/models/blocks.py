@@ -5,6 +5,8 @@ from typing import Any
 import keras
 
 from cnn.errors import UserError
+from cnn.models.conv2d import Conv2D
+from cnn.models.dense import Dense
 from cnn.models.layers import Dropout, GroupBatchNormalization
 
 
@@ -44,7 +46,7 @@ def convolution(
 ) -> Any:
     """A convolution, its batch normalisation if it is to have one (then it needs no bias), and its activation."""
     check_size(x, kernel, stride, padding, name)
-    convolve = keras.layers.Conv2D(
+    convolve = Conv2D(
         filters,
         kernel,
         stride,
@@ -71,11 +73,11 @@ def classifier(x: Any, classes: int, dropout: float, *, units: tuple[int, ...] =
     """Maps to logits by fully connected layers, numbered from `first` on, with dropout behind each but the last."""
     x = keras.layers.Flatten(name="flatten")(x)
     for number, count in enumerate(units, start=first):
-        layer = keras.layers.Dense(count, activation="relu", kernel_initializer="he_normal", name=f"fc{number}")
+        layer = Dense(count, activation="relu", kernel_initializer="he_normal", name=f"fc{number}")
         x = Dropout(dropout, name=f"dropout{number}")(layer(x))
     return logits(x, classes)
 
 
 def logits(x: Any, classes: int, name: str = "logits") -> Any:
     """The linear layer whose softmax the classes' probabilities are."""
-    return keras.layers.Dense(classes, kernel_initializer="glorot_uniform", name=name)(x)
+    return Dense(classes, kernel_initializer="glorot_uniform", name=name)(x)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from cnn.models.blocks import check_size, convolution, logits, max_pooling
+from cnn.models.dense import Dense
 from cnn.models.layers import Dropout, LocalResponseNormalization
 
 INCEPTIONS = {
@@ -63,5 +64,5 @@ def _auxiliary(x: Any, classes: int, number: int) -> Any:
     x = keras.layers.AveragePooling2D(5, 3, name=f"{name}_pool")(x)
     x = convolution(x, 128, 1, name=f"{name}_conv")
     x = keras.layers.Flatten(name=f"{name}_flatten")(x)
-    x = keras.layers.Dense(1024, activation="relu", kernel_initializer="he_normal", name=f"{name}_fc")(x)
+    x = Dense(1024, activation="relu", kernel_initializer="he_normal", name=f"{name}_fc")(x)
     return logits(Dropout(0.7, name=f"{name}_dropout")(x), classes, name=f"{name}_logits")

@@ -8,6 +8,8 @@ first, average pooling has no weights, and the classes are a linear layer. With 
 import keras
 
 from cnn.models.blocks import check_size
+from cnn.models.conv2d import Conv2D
+from cnn.models.dense import Dense
 from cnn.models.layers import Dropout, FewChannelConv2D, HalvingAveragePooling2D
 
 
@@ -21,13 +23,13 @@ def build(
     check_size(x, 2, 2, "valid", "pool1")
     x = HalvingAveragePooling2D(name="pool1")(x)
     check_size(x, 5, 1, "valid", "conv2")
-    x = layers.Conv2D(16, 5, padding="valid", activation=activation, name="conv2")(x)
+    x = Conv2D(16, 5, padding="valid", activation=activation, name="conv2")(x)
     check_size(x, 2, 2, "valid", "pool2")
     x = HalvingAveragePooling2D(name="pool2")(x)
     x = layers.Flatten(name="flatten")(x)
     for index, units in enumerate((120, 84), start=1):
-        x = layers.Dense(units, activation=activation, name=f"fc{index}")(x)
+        x = Dense(units, activation=activation, name=f"fc{index}")(x)
         if dropout:
             x = Dropout(dropout, name=f"dropout{index}")(x)
-    logits = layers.Dense(classes, name="logits")(x)
+    logits = Dense(classes, name="logits")(x)
     return keras.Model(images, logits, name=name)

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from cnn.models.conv2d import Conv2D
+from cnn.models.dense import Dense
 from cnn.models.layers import (
     Dropout,
     FewChannelConv2D,
@@ -33,8 +35,10 @@ def _stock_layer(layer: Any) -> Any:
         return layers.Dropout(layer.rate, **same)
     if isinstance(layer, GroupBatchNormalization):
         return layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, **same)
-    if isinstance(layer, FewChannelConv2D):
+    if isinstance(layer, Conv2D | FewChannelConv2D):
         return layers.Conv2D.from_config(layer.get_config())
+    if isinstance(layer, Dense):
+        return layers.Dense.from_config(layer.get_config())
     if isinstance(layer, HalvingAveragePooling2D):
         return layers.AveragePooling2D(2, **same)
     if isinstance(layer, LocalResponseNormalization):

@@ -39,8 +39,19 @@ class Row:
     """float32: as `weights`, of one worker that adds in another order."""
 
     @property
+    def verdict(self) -> str:
+        """holds, or why it does not: BROKEN where the weights differ."""
+        if not np.isfinite(self.learned):
+            return "diverged: give a lower --learning_rate"
+        if not (self.weights <= WEIGHTS_LIMIT and self.gradient <= GRADIENT_LIMIT):
+            return "BROKEN"
+        if self.learned < LEARNED_LIMIT:
+            return "learned too little to tell: give more --proof_steps or a higher --learning_rate"
+        return "holds"
+
+    @property
     def holds(self) -> bool:
-        return self.weights <= WEIGHTS_LIMIT and self.gradient <= GRADIENT_LIMIT and self.learned >= LEARNED_LIMIT
+        return self.verdict == "holds"
 
 
 def compare(model: str, workers: int, several: Measured, one: Measured) -> Row:
@@ -92,7 +103,7 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         lines.append(
             f"{row.model:<14} {row.workers:>7}  {row.weights:<16.1e} {row.learned:<13.1e} {row.gradient:<17.1e} "
-            f"{row.drift:<10.1e} {row.reordered_drift:<10.1e} {'holds' if row.holds else 'BROKEN'}"
+            f"{row.drift:<10.1e} {row.reordered_drift:<10.1e} {row.verdict}"
         )
     lines.append(f"limits                  <= {WEIGHTS_LIMIT:<13.0e} >= {LEARNED_LIMIT:<10.0e} <= {GRADIENT_LIMIT:.0e}")
     return "\n".join(lines)

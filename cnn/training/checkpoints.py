@@ -42,9 +42,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     Raises:
         UserError: the file cannot be read, is damaged, or is of another format.
     """
+    return _read(path, whole=True)
+
+
+def _read(path: Path, *, whole: bool) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
-            arrays = {name: members[name] for name in members.files}
+            arrays = {name: members[name] for name in (members.files if whole else [_RECORD])}
         record = json.loads(arrays.pop(_RECORD).tobytes())
         if not isinstance(record, dict):
             raise ValueError("its record is none")
@@ -58,6 +62,11 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if record.get("format") != FORMAT:
         raise UserError(f"the checkpoint {path} is of format {record.get('format')}; this version reads {FORMAT}.")
     return arrays, record
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of a checkpoint alone; raises as `load_checkpoint`, whose check of the arrays it leaves out."""
+    return _read(path, whole=False)[1]
 
 
 class CheckpointFolder:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
+from cnn.training.fused import FusedSGD
 
-class LARS(keras.optimizers.SGD):
+
+class LARS(FusedSGD):
     """Momentum in which every kernel's step is as long as a fixed part of the kernel: layer-wise adaptive rates.
 
     Biases and the weights of normalisations take plain momentum's steps, as is usual (MLPerf).

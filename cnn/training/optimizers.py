@@ -16,7 +16,7 @@ class Optimizer:
     """A row of the table."""
 
     kind: str
-    """Class in keras.optimizers, or in cnn.training.lars."""
+    """Class in keras.optimizers; of SGD, Adam and LARS there are our own."""
 
     learning_rate: float
     """The rate used when none is given."""
@@ -76,10 +76,12 @@ def build_optimizer(
     """The Keras optimizer, with its slots for `variables` made; it clips gradients and decays weights."""
     import keras
 
+    from cnn.training.fused import FusedAdam, FusedSGD
     from cnn.training.lars import LARS
 
     row = OPTIMIZERS[settings.optimizer]
-    kind = LARS if row.kind == "LARS" else getattr(keras.optimizers, row.kind)
+    ours: dict[str, Any] = {"SGD": FusedSGD, "Adam": FusedAdam, "LARS": LARS}
+    kind = ours.get(row.kind) or getattr(keras.optimizers, row.kind)
     decay = row.weight_decay if regularisation.weight_decay is None else regularisation.weight_decay
     optimizer = kind(
         settings.base_learning_rate,

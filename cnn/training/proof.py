@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnn.cluster.exchange_choice import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
@@ -70,6 +71,7 @@ class Settings:
     augmentation: AugmentationSettings
     optimizer: OptimizerSettings
     regularisation: RegularisationSettings
+    exchange: ExchangeSettings
 
 
 class ShiftedOrder(SampleOrder):
@@ -123,11 +125,12 @@ def _measure_network(
 ) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
-    from cnn.cluster.exchange import GradientExchange
+    from cnn.cluster.exchange import LocalExchange
     from cnn.data.dataset import Part
     from cnn.data.feed import Feed
     from cnn.models.registry import build_network
     from cnn.training.averaging import make_average
+    from cnn.training.exchanging import choose_exchange
     from cnn.training.optimizers import build_optimizer
     from cnn.training.state import read_state
     from cnn.training.step import TrainingStep
@@ -147,7 +150,9 @@ def _measure_network(
         optimizer = build_optimizer(settings.optimizer, settings.regularisation, network.trainable_variables)
         average = make_average(network, settings.regularisation)
         feed = Feed(enlarged, part, PRECISIONS[precision], settings.augmentation, resident_mb=settings.data.resident_mb)
-        exchange = list if broken == "exchange" else GradientExchange(cluster)
+        exchange = choose_exchange(cluster, settings.exchange, network, order.width(cluster.world_size), None).exchange
+        if broken == "exchange":
+            exchange = LocalExchange()
         step = TrainingStep(
             network,
             optimizer,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from cnn.cluster.exchange_choice import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.registry import DataSettings
 from cnn.errors import RunError, UserError, check_choice
@@ -101,6 +102,7 @@ class TrainingSettings:
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
     regularisation: RegularisationSettings
+    exchange: ExchangeSettings
     run: RunSettings
 
     @property

@@ -1,13 +1,14 @@
 """The compiled training step, and several of them in one call."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from cnn.cluster.exchange import Exchange
 from cnn.data.feed import Feed
 from cnn.data.order import Plan
 from cnn.models.batch import TrainingBatch, training_on
@@ -15,9 +16,6 @@ from cnn.training.averaging import WeightAverage
 from cnn.training.loss import cross_entropy
 from cnn.training.loss_scale import LossScale
 from cnn.training.regularisation import RegularisationSettings
-
-Exchange = Callable[[Sequence[Any]], list[Any]]
-"""Tensors of one rank to their sums over all ranks."""
 
 _AUXILIARY_SHARE = 0.3
 """What an auxiliary classifier's loss counts for; Szegedy et al., 2014, section 5."""
@@ -51,6 +49,23 @@ class Row(NamedTuple):
     counts: Any
 
 
+class RankSums(NamedTuple):
+    """What one rank computes of a step, or of a piece of it."""
+
+    gradients: list[Any]
+    """What the samples add to those of the global batch's mean loss, times the loss's scale if there is one: of the
+    variables that the exchange sums, in their order."""
+
+    statistics: list[Any]
+    """For each moving statistic of the network, summed over the groups, what a group says it is."""
+
+    results: Any
+    """[loss, correct] summed over the samples."""
+
+    factors: list[tuple[Any, Any]]
+    """Of the other variables, kernels (m, n): inputs (samples, m), gradients by outputs (samples, n)."""
+
+
 class Gradients(NamedTuple):
     """What one step's exchange gave, on every rank."""
 
@@ -67,8 +82,8 @@ class Gradients(NamedTuple):
 class TrainingStep:
     """Runs training steps: forward, loss, backward, exchange, update.
 
-    Gradients become the mean over the real samples of the global batch: each rank sums over its own, the exchange adds
-    the sums, and the count, which every rank knows from the plan, divides them.
+    Gradients become the mean over the real samples of the global batch: each rank sums over its own what it would be
+    of the loss divided by the count, which every rank knows from the plan, and the exchange adds the sums.
 
     Args:
         model: gives logits, or a list of these and of auxiliary ones.
@@ -190,43 +205,63 @@ class TrainingStep:
 
     def _exchanged(self, row: Row, said: Sequence[Any]) -> Gradients:
         """Forward, backward and exchange; the sums are those of the loss, of the samples right, and of what is said."""
-        *own, sums = self._rank_sums(row)
-        summed = self._exchange([*own, tf.concat([sums, said], 0) if said else sums])
-        count = tf.cast(row.counts, row.weights.dtype)
-        groups = tf.math.ceil(count / self._group_size)
-        scaled = count if self._loss_scale is None else count * self._loss_scale.value
-        variables = self._model.trainable_variables
-        gradients = [
-            self._regularised(gradient / scaled, variable)
-            for gradient, variable in zip(summed[: len(variables)], variables, strict=True)
-        ]
-        return Gradients(gradients, summed[-1], [total / groups for total in summed[len(variables) : -1]])
+        own = self._rank_sums(row)
+        scale = None if self._loss_scale is None else self._loss_scale.value
+        products = iter(self._exchange.products(own.factors, row.weights.dtype))
+        results = tf.concat([own.results, said], 0) if said else own.results
+        *sums, results = self._exchange.sums([*own.gradients, *own.statistics, results])
+        groups = tf.math.ceil(tf.cast(row.counts, row.weights.dtype) / self._group_size)
+        summed, statistics = iter(sums[: len(own.gradients)]), sums[len(own.gradients) :]
+        gradients = []
+        for variable in self._model.trainable_variables:
+            gradient = next(products if variable.path in self._exchange.factored else summed)
+            gradients.append(self._regularised(gradient if scale is None else gradient / scale, variable))
+        return Gradients(gradients, results, [total / groups for total in statistics])
 
-    def _rank_sums(self, row: Row) -> list[Any]:
+    def _rank_sums(self, row: Row) -> RankSums:
         """As `_sums`, of all samples of this rank, in as many pieces as need be."""
         samples = row[:4]
         width = row.keys.shape[0]
         pieces = 1 if self._micro_batch_size is None else -(-width // self._micro_batch_size)
         if pieces == 1:
-            return self._piece_sums(*samples)
+            return self._piece_sums(*samples, row.counts)
         parts = [tf.reshape(values, (pieces, width // pieces, *values.shape[1:])) for values in samples]
 
-        def add(number: Any, totals: list[Any]) -> tuple[Any, list[Any]]:
-            more = self._piece_sums(*(values[number] for values in parts))
-            return number + 1, [total + each for total, each in zip(totals, more, strict=True)]
+        def piece(number: Any) -> RankSums:
+            images, labels, keys, weights = (values[number] for values in parts)
+            return self._piece_sums(images, labels, keys, weights, row.counts)
 
-        variables = (*self._model.trainable_variables, *self._model.non_trainable_variables)
-        zeros = [tf.zeros(shape, row.weights.dtype) for shape in (*(variable.shape for variable in variables), 2)]
-        _, totals = tf.while_loop(lambda number, _: number < pieces, add, (0, zeros), parallel_iterations=1)
-        return list(totals)
+        # The first piece shows what there is to add up.
+        first = piece(0)
+        stacks = [(_stack_of(x, pieces), _stack_of(dy, pieces)) for x, dy in first.factors]
 
-    def _piece_sums(self, images: Any, labels: Any, keys: Any, weights: Any) -> list[Any]:
+        def add(number: Any, totals: RankSums) -> tuple[Any, RankSums]:
+            more = piece(number)
+            gradients, statistics, results = tf.nest.map_structure(tf.add, totals[:3], more[:3])
+            stacked = [
+                (x_stack.write(number, x), dy_stack.write(number, dy))
+                for (x_stack, dy_stack), (x, dy) in zip(totals.factors, more.factors, strict=True)
+            ]
+            return number + 1, RankSums(gradients, statistics, results, stacked)
+
+        begin = (1, first._replace(factors=stacks))
+        totals: RankSums
+        _, totals = tf.while_loop(lambda number, _: number < pieces, add, begin, parallel_iterations=1)
+        shapes = [[(width, *each.shape[1:]) for each in pair] for pair in first.factors]
+        joint = [
+            (tf.ensure_shape(x.concat(), x_shape), tf.ensure_shape(dy.concat(), dy_shape))
+            for (x, dy), (x_shape, dy_shape) in zip(totals.factors, shapes, strict=True)
+        ]
+        return totals._replace(factors=joint)
+
+    def _piece_sums(self, images: Any, labels: Any, keys: Any, weights: Any, count: Any) -> RankSums:
         mixed = self._feed.training_batch(images, labels, keys, weights, self._group_size)
-        return self._forward_and_backward(*mixed, keys, weights)
+        return self._forward_and_backward(*mixed, keys, weights, count)
 
-    def _sums(self, images: Any, labels: Any, partners: Any, shares: Any, keys: Any, weights: Any) -> list[Any]:
-        """Forward and backward: sums over samples of the gradients, over groups of what they say of each moving
-        statistic, and over samples of [loss, right]."""
+    def _sums(
+        self, images: Any, labels: Any, partners: Any, shares: Any, keys: Any, weights: Any, count: Any
+    ) -> RankSums:
+        """Forward and backward of some samples of a global batch of `count`."""
         smoothing = self._regularisation.label_smoothing
 
         def losses_of(logits: Any) -> Any:
@@ -236,9 +271,10 @@ class TrainingStep:
             return shares * own + (1 - shares) * cross_entropy(partners, logits, smoothing)
 
         batch = TrainingBatch(keys=keys, weights=weights, group_size=self._group_size)
-        variables = [variable.value for variable in self._model.trainable_variables]
+        variables = self._model.trainable_variables
+        summed = [variable.value for variable in variables if variable.path not in self._exchange.factored]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
+            tape.watch(summed)
             with training_on(batch):
                 outputs = self._model(images, training=True)
             outputs = outputs if isinstance(outputs, list) else [outputs]
@@ -247,13 +283,25 @@ class TrainingStep:
             for others in auxiliary:
                 losses += _AUXILIARY_SHARE * losses_of(others)
             loss = tf.reduce_sum(losses * weights)
-            scaled = loss if self._loss_scale is None else loss * self._loss_scale.value
+            share = loss / tf.cast(count, loss.dtype)  # here, where it costs nothing, and not in every gradient
+            scaled = share if self._loss_scale is None else share * self._loss_scale.value
         right = tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), labels), weights.dtype)
         said = {id(variable): value for variable, value in batch.statistics}
-        statistics = [said[id(variable)] for variable in self._model.non_trainable_variables]
-        return [*tape.gradient(scaled, variables), *statistics, tf.stack([loss, tf.reduce_sum(right * weights)])]
+        factors = [batch.factors[each.path] for each in variables if each.path in self._exchange.factored]
+        gradients, of_outputs = tape.gradient(scaled, (summed, [each.outputs for each in factors]))
+        return RankSums(
+            gradients,
+            [said[id(variable)] for variable in self._model.non_trainable_variables],
+            tf.stack([loss, tf.reduce_sum(right * weights)]),
+            [(each.inputs, slope) for each, slope in zip(factors, of_outputs, strict=True)],
+        )
 
     def _regularised(self, gradient: Any, variable: Any) -> Any:
         if self._regularisation.l2 and variable.name == "kernel":
             return gradient + tf.constant(self._regularisation.l2, gradient.dtype) * variable.value
         return gradient
+
+
+def _stack_of(first: Any, pieces: int) -> Any:
+    """Takes tensors like the first, one behind the other."""
+    return tf.TensorArray(first.dtype, pieces, element_shape=first.shape).write(0, first)

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange import GradientExchange
 from cnn.cluster.job import Job
 from cnn.data.augmentation import Augmentation
 from cnn.data.dataset import Dataset
@@ -23,8 +22,9 @@ from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.training.averaging import WeightAverage, make_average
-from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint, read_record
 from cnn.training.evaluation import Evaluation, Evaluator
+from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import initialize_from
 from cnn.training.loop import Loop, Progress
 from cnn.training.loss_scale import make_loss_scale
@@ -51,6 +51,8 @@ class _Learner:
     origin: str | None
     """Whose weights it begins with, if not with weights of its own."""
 
+    exchange: ChosenExchange
+
 
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains, evaluates and writes the run folder; every rank calls it."""
@@ -61,13 +63,14 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     job.folder = folder
     run = settings.run
     order = SampleOrder(training, run.global_batch_size, run.seed, _group_size(settings), run.micro_batch_size)
-    learner = _build(cluster, settings, dataset, order, anew=resume_step is None)
     checkpoints = CheckpointFolder(folder / "checkpoints")
+    earlier = _earlier_record(cluster, checkpoints, resume_step)
+    learner = _build(cluster, settings, dataset, order, earlier)
     progress = _restore(cluster, checkpoints, resume_step, learner.variables, dataset)
     total_steps = run.steps or run.epochs * order.steps_per_epoch
     report = None
     if cluster.is_chief:
-        _describe(cluster, folder, dataset)
+        _describe(cluster, folder, dataset, learner.exchange.record)
         report = Report(
             folder,
             total_steps=total_steps,
@@ -77,8 +80,9 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             resumed=resume_step is not None,
             launched=cluster.controller != "none",
         )
-        if learner.origin is not None:
-            report.message(learner.origin)
+        for said in (learner.origin, learner.exchange.said):
+            if said:
+                report.message(said)
     evaluate = Evaluator(learner.model, learner.feed, validation, cluster, learner.average)
     Loop(
         cluster=cluster,
@@ -90,7 +94,12 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         variables=learner.variables,
         evaluate=evaluate if len(validation) else None,
         checkpoints=checkpoints,
-        record={"settings": settings.merged, "data_checksum": dataset.checksum, "world_size": cluster.world_size},
+        record={
+            "settings": settings.merged,
+            "data_checksum": dataset.checksum,
+            "world_size": cluster.world_size,
+            "exchange": learner.exchange.record,
+        },
         report=report,
         progress=progress,
         total_steps=total_steps,
@@ -109,13 +118,17 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
 
 
 def _build(
-    cluster: Cluster, settings: TrainingSettings, dataset: Dataset, order: SampleOrder, *, anew: bool
+    cluster: Cluster,
+    settings: TrainingSettings,
+    dataset: Dataset,
+    order: SampleOrder,
+    earlier: dict[str, Any] | None,
 ) -> _Learner:
-    """Builds all that is built of variables; `anew`: not to have its state restored."""
+    """Builds all that is built of variables; `earlier` is the record of the checkpoint they will be restored from."""
     precision = settings.run.precision
     use_precision(precision)
     model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.run.seed)
-    origin = _initialize(cluster, settings, model) if anew else None
+    origin = _initialize(cluster, settings, model) if earlier is None else None
     optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
     average = make_average(model, settings.regularisation)
     loss_scale = make_loss_scale(precision)
@@ -126,11 +139,18 @@ def _build(
         settings.augmentation,
         resident_mb=settings.data.resident_mb,
     )
+    chosen = choose_exchange(
+        cluster,
+        settings.exchange,
+        model,
+        order.width(cluster.world_size),
+        None if earlier is None else earlier.get("exchange"),
+    )
     step = TrainingStep(
         model,
         optimizer,
         feed,
-        GradientExchange(cluster),
+        chosen.exchange,
         settings.regularisation,
         group_size=order.group_size,
         micro_batch_size=order.micro_batch_size,
@@ -139,7 +159,19 @@ def _build(
         xla=settings.run.xla,
     )
     variables = state_variables(model, optimizer, average, loss_scale)
-    return _Learner(model=model, average=average, variables=variables, feed=feed, step=step, origin=origin)
+    return _Learner(
+        model=model, average=average, variables=variables, feed=feed, step=step, origin=origin, exchange=chosen
+    )
+
+
+def _earlier_record(cluster: Cluster, checkpoints: CheckpointFolder, step: int | None) -> dict[str, Any] | None:
+    """What the checkpoint to go on from records, on every rank."""
+    record = None
+    with cluster.together():
+        if cluster.is_chief and step is not None:
+            record = read_record(checkpoints.path(step))
+    record_of_chief: dict[str, Any] | None = cluster.gather(record)[0]
+    return record_of_chief
 
 
 def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model) -> str | None:
@@ -227,12 +259,13 @@ def _restore(
     return Progress(**cluster.gather(dataclasses.asdict(progress))[0])
 
 
-def _describe(cluster: Cluster, folder: Path, dataset: Dataset) -> None:
+def _describe(cluster: Cluster, folder: Path, dataset: Dataset, exchange: dict[str, Any]) -> None:
     topology = {
         "world_size": cluster.world_size,
         "controller": cluster.controller,
         "hosts": [host for host, _ in cluster.peers],
         "threads_per_rank": cluster.cores.threads,
+        "exchange": exchange,
     }
     write_environment(folder, topology, dataset.checksum)
     write_data(folder, dataset)

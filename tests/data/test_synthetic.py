@@ -1,8 +1,11 @@
 import hashlib
 
 import numpy as np
+import pytest
 
+from cnn.data.registry import DataSettings, open_dataset
 from cnn.data.synthetic import SYNTHETIC
+from cnn.errors import UserError
 
 RAW = SYNTHETIC.read()
 
@@ -31,3 +34,21 @@ def test_the_classes_can_be_learned() -> None:
 def test_no_image_is_there_twice() -> None:
     images = np.concatenate([RAW.train.images, RAW.test.images])
     assert len({image.tobytes() for image in images}) == 2500
+
+
+def test_they_can_be_as_large_as_a_network_wants(cache) -> None:
+    small = open_dataset(DataSettings(data="synthetic"))
+    for size in (64, 100):
+        large = open_dataset(DataSettings(data="synthetic", image_size=size))
+        assert large.input_shape == large.image_shape == (size, size, 3)
+        assert large.checksum != small.checksum
+        assert np.array_equal(large.train.labels, small.train.labels)
+        for position in (0, 7, size - 1):
+            pixel = small.test.images[:, position * 32 // size, 31]
+            assert np.array_equal(large.test.images[:, position, size - 1], pixel)
+
+
+@pytest.mark.parametrize("size", [0, 7, 1025])
+def test_sizes_that_are_none(size: int) -> None:
+    with pytest.raises(UserError, match=f"image_size is {size}: it must be a whole number from 8 to 1024"):
+        DataSettings(data="synthetic", image_size=size)

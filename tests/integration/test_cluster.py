@@ -56,9 +56,9 @@ def body(cluster, folder, job):
     # Buckets: of several tensors, of one that is larger than a bucket, and all in one.
     for kind in ("float32", "float64"):
         for bucket_bytes in (8, 300, 2**20):
-            exchange = GradientExchange(cluster, bucket_bytes)
+            exchange = GradientExchange(cluster, bucket_bytes=bucket_bytes)
             mine = [tf.constant(value, kind) for value in values(rank)]
-            compiled = tf.function(lambda: exchange(mine))
+            compiled = tf.function(lambda: exchange.sums(mine))
             results = [b"".join(part.numpy().tobytes() for part in compiled()) for _ in range(20)]
             expected = [np.sum(parts, 0) for parts in zip(*(values(r) for r in range(cluster.world_size)))]
             error = max(np.abs(part.numpy() - right).max() for part, right in zip(compiled(), expected))
@@ -67,6 +67,26 @@ def body(cluster, folder, job):
                 "different": len(set(results)), "bits": results[0].hex()[:4000], "error": float(error),
                 "shapes": all(shapes),
             }
+
+    # Products of the factors of all ranks.
+    def factor(rank, number, columns, kind):
+        return tf.cast(np.random.default_rng([rank, number]).normal(size=(6, columns)), kind)
+
+    for kind in ("float32", "float64", "bfloat16", "float16"):
+        exchange = GradientExchange(cluster, frozenset({"a", "b"}))
+        wide = "float64" if kind == "float64" else "float32"
+        mine = [factor(rank, number, columns, kind) for number, columns in enumerate((5, 3, 7, 2))]
+        pairs = [mine[:2], mine[2:]]
+        results = [each.numpy() for each in tf.function(lambda: exchange.products(pairs, wide))()]
+        error = 0.0
+        for number, columns, other, result in ((0, 5, 3, results[0]), (2, 7, 2, results[1])):
+            right = sum(
+                tf.cast(factor(r, number, columns, kind), "float64").numpy().T
+                @ tf.cast(factor(r, number + 1, other, kind), "float64").numpy()
+                for r in range(cluster.world_size)
+            )
+            error = max(error, float(np.abs(result - right).max()))
+        seen[f"products {kind}"] = {"error": error, "bits": b"".join(r.tobytes() for r in results).hex()}
 
     weights = [keras.Variable(np.ones((3, 2)), name="first"), keras.Variable(np.arange(4.0), name="second")]
 
@@ -136,6 +156,10 @@ def test_what_ranks_say_to_each_other(jobs, tmp_path: Path, launcher: str, worke
                 assert exchanged["error"] < limit
                 assert exchanged["shapes"]
                 assert exchanged["bits"] == everyone[0][f"exchange {kind} {bucket_bytes}"]["bits"]
+        for kind in ("float32", "float64", "bfloat16", "float16"):
+            products = seen[f"products {kind}"]
+            assert products["error"] < (1e-13 if kind == "float64" else 1e-5), kind
+            assert products["bits"] == everyone[0][f"products {kind}"]["bits"]
         odd = workers - 1
         assert seen["in step"] is seen["in step again"] is None
         for step, name, variable in ((6, "out of step", "second"), (8, "out of step in both", "first")):

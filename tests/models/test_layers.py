@@ -1,5 +1,6 @@
 """Dropout by keys: whose mask it is, and how much of it."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 
 from cnn.keyed_random import fold32
 from cnn.models.batch import TrainingBatch, current_batch, training_on
+from cnn.models.conv2d import Conv2D
+from cnn.models.dense import Dense
 from cnn.models.layers import Dropout, FewChannelConv2D
 
 UNITS = 40
@@ -118,3 +121,47 @@ def test_few_channel_convolution_is_keras_s_pixel_for_pixel(size: int, shape: tu
     layer.bias.assign(random.normal(size=6))
     plain = tf.nn.conv2d(images, layer.kernel.value, 1, "SAME") + layer.bias.value
     np.testing.assert_allclose(layer(images), tf.tanh(plain), atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (11, 4), (1, 2)])
+def test_a_convolution_is_keras_s_and_its_kernel_s_gradient_comes_first(kernel: int, stride: int, padding: str) -> None:
+    arguments = {"padding": padding, "activation": "relu", "kernel_initializer": "he_normal"}
+    ours, theirs = (kind(4, kernel, stride, **arguments) for kind in (Conv2D, keras.layers.Conv2D))
+    maps = tf.random.stateless_normal((2, 16, 17, 3), (1, 2))
+    for layer in (ours, theirs):
+        layer.build(maps.shape)
+    theirs.set_weights(ours.get_weights())
+
+    def gradients(layer: keras.layers.Layer) -> list:
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            outputs = layer(maps)
+            loss = tf.reduce_sum(outputs * tf.cos(outputs))
+        return [outputs, *tape.gradient(loss, [maps, *(each.value for each in layer.trainable_variables)])]
+
+    for one, other in zip(gradients(ours), gradients(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    graph = tf.function(lambda: gradients(ours)).get_concrete_function().graph
+    of_maps, of_kernel = ([each for each in graph.get_operations() if each.type == f"Conv2DBackprop{what}"]
+                          for what in ("Input", "Filter"))  # fmt: skip
+    assert of_kernel[0] in of_maps[0].control_inputs
+
+
+def test_a_dense_layer_tells_the_factors_of_its_gradient() -> None:
+    ours, theirs = Dense(5, activation="relu", name="ours"), keras.layers.Dense(5, activation="relu")
+    inputs = tf.random.stateless_normal((6, 7), (1, 2))
+    for layer in (ours, theirs):
+        layer.build(inputs.shape)
+    ours.bias.assign(np.linspace(-1, 1, 5))
+    theirs.set_weights(ours.get_weights())
+    assert np.array_equal(ours(inputs), theirs(inputs))
+    batch = batch_of(KEYS[:6])
+    with tf.GradientTape() as tape:
+        with training_on(batch):
+            outputs = ours(inputs, training=True)
+        loss = tf.reduce_sum(tf.sin(outputs))
+    assert np.array_equal(outputs, theirs(inputs))
+    factors = batch.factors["ours/kernel"]
+    gradient, of_outputs = tape.gradient(loss, [ours.kernel.value, factors.outputs])
+    np.testing.assert_allclose(tf.matmul(factors.inputs, of_outputs, transpose_a=True), gradient, rtol=1e-5, atol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange import GradientExchange
+from cnn.cluster.exchange import make_exchange
 from cnn.data.dataset import Part
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
@@ -70,7 +70,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
         return Loop(
             cluster=cluster,
             order=SampleOrder(np.arange(200), 60, seed=1),
-            training_step=TrainingStep(model, optimizer, feed, GradientExchange(cluster), RegularisationSettings()),
+            training_step=TrainingStep(model, optimizer, feed, make_exchange(cluster), RegularisationSettings()),
             learning_rates=rates,
             variables=variables,
             evaluate=Evaluator(model, feed, np.arange(200, 250), cluster),

@@ -135,6 +135,12 @@ def test_no_recipe(tmp_path: Path) -> None:
 def test_the_recipes_of_the_project(path: Path) -> None:
     found = combinations(path, {})
     runs = [(each.settings.model.model, each.settings.optimizer.optimizer) for each in found]
-    networks, optimizers = ("fcnn", "lenet5", "lenet5-like"), ("sgd", "momentum", "adam", "adagrad", "rmsprop")
-    assert sorted(runs) == sorted((network, each) for network in networks for each in optimizers for _ in range(2))
+    networks, optimizers, rates = (
+        ("fcnn", "lenet5", "lenet5-like"),
+        ("sgd", "momentum", "adam", "adagrad", "rmsprop"),
+        2,
+    )
+    if path.stem == "tutorial-oxflower17":
+        networks, optimizers, rates = ("alexnet",), ("momentum", "adam", "rmsprop"), 1
+    assert sorted(runs) == sorted((network, each) for network in networks for each in optimizers for _ in range(rates))
     assert {each.settings.data.data for each in found} == {path.stem.removeprefix("tutorial-")}

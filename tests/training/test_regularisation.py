@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
+from cnn.cluster.exchange import LocalExchange
 from cnn.data.dataset import Part
 from cnn.data.order import SampleOrder
 from cnn.errors import UserError
@@ -31,7 +32,7 @@ class Trained:
         self.bias.assign([0.1, -0.2, 0.3, 0.4])
         self.average: WeightAverage | None = make_average(self.model, regularisation)
         built = build_optimizer(OptimizerSettings(optimizer=optimizer), regularisation, [self.kernel, self.bias])
-        self.step = TrainingStep(self.model, built, make_feed(), list, regularisation, average=self.average)
+        self.step = TrainingStep(self.model, built, make_feed(), LocalExchange(), regularisation, average=self.average)
 
     def weights(self) -> list[np.ndarray]:
         return [np.array(value) for value in self.model.get_weights()]  # which may be views of what steps change

@@ -1,0 +1,25 @@
+"""The fully connected layer whose kernel's gradient can be made elsewhere."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from cnn.models.batch import Factors, batch_in_training
+
+
+class Dense(keras.layers.Dense):
+    """Keras's layer, which in training tells the batch of what its kernel's gradient is the product.
+
+    With inputs x (samples, m) and a loss whose gradient by the layer's linear outputs is dy (samples, n), the kernel's
+    gradient is x^T dy (m, n): of large layers the factors are far smaller than the product.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Tensor (samples, m) to (samples, n)."""
+        batch = batch_in_training()
+        if batch is None:
+            return super().call(inputs)
+        linear = tf.nn.bias_add(tf.matmul(inputs, tf.convert_to_tensor(self.kernel)), tf.convert_to_tensor(self.bias))
+        batch.factors[self.kernel.path] = Factors(inputs, linear)
+        return self.activation(linear)

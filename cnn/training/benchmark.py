@@ -1,0 +1,245 @@
+"""Where the time of a training step goes: the measurements with one number of workers."""
+
+import dataclasses
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cnn.cluster.exchange_choice import ExchangeSettings
+from cnn.data.augmentation import AugmentationSettings
+from cnn.data.order import Plan, SampleOrder
+from cnn.data.registry import DataSettings, open_dataset
+from cnn.errors import UserError, check_choice
+from cnn.models.registry import NETWORKS, ModelSettings
+from cnn.training.optimizers import OptimizerSettings
+from cnn.training.precision import PRECISIONS, use_precision
+from cnn.training.regularisation import RegularisationSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from cnn.cluster.collectives import Cluster
+
+_SEED = 1
+_GROUP_SIZE = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkSettings:
+    """What is measured."""
+
+    workers: list[int] = dataclasses.field(default_factory=lambda: [1])
+    """The numbers of workers."""
+
+    scaling: Literal["weak", "strong"] = "weak"
+    """weak: --batch_size is that of each worker; strong: that of all together."""
+
+    batch_size: int = 32
+    """Samples of a step."""
+
+    benchmark_steps: int = 4
+    """Steps of one measurement; small networks need some hundred."""
+
+    repeats: int = 3
+    """Measurements of each kind, in turn; their median counts."""
+
+    precision: str = "float32"
+    """As in training."""
+
+    launcher: str = "mpirun --oversubscribe -np"
+    """The command that starts workers; their number and the program follow it."""
+
+    output: str | None = None
+    """Measure with the workers that a launcher has started, and write the result to this file."""
+
+    def __post_init__(self) -> None:
+        for count in (*self.workers, self.batch_size, self.benchmark_steps, self.repeats):
+            if count < 1:
+                raise UserError(f"{count} is not a number of workers, samples or steps: give whole numbers from 1 on.")
+        check_choice("precision", self.precision, PRECISIONS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that is set for a benchmark."""
+
+    benchmark: BenchmarkSettings
+    model: ModelSettings
+    data: DataSettings
+    augmentation: AugmentationSettings
+    optimizer: OptimizerSettings
+    regularisation: RegularisationSettings
+    exchange: ExchangeSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One number of workers; seconds are of a step, medians over the repeats of the slowest rank."""
+
+    workers: int
+    global_batch_size: int
+    images_per_second: float
+    spread: float
+    """Largest less smallest of the repeats, as part of the median."""
+
+    step_seconds: float
+    input_seconds: float
+    """Making the batch: gather, crop, colours, mixing."""
+
+    compute_seconds: float
+    """Forward and backward."""
+
+    update_seconds: float
+    exchange_seconds: float
+    """What the exchange adds to the step: what it takes less what it hides behind computing."""
+
+    sent_bytes: int
+    """By each rank in a step, by formula."""
+
+    peak_bytes: int
+    """Memory of the process that has most."""
+
+    share_of_peak: float
+    """Arithmetic of convolutions and fully connected layers in a step, over what one large product reaches."""
+
+    factored: list[str]
+    """Kernels exchanged as factors."""
+
+
+class _NoUpdate:
+    """Takes the place of an optimizer: gradients are computed, and that is all."""
+
+    def __init__(self, optimizer: "keras.optimizers.Optimizer") -> None:
+        import tensorflow as tf
+
+        self.learning_rate = optimizer.learning_rate
+        self.iterations = optimizer.iterations
+        self._sink = tf.Variable(0.0, dtype=optimizer.learning_rate.dtype)
+
+    def apply(self, gradients: list[Any], variables: list[Any]) -> None:
+        import tensorflow as tf
+
+        # A number of each, or what gives nothing would not be computed.
+        self._sink.assign(tf.add_n([tf.cast(tf.reshape(each, [-1])[0], self._sink.dtype) for each in gradients]))
+
+
+def measure(cluster: "Cluster", settings: Settings) -> Measured:
+    """Measures with the workers there are; every rank calls it, and has the same result."""
+    import tensorflow as tf
+
+    from cnn.cluster.exchange import LocalExchange
+    from cnn.data.feed import Feed
+    from cnn.models.layer_table import layer_rows
+    from cnn.models.registry import build_network
+    from cnn.training.exchanging import choose_exchange
+    from cnn.training.optimizers import build_optimizer
+    from cnn.training.step import TrainingStep
+
+    tf.get_logger().setLevel("ERROR")  # it warns of compiling several steps, which is what is done here
+    benchmark, world_size = settings.benchmark, cluster.world_size
+    dataset = open_dataset(settings.data)
+    grouped = NETWORKS[settings.model.model].grouped or settings.augmentation.mixes
+    size = benchmark.batch_size * (world_size if benchmark.scaling == "weak" else 1)
+    order = SampleOrder(np.arange(len(dataset.train.labels)), size, _SEED, _GROUP_SIZE if grouped else 1)
+    use_precision(benchmark.precision)
+    network = build_network(settings.model, dataset.input_shape, dataset.classes, _SEED)
+    optimizer = build_optimizer(settings.optimizer, settings.regularisation, network.trainable_variables)
+    kind = PRECISIONS[benchmark.precision]
+    feed = Feed(dataset, dataset.train, kind, settings.augmentation, resident_mb=settings.data.resident_mb)
+    chosen = choose_exchange(cluster, settings.exchange, network, order.width(world_size), None)
+
+    def step_with(exchange: Any, update: Any) -> Callable[[Plan], Any]:
+        step = TrainingStep(network, update, feed, exchange, settings.regularisation, group_size=order.group_size)
+        return lambda plan: step.run(plan, np.zeros(len(plan.counts)))
+
+    local = LocalExchange()
+    kinds: dict[str, Callable[[Plan], Any]] = {
+        "step": step_with(chosen.exchange, optimizer),
+        "no exchange": step_with(local, optimizer),
+        "no update": step_with(local, _NoUpdate(optimizer)),
+        "input": _input_only(feed, order),
+    }
+    seconds = _measure_in_turn(cluster, kinds, order, benchmark)
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    arithmetic = 6 * sum(row.multiply_adds for row in layer_rows(network)) * size / world_size
+    step_times = seconds["step"]
+    return Measured(
+        workers=world_size,
+        global_batch_size=size,
+        images_per_second=size / median["step"],
+        spread=(max(step_times) - min(step_times)) / median["step"],
+        step_seconds=median["step"],
+        input_seconds=median["input"],
+        compute_seconds=max(0.0, median["no update"] - median["input"]),
+        update_seconds=max(0.0, median["no exchange"] - median["no update"]),
+        exchange_seconds=max(0.0, median["step"] - median["no exchange"]) if world_size > 1 else 0.0,
+        sent_bytes=chosen.sent_bytes,
+        peak_bytes=max(cluster.gather(_peak_bytes())),
+        share_of_peak=arithmetic / median["step"] / _peak_rate(cluster, benchmark.precision),
+        factored=sorted(chosen.exchange.factored),
+    )
+
+
+def _input_only(feed: Any, order: SampleOrder) -> Callable[[Plan], Any]:
+    """Makes the batches of a plan, and nothing of them."""
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def make(images: Any, labels: Any, keys: Any, weights: Any) -> Any:
+        total = tf.zeros((), feed.dtype)
+        for step in tf.range(tf.shape(keys)[0]):
+            row = (values[step] for values in (images, labels, keys, weights))
+            total += tf.reduce_sum(feed.training_batch(*row, order.group_size).images[:, 0, 0])
+        return total
+
+    def run(plan: Plan) -> Any:
+        weights = tf.constant(plan.weights, feed.dtype)
+        return make(*feed.read(plan.indices), tf.constant(plan.keys), weights).numpy()
+
+    return run
+
+
+def _measure_in_turn(
+    cluster: "Cluster", kinds: dict[str, Callable[[Plan], Any]], order: SampleOrder, benchmark: BenchmarkSettings
+) -> dict[str, list[float]]:
+    """Seconds of a step of each kind, one by one in turn, so that what disturbs the machine disturbs all alike."""
+    steps = benchmark.benchmark_steps
+    plan = order.plan(0, steps, cluster.rank, cluster.world_size)
+    for run in kinds.values():  # compiled, and caches warm
+        run(plan)
+    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(benchmark.repeats):
+        for name, run in kinds.items():
+            cluster.gather(None)  # so that all begin together
+            begin = time.perf_counter()
+            run(plan)
+            seconds[name].append(max(cluster.gather(time.perf_counter() - begin)) / steps)
+    return seconds
+
+
+def _peak_bytes() -> int:
+    import tensorflow as tf
+
+    if tf.config.get_visible_devices("GPU"):
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _peak_rate(cluster: "Cluster", precision: str) -> float:
+    """Arithmetic operations a second of a large product, on the slowest rank's device."""
+    import tensorflow as tf
+
+    side = 8192 if tf.config.get_visible_devices("GPU") else 2048
+    kind = precision.removeprefix("mixed_")
+    left = tf.ones((side, side), kind)
+    multiply = tf.function(lambda: tf.matmul(left, left))
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        multiply().numpy()
+        times.append(time.perf_counter() - begin)
+    return 2 * side**3 / float(max(cluster.gather(min(times))))

@@ -1,0 +1,95 @@
+"""Which exchange a run uses: chosen when it starts, kept when it goes on."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from cnn.cluster.collectives import Cluster
+from cnn.cluster.exchange import Exchange, make_exchange
+from cnn.cluster.exchange_choice import (
+    LARGEST_BUCKET,
+    ExchangeSettings,
+    Kernel,
+    Rates,
+    allreduce_bytes,
+    bucket_bytes,
+    choice_table,
+    choose,
+)
+from cnn.cluster.link import measure_rates
+from cnn.models.dense import Dense
+
+_WORTH_MEASURING = 4 * 2**20
+"""Bytes of gradients from which on it matters how they travel."""
+
+
+class ChosenExchange(NamedTuple):
+    """What the ranks agreed on."""
+
+    exchange: Exchange
+
+    record: dict[str, Any]
+    """For the run folder and the checkpoints, from which a run that goes on has it again."""
+
+    said: str
+    """For the user; empty where there was nothing to choose."""
+
+    sent_bytes: int
+    """By each rank in a step, by formula."""
+
+
+def choose_exchange(
+    cluster: Cluster, settings: ExchangeSettings, model: keras.Model, samples: int, earlier: Mapping[str, Any] | None
+) -> ChosenExchange:
+    """Chooses, the same on every rank.
+
+    Args:
+        cluster: the job.
+        settings: how.
+        model: the network.
+        samples: of one rank in a step.
+        earlier: the record that the run to go on from has. It holds for as many ranks as had made it.
+    """
+    kernels, how, ranks = dense_kernels(model), settings.exchange, cluster.world_size
+    number = tf.as_dtype(model.variable_dtype).size
+    total = sum(math.prod(variable.shape) for variable in model.variables)
+    record: dict[str, Any] = {"world_size": ranks, "factored": [], "bucket_bytes": LARGEST_BUCKET}
+    said = ""
+    if how == "factored" and not kernels:
+        said = f"{model.name} has no fully connected layers to exchange as factors: gradients are added up."
+    sent = allreduce_bytes(total, ranks, number)
+    if ranks > 1 and (total * number >= _WORTH_MEASURING or how == "factored"):
+        again = earlier is not None and earlier["world_size"] == ranks
+        rates = Rates(**earlier["rates"]) if again and earlier else measure_rates(cluster)
+        choices = choose(
+            how,
+            kernels,
+            rates,
+            samples=samples,
+            world_size=ranks,
+            gradient_bytes=number,
+            factor_bytes=tf.as_dtype(model.compute_dtype).size,
+        )
+        factored = [each for each in choices if each.factored]
+        record |= {
+            "factored": [each.kernel.path for each in factored],
+            "bucket_bytes": bucket_bytes(rates),
+            "rates": dataclasses.asdict(rates),
+        }
+        sent += sum(each.factored_bytes - each.allreduce_bytes for each in factored)
+        if not again:
+            said = said or choice_table(choices, rates)
+    exchange = make_exchange(cluster, frozenset(record["factored"]), record["bucket_bytes"])
+    return ChosenExchange(exchange, record, said, sent)
+
+
+def dense_kernels(model: keras.Model) -> list[Kernel]:
+    """Those of a network's fully connected layers, in their order."""
+    layers = [layer for layer in model.layers if isinstance(layer, Dense)]
+    return [
+        Kernel(path=layer.kernel.path, inputs=layer.kernel.shape[0], outputs=layer.kernel.shape[1]) for layer in layers
+    ]

@@ -1,0 +1,51 @@
+"""Keras's optimizers with their update in one operation.
+
+Keras writes an update as a dozen operations that each read and write whole tensors: AlexNet's step of momentum moves
+2.5 GB in memory so, and 1.2 GB in one operation. TensorFlow has that operation for these two.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class FusedSGD(keras.optimizers.SGD):
+    """Gradient descent, plain, with momentum or with Nesterov's."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Takes the step of one variable, a TensorFlow one."""
+        rate, gradient = tf.cast(learning_rate, variable.dtype), tf.cast(gradient, variable.dtype)
+        if not self.momentum:
+            tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+            return
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=self.momentums[self._get_variable_index(variable)].value.handle,
+            lr=rate,
+            grad=gradient,
+            momentum=tf.constant(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
+
+
+class FusedAdam(keras.optimizers.Adam):
+    """Adam (Kingma, Ba, 2014), with decoupled weight decay if there is to be any."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Takes the step of one variable, a TensorFlow one."""
+        kind = variable.dtype
+        index, steps = self._get_variable_index(variable), tf.cast(self.iterations.value + 1, kind)
+        beta_1, beta_2 = (tf.constant(beta, kind) for beta in (self.beta_1, self.beta_2))
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(beta_1, steps),
+            beta2_power=tf.pow(beta_2, steps),
+            lr=tf.cast(learning_rate, kind),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.constant(self.epsilon, kind),
+            grad=tf.cast(gradient, kind),
+        )

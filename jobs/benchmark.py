@@ -1,0 +1,53 @@
+"""Measures how fast training is, and where a step's time goes.
+
+python jobs/benchmark.py --model alexnet --data synthetic --image_size 224 --workers 1 2
+mpirun -np 8 -H a:4,b:4 python jobs/benchmark.py --model vgg16 --data oxflower17 --data_dir DIR --output vgg16.json
+
+Without --output it starts one job for each number of workers and prints a table. With it, it is such a job, of the
+workers that a launcher started, and writes what it measured to that file.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnn.cluster.job import Job, run_job
+from cnn.cluster.relaunch import relaunch
+from cnn.errors import told
+from cnn.monitoring.step_times import step_table
+from cnn.training.benchmark import Measured, Settings, measure
+from cnn.training.settings import parse_settings
+
+if TYPE_CHECKING:
+    from cnn.cluster.collectives import Cluster
+
+
+def parse() -> Settings:
+    return parse_settings(str(__doc__), Settings)
+
+
+def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
+    measured = measure(cluster, settings)
+    if cluster.is_chief and settings.benchmark.output is not None:
+        Path(settings.benchmark.output).write_text(json.dumps(dataclasses.asdict(measured), indent=2) + "\n")
+
+
+def main() -> None:
+    settings = parse()
+    found = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for workers in settings.benchmark.workers:
+            file = Path(scratch, f"{workers}.json")
+            relaunch(settings.benchmark.launcher, workers, file)
+            found.append(Measured(**json.loads(file.read_text())))
+    print(step_table([dataclasses.asdict(each) for each in found]))
+
+
+if __name__ == "__main__":
+    if "--output" in sys.argv:
+        run_job(parse, body)
+    with told():
+        main()

@@ -1,0 +1,51 @@
+"""The benchmark as a user runs it."""
+
+import json
+import re
+from pathlib import Path
+
+
+def test_it_says_where_the_time_goes(jobs, tmp_path: Path) -> None:
+    small = ("--model", "lenet5-like", "--data", "synthetic", "--batch_size", 8, "--benchmark_steps", 3, "--repeats", 2)
+    code, output = jobs.run("jobs/benchmark.py", *small, "--workers", 1, 2, "--exchange", "factored")
+    assert code == 0, output
+    head, *rows = output.splitlines()[-3:]
+    names = [
+        "workers",
+        "batch",
+        "img/s",
+        "spread",
+        "efficiency",
+        "step",
+        "ms",
+        "input",
+        "compute",
+        "update",
+        "exchange",
+    ]
+    assert head.split()[:11] == names
+    assert [row.split()[:2] for row in rows] == [["1", "8"], ["2", "16"]]
+    for row in rows:
+        step, *parts = (float(each) for each in row.replace("%", "").split()[5:10])
+        assert 0.5 * step <= sum(parts) <= 2 * step  # each is measured by itself
+    file = tmp_path / "result.json"
+    factored = (*small, "--exchange", "factored", "--output", file)
+    code, output = jobs.run("jobs/benchmark.py", *factored, launcher="mpirun", workers=2)
+    assert code == 0, output
+    measured = json.loads(file.read_text())
+    assert measured["workers"] == 2
+    assert measured["factored"] == ["fc1/kernel", "fc2/kernel", "logits/kernel"]
+    kernels = 576 * 120 + 120 * 84 + 84 * 10
+    rows_of_factors = 576 + 120 + 120 + 84 + 84 + 10
+    assert measured["sent_bytes"] == 4 * (83_126 - kernels + 8 * rows_of_factors)
+
+
+def test_mistakes_get_one_sentence(jobs) -> None:
+    for arguments, said in (
+        (("--workers", 0), "0 is not a number of workers, samples or steps"),
+        (("--exchange", "ring"), "unknown exchange 'ring'"),
+        (("--precision", "float8"), "unknown precision 'float8'"),
+    ):
+        code, output = jobs.run("jobs/benchmark.py", *arguments)
+        assert (code, output.count("\n")) == (2, 1), output
+        assert output.startswith(f"error: {said}"), output
