@@ -1,7 +1,6 @@
 """The benchmark as a user runs it."""
 
 import json
-import re
 from pathlib import Path
 
 
