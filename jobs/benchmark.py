@@ -3,12 +3,13 @@
 python jobs/benchmark.py --model alexnet --data synthetic --image_size 224 --workers 1 2
 mpirun -np 8 -H a:4,b:4 python jobs/benchmark.py --model vgg16 --data oxflower17 --data_dir DIR --output vgg16.json
 
+python jobs/benchmark.py --model alexnet --data synthetic --image_size 224 --predict 8 64 512 --link 25gbit
+
 Without --output it starts one job for each number of workers and prints a table. With it, it is such a job, of the
 workers that a launcher started, and writes what it measured to that file.
 """
 
 import dataclasses
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING
 from cnn.cluster.job import Job, run_job
 from cnn.cluster.relaunch import relaunch
 from cnn.errors import told
-from cnn.monitoring.step_times import step_table
-from cnn.training.benchmark import Measured, Settings, measure
+from cnn.monitoring.step_times import prediction_table, step_table
+from cnn.training.benchmark import Measured, Settings, measure, predicted
 from cnn.training.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def parse() -> Settings:
 def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
     measured = measure(cluster, settings)
     if cluster.is_chief and settings.benchmark.output is not None:
-        Path(settings.benchmark.output).write_text(json.dumps(dataclasses.asdict(measured), indent=2) + "\n")
+        Path(settings.benchmark.output).write_text(measured.to_json())
 
 
 def main() -> None:
@@ -42,8 +43,12 @@ def main() -> None:
         for workers in settings.benchmark.workers:
             file = Path(scratch, f"{workers}.json")
             relaunch(settings.benchmark.launcher, workers, file)
-            found.append(Measured(**json.loads(file.read_text())))
+            found.append(Measured.from_json(file.read_text()))
     print(step_table([dataclasses.asdict(each) for each in found]))
+    if settings.benchmark.predict:
+        ways = [predicted(settings.benchmark, found, factors=factors) for factors in (True, False)]
+        print(f"\npredicted, each worker with a link of {settings.benchmark.link}:")
+        print(prediction_table(found[0].images_per_second / found[0].workers, found[0].step_seconds, *ways))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from cnn.cluster.buckets import even_parts, make_buckets
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_choice import LARGEST_BUCKET
 
@@ -114,34 +115,6 @@ def make_exchange(
 ) -> Exchange:
     """The exchange for a job."""
     return LocalExchange() if cluster.world_size == 1 else GradientExchange(cluster, factored, bucket_bytes)
-
-
-def even_parts(size: int, parts: int) -> list[int]:
-    """Sizes of so many parts of a whole, as equal as can be; fewer where the whole is smaller."""
-    parts = max(1, min(parts, size))
-    return [size * (each + 1) // parts - size * each // parts for each in range(parts)]
-
-
-def make_buckets(sizes: Sequence[int], limit: int) -> list[list[int]]:
-    """Groups tensors, last first (the order in which gradients appear), into buckets of about `limit` bytes.
-
-    Args:
-        sizes: bytes of each tensor.
-        limit: a bucket is closed before it would grow beyond this; a larger tensor has a bucket of its own, so that
-            it need not be copied into a joint one.
-
-    Returns:
-        Positions in `sizes`, each once.
-    """
-    buckets: list[list[int]] = []
-    room = 0
-    for position in reversed(range(len(sizes))):
-        if not buckets or sizes[position] > room:
-            buckets.append([])
-            room = limit
-        buckets[-1].append(position)
-        room -= sizes[position]
-    return buckets
 
 
 def _joined(parts: Sequence[Any]) -> Any:

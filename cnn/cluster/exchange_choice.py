@@ -132,16 +132,17 @@ def choose(
     return choices
 
 
-def bucket_bytes(rates: Rates) -> int:
-    """About what a message should hold: a power of two."""
-    wanted = rates.sent_per_second * _SECONDS_OF_A_MESSAGE
+def bucket_bytes(sent_per_second: float) -> int:
+    """About what a message should hold on a link of such a rate: a power of two."""
+    wanted = sent_per_second * _SECONDS_OF_A_MESSAGE
     return max(_SMALLEST_BUCKET, min(LARGEST_BUCKET, 1 << round(math.log2(wanted))))
 
 
 def choice_table(choices: Sequence[Choice], rates: Rates) -> str:
     """The choices as text."""
+    mebibytes = bucket_bytes(rates.sent_per_second) / 2**20
     lines = [
-        f"exchange: {rates.sent_per_second / 1e6:,.0f} MB/s in messages of {bucket_bytes(rates) / 2**20:g} MiB, "
+        f"exchange: {rates.sent_per_second / 1e6:,.0f} MB/s in messages of {mebibytes:g} MiB, "
         f"latency {1e3 * rates.latency:.1f} ms, {2 * rates.multiply_adds_per_second / 1e9:,.0f} GFLOP/s",
         f"{'kernel':<24} {'allreduce':>20} {'factored':>20}  choice",
     ]

@@ -1,9 +1,39 @@
 """Where a step's time goes, as text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 _PARTS = ("input", "compute", "update", "exchange")
+
+
+class PredictedStep(Protocol):
+    """As of cnn.training.step_model."""
+
+    workers: int
+    step_seconds: float
+    sent_bytes: int
+
+
+def prediction_table(
+    images_per_second: float, seconds: float, chosen: Sequence[PredictedStep], summed: Sequence[PredictedStep]
+) -> str:
+    """Predicted steps with the exchange as it is chosen, and with all gradients added up.
+
+    Args:
+        images_per_second: one worker's, measured.
+        seconds: of its step.
+        chosen: a step for each number of workers.
+        summed: the same with sums alone.
+    """
+    lines = [f"{'workers':>7} {'img/s':>12} {'efficiency':>10} {'step ms':>9} {'MB sent':>8}   {'with sums alone':>27}"]
+    for each, other in zip(chosen, summed, strict=True):
+        columns = [
+            f"{images_per_second * step.workers * seconds / step.step_seconds:>12,.0f} "
+            f"{100 * seconds / step.step_seconds:>9.1f}% {1e3 * step.step_seconds:9.1f} {step.sent_bytes / 1e6:8.1f}"
+            for step in (each, other)
+        ]
+        lines.append(f"{each.workers:>7} {columns[0]}   {columns[1]}")
+    return "\n".join(lines)
 
 
 def step_table(rows: Sequence[Mapping[str, Any]]) -> str:

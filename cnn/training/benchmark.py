@@ -1,15 +1,16 @@
 """Where the time of a training step goes: the measurements with one number of workers."""
 
 import dataclasses
+import json
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cnn.cluster.exchange_choice import ExchangeSettings
+from cnn.cluster.exchange_choice import ExchangeSettings, Kernel
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
@@ -18,11 +19,13 @@ from cnn.models.registry import NETWORKS, ModelSettings
 from cnn.training.optimizers import OptimizerSettings
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.regularisation import RegularisationSettings
+from cnn.training.step_model import Costs, Layer, Predicted, parse_rate, predict
 
 if TYPE_CHECKING:
     import keras
 
     from cnn.cluster.collectives import Cluster
+    from cnn.models.layer_table import LayerRow
 
 _SEED = 1
 _GROUP_SIZE = 8
@@ -53,11 +56,23 @@ class BenchmarkSettings:
     launcher: str = "mpirun --oversubscribe -np"
     """The command that starts workers; their number and the program follow it."""
 
+    predict: list[int] = dataclasses.field(default_factory=list)
+    """Numbers of workers to predict the speed of, from what is measured."""
+
+    link: str = "25gbit"
+    """Rate of the predicted workers' links: 100mbit, 25gbit."""
+
+    link_latency: float = 20.0
+    """Microseconds of a message of nothing between two predicted workers."""
+
     output: str | None = None
     """Measure with the workers that a launcher has started, and write the result to this file."""
 
     def __post_init__(self) -> None:
-        for count in (*self.workers, self.batch_size, self.benchmark_steps, self.repeats):
+        parse_rate(self.link)
+        if not 0 <= self.link_latency < 1e6:
+            raise UserError(f"--link_latency {self.link_latency} is not a number of microseconds: give one, 20 say.")
+        for count in (*self.workers, *self.predict, self.batch_size, self.benchmark_steps, self.repeats):
             if count < 1:
                 raise UserError(f"{count} is not a number of workers, samples or steps: give whole numbers from 1 on.")
         check_choice("precision", self.precision, PRECISIONS)
@@ -108,6 +123,24 @@ class Measured:
 
     factored: list[str]
     """Kernels exchanged as factors."""
+
+    multiply_adds_per_second: float
+    """Of one large product."""
+
+    layers: list[Layer]
+    """Those with weights."""
+
+    @staticmethod
+    def from_json(text: str) -> "Measured":
+        """Reads what `to_json` wrote."""
+        values = json.loads(text)
+        for layer in values["layers"]:
+            layer["kernel"] = Kernel(**layer["kernel"]) if layer["kernel"] else None
+        return Measured(**{**values, "layers": [Layer(**layer) for layer in values["layers"]]})
+
+    def to_json(self) -> str:
+        """All fields, as text."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
 class _NoUpdate:
@@ -165,7 +198,9 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     }
     seconds = _measure_in_turn(cluster, kinds, order, benchmark)
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    arithmetic = 6 * sum(row.multiply_adds for row in layer_rows(network)) * size / world_size
+    rows = layer_rows(network)
+    arithmetic = 6 * sum(row.multiply_adds for row in rows) * size / world_size
+    peak = _peak_rate(cluster, benchmark.precision)
     step_times = seconds["step"]
     return Measured(
         workers=world_size,
@@ -179,9 +214,45 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         exchange_seconds=max(0.0, median["step"] - median["no exchange"]) if world_size > 1 else 0.0,
         sent_bytes=chosen.sent_bytes,
         peak_bytes=max(cluster.gather(_peak_bytes())),
-        share_of_peak=arithmetic / median["step"] / _peak_rate(cluster, benchmark.precision),
+        share_of_peak=arithmetic / median["step"] / peak,
         factored=sorted(chosen.exchange.factored),
+        multiply_adds_per_second=peak / 2,
+        layers=_layers(network, rows),
     )
+
+
+def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors: bool) -> list[Predicted]:
+    """What the model makes of the measurements, of which the first is of the fewest workers.
+
+    Args:
+        settings: workers and link.
+        found: measured. One of more workers than one shows what a byte costs a core.
+        factors: whether fully connected layers may be exchanged so.
+    """
+    one, several = found[0], [each for each in found if each.sent_bytes]
+    per_byte = several[-1].exchange_seconds / several[-1].sent_bytes if several else 0.0
+    costs = Costs(
+        compute_seconds=one.compute_seconds + one.input_seconds,
+        update_seconds=one.update_seconds,
+        latency=settings.link_latency / 1e6,
+        link_rate=parse_rate(settings.link),
+        host_seconds_per_byte=per_byte,
+        multiply_adds_per_second=one.multiply_adds_per_second,
+    )
+    samples = one.global_batch_size // one.workers
+    return [predict(one.layers, costs, samples=samples, workers=each, factors=factors) for each in settings.predict]
+
+
+def _layers(network: "keras.Model", rows: "Sequence[LayerRow]") -> list[Layer]:
+    from cnn.training.exchanging import dense_kernels
+
+    kernels = {kernel.path.partition("/")[0]: kernel for kernel in dense_kernels(network)}
+    held = {layer.name: sum(int(np.prod(each.shape)) for each in layer.variables) for layer in network.layers}
+    return [
+        Layer(name=row.name, parameters=held[row.name], multiply_adds=row.multiply_adds, kernel=kernels.get(row.name))
+        for row in rows
+        if held[row.name]
+    ]
 
 
 def _input_only(feed: Any, order: SampleOrder) -> Callable[[Plan], Any]:

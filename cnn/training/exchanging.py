@@ -77,7 +77,7 @@ def choose_exchange(
         factored = [each for each in choices if each.factored]
         record |= {
             "factored": [each.kernel.path for each in factored],
-            "bucket_bytes": bucket_bytes(rates),
+            "bucket_bytes": bucket_bytes(rates.sent_per_second),
             "rates": dataclasses.asdict(rates),
         }
         sent += sum(each.factored_bytes - each.allreduce_bytes for each in factored)

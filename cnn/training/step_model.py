@@ -1,20 +1,22 @@
 """How long a step takes with other numbers of workers on other links: a model of what `jobs/benchmark.py` measures.
 
-A step computes forward, then backward from the last layer to the first. What the exchange sends goes over the link one
-message after another, each as soon as its layer's gradient is there (a bucket's: the last of its layers'; of factored
-kernels the inputs in the forward pass already). The step ends with the update, when the last message has come.
+A step computes forward, then backward from the last layer to the first, each layer in proportion to its arithmetic.
+What the exchange sends goes over the link one message after another, each as soon as its layer's gradient is there (a
+bucket's: that of the last of its layers); of factored kernels the inputs go in the forward pass already. Sums go round
+a ring. The step ends with the products of factors and the update, when the last message has come.
 
-A message costs each hop's latency and its bytes by the link's rate. Besides, bytes cost the rank's core: copies, sums
-and the network's protocol take `host_seconds_per_byte` from computing where it has no core to spare.
+A message takes each hop's latency and its bytes by the link's rate. Besides, bytes take `host_seconds_per_byte` from
+the core that computes, where it has to copy them, add them up and feed the network. Every worker has a link of its own
+that carries both directions at once at the full rate; nothing else is on it, and no worker is slower than another.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
-from cnn.cluster.exchange import make_buckets
-from cnn.cluster.exchange_choice import Kernel, allreduce_bytes, factored_bytes
-
-_BUCKET_BYTES = 2**20
+from cnn.cluster.buckets import make_buckets
+from cnn.cluster.exchange_choice import Kernel, allreduce_bytes, bucket_bytes, factored_bytes
+from cnn.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,25 +64,64 @@ class Message:
     """Bytes of each rank."""
 
 
-def step_seconds(layers: Sequence[Layer], costs: Costs, *, samples: int, workers: int, number_bytes: int = 4) -> float:
-    """The time of a step of `samples` samples on each of so many workers.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """A step."""
 
-    Each fully connected layer is exchanged in the cheaper way.
+    workers: int
+    step_seconds: float
+    exchange_seconds: float
+    """What the exchange adds to it."""
+
+    sent_bytes: int
+    """By each rank."""
+
+
+def parse_rate(text: str) -> float:
+    """Bytes a second of `25gbit`, `100mbit`, `1.5gbit`; UserError for what is no rate."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(kbit|mbit|gbit|tbit)", text)
+    rate = float(match[1]) * {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9, "tbit": 1e12}[match[2]] / 8 if match else 0.0
+    if rate <= 0:
+        raise UserError(f"'{text}' is not the rate of a link: give a number with its unit, as 100mbit or 25gbit.")
+    return rate
+
+
+def predict(
+    layers: Sequence[Layer],
+    costs: Costs,
+    *,
+    samples: int,
+    workers: int,
+    number_bytes: int = 4,
+    factors: bool = True,
+) -> Predicted:
+    """A step of `samples` samples on each of so many workers.
+
+    Args:
+        layers: those with weights.
+        costs: of one rank with its samples.
+        samples: of each rank.
+        workers: how many.
+        number_bytes: of a number that is sent.
+        factors: exchange fully connected layers in the cheaper way, instead of adding up all gradients.
     """
+    alone = costs.compute_seconds + costs.update_seconds
     if workers == 1:
-        return costs.compute_seconds + costs.update_seconds
+        return Predicted(workers=1, step_seconds=alone, exchange_seconds=0.0, sent_bytes=0)
     factored = {
         layer.name: layer.kernel
         for layer in layers
-        if layer.kernel is not None and _factors_pay(layer.kernel, costs, samples, workers, number_bytes)
+        if factors and layer.kernel is not None and _factors_pay(layer.kernel, costs, samples, workers, number_bytes)
     }
     extra = sum((workers - 1) * samples * kernel.size for kernel in factored.values()) / costs.multiply_adds_per_second
     messages = _messages(layers, factored, costs, samples, workers, number_bytes)
-    busy = costs.host_seconds_per_byte * sum(message.sent for message in messages)
+    sent = sum(message.sent for message in messages)
+    busy = costs.host_seconds_per_byte * sent
     free = 0.0
     for message in sorted(messages, key=lambda message: message.ready):
         free = max(free, message.ready) + message.hops * costs.latency + message.sent / costs.link_rate
-    return max(costs.compute_seconds + busy, free) + extra + costs.update_seconds
+    seconds = max(costs.compute_seconds + busy, free) + extra + costs.update_seconds
+    return Predicted(workers=workers, step_seconds=seconds, exchange_seconds=seconds - alone, sent_bytes=sent)
 
 
 def _factors_pay(kernel: Kernel, costs: Costs, samples: int, workers: int, number_bytes: int) -> bool:
@@ -118,7 +159,7 @@ def _messages(
         number_bytes * (layer.parameters - (layer.kernel.size if layer.kernel and layer.name in factored else 0))
         for layer in layers
     ]
-    for bucket in make_buckets(sizes, _BUCKET_BYTES):
+    for bucket in make_buckets(sizes, bucket_bytes(costs.link_rate)):
         sent = allreduce_bytes(sum(sizes[each] for each in bucket) // number_bytes, workers, number_bytes)
         ready = max(ends[layers[each].name] for each in bucket)
         messages.append(Message(ready=ready, hops=2 * hops, sent=sent))

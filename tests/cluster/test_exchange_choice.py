@@ -1,7 +1,5 @@
 """What factors save, and when they are chosen."""
 
-import dataclasses
-
 import pytest
 
 from cnn.cluster.exchange_choice import (
@@ -81,7 +79,7 @@ def test_a_setting_overrules_the_measurement() -> None:
 
 @pytest.mark.parametrize(("rate", "mebibytes"), [(1e3, 0.25), (12e6, 0.5), (120e6, 4), (5e9, 16), (1e12, 16)])
 def test_messages_take_a_while_and_no_longer(rate: float, mebibytes: float) -> None:
-    assert bucket_bytes(dataclasses.replace(SLOW, sent_per_second=rate)) == mebibytes * 2**20
+    assert bucket_bytes(rate) == mebibytes * 2**20
 
 
 def test_the_table_names_bytes_times_and_choice() -> None:

@@ -1,13 +1,19 @@
 """The benchmark as a user runs it."""
 
 import json
+import re
 from pathlib import Path
 
 
 def test_it_says_where_the_time_goes(jobs, tmp_path: Path) -> None:
     small = ("--model", "lenet5-like", "--data", "synthetic", "--batch_size", 8, "--benchmark_steps", 3, "--repeats", 2)
-    code, output = jobs.run("jobs/benchmark.py", *small, "--workers", 1, 2, "--exchange", "factored")
+    predict = ("--predict", 8, 64, "--link", "1gbit")
+    code, output = jobs.run("jobs/benchmark.py", *small, "--workers", 1, 2, *predict)
     assert code == 0, output
+    output, _, prediction = output.partition("\npredicted, each worker with a link of 1gbit:\n")
+    head, *rows = prediction.splitlines()
+    assert re.fullmatch(r"workers +img/s +efficiency +step ms +MB sent +with sums alone *", head.strip())
+    assert [row.split()[0] for row in rows] == ["8", "64"]
     head, *rows = output.splitlines()[-3:]
     names = [
         "workers",
@@ -43,6 +49,7 @@ def test_mistakes_get_one_sentence(jobs) -> None:
     for arguments, said in (
         (("--workers", 0), "0 is not a number of workers, samples or steps"),
         (("--exchange", "ring"), "unknown exchange 'ring'"),
+        (("--predict", 8, "--link", "fast"), "'fast' is not the rate of a link"),
         (("--precision", "float8"), "unknown precision 'float8'"),
     ):
         code, output = jobs.run("jobs/benchmark.py", *arguments)

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn.cluster.exchange import make_buckets
+from cnn.cluster.buckets import make_buckets
 
 SIZES = st.lists(st.integers(0, 100), max_size=40)
 
