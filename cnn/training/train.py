@@ -1,6 +1,7 @@
 """The program that trains: from settings to a trained network and a run folder."""
 
 import dataclasses
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 
 from cnn.cluster.collectives import Cluster
+from cnn.cluster.installation import check_alike
 from cnn.cluster.job import Job
 from cnn.data.augmentation import Augmentation
 from cnn.data.dataset import Dataset
@@ -57,6 +59,7 @@ class _Learner:
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains, evaluates and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
+    check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     dataset = _open_data(cluster, settings)
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
     folder, resume_step = _open_folder(cluster, settings)

@@ -1,6 +1,7 @@
 """What a user gets wrong ends in one sentence that says what to do, whichever rank sees it."""
 
 import dataclasses
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -137,3 +138,13 @@ def test_of_several_ranks_one_says_the_sentence(
     assert output.count(f"error: {sentence}") == 1
     assert output.count(sentence) == 1
     assert "Traceback" not in output
+
+
+def test_a_reader_that_has_enough_ends_the_run_without_a_word(jobs, tmp_path: Path) -> None:
+    """As `jobs/train.py | head -1` does."""
+    run = ("--data", "digits", "--model", "fcnn", "--steps", 10_000_000, "--save_every", 10, "--log_every", 1)
+    job = jobs.start("jobs/train.py", *run, "--run_dir", tmp_path / "run")
+    assert job.stdout.readline()
+    job.stdout.close()
+    assert job.wait(timeout=60) == 128 + signal.SIGPIPE
+    assert "what read the output has gone; go on with --resume" in (tmp_path / "run" / "failure.log").read_text()

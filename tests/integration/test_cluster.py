@@ -53,9 +53,9 @@ def body(cluster, folder, job):
         shapes = [(), (1,), (3, 5), (64, 32), (7,), (500,)]
         return [np.random.default_rng([seed, n]).normal(size=shape) for n, shape in enumerate(shapes)]
 
-    # Buckets: of several tensors, of one that is larger than a bucket, and all in one.
+    # Buckets: of several tensors, of pieces of one that is larger than a bucket, and all in one.
     for kind in ("float32", "float64"):
-        for bucket_bytes in (8, 300, 2**20):
+        for bucket_bytes in (900, 5000, 2**20):
             exchange = GradientExchange(cluster, bucket_bytes=bucket_bytes)
             mine = [tf.constant(value, kind) for value in values(rank)]
             compiled = tf.function(lambda: exchange.sums(mine))
@@ -150,7 +150,7 @@ def test_what_ranks_say_to_each_other(jobs, tmp_path: Path, launcher: str, worke
         assert seen["of rank 1"] == [f"rank 1 (on {host}): mine", True]
         assert seen["of all"] == ["mine 0", True]
         for kind, limit in (("float32", 1e-5), ("float64", 1e-13)):
-            for bucket_bytes in (8, 300, 2**20):
+            for bucket_bytes in (900, 5000, 2**20):
                 exchanged = seen[f"exchange {kind} {bucket_bytes}"]
                 assert exchanged["different"] == 1
                 assert exchanged["error"] < limit

@@ -1,0 +1,48 @@
+"""Looks whether the workers of a job can work together: versions, code, data, sums, links, processors, disks, clocks.
+
+  mpirun -np 2 python jobs/doctor.py
+  bash launch/mpirun.sh -H a:4,b:4 --program jobs/doctor.py -- --data oxflower17 --data_dir DIR
+
+Prints a table and a verdict. Exit code 0: the job can start, which warnings do not prevent; 1: it cannot.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from cnn.cluster.job import Job, run_job
+from cnn.data.registry import DataSettings, open_dataset
+from cnn.errors import RunError
+from cnn.training.settings import parse_settings
+
+if TYPE_CHECKING:
+    from cnn.cluster.collectives import Cluster
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is looked at besides the machines."""
+
+    data: DataSettings
+
+
+def parse() -> Settings:
+    return parse_settings(str(__doc__), Settings)
+
+
+def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
+    from cnn.cluster.checkup import check_up
+    from cnn.monitoring.checkup_table import checkup_table
+
+    with cluster.together():
+        dataset = open_dataset(settings.data)
+    found = check_up(cluster, {f"data {settings.data.data}": dataset.checksum})
+    if cluster.is_chief:
+        print(checkup_table(cluster.peers, cluster.controller, found), flush=True)
+    if found.faults:
+        error = RunError("; ".join(found.faults))
+        error.agreed = True
+        raise error
+
+
+if __name__ == "__main__":
+    run_job(parse, body)
