@@ -12,14 +12,12 @@ import numpy as np
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.installation import check_alike
 from cnn.cluster.job import Job
-from cnn.data.augmentation import Augmentation
 from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
-from cnn.data.registry import open_dataset
 from cnn.data.split import stratified_split
 from cnn.errors import UserError
-from cnn.models.registry import NETWORKS, build_network, check_image_size
+from cnn.models.registry import build_network
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
@@ -39,6 +37,7 @@ from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import restore_state, state_variables
 from cnn.training.step import TrainingStep
+from cnn.training.training_data import group_size, open_training_data
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,12 +59,12 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains, evaluates and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
-    dataset = _open_data(cluster, settings)
+    dataset = open_training_data(cluster, settings)
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
     folder, resume_step = _open_folder(cluster, settings)
     job.folder = folder
     run = settings.run
-    order = SampleOrder(training, run.global_batch_size, run.seed, _group_size(settings), run.micro_batch_size)
+    order = SampleOrder(training, run.global_batch_size, run.seed, group_size(settings), run.micro_batch_size)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     earlier = _earlier_record(cluster, checkpoints, resume_step)
     learner = _build(cluster, settings, dataset, order, earlier)
@@ -184,48 +183,6 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
         if cluster.is_chief and settings.run.initialize_from is not None:
             origin = initialize_from(Path(settings.run.initialize_from), model)
     return origin
-
-
-def _group_size(settings: TrainingSettings) -> int:
-    """How many samples are looked at together: one by one, unless batches are normalised or samples mixed."""
-    grouped = NETWORKS[settings.model.model].grouped or settings.augmentation.mixes
-    return settings.run.group_size if grouped else 1
-
-
-def _check_micro_batches(settings: TrainingSettings) -> None:
-    size, group = settings.run.micro_batch_size, _group_size(settings)
-    if size is not None and size % group:
-        raise UserError(
-            f"--micro_batch_size {size} is no multiple of --group_size {group}, within which batches are normalised or "
-            f"samples mixed: give {-(-size // group) * group}, or another group size."
-        )
-
-
-def _open_data(cluster: Cluster, settings: TrainingSettings) -> Dataset:
-    """The data set, checked against the network and the number of workers; the same on every rank."""
-    with cluster.together():
-        dataset = open_dataset(settings.data)
-        check_image_size(settings.model.model, dataset.input_shape)
-        Augmentation(settings.augmentation, dataset.image_shape, dataset.input_shape)
-        _check_micro_batches(settings)
-        groups = -(-settings.run.global_batch_size // _group_size(settings))
-        if groups < cluster.world_size:
-            size = _group_size(settings)
-            part = "sample" if size == 1 else f"group of {size} samples"
-            smaller = "" if size == 1 else " a smaller --group_size,"
-            raise UserError(
-                f"--global_batch_size {settings.run.global_batch_size} is too small for {cluster.world_size} workers: "
-                f"each needs at least one {part}, so give a larger batch,{smaller} or start fewer workers."
-            )
-    checksums = cluster.gather(dataset.checksum)
-    with cluster.together():
-        for rank, checksum in enumerate(checksums):
-            if checksum != checksums[0]:
-                raise UserError(
-                    f"the data of rank {rank} (on {cluster.peers[rank][0]}) is not that of rank 0 (on "
-                    f"{cluster.peers[0][0]}): put the same files of '{settings.data.data}' on every host."
-                )
-    return dataset
 
 
 def _open_folder(cluster: Cluster, settings: TrainingSettings) -> tuple[Path, int | None]:
