@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.installation import differences, installation
+from cnn.cluster.product_rate import product_rate
 
 _SHORT, _LONG = 1, 2**20
 """Bytes of the messages that latency and bandwidth are measured with."""
@@ -86,18 +87,12 @@ def _wrong_sums(cluster: Cluster) -> list[str]:
 def _machine(cluster: Cluster) -> dict[str, Any]:
     cluster.gather(None)  # so that the clocks are read together
     clock = time.time()
-    left = tf.ones((512, 512))
-    times = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        tf.matmul(left, left).numpy()
-        times.append(time.perf_counter() - begin)
     shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else 0
     return {
         "clock": clock,
         "threads": cluster.cores.threads,
         "gpus": [device.name for device in tf.config.get_visible_devices("GPU")],
-        "gigaflops": 2 * 512**3 / min(times) / 1e9,
+        "gigaflops": product_rate(512) / 1e9,
         "load": os.getloadavg()[0],
         "free_disk": shutil.disk_usage(".").free,
         "free_shared_memory": shared,

@@ -15,7 +15,8 @@ from cnn.data.augmentation import AugmentationSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError, check_choice
-from cnn.models.registry import NETWORKS, ModelSettings
+from cnn.models.registry import ModelSettings
+from cnn.training.groups import group_size
 from cnn.training.optimizers import OptimizerSettings
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.regularisation import RegularisationSettings
@@ -150,7 +151,6 @@ class _NoUpdate:
         import tensorflow as tf
 
         self.learning_rate = optimizer.learning_rate
-        self.iterations = optimizer.iterations
         self._sink = tf.Variable(0.0, dtype=optimizer.learning_rate.dtype)
 
     def apply(self, gradients: list[Any], variables: list[Any]) -> None:
@@ -175,9 +175,9 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     tf.get_logger().setLevel("ERROR")  # it warns of compiling several steps, which is what is done here
     benchmark, world_size = settings.benchmark, cluster.world_size
     dataset = open_dataset(settings.data)
-    grouped = NETWORKS[settings.model.model].grouped or settings.augmentation.mixes
+    together = group_size(settings.model.model, settings.augmentation, _GROUP_SIZE)
     size = benchmark.batch_size * (world_size if benchmark.scaling == "weak" else 1)
-    order = SampleOrder(np.arange(len(dataset.train.labels)), size, _SEED, _GROUP_SIZE if grouped else 1)
+    order = SampleOrder(np.arange(len(dataset.train.labels)), size, _SEED, together)
     use_precision(benchmark.precision)
     network = build_network(settings.model, dataset.input_shape, dataset.classes, _SEED)
     optimizer = build_optimizer(settings.optimizer, settings.regularisation, network.trainable_variables)
@@ -304,13 +304,7 @@ def _peak_rate(cluster: "Cluster", precision: str) -> float:
     """Arithmetic operations a second of a large product, on the slowest rank's device."""
     import tensorflow as tf
 
+    from cnn.cluster.product_rate import product_rate
+
     side = 8192 if tf.config.get_visible_devices("GPU") else 2048
-    kind = precision.removeprefix("mixed_")
-    left = tf.ones((side, side), kind)
-    multiply = tf.function(lambda: tf.matmul(left, left))
-    times = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        multiply().numpy()
-        times.append(time.perf_counter() - begin)
-    return 2 * side**3 / float(max(cluster.gather(min(times))))
+    return float(min(cluster.gather(product_rate(side, precision.removeprefix("mixed_")))))

@@ -14,6 +14,7 @@ from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError, check_choice
 from cnn.models.registry import NETWORKS, ModelSettings
+from cnn.training.groups import group_size
 from cnn.training.optimizers import OptimizerSettings
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.regularisation import RegularisationSettings
@@ -178,8 +179,7 @@ def _measure_network(
         keep("final", read_state(state))
 
     kind = _BROKEN_ORDERS.get(broken, SampleOrder)
-    grouped = NETWORKS[model_settings.model].grouped or settings.augmentation.mixes
-    groups = settings.proof.proof_group_size if grouped else 1
+    groups = group_size(model_settings.model, settings.augmentation, settings.proof.proof_group_size)
     micro = settings.proof.proof_micro_batch_size
     run("float64", "float64", kind(samples, size, _SEED, groups, micro))
     run("float32", "float32", kind(samples, size, _SEED, groups, micro))

@@ -26,6 +26,7 @@ from cnn.training.checkpoints import CheckpointFolder, load_checkpoint, read_rec
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import initialize_from
+from cnn.training.groups import group_size
 from cnn.training.loop import Loop, Progress
 from cnn.training.loss_scale import make_loss_scale
 from cnn.training.optimizers import build_optimizer
@@ -37,7 +38,7 @@ from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import restore_state, state_variables
 from cnn.training.step import TrainingStep
-from cnn.training.training_data import group_size, open_training_data
+from cnn.training.training_data import open_training_data
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     folder, resume_step = _open_folder(cluster, settings)
     job.folder = folder
     run = settings.run
-    order = SampleOrder(training, run.global_batch_size, run.seed, group_size(settings), run.micro_batch_size)
+    together = group_size(settings.model.model, settings.augmentation, run.group_size)
+    order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     earlier = _earlier_record(cluster, checkpoints, resume_step)
     learner = _build(cluster, settings, dataset, order, earlier)

@@ -5,18 +5,17 @@ from cnn.data.augmentation import Augmentation
 from cnn.data.dataset import Dataset
 from cnn.data.registry import open_dataset
 from cnn.errors import UserError
-from cnn.models.registry import NETWORKS, check_image_size
+from cnn.models.registry import check_image_size
+from cnn.training.groups import group_size
 from cnn.training.settings import TrainingSettings
 
 
-def group_size(settings: TrainingSettings) -> int:
-    """How many samples are looked at together: one by one, unless batches are normalised or samples mixed."""
-    grouped = NETWORKS[settings.model.model].grouped or settings.augmentation.mixes
-    return settings.run.group_size if grouped else 1
+def _group_size(settings: TrainingSettings) -> int:
+    return group_size(settings.model.model, settings.augmentation, settings.run.group_size)
 
 
 def _check_micro_batches(settings: TrainingSettings) -> None:
-    size, group = settings.run.micro_batch_size, group_size(settings)
+    size, group = settings.run.micro_batch_size, _group_size(settings)
     if size is not None and size % group:
         raise UserError(
             f"--micro_batch_size {size} is no multiple of --group_size {group}, within which batches are normalised or "
@@ -31,9 +30,9 @@ def open_training_data(cluster: Cluster, settings: TrainingSettings) -> Dataset:
         check_image_size(settings.model.model, dataset.input_shape)
         Augmentation(settings.augmentation, dataset.image_shape, dataset.input_shape)
         _check_micro_batches(settings)
-        groups = -(-settings.run.global_batch_size // group_size(settings))
+        groups = -(-settings.run.global_batch_size // _group_size(settings))
         if groups < cluster.world_size:
-            size = group_size(settings)
+            size = _group_size(settings)
             part = "sample" if size == 1 else f"group of {size} samples"
             smaller = "" if size == 1 else " a smaller --group_size,"
             raise UserError(
