@@ -16,6 +16,9 @@ class RunError(Exception):
     """Something ended the run that is no mistake in our code: a lost worker, say. The text is the sentence shown."""
 
     exit_code = 1
+    label = "error"
+    """What the sentence begins with."""
+
     agreed = False
     """Whether every rank raises this same error, so that one of them speaks for all."""
 
@@ -24,6 +27,13 @@ class UserError(RunError):
     """A mistake that the user can mend: its text names the value, what is allowed and what to do."""
 
     exit_code = 2
+
+
+class StoppedError(RunError):
+    """A signal asked a run to end, which it did in good order: it goes on later as if it had not been stopped."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
+    label = "stopped"
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
@@ -51,7 +61,7 @@ def told(interrupted: str | None = None) -> Iterator[None]:
     try:
         yield
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{error.label}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         end_unread()

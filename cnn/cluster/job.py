@@ -3,12 +3,14 @@
 import contextlib
 import datetime
 import os
+import select
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -18,6 +20,12 @@ from cnn.quiet_import import import_tensorflow_quietly
 
 Settings = TypeVar("Settings")
 
+_SAME_SECONDS = 1.0
+"""Signals that come within this time are one: a terminal and a launcher both send one for a Ctrl-C."""
+
+_LOOK_SECONDS = 0.5
+"""How often a rank that is to stop looks whether others have gone, for which it would wait in vain."""
+
 
 class Job:
     """What a program knows of the job that it is one process of."""
@@ -26,6 +34,8 @@ class Job:
         self._launch = launch
         self._peers: Sequence[Sequence[Any]] = []
         self._ending = threading.Lock()
+        self._stoppable = False
+        self._asked: float | None = None
         self.folder: Path | None = None
         """The run folder, once there is one: the reason of an early end is written there, in failure.log."""
 
@@ -43,6 +53,10 @@ class Job:
         self.record(sentence)
         sys.stdout.flush()
         os._exit(exit_code)
+
+    def settle(self) -> None:
+        """From now on what others do no longer ends this process: how it ends is agreed."""
+        self._ending.acquire()
 
     def record(self, sentence: str) -> None:
         """Adds a line to the run folder's failure.log."""
@@ -63,8 +77,25 @@ class Job:
         ]
         return f"{' and '.join(gone)} {'has' if len(gone) == 1 else 'have'} gone" if gone else ""
 
+    @contextlib.contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Inside, the first signal only asks to stop, which `stop_asked` tells.
+
+        Who is asked agrees with the other ranks on where to stop, saves, and raises StoppedError outside. A second
+        signal ends this process at once.
+        """
+        self._stoppable = True
+        try:
+            yield
+        finally:
+            self._stoppable = False
+
+    def stop_asked(self) -> bool:
+        """Whether a signal came while this was stoppable."""
+        return self._asked is not None
+
     def watch(self, peers: Sequence[Sequence[Any]]) -> None:
-        """From now on SIGTERM and SIGINT end this process within moments, even in the middle of a compiled call.
+        """From now on SIGTERM, SIGINT and SIGUSR1 end this process within moments, even in a compiled call.
 
         Launchers end the other ranks by SIGTERM when one is lost, and some follow with SIGKILL a second later: Python's
         own handlers would run too late, so the signal's number is read from a pipe by a thread.
@@ -73,17 +104,30 @@ class Job:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, lambda *_: None)
-        threading.Thread(target=self._end_on_signal, args=(reader,), daemon=True).start()
+        threading.Thread(target=self._follow_signals, args=(reader,), daemon=True).start()
 
-    def _end_on_signal(self, reader: int) -> None:
-        number = os.read(reader, 1)[0]
-        name = signal.Signals(number).name
-        lost = self.lost_peers()
-        if lost:
-            self.fail(f"{lost}, so the launcher ended this rank ({name}); {self.advice}.", 1)
-        self.fail(f"ended by {name}; {self.advice}.", 128 + number)
+    def _follow_signals(self, reader: int) -> None:
+        while True:
+            waiting = self._asked is not None and self._stoppable
+            came = select.select([reader], [], [], _LOOK_SECONDS if waiting else None)[0]
+            number = os.read(reader, 1)[0] if came else None
+            lost = self.lost_peers() if self._asked is None or self._stoppable else ""
+            if lost:
+                self.fail(f"{lost}, so this rank had to end too; {self.advice}.", 1)
+            if number is not None:
+                self._take(signal.Signals(number))
+
+    def _take(self, number: signal.Signals) -> None:
+        now = time.monotonic()
+        if self._asked is not None and now - self._asked < _SAME_SECONDS:
+            return
+        if self._asked is not None or not self._stoppable:
+            self.fail(f"ended by {number.name}; {self.advice}.", 128 + number)
+        self._asked = now
+        if self._launch.rank == 0:
+            print(f"{number.name}: stopping after this step; a second one ends at once.", file=sys.stderr, flush=True)
 
 
 def _is_running(process: int) -> bool:
@@ -101,7 +145,8 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         parse: reads the command line; a UserError is told once, whichever rank it comes from.
         body: the program, called with the cluster, the settings and the job.
 
-    Exit code 0: done. 1: the run could not go on. 2: the user's mistake. 128 + n: ended by signal n, or as by it.
+    Exit code 0: done. 1: the run could not go on. 2: the user's mistake. 75: stopped when asked to, to go on later.
+    128 + n: ended by signal n, or as by it.
     """
     try:
         launch = launch_from_environment(os.environ)
@@ -128,8 +173,9 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     except RunError as error:
         if not error.agreed:
             job.fail(str(error), error.exit_code)
+        job.settle()
         if launch.rank == 0:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            print(f"{error.label}: {error}", file=sys.stderr, flush=True)
             job.record(str(error))
         cluster.close()
         sys.exit(error.exit_code)

@@ -5,6 +5,7 @@ can run code, with a record in JSON beside the arrays.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -23,13 +24,26 @@ _RECORD = "record.json"
 _KEPT = 2
 
 
+class DamagedCheckpointError(UserError):
+    """A checkpoint's file is not as it was written."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint that was read."""
+
+    path: Path
+    arrays: dict[str, np.ndarray]
+    record: dict[str, Any]
+
+
 def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
     """Writes beside `path`, flushes to disk, then renames: a reader finds the old file or the new one.
 
     Raises:
         RunError: the disk is full or the folder cannot be written.
     """
-    text = json.dumps({"format": FORMAT, **record}).encode()
+    text = json.dumps({"format": FORMAT, "arrays": sorted(arrays), **record}).encode()
     with _appears_whole(path) as unfinished, open(unfinished, "wb") as file:
         np.savez(file, allow_pickle=False, **{_RECORD: np.frombuffer(text, np.uint8), **arrays})
         file.flush()
@@ -40,33 +54,28 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and the record of a checkpoint, every byte checked.
 
     Raises:
-        UserError: the file cannot be read, is damaged, or is of another format.
+        DamagedCheckpointError: the file is not whole.
+        UserError: it cannot be read, or is of another format.
     """
-    return _read(path, whole=True)
-
-
-def _read(path: Path, *, whole: bool) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
-            arrays = {name: members[name] for name in (members.files if whole else [_RECORD])}
+            arrays = {name: members[name] for name in members.files}
         record = json.loads(arrays.pop(_RECORD).tobytes())
         if not isinstance(record, dict):
             raise ValueError("its record is none")
+        form, names = record.get("format"), record.pop("arrays", None)
+        if form == FORMAT and names != sorted(arrays):
+            raise ValueError("an array is missing")
     except OSError as error:
         raise UserError(f"the checkpoint {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         # TypeError: an array alone; RuntimeError: a flipped bit says that the zip is encrypted, or of another kind.
-        raise UserError(
-            f"the checkpoint {path} is damaged ({error}); remove it to go on from the one before."
+        raise DamagedCheckpointError(
+            f"the checkpoint {path} is damaged ({error}); choose another one, or another --run_dir to start anew."
         ) from error
-    if record.get("format") != FORMAT:
-        raise UserError(f"the checkpoint {path} is of format {record.get('format')}; this version reads {FORMAT}.")
+    if form != FORMAT:
+        raise UserError(f"the checkpoint {path} is of format {form}; this version reads {FORMAT}.")
     return arrays, record
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The record of a checkpoint alone; raises as `load_checkpoint`, whose check of the arrays it leaves out."""
-    return _read(path, whole=False)[1]
 
 
 class CheckpointFolder:
@@ -83,6 +92,25 @@ class CheckpointFolder:
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:09d}.npz"
+
+    def load_last(self) -> tuple[Checkpoint | None, list[str]]:
+        """The last checkpoint that is not damaged (None when there is none at all), and what is wrong with later ones.
+
+        Raises:
+            DamagedCheckpointError: all that there are, naming the last.
+            UserError: as `load_checkpoint`.
+        """
+        damage: list[DamagedCheckpointError] = []
+        for step in reversed(self.steps()):
+            try:
+                arrays, record = load_checkpoint(self.path(step))
+            except DamagedCheckpointError as error:
+                damage.append(error)
+                continue
+            return Checkpoint(path=self.path(step), arrays=arrays, record=record), [str(error) for error in damage]
+        if damage:
+            raise damage[0]
+        return None, []
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any], *, best: bool) -> None:
         """Saves the state after `step` steps; then removes those that are no longer kept."""

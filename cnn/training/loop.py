@@ -13,6 +13,7 @@ from cnn.cluster.collectives import Cluster
 from cnn.cluster.fingerprints import check_in_step
 from cnn.data.order import SampleOrder
 from cnn.errors import DIVERGED, RunError
+from cnn.training.background_saver import BackgroundSaver
 from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.report import Report
@@ -38,8 +39,13 @@ class Progress:
     best_step: int | None = None
     best_correct: int = -1
     best_loss: float = float("inf")
+    evaluated_step: int = 0
+    """Of the last epoch's end at which all was done that is due there."""
+
     training_seconds: float = 0.0
     images: int = 0
+    pending: list[list[float]] = dataclasses.field(default_factory=list)
+    """What the report has heard of the steps since the last point of the curve."""
 
     def take(self, evaluation: Evaluation) -> bool:
         """Whether this is the best evaluation so far: most right, then the smaller loss."""
@@ -65,6 +71,7 @@ class Loop:
         progress: where to start.
         total_steps: where to end.
         save_every: steps; None for the epochs' ends only.
+        stop_asked: tells whether this rank was asked to stop.
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class Loop:
         progress: Progress,
         total_steps: int,
         save_every: int | None,
+        stop_asked: Callable[[], bool] = lambda: False,
     ) -> None:
         self._cluster = cluster
         self._order = order
@@ -89,36 +97,55 @@ class Loop:
         self._learning_rates = learning_rates
         self._variables = variables
         self._evaluate = evaluate
-        self._checkpoints = checkpoints
+        self._saver = BackgroundSaver(checkpoints)
         self._record = record
         self._report = report
         self._total_steps = total_steps
         self._save_every = save_every
+        self._stop_asked = stop_asked
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
         self._skipped = 0
         self.progress = progress
 
-    def run(self) -> None:
-        """Trains to the end."""
+    def run(self) -> bool:
+        """Trains to the end, or until a rank is asked to stop; whether it has reached the end."""
         cluster = self._cluster
         coming = self._order.coming(self.progress.step, self._total_steps, cluster.rank, cluster.world_size)
-        with self._training_step.reading_ahead(coming):
-            self._run()
+        with self._training_step.reading_ahead(coming), self._saver:
+            return self._run()
 
-    def _run(self) -> None:
+    def _run(self) -> bool:
         progress = self.progress
         self._check_in_step()
+        if self._epoch_ends() and progress.evaluated_step < progress.step:
+            self._do_what_is_due()  # the run was stopped before it could
         while progress.step < self._total_steps:
-            self._call(min(self._steps_per_call, self._next_stop() - progress.step))
-            epoch_ends = progress.step % self._order.steps_per_epoch == 0 or progress.step == self._total_steps
-            save = epoch_ends or self._due(self._save_every)
-            if save or self._due(_CHECK_EVERY):
+            if self._call(min(self._steps_per_call, self._next_stop() - progress.step)):
                 self._check_in_step()
-            best = epoch_ends and self._evaluate_now()
-            if save and self._cluster.is_chief:
-                record = {**self._record, "progress": dataclasses.asdict(progress)}
-                self._checkpoints.save(progress.step, read_state(self._variables), record, best=best)
+                self._save(best=False)
+                return False
+            self._do_what_is_due()
+        return True
+
+    def _do_what_is_due(self) -> None:
+        """After a call: checks, evaluates, saves."""
+        epoch_ends = self._epoch_ends()
+        save = epoch_ends or self._due(self._save_every)
+        if save or self._due(_CHECK_EVERY):
+            self._check_in_step()
+        best = epoch_ends and self._evaluate_now()
+        if save:
+            self._save(best=best)
+
+    def _save(self, *, best: bool) -> None:
+        if self._cluster.is_chief:
+            record = {**self._record, "progress": dataclasses.asdict(self.progress)}
+            self._saver.save(self.progress.step, read_state(self._variables), record, best=best)
+
+    def _epoch_ends(self) -> bool:
+        step = self.progress.step
+        return step % self._order.steps_per_epoch == 0 or step == self._total_steps
 
     def _due(self, every: int | None) -> bool:
         return every is not None and self.progress.step % every == 0
@@ -129,13 +156,14 @@ class Loop:
         everies = [self._order.steps_per_epoch, _CHECK_EVERY, *([self._save_every] if self._save_every else [])]
         return min(self._total_steps, *(step - step % every + every for every in everies))
 
-    def _call(self, steps: int) -> None:
+    def _call(self, steps: int) -> bool:
+        """Takes some steps; whether the ranks are to stop after them."""
         first = self.progress.step
         cluster = self._cluster
         plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
         rates = self._learning_rates(first, steps)
         begin = time.perf_counter()
-        results = self._training_step.run(plan, rates, self._seconds_per_step)
+        results = self._training_step.run(plan, rates, self._seconds_per_step, self._stop_asked())
         seconds = time.perf_counter() - begin
         self._check_finite(first, results)
         counts = plan.counts
@@ -149,6 +177,7 @@ class Loop:
         self.progress.step = first + steps
         if self._report is not None:
             self._report.steps(first, results, counts, rates, speed)
+        return bool(results.stops[-1])
 
     def _choose_steps_per_call(self, results: StepResults) -> None:
         """Follows the speed that all ranks heard of, so that all choose the same."""
@@ -175,6 +204,7 @@ class Loop:
 
     def _evaluate_now(self) -> bool:
         """Evaluates on the validation part; whether the state is the best so far (the latest is, without one)."""
+        self.progress.evaluated_step = self.progress.step
         if self._evaluate is None:
             return True
         evaluation = self._evaluate()

@@ -24,6 +24,7 @@ class Report:
         log_every: steps of a point.
         resumed: whether the run goes on from a checkpoint.
         launched: whether a launcher stands between this process and the terminal.
+        pending: of each step since the last point [loss times count, correct, count]; it is kept up to date.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Report:
         log_every: int,
         resumed: bool,
         launched: bool,
+        pending: list[list[float]],
     ) -> None:
         resume_step = start_step if resumed else None
         self._metrics = MetricsLog(folder / "metrics.jsonl", resume_step)
@@ -44,7 +46,7 @@ class Report:
         self._progress = Progress(total_steps, start_step, sys.stdout, terminal)
         self._steps_per_epoch = steps_per_epoch
         self._log_every = log_every
-        self._pending: list[tuple[float, int, int]] = []
+        self._pending = pending
         self._speed: float | None = None
 
     def steps(
@@ -54,7 +56,7 @@ class Report:
         speed is None while it is not known."""
         self._speed = images_per_second
         for offset, (loss, correct, count) in enumerate(zip(results.losses, results.correct, counts, strict=True)):
-            self._pending.append((float(loss) * int(count), int(correct), int(count)))
+            self._pending.append([float(loss) * int(count), int(correct), int(count)])
             done = first + offset + 1
             if done % self._log_every == 0 or done % self._steps_per_epoch == 0:
                 self._point(done, float(rates[offset]))

@@ -9,7 +9,6 @@ from typing import Any
 from cnn.cluster.installation import versions
 from cnn.errors import UserError
 from cnn.monitoring.summary import write_json
-from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.settings import read_settings, write_settings
 
 # What may differ when a run goes on: where things are, how often it reports, and how far it goes.
@@ -49,8 +48,8 @@ def start_folder(path: Path, settings: Mapping[str, Any]) -> None:
         ) from error
 
 
-def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> int:
-    """Checks that a run can go on with these settings; gives the step of its last checkpoint.
+def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> None:
+    """Checks that a run can go on with these settings, and records them.
 
     Args:
         path: the run's folder.
@@ -58,7 +57,7 @@ def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collectio
         must_agree: names of settings which otherwise may differ.
 
     Raises:
-        UserError: there is no run or no checkpoint, or the run was made with other settings, which are named.
+        UserError: there is no run, or it was made with other settings, which are named.
     """
     if not holds_run(path):
         raise UserError(f"--resume found no run in {path}: leave --resume out to start one there.")
@@ -67,11 +66,7 @@ def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collectio
         raise UserError(f"{path} was made with other settings: {other}; give the same, or choose another --run_dir.")
     if not os.access(path, os.W_OK):
         raise UserError(f"the run folder {path} cannot be written (permission denied); mend its permissions.")
-    steps = CheckpointFolder(path / "checkpoints").steps()
-    if not steps:
-        raise UserError(f"{path} holds no checkpoint to resume from: choose another --run_dir to start anew.")
     write_settings(path / SETTINGS, settings)
-    return steps[-1]
 
 
 def differences(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> str:

@@ -1,7 +1,7 @@
 """The compiled training step, and several of them in one call."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -32,6 +32,9 @@ class StepResults(NamedTuple):
 
     seconds: np.ndarray
     """What the ranks said in `said_seconds`, added up."""
+
+    stops: np.ndarray
+    """How many ranks said that they were asked to stop."""
 
     skipped: np.ndarray
     """Whether the step was left out, for its gradients were too large for float16 under the loss's scale."""
@@ -124,23 +127,27 @@ class TrainingStep:
         self._forward_and_backward = tf.function(self._sums, jit_compile=True) if xla else self._sums
         self._compiled: dict[int, Any] = {}
 
-    def run(self, plan: Plan, learning_rates: np.ndarray, said_seconds: float = 0.0) -> StepResults:
+    def run(self, plan: Plan, learning_rates: np.ndarray, said_seconds: float = 0.0, stop: bool = False) -> StepResults:
         """Takes one step for each row of the plan, in one call or as many as the feed's memory takes.
 
         Args:
             plan: this rank's part of the batches.
             learning_rates: (steps,).
             said_seconds: any number; its sum over the ranks comes back with the gradients, at no cost.
+            stop: whether this rank was asked to stop; how many were comes back likewise.
         """
         steps, width = plan.indices.shape
         compiled, most = self._compile(width), self._feed.most_steps(width)
-        said = tf.constant(said_seconds, self._model.dtype)
+        said = tf.constant([said_seconds, float(stop)], self._model.dtype)
         parts = []
         for first in range(0, steps, most):
             rates = tf.constant(learning_rates[first : first + most], tf.float64)
             parts.append(compiled(self._rows(plan.part(first, first + most)), rates, said).numpy())
         sums = np.concatenate(parts)
-        return StepResults(sums[:, 0] / plan.counts, np.rint(sums[:, 1]).astype(np.int64), sums[:, 2], sums[:, 3] > 0)
+        losses, correct, seconds, stops, skipped = sums.T
+        return StepResults(
+            losses / plan.counts, np.rint(correct).astype(np.int64), seconds, np.rint(stops), skipped > 0
+        )
 
     @contextlib.contextmanager
     def reading_ahead(self, coming: Iterator[np.ndarray]) -> Iterator[None]:
@@ -155,7 +162,7 @@ class TrainingStep:
     def gradients(self, plan: Plan, row: int = 0) -> list[np.ndarray]:
         """The exchanged mean gradients of one step of a plan, without an update."""
         batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1))))
-        return [gradient.numpy() for gradient in tf.function(lambda: self._exchanged(batch, []))().gradients]
+        return [gradient.numpy() for gradient in tf.function(lambda: self._exchanged(batch))().gradients]
 
     def _rows(self, plan: Plan) -> Row:
         weights = tf.constant(plan.weights, self._model.dtype)
@@ -170,19 +177,19 @@ class TrainingStep:
                 weights=tf.TensorSpec((None, width), self._model.dtype),
                 counts=tf.TensorSpec((None,), tf.int32),
             )
-            signature = [rows, tf.TensorSpec((None,), tf.float64), tf.TensorSpec((), self._model.dtype)]
+            signature = [rows, tf.TensorSpec((None,), tf.float64), tf.TensorSpec((2,), self._model.dtype)]
             self._compiled[width] = tf.function(self._steps, input_signature=signature)
         return self._compiled[width]
 
     def _steps(self, rows: Row, rates: Any, said: Any) -> Any:
         def one(step: Any, results: Any) -> tuple[Any, Any]:
-            exchanged = self._exchanged(Row(*(values[step] for values in rows)), [said])
+            exchanged = self._exchanged(Row(*(values[step] for values in rows)), said)
             self._optimizer.learning_rate.assign(tf.cast(rates[step], self._optimizer.learning_rate.dtype))
             skipped = tf.cast(tf.logical_not(self._update(exchanged)), said.dtype)
             return step + 1, results.write(step, tf.concat([exchanged.sums, [skipped]], 0))
 
         steps = tf.shape(rates)[0]
-        results = tf.TensorArray(said.dtype, size=steps, element_shape=(4,))
+        results = tf.TensorArray(said.dtype, size=steps, element_shape=(5,))
         _, results = tf.while_loop(lambda step, _: step < steps, one, (0, results), parallel_iterations=1)
         return results.stack()
 
@@ -203,12 +210,12 @@ class TrainingStep:
         self._loss_scale.update(finite)
         return tf.cond(finite, update, lambda: tf.constant(False))
 
-    def _exchanged(self, row: Row, said: Sequence[Any]) -> Gradients:
+    def _exchanged(self, row: Row, said: Any = ()) -> Gradients:
         """Forward, backward and exchange; the sums are those of the loss, of the samples right, and of what is said."""
         own = self._rank_sums(row)
         scale = None if self._loss_scale is None else self._loss_scale.value
         products = iter(self._exchange.products(own.factors, row.weights.dtype))
-        results = tf.concat([own.results, said], 0) if said else own.results
+        results = tf.concat([own.results, tf.cast(said, own.results.dtype)], 0)
         *sums, results = self._exchange.sums([*own.gradients, *own.statistics, results])
         groups = tf.math.ceil(tf.cast(row.counts, row.weights.dtype) / self._group_size)
         summed, statistics = iter(sums[: len(own.gradients)]), sums[len(own.gradients) :]

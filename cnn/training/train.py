@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -16,13 +16,13 @@ from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.data.split import stratified_split
-from cnn.errors import UserError
+from cnn.errors import StoppedError, UserError
 from cnn.models.registry import build_network
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.training.averaging import WeightAverage, make_average
-from cnn.training.checkpoints import CheckpointFolder, load_checkpoint, read_record
+from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import initialize_from
@@ -62,15 +62,16 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     dataset = open_training_data(cluster, settings)
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
-    folder, resume_step = _open_folder(cluster, settings)
+    folder = _open_folder(cluster, settings)
     job.folder = folder
     run = settings.run
     together = group_size(settings.model.model, settings.augmentation, run.group_size)
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    earlier = _earlier_record(cluster, checkpoints, resume_step)
-    learner = _build(cluster, settings, dataset, order, earlier)
-    progress = _restore(cluster, checkpoints, resume_step, learner.variables, dataset)
+    checkpoint, damage = _last_checkpoint(cluster, settings, checkpoints)
+    record = cluster.gather(None if checkpoint is None else checkpoint.record)[0]
+    learner = _build(cluster, settings, dataset, order, record)
+    progress = _restore(cluster, checkpoint, learner.variables, dataset)
     total_steps = run.steps or run.epochs * order.steps_per_epoch
     report = None
     if cluster.is_chief:
@@ -81,14 +82,15 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             start_step=progress.step,
             steps_per_epoch=order.steps_per_epoch,
             log_every=run.log_every,
-            resumed=resume_step is not None,
+            resumed=run.resume,
             launched=cluster.controller != "none",
+            pending=progress.pending,
         )
-        for said in (learner.origin, learner.exchange.said):
+        for said in (*damage, learner.origin, learner.exchange.said):
             if said:
                 report.message(said)
     evaluate = Evaluator(learner.model, learner.feed, validation, cluster, learner.average)
-    Loop(
+    loop = Loop(
         cluster=cluster,
         order=order,
         training_step=learner.step,
@@ -108,10 +110,16 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         progress=progress,
         total_steps=total_steps,
         save_every=run.save_every,
-    ).run()
+        stop_asked=job.stop_asked,
+    )
+    with job.stoppable():
+        ended = loop.run()
     if report is not None:
         report.close_progress()
-    _restore(cluster, checkpoints, "best", learner.variables, dataset)
+    if not ended:
+        _stop(cluster, report, progress.step, total_steps)
+    best = _best_checkpoint(cluster, checkpoints)
+    _restore(cluster, best, learner.variables, dataset)
     if learner.average is not None:
         learner.average.keep()
     test = _test(cluster, dataset, learner.model, settings)
@@ -168,14 +176,35 @@ def _build(
     )
 
 
-def _earlier_record(cluster: Cluster, checkpoints: CheckpointFolder, step: int | None) -> dict[str, Any] | None:
-    """What the checkpoint to go on from records, on every rank."""
-    record = None
+def _last_checkpoint(
+    cluster: Cluster, settings: TrainingSettings, checkpoints: CheckpointFolder
+) -> tuple[Checkpoint | None, list[str]]:
+    """On rank 0 the checkpoint to go on from, if there is one, and what is wrong with later ones."""
+    found: tuple[Checkpoint | None, list[str]] = (None, [])
     with cluster.together():
-        if cluster.is_chief and step is not None:
-            record = read_record(checkpoints.path(step))
-    record_of_chief: dict[str, Any] | None = cluster.gather(record)[0]
-    return record_of_chief
+        if cluster.is_chief and settings.run.resume:
+            found = checkpoints.load_last()
+    return found
+
+
+def _best_checkpoint(cluster: Cluster, checkpoints: CheckpointFolder) -> Checkpoint | None:
+    """On rank 0 the best checkpoint."""
+    best = None
+    with cluster.together():
+        if cluster.is_chief:
+            arrays, record = load_checkpoint(checkpoints.best)
+            best = Checkpoint(path=checkpoints.best, arrays=arrays, record=record)
+    return best
+
+
+def _stop(cluster: Cluster, report: Report | None, step: int, total_steps: int) -> NoReturn:
+    """Ends a run that was asked to stop, on every rank, after rank 0 has saved it."""
+    if report is not None:
+        report.close()
+    cluster.gather(None)  # nobody leaves before: a launcher would end the rank that saves
+    error = StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; go on with --resume.")
+    error.agreed = True
+    raise error
 
 
 def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model) -> str | None:
@@ -187,36 +216,28 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
     return origin
 
 
-def _open_folder(cluster: Cluster, settings: TrainingSettings) -> tuple[Path, int | None]:
-    """The run folder, and the step to resume from; rank 0 chooses, checks and makes it."""
+def _open_folder(cluster: Cluster, settings: TrainingSettings) -> Path:
+    """The run folder; rank 0 chooses, checks and makes it."""
     names = cluster.gather(choose_folder(settings.run.run_dir, settings.data.data, settings.model.model))
-    folder, resume_step = Path(names[0]), None
+    folder = Path(names[0])
     with cluster.together():
         if cluster.is_chief and settings.run.resume:
             length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
-            resume_step = reopen_folder(folder, settings.merged, must_agree=length)
+            reopen_folder(folder, settings.merged, must_agree=length)
         elif cluster.is_chief:
             start_folder(folder, {**settings.merged, "run_dir": str(folder)})
-    return folder, cluster.gather(resume_step)[0]
+    return folder
 
 
-def _restore(
-    cluster: Cluster,
-    checkpoints: CheckpointFolder,
-    which: int | str | None,
-    variables: dict[str, Any],
-    dataset: Dataset,
-) -> Progress:
-    """Gives every rank rank 0's state: that of a checkpoint (a step, or "best"), or the initial one (None)."""
+def _restore(cluster: Cluster, checkpoint: Checkpoint | None, variables: dict[str, Any], dataset: Dataset) -> Progress:
+    """Gives every rank rank 0's state: that of its checkpoint, or the initial one (None)."""
     progress = Progress()
     with cluster.together():
-        if cluster.is_chief and which is not None:
-            path = checkpoints.best if which == "best" else checkpoints.path(int(which))
-            arrays, record = load_checkpoint(path)
-            if record["data_checksum"] != dataset.checksum:
-                raise UserError(f"{path} was trained on other data: give the --data_dir of that time.")
-            restore_state(variables, arrays, str(path))
-            progress = Progress(**record["progress"])
+        if checkpoint is not None:
+            if checkpoint.record["data_checksum"] != dataset.checksum:
+                raise UserError(f"{checkpoint.path} was trained on other data: give the --data_dir of that time.")
+            restore_state(variables, checkpoint.arrays, str(checkpoint.path))
+            progress = Progress(**checkpoint.record["progress"])
     cluster.broadcast([variable.value for variable in variables.values()])
     return Progress(**cluster.gather(dataclasses.asdict(progress))[0])
 

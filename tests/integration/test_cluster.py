@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 from pathlib import Path
 
 import pytest
@@ -182,20 +181,3 @@ def test_unforeseen_exception_of_one_rank_ends_all(jobs, tmp_path: Path, launche
     assert [line for line in reasons if re.search(r" rank 1 on \S+: KeyError: 'unforeseen'$", line)], reasons
     for line in reasons:  # the others name that one as the cause, if they come to speak
         assert " rank 1 on " in line or "rank 1 (process" in line or "another rank has gone" in line, reasons
-
-
-def test_sigterm_ends_a_lone_process(jobs, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    job = jobs.start(
-        "jobs/train.py", "--data", "digits", "--model", "fcnn", "--steps", 10_000_000, "--log_every", 1, "--run_dir",
-        folder, "--save_every", 10,
-    )  # fmt: skip
-    for line in job.stdout:
-        if re.search(r"\bstep\b", line):
-            break
-    job.send_signal(signal.SIGTERM)
-    output, _ = job.communicate(timeout=60)
-    assert job.returncode == 128 + signal.SIGTERM
-    assert "error: ended by SIGTERM; go on with --resume." in output
-    reason = (folder / "failure.log").read_text()
-    assert re.fullmatch(r"\S+ rank 0 on \S+: ended by SIGTERM; go on with --resume\.\n", reason)

@@ -1,6 +1,7 @@
 """Checkpoints: there whole or not at all, and damage is told in one sentence."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from cnn.errors import RunError, UserError
-from cnn.training.checkpoints import CheckpointFolder, load_checkpoint, save_checkpoint
+from cnn.training.checkpoints import CheckpointFolder, DamagedCheckpointError, load_checkpoint, save_checkpoint
 
 ARRAYS = {
     "model/conv1/kernel": np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32),
@@ -216,3 +217,37 @@ def test_other_files_are_not_steps(tmp_path: Path) -> None:
     for name in ("step-1.npz.unfinished", "step-x.npz", "best.npz", "step-7.npz"):
         (tmp_path / name).touch()
     assert CheckpointFolder(tmp_path).steps() == [7]
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def test_the_last_that_is_whole_is_loaded_and_damage_is_named(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "checkpoints")
+    assert folder.load_last() == (None, [])
+    for step in (3, 12):
+        folder.save(step, {"a": np.full(5, step)}, {"step": step}, best=False)
+    last, wrong = folder.load_last()
+    assert last is not None
+    assert (last.path, last.record["step"], wrong) == (folder.path(12), 12, [])
+    damage(folder.path(12))
+    last, wrong = folder.load_last()
+    assert last is not None
+    assert (last.record["step"], last.arrays["a"].tolist()) == (3, [3] * 5)
+    assert len(wrong) == 1
+    assert re.match(rf"the checkpoint {folder.path(12)} is damaged \(.*\); ", wrong[0])
+    damage(folder.path(3))
+    with pytest.raises(DamagedCheckpointError, match=str(folder.path(12))):
+        folder.load_last()
+
+
+def test_a_checkpoint_that_lacks_an_array_is_damaged(saved: Path) -> None:
+    with zipfile.ZipFile(saved) as whole:
+        members = {name: whole.read(name) for name in whole.namelist()}
+    members.pop("model/conv1/bias.npy")
+    with zipfile.ZipFile(saved, "w") as parts:
+        for name, content in members.items():
+            parts.writestr(name, content)
+    with pytest.raises(DamagedCheckpointError, match="an array is missing"):
+        load_checkpoint(saved)

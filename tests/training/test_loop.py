@@ -54,6 +54,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
         rate: float = 0.01,
         feed: Feed | None = None,
         before_call: Callable[[], None] = lambda: None,
+        stop_asked: Callable[[], bool] = lambda: False,
     ) -> Loop:
         def rates(first: int, steps: int) -> np.ndarray:
             before_call()
@@ -80,6 +81,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             progress=progress,
             total_steps=total,
             save_every=save_every,
+            stop_asked=stop_asked,
         )
 
     return make
@@ -110,6 +112,62 @@ def test_going_on_gives_the_same_bits(make_loop, tmp_path: Path, stop: int) -> N
     assert again.keys() == straight.keys()
     for name, values in straight.items():
         assert again[name].tobytes() == values.tobytes(), name
+
+
+@pytest.mark.parametrize("stop", [3, 4])
+def test_stopped_when_asked_it_saves_and_goes_on_with_the_same_bits(make_loop, tmp_path: Path, stop: int) -> None:
+    """At step 4 an epoch ends, whose evaluation is then left to the run that goes on."""
+    assert make_loop("straight", 8, save_every=1).run()
+    asked = make_loop("stopped", 8, save_every=1, stop_asked=lambda: asked.progress.step == stop - 1)
+    assert not asked.run()
+    checkpoints = CheckpointFolder(tmp_path / "stopped")
+    assert checkpoints.steps()[-1] == stop
+    assert not checkpoints.best.exists()
+    assert make_loop("stopped", 8, resume=stop, save_every=1).run()
+    for which in ("best", 8):
+        straight, record = load_checkpoint(path_of(CheckpointFolder(tmp_path / "straight"), which))
+        again, same = load_checkpoint(path_of(checkpoints, which))
+        assert {name: values.tobytes() for name, values in again.items()} == {
+            name: values.tobytes() for name, values in straight.items()
+        }
+        for name in ("step", "best_step", "best_correct", "best_loss", "evaluated_step"):
+            assert same["progress"][name] == record["progress"][name]
+
+
+def path_of(checkpoints: CheckpointFolder, which: int | str) -> Path:
+    return checkpoints.best if which == "best" else checkpoints.path(int(which))
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run(make_loop, tmp_path: Path) -> None:
+    (tmp_path / "a" / "step-000000004.npz").mkdir(parents=True)
+    with pytest.raises(RunError, match="step-000000004.npz could not be written"):
+        make_loop("a", 12).run()
+
+
+def test_what_is_saved_meanwhile_is_the_state_of_that_step(make_loop, tmp_path: Path, monkeypatch) -> None:
+    """The steps that follow while a checkpoint is written do not change it."""
+    going_on = threading.Event()
+    save = CheckpointFolder.save
+
+    def late(self: CheckpointFolder, *arguments: object, **named: bool) -> None:
+        assert going_on.wait(60)
+        save(self, *arguments, **named)  # type: ignore[arg-type]
+
+    evaluate = Evaluator.__call__
+
+    def after_step_4(self: Evaluator) -> Evaluation:
+        going_on.set()
+        return evaluate(self)
+
+    monkeypatch.setattr(CheckpointFolder, "save", late)
+    monkeypatch.setattr(Evaluator, "__call__", after_step_4)
+    make_loop("late", 4, save_every=3).run()
+    late_one, _ = load_checkpoint(CheckpointFolder(tmp_path / "late").path(3))
+    make_loop("three", 3).run()
+    three, _ = load_checkpoint(CheckpointFolder(tmp_path / "three").path(3))
+    assert {name: values.tobytes() for name, values in late_one.items()} == {
+        name: values.tobytes() for name, values in three.items()
+    }
 
 
 def threads() -> list[str]:

@@ -1,0 +1,97 @@
+"""A run that is asked to stop saves the step it is at, and goes on from there as if it had not been stopped."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+
+from .processes import process_of_rank, wait_for
+
+
+def train(folder: Path, steps: int, *more: object) -> list[object]:
+    size = ("--model", "lenet5-like", "--global_batch_size", 100, "--save_every", 7)
+    return ["jobs/train.py", "--data", "digits", *size, "--run_dir", folder, "--steps", steps, *more]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "workers", "number", "code"),
+    [
+        ("none", 1, signal.SIGINT, 75),
+        ("mpirun", 3, signal.SIGTERM, 75),
+        ("horovodrun --gloo", 2, signal.SIGUSR1, 1),  # horovodrun has one code for all that is not 0
+    ],
+)
+def test_one_rank_is_asked_and_all_stop(
+    jobs, tmp_path: Path, launcher: str, workers: int, number: signal.Signals, code: int
+) -> None:
+    stopped, straight = tmp_path / "stopped", tmp_path / "straight"
+    checkpoints = CheckpointFolder(stopped / "checkpoints")
+    job = jobs.start(*train(stopped, 1_000_000), launcher=launcher, workers=workers)
+    wait_for(checkpoints.path(7), job)
+    os.kill(job.pid if launcher == "none" else process_of_rank(workers - 1, stopped), number)
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == code, output
+    said = re.search(r"stopped: at step ([\d,]+) of 1,000,000, which is saved; go on with --resume\.", output)
+    assert said, output
+    assert "error:" not in output
+    assert "Traceback" not in output or launcher.startswith("horovodrun"), output
+    step = int(said[1].replace(",", ""))
+    assert checkpoints.steps()[-1] == step
+
+    for folder, more in ((stopped, ["--resume"]), (straight, [])):
+        code, output = jobs.run(*train(folder, step + 15, *more), launcher=launcher, workers=workers)
+        assert code == 0, output
+    resumed, _ = load_checkpoint(checkpoints.path(step + 15))
+    undisturbed, _ = load_checkpoint(CheckpointFolder(straight / "checkpoints").path(step + 15))
+    assert resumed.keys() == undisturbed.keys()
+    for name, values in undisturbed.items():
+        assert np.array_equal(resumed[name], values), name
+    for part in ("train", "validation"):
+        assert curve(stopped, part) == curve(straight, part)
+
+
+def curve(folder: Path, part: str) -> list[str]:
+    """A part's points without times and speeds."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [re.sub(r', "(images_per_second|time)": [^,}]*', "", line) for line in lines if f'"{part}"' in line]
+
+
+def test_a_second_signal_ends_at_once(jobs, tmp_path: Path) -> None:
+    """Which comes here while the network is compiled, long before the first step ends."""
+    folder = tmp_path / "run"
+    slow = ("--model", "vgg11", "--data", "synthetic", "--global_batch_size", 100, "--steps", 1000)
+    job = jobs.start("jobs/train.py", *slow, "--run_dir", folder)
+    wait_for(folder / "events", job)
+    output = ""
+    while "a second one ends at once" not in output:
+        job.send_signal(signal.SIGTERM)
+        output += job.stdout.readline()
+        assert job.poll() is None, output
+    while job.poll() is None:
+        job.send_signal(signal.SIGTERM)
+        os.sched_yield()
+    assert job.returncode == 128 + signal.SIGTERM
+    assert "error: ended by SIGTERM; go on with --resume." in output + job.stdout.read()
+    assert not (folder / "checkpoints").exists()
+
+    code, output = jobs.run("jobs/train.py", *train(folder, 5)[1:], "--resume")
+    assert code == 2
+    assert "was made with other settings" in output
+
+
+def test_a_run_ended_before_its_first_checkpoint_begins_anew(jobs, tmp_path: Path) -> None:
+    """With --resume too, so that the command to start it again need not know how far it came."""
+    stopped, straight = tmp_path / "stopped", tmp_path / "straight"
+    job = jobs.start(*train(stopped, 20))
+    wait_for(stopped / "settings.yaml", job)
+    job.kill()
+    job.communicate()
+    for folder, more in ((stopped, ["--resume"]), (straight, [])):
+        code, output = jobs.run(*train(folder, 20, *more))
+        assert code == 0, output
+    assert curve(stopped, "train") == curve(straight, "train")
