@@ -1,6 +1,6 @@
 """Measures how fast training is, and where a step's time goes.
 
-python jobs/benchmark.py --model alexnet --data synthetic --image_size 224 --workers 1 2
+python jobs/benchmark.py --model alexnet --data synthetic --image_size 224 --workers 1 2 --report alexnet
 mpirun -np 8 -H a:4,b:4 python jobs/benchmark.py --model vgg16 --data oxflower17 --data_dir DIR --output vgg16.json
 
 python jobs/benchmark.py --model alexnet --data synthetic --image_size 224 --predict 8 64 512 --link 25gbit
@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 from cnn.cluster.job import Job, run_job
 from cnn.cluster.relaunch import relaunch
 from cnn.errors import told
+from cnn.monitoring.step_figure import write_report
 from cnn.monitoring.step_times import prediction_table, step_table
-from cnn.training.benchmark import Measured, Settings, measure, predicted
+from cnn.training.benchmark import Settings, measure, predicted
+from cnn.training.measured import Measured
 from cnn.training.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -44,7 +46,10 @@ def main() -> None:
             file = Path(scratch, f"{workers}.json")
             relaunch(settings.benchmark.launcher, workers, file)
             found.append(Measured.from_json(file.read_text()))
-    print(step_table([dataclasses.asdict(each) for each in found]))
+    rows = [dataclasses.asdict(each) for each in found]
+    print(step_table(rows))
+    if settings.benchmark.report is not None:
+        write_report(Path(settings.benchmark.report), settings.model.model, rows)
     if settings.benchmark.predict:
         ways = [predicted(settings.benchmark, found, factors=factors) for factors in (True, False)]
         print(f"\npredicted, each worker with a link of {settings.benchmark.link}:")

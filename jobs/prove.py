@@ -1,9 +1,11 @@
 """Shows that N workers compute what one computes: the same samples, dropout and training.
 
   python jobs/prove.py --models fcnn lenet5 lenet5-like --workers 1 2 3
+  python jobs/prove.py --replay runs/a
 
 Starts one job for each number of workers, compares their weights and gradients, prints a table, and exits with 0 when
-they agree and 1 when they do not.
+they agree and 1 when they do not. With --replay it trains a run again from its folder, which must give the same curves
+to the last bit.
 """
 
 import sys
@@ -18,6 +20,7 @@ from cnn.cluster.relaunch import relaunch
 from cnn.errors import told
 from cnn.training.agreement import compare, table
 from cnn.training.proof import Settings, measure
+from cnn.training.replay import replay
 from cnn.training.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -36,6 +39,11 @@ def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
 
 def main() -> None:
     settings = parse()
+    if settings.proof.replay is not None:
+        run = Path(settings.proof.replay)
+        points, difference = replay(run, settings.proof.launcher)
+        print(f"{run}: {difference or f'all {points:,} points of its curves are the same again'}")
+        sys.exit(1 if difference else 0)
     with tempfile.TemporaryDirectory() as scratch:
         folders = {workers: Path(scratch, str(workers)) for workers in sorted({1, *settings.proof.workers})}
         for workers, folder in folders.items():

@@ -59,6 +59,13 @@ class Cluster:
         """Whether this is the one rank that writes and speaks for all."""
         return self.rank == 0
 
+    def crowding(self) -> str:
+        """What it means that this rank's host has more ranks than cores; empty where it has not."""
+        if not self.cores.shared:
+            return ""
+        cores = f"{self.cores.shared} cores of {self.peers[self.rank][0]}"
+        return f"{self.local_size} workers share {cores} and compute in turn: fewer would be faster."
+
     def _name(self, what: str) -> str:
         # Ranks make the same calls in the same order, so the n-th call of each belongs together.
         self._calls += 1

@@ -16,8 +16,13 @@ class Exchange(Protocol):
     factored: frozenset[str]
     """Paths of the kernels whose gradients `products` makes."""
 
-    def sums(self, tensors: Sequence[Any]) -> list[Any]:
-        """Tensors of one dtype and known shapes in; their sums over the ranks out, in the same order."""
+    def sums(self, gradients: Sequence[Any], others: Sequence[Any] = ()) -> tuple[list[Any], list[Any]]:
+        """Tensors of one dtype and known shapes in; their sums over the ranks out, in the same order.
+
+        Args:
+            gradients: may be compressed.
+            others: are exact always.
+        """
 
     def products(self, factors: Sequence[tuple[Any, Any]], kind: Any) -> list[Any]:
         """For each x (samples, m) and dy (samples, n) the sum over the ranks of x^T dy (m, n), of dtype `kind`."""
@@ -29,8 +34,8 @@ class LocalExchange:
     def __init__(self, factored: frozenset[str] = frozenset()) -> None:
         self.factored = factored
 
-    def sums(self, tensors: Sequence[Any]) -> list[Any]:
-        return list(tensors)
+    def sums(self, gradients: Sequence[Any], others: Sequence[Any] = ()) -> tuple[list[Any], list[Any]]:
+        return list(gradients), list(others)
 
     def products(self, factors: Sequence[tuple[Any, Any]], kind: Any) -> list[Any]:
         return [_product(x, dy, kind) for x, dy in factors]
@@ -48,16 +53,31 @@ class GradientExchange:
         factored: paths of the kernels exchanged so.
         bucket_bytes: about what a message holds; small tensors share one, larger ones are cut up. Tensors are not cut
             where this is LARGEST_BUCKET: a link that is worth it is so fast that copying the pieces would cost more.
+        compressed: send gradients and factors as float16, half the bytes, which is not exact.
     """
 
     def __init__(
-        self, cluster: Cluster, factored: frozenset[str] = frozenset(), bucket_bytes: int = LARGEST_BUCKET
+        self,
+        cluster: Cluster,
+        factored: frozenset[str] = frozenset(),
+        bucket_bytes: int = LARGEST_BUCKET,
+        *,
+        compressed: bool = False,
     ) -> None:
         self.factored = factored
+        self._compressed = compressed
         self._cluster = cluster
         self._bucket_bytes = bucket_bytes
 
-    def sums(self, tensors: Sequence[Any]) -> list[Any]:
+    def sums(self, gradients: Sequence[Any], others: Sequence[Any] = ()) -> tuple[list[Any], list[Any]]:
+        if not self._compressed:
+            joint = self._sums([*gradients, *others], "gradients")
+            return joint[: len(gradients)], joint[len(gradients) :]
+        short = self._sums([tf.cast(each, tf.float16) for each in gradients], "gradients")
+        sums = [tf.cast(each, gradient.dtype) for each, gradient in zip(short, gradients, strict=True)]
+        return sums, self._sums(others, "exact")
+
+    def _sums(self, tensors: Sequence[Any], name: str) -> list[Any]:
         pieces: list[Any] = []
         counts: list[int] = []
         for tensor in tensors:
@@ -65,7 +85,7 @@ class GradientExchange:
             parts = self._pieces(flat.shape[0], flat.dtype.size)
             pieces += [flat] if len(parts) == 1 else tf.split(flat, parts)
             counts.append(len(parts))
-        summed = iter(self._sums_of_flat(pieces))
+        summed = iter(self._sums_of_flat(pieces, name))
         return [
             tf.reshape(_joined([next(summed) for _ in range(count)]), tensor.shape)
             for tensor, count in zip(tensors, counts, strict=True)
@@ -77,12 +97,12 @@ class GradientExchange:
             return [size]
         return even_parts(size, -(-size * number_bytes // self._bucket_bytes))
 
-    def _sums_of_flat(self, flats: Sequence[Any]) -> list[Any]:
+    def _sums_of_flat(self, flats: Sequence[Any], name: str) -> list[Any]:
         sums: list[Any] = [None] * len(flats)
         sizes = [flat.shape[0] * flat.dtype.size for flat in flats]
         for number, bucket in enumerate(make_buckets(sizes, self._bucket_bytes)):
             joint = _joined([flats[position] for position in bucket])
-            total = self._cluster.sum_in_graph(joint, f"gradients.{number}")
+            total = self._cluster.sum_in_graph(joint, f"{name}.{number}")
             parts = tf.split(total, [flats[position].shape[0] for position in bucket]) if len(bucket) > 1 else [total]
             for position, part in zip(bucket, parts, strict=True):
                 sums[position] = part
@@ -92,6 +112,8 @@ class GradientExchange:
         return [self._gathered_product(number, x, dy, kind) for number, (x, dy) in enumerate(factors)]
 
     def _gathered_product(self, number: int, x: Any, dy: Any, kind: Any) -> Any:
+        if self._compressed and x.dtype.size > 2:
+            x, dy = tf.cast(x, tf.float16), tf.cast(dy, tf.float16)
         # Samples may come in any order, but both factors' in the same. Inputs are there long before gradients, and
         # travel while the layers above are computed.
         rows = self._pieces(x.shape[0], x.shape[1] * x.dtype.size)
@@ -111,10 +133,16 @@ class GradientExchange:
 
 
 def make_exchange(
-    cluster: Cluster, factored: frozenset[str] = frozenset(), bucket_bytes: int = LARGEST_BUCKET
+    cluster: Cluster,
+    factored: frozenset[str] = frozenset(),
+    bucket_bytes: int = LARGEST_BUCKET,
+    *,
+    compressed: bool = False,
 ) -> Exchange:
     """The exchange for a job."""
-    return LocalExchange() if cluster.world_size == 1 else GradientExchange(cluster, factored, bucket_bytes)
+    if cluster.world_size == 1:
+        return LocalExchange()
+    return GradientExchange(cluster, factored, bucket_bytes, compressed=compressed)
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cnn.errors import check_choice
 
 EXCHANGES = ("auto", "allreduce", "factored")
+COMPRESSIONS = ("none", "float16")
 
 _WORTH = 0.9
 """The part of the time that factors must stay below: measurements are noisy, and a run started again should choose the
@@ -32,8 +33,13 @@ class ExchangeSettings:
     workers send the far smaller factors, and each multiplies them. auto: whichever is faster for each layer, by what
     the link and the processors are measured to give at the start. The result is the same."""
 
+    compression: str = "none"
+    """float16: gradients are sent as float16, which halves the bytes. This is not exact: what is smaller than 6e-8 is
+    lost, and the result depends on the number of workers."""
+
     def __post_init__(self) -> None:
         check_choice("exchange", self.exchange, EXCHANGES)
+        check_choice("compression", self.compression, COMPRESSIONS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

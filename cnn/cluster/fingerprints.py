@@ -2,10 +2,12 @@
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+import numpy as np
 
 from cnn.cluster.collectives import Cluster
-from cnn.errors import RunError
+from cnn.errors import DIVERGED, RunError
 
 
 def check_in_step(cluster: Cluster, variables: Sequence[Any], step: int) -> None:
@@ -17,16 +19,28 @@ def check_in_step(cluster: Cluster, variables: Sequence[Any], step: int) -> None
         step: named in the error.
 
     Raises:
-        RunError: a rank differs from rank 0; on every rank, naming the rank and the first variable that differs.
+        RunError: a rank differs from rank 0, or all have a variable that is not finite; on every rank, naming the rank
+            and the first such variable.
     """
-    checksums = [zlib.crc32(variable.value.numpy().tobytes()) for variable in variables]
-    by_rank = cluster.gather(checksums)
+    values = [variable.value.numpy() for variable in variables]
+    found = [(zlib.crc32(value.tobytes()), bool(np.isfinite(value).all())) for value in values]
+    by_rank = cluster.gather(found)
     for rank, theirs in enumerate(by_rank):
         for variable, mine, first in zip(variables, theirs, by_rank[0], strict=True):
             if mine != first:
-                error = RunError(
+                _end(
                     f"at step {step} rank {rank} (on {cluster.peers[rank][0]}) is out of step with rank 0, first in "
                     f"{variable.path}: the run is stopped; its last checkpoint is from when all were equal."
                 )
-                error.agreed = True
-                raise error
+    for variable, (_, finite) in zip(variables, by_rank[0], strict=True):
+        if not finite:
+            _end(
+                f"at step {step} {variable.path} is not finite: {DIVERGED}; try a smaller --learning_rate. The last "
+                "checkpoint is kept."
+            )
+
+
+def _end(sentence: str) -> NoReturn:
+    error = RunError(sentence)
+    error.agreed = True
+    raise error

@@ -56,6 +56,9 @@ class Cores:
 
     threads: int
 
+    shared: int = 0
+    """Of the host, how many cores its ranks have where there is not one for each; else 0."""
+
 
 def share_cores(launch: Launch, allowed: frozenset[int], host_cores: int) -> Cores:
     """Divides a host's cores among its ranks.
@@ -70,7 +73,7 @@ def share_cores(launch: Launch, allowed: frozenset[int], host_cores: int) -> Cor
         sharing = max(1, round(launch.local_size * len(allowed) / host_cores))
         return Cores(pinned=None, threads=max(1, len(allowed) // sharing))
     if launch.local_size > len(allowed):
-        return Cores(pinned=None, threads=1)
+        return Cores(pinned=None, threads=1, shared=len(allowed))
     cores = sorted(allowed)
     first = launch.local_rank * len(cores) // launch.local_size
     last = (launch.local_rank + 1) * len(cores) // launch.local_size

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-_PARTS = ("input", "compute", "update", "exchange")
+PARTS = ("input", "compute", "update", "exchange")
 
 
 class PredictedStep(Protocol):
@@ -45,12 +45,12 @@ def step_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     lines = [
         f"{'workers':>7} {'batch':>6} {'img/s':>10} {'spread':>7} {'efficiency':>10} {'step ms':>9} "
-        + " ".join(f"{part:>9}" for part in _PARTS)
+        + " ".join(f"{part:>9}" for part in PARTS)
         + f" {'MB sent':>8} {'peak MB':>8} {'of peak':>8}"
     ]
     for row in rows:
         efficiency = (row["images_per_second"] / row["workers"]) / (rows[0]["images_per_second"] / rows[0]["workers"])
-        parts = " ".join(f"{1e3 * row[f'{part}_seconds']:9.2f}" for part in _PARTS)
+        parts = " ".join(f"{1e3 * row[f'{part}_seconds']:9.2f}" for part in PARTS)
         lines.append(
             f"{row['workers']:>7} {row['global_batch_size']:>6} {row['images_per_second']:>10,.1f} "
             f"{100 * row['spread']:>6.1f}% {100 * efficiency:>9.1f}% {1e3 * row['step_seconds']:9.2f} {parts} "

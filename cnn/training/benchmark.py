@@ -1,22 +1,23 @@
 """Where the time of a training step goes: the measurements with one number of workers."""
 
 import dataclasses
-import json
 import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cnn.cluster.exchange_choice import ExchangeSettings, Kernel
+from cnn.cluster.exchange_choice import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError, check_choice
 from cnn.models.registry import ModelSettings
 from cnn.training.groups import group_size
+from cnn.training.measured import Measured, read_measured
 from cnn.training.optimizers import OptimizerSettings
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.regularisation import RegularisationSettings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _SEED = 1
 _GROUP_SIZE = 8
+_USUAL_LATENCY = 20.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,16 +65,25 @@ class BenchmarkSettings:
     link: str = "25gbit"
     """Rate of the predicted workers' links: 100mbit, 25gbit."""
 
-    link_latency: float = 20.0
-    """Microseconds of a message of nothing between two predicted workers."""
+    link_latency: float | None = None
+    """Microseconds of a message of nothing between two predicted workers; when not given, that of --costs, or 20."""
+
+    costs: str | None = None
+    """File of --output, of this network or another with several workers, that tells what a message and a byte cost;
+    when not given, the most of --workers tell."""
+
+    report: str | None = None
+    """Folder to write benchmark.json and benchmark.png to."""
 
     output: str | None = None
     """Measure with the workers that a launcher has started, and write the result to this file."""
 
     def __post_init__(self) -> None:
         parse_rate(self.link)
-        if not 0 <= self.link_latency < 1e6:
+        if self.link_latency is not None and not 0 <= self.link_latency < 1e6:
             raise UserError(f"--link_latency {self.link_latency} is not a number of microseconds: give one, 20 say.")
+        if self.costs is not None:
+            read_measured(Path(self.costs))
         for count in (*self.workers, *self.predict, self.batch_size, self.benchmark_steps, self.repeats):
             if count < 1:
                 raise UserError(f"{count} is not a number of workers, samples or steps: give whole numbers from 1 on.")
@@ -90,58 +101,6 @@ class Settings:
     optimizer: OptimizerSettings
     regularisation: RegularisationSettings
     exchange: ExchangeSettings
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One number of workers; seconds are of a step, medians over the repeats of the slowest rank."""
-
-    workers: int
-    global_batch_size: int
-    images_per_second: float
-    spread: float
-    """Largest less smallest of the repeats, as part of the median."""
-
-    step_seconds: float
-    input_seconds: float
-    """Making the batch: gather, crop, colours, mixing."""
-
-    compute_seconds: float
-    """Forward and backward."""
-
-    update_seconds: float
-    exchange_seconds: float
-    """What the exchange adds to the step: what it takes less what it hides behind computing."""
-
-    sent_bytes: int
-    """By each rank in a step, by formula."""
-
-    peak_bytes: int
-    """Memory of the process that has most."""
-
-    share_of_peak: float
-    """Arithmetic of convolutions and fully connected layers in a step, over what one large product reaches."""
-
-    factored: list[str]
-    """Kernels exchanged as factors."""
-
-    multiply_adds_per_second: float
-    """Of one large product."""
-
-    layers: list[Layer]
-    """Those with weights."""
-
-    @staticmethod
-    def from_json(text: str) -> "Measured":
-        """Reads what `to_json` wrote."""
-        values = json.loads(text)
-        for layer in values["layers"]:
-            layer["kernel"] = Kernel(**layer["kernel"]) if layer["kernel"] else None
-        return Measured(**{**values, "layers": [Layer(**layer) for layer in values["layers"]]})
-
-    def to_json(self) -> str:
-        """All fields, as text."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
 class _NoUpdate:
@@ -215,6 +174,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         sent_bytes=chosen.sent_bytes,
         peak_bytes=max(cluster.gather(_peak_bytes())),
         share_of_peak=arithmetic / median["step"] / peak,
+        message_seconds=chosen.record["rates"]["latency"] if "rates" in chosen.record else None,
         factored=sorted(chosen.exchange.factored),
         multiply_adds_per_second=peak / 2,
         layers=_layers(network, rows),
@@ -226,17 +186,22 @@ def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors
 
     Args:
         settings: workers and link.
-        found: measured. One of more workers than one shows what a byte costs a core.
+        found: measured.
         factors: whether fully connected layers may be exchanged so.
     """
-    one, several = found[0], [each for each in found if each.sent_bytes]
-    per_byte = several[-1].exchange_seconds / several[-1].sent_bytes if several else 0.0
+    one, exchanged = found[0], found[-1]
+    if settings.costs is not None:
+        exchanged = read_measured(Path(settings.costs))
+    latency = settings.link_latency
+    if latency is None:
+        hops = 2 * (exchanged.workers - 1)
+        latency = 1e6 * exchanged.message_seconds / hops if exchanged.message_seconds else _USUAL_LATENCY
     costs = Costs(
         compute_seconds=one.compute_seconds + one.input_seconds,
         update_seconds=one.update_seconds,
-        latency=settings.link_latency / 1e6,
+        latency=latency / 1e6,
         link_rate=parse_rate(settings.link),
-        host_seconds_per_byte=per_byte,
+        host_seconds_per_byte=exchanged.exchange_seconds / exchanged.sent_bytes if exchanged.sent_bytes else 0.0,
         multiply_adds_per_second=one.multiply_adds_per_second,
     )
     samples = one.global_batch_size // one.workers

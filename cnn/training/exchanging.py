@@ -59,7 +59,10 @@ def choose_exchange(
         earlier: the record that the run to go on from has. It holds for as many ranks as had made it.
     """
     kernels, how, ranks = dense_kernels(model), settings.exchange, cluster.world_size
-    number = tf.as_dtype(model.variable_dtype).size
+    compressed = settings.compression == "float16"
+    number, factor = (tf.as_dtype(kind).size for kind in (model.variable_dtype, model.compute_dtype))
+    if compressed:
+        number, factor = min(number, 2), min(factor, 2)
     total = sum(math.prod(variable.shape) for variable in model.variables)
     record: dict[str, Any] = {"world_size": ranks, "factored": [], "bucket_bytes": LARGEST_BUCKET}
     said = ""
@@ -76,7 +79,7 @@ def choose_exchange(
             samples=samples,
             world_size=ranks,
             gradient_bytes=number,
-            factor_bytes=tf.as_dtype(model.compute_dtype).size,
+            factor_bytes=factor,
         )
         factored = [each for each in choices if each.factored]
         sent += sum(each.factored_bytes - each.allreduce_bytes for each in factored)
@@ -87,7 +90,8 @@ def choose_exchange(
         }
         if not again:
             said = said or choice_table(choices, rates)
-    exchange = make_exchange(cluster, frozenset(record["factored"]), record["bucket_bytes"])
+    factored_paths = frozenset(record["factored"])
+    exchange = make_exchange(cluster, factored_paths, record["bucket_bytes"], compressed=compressed)
     return ChosenExchange(exchange, record, said, sent)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +12,15 @@ import numpy as np
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.fingerprints import check_in_step
-from cnn.data.order import SampleOrder
+from cnn.data.order import Plan, SampleOrder
 from cnn.errors import DIVERGED, RunError
 from cnn.training.background_saver import BackgroundSaver
 from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.report import Report
 from cnn.training.state import read_state
-from cnn.training.step import StepResults, TrainingStep
+from cnn.training.step import TrainingStep
+from cnn.training.step_values import StepResults
 
 _CALL_SECONDS = 0.5
 """How long one call of several steps should last: long enough that Python is not the limit, short enough that the
@@ -29,6 +31,12 @@ _CHECK_EVERY = 1000
 
 _MOST_SKIPPED = 40
 """Steps in a row that loss scaling may leave out: by then the scale is no longer at fault."""
+
+_MOST_NAMED = 8
+"""Samples that an error lists."""
+
+_SLOW, _NOTICEABLE_SECONDS = 1.2, 0.005
+"""How many times as long as the others, and by how much, a rank computes that is named."""
 
 
 @dataclasses.dataclass
@@ -106,6 +114,8 @@ class Loop:
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
         self._skipped = 0
+        self._own_seconds: list[float] = []
+        self._named_slow = cluster.world_size == 1
         self.progress = progress
 
     def run(self) -> bool:
@@ -134,6 +144,8 @@ class Loop:
         save = epoch_ends or self._due(self._save_every)
         if save or self._due(_CHECK_EVERY):
             self._check_in_step()
+        if epoch_ends and not self._named_slow:
+            self._name_the_slow()
         best = epoch_ends and self._evaluate_now()
         if save:
             self._save(best=best)
@@ -165,7 +177,7 @@ class Loop:
         begin = time.perf_counter()
         results = self._training_step.run(plan, rates, self._seconds_per_step, self._stop_asked())
         seconds = time.perf_counter() - begin
-        self._check_finite(first, results)
+        self._check_finite(plan, first, results)
         counts = plan.counts
         speed = None
         if self._seconds_per_step:  # the first call, which also compiles, tells no speed
@@ -173,6 +185,7 @@ class Loop:
             self.progress.training_seconds += seconds
             self.progress.images += int(counts.sum())
         self._seconds_per_step = seconds / steps
+        self._own_seconds += results.own_seconds.tolist()
         self._choose_steps_per_call(results)
         self.progress.step = first + steps
         if self._report is not None:
@@ -189,18 +202,50 @@ class Loop:
     def _check_in_step(self) -> None:
         check_in_step(self._cluster, list(self._variables.values()), self.progress.step)
 
-    def _check_finite(self, first: int, results: StepResults) -> None:
-        for step, (loss, skipped) in enumerate(zip(results.losses, results.skipped, strict=True), start=first + 1):
+    def _check_finite(self, plan: Plan, first: int, results: StepResults) -> None:
+        for row, (loss, skipped) in enumerate(zip(results.losses, results.skipped, strict=True)):
             self._skipped = self._skipped + 1 if skipped else 0
             if self._skipped == _MOST_SKIPPED:
-                what = f"at step {step} gradients are too large for float16, though the loss was scaled down for long"
+                what = "gradients are too large for float16, though the loss was scaled down for long"
             elif not (skipped or math.isfinite(loss)):
-                what = f"at step {step} the loss is {loss}"
+                what = f"the loss is {loss}, {self._whose(plan, row, results)}"
             else:
                 continue
-            error = RunError(f"{what}: {DIVERGED}; try a smaller --learning_rate. The last checkpoint is kept.")
+            error = RunError(
+                f"at step {first + row + 1} {what}: {DIVERGED}; try a smaller --learning_rate. The last checkpoint is "
+                "kept."
+            )
             error.agreed = True
             raise error
+
+    def _whose(self, plan: Plan, row: int, results: StepResults) -> str:
+        """Which ranks' samples have a loss that is not finite, and which they are."""
+        mine = plan.indices[row][plan.weights[row] > 0]
+        finite = math.isfinite(results.own_losses[row])
+        samples = self._cluster.gather(None if finite else mine[:_MOST_NAMED].tolist())
+        wrong = [rank for rank, theirs in enumerate(samples) if theirs]
+        if len(wrong) == len(samples):
+            return "of all workers' samples"
+        return " and ".join(
+            f"of those of rank {rank} (training samples {', '.join(map(str, samples[rank]))}"
+            f"{', ...' if len(samples[rank]) == _MOST_NAMED else ''})"
+            for rank in wrong
+        )
+
+    def _name_the_slow(self) -> None:
+        """Says, once, which rank computed an epoch so much slower than the others that all waited for it."""
+        seconds = self._cluster.gather(statistics.median(self._own_seconds))
+        self._own_seconds.clear()
+        slowest = max(range(len(seconds)), key=seconds.__getitem__)
+        others = statistics.median(each for rank, each in enumerate(seconds) if rank != slowest)
+        if seconds[slowest] > _SLOW * others and seconds[slowest] - others > _NOTICEABLE_SECONDS:
+            self._named_slow = True
+            if self._report is not None:
+                self._report.message(
+                    f"rank {slowest} (on {self._cluster.peers[slowest][0]}) is slow: it computes a batch's loss in "
+                    f"{seconds[slowest]:.3g} s, the others in {others:.3g} s. All wait for it; jobs/doctor.py may tell "
+                    "why."
+                )
 
     def _evaluate_now(self) -> bool:
         """Evaluates on the validation part; whether the state is the best so far (the latest is, without one)."""

@@ -51,6 +51,9 @@ class ProofSettings:
     launcher: str = "mpirun --oversubscribe -np"
     """The command that starts workers; their number and the program follow it."""
 
+    replay: str | None = None
+    """Instead, repeat the run in this folder, and say at which step its curves first differ, if they do."""
+
     output: str | None = None
     """Measure with the workers that a launcher has started, and write the measurements to this folder."""
 

@@ -10,7 +10,7 @@ from cnn.monitoring.events import EventWriter
 from cnn.monitoring.metrics import MetricsLog
 from cnn.monitoring.progress import Progress, has_terminal
 from cnn.training.evaluation import Evaluation
-from cnn.training.step import StepResults
+from cnn.training.step_values import StepResults
 
 
 class Report:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,70 +16,10 @@ from cnn.training.averaging import WeightAverage
 from cnn.training.loss import cross_entropy
 from cnn.training.loss_scale import LossScale
 from cnn.training.regularisation import RegularisationSettings
+from cnn.training.step_values import Gradients, RankSums, Row, StepResults
 
 _AUXILIARY_SHARE = 0.3
 """What an auxiliary classifier's loss counts for; Szegedy et al., 2014, section 5."""
-
-
-class StepResults(NamedTuple):
-    """What some steps gave, each an array (steps,): over the whole global batch, the same on every rank."""
-
-    losses: np.ndarray
-    """Mean cross-entropy, auxiliary classifiers' shares included, without the regularisation's part."""
-
-    correct: np.ndarray
-    """How many samples the network, before the update and with dropout, had right."""
-
-    seconds: np.ndarray
-    """What the ranks said in `said_seconds`, added up."""
-
-    stops: np.ndarray
-    """How many ranks said that they were asked to stop."""
-
-    skipped: np.ndarray
-    """Whether the step was left out, for its gradients were too large for float16 under the loss's scale."""
-
-
-class Row(NamedTuple):
-    """Tensors of a plan, on the device: of all its steps, or of one."""
-
-    images: Any
-    """What the feed read of them."""
-
-    labels: Any
-    keys: Any
-    weights: Any
-    counts: Any
-
-
-class RankSums(NamedTuple):
-    """What one rank computes of a step, or of a piece of it."""
-
-    gradients: list[Any]
-    """What the samples add to those of the global batch's mean loss, times the loss's scale if there is one: of the
-    variables that the exchange sums, in their order."""
-
-    statistics: list[Any]
-    """For each moving statistic of the network, summed over the groups, what a group says it is."""
-
-    results: Any
-    """[loss, correct] summed over the samples."""
-
-    factors: list[tuple[Any, Any]]
-    """Of the other variables, kernels (m, n): inputs (samples, m), gradients by outputs (samples, n)."""
-
-
-class Gradients(NamedTuple):
-    """What one step's exchange gave, on every rank."""
-
-    gradients: list[Any]
-    """Of the mean loss of the global batch and its regularisation, for each trainable variable."""
-
-    sums: Any
-    """[loss, correct, ...] summed over the samples."""
-
-    statistics: list[Any]
-    """For each moving statistic of the network the mean of what the groups said it is."""
 
 
 class TrainingStep:
@@ -143,10 +83,16 @@ class TrainingStep:
         for first in range(0, steps, most):
             rates = tf.constant(learning_rates[first : first + most], tf.float64)
             parts.append(compiled(self._rows(plan.part(first, first + most)), rates, said).numpy())
-        sums = np.concatenate(parts)
-        losses, correct, seconds, stops, skipped = sums.T
+        losses, correct, seconds, stops, *own = np.concatenate(parts).T
+        skipped, own_seconds, own_losses = own
         return StepResults(
-            losses / plan.counts, np.rint(correct).astype(np.int64), seconds, np.rint(stops), skipped > 0
+            losses / plan.counts,
+            np.rint(correct).astype(np.int64),
+            seconds,
+            np.rint(stops),
+            skipped > 0,
+            own_seconds,
+            own_losses,
         )
 
     @contextlib.contextmanager
@@ -162,7 +108,8 @@ class TrainingStep:
     def gradients(self, plan: Plan, row: int = 0) -> list[np.ndarray]:
         """The exchanged mean gradients of one step of a plan, without an update."""
         batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1))))
-        return [gradient.numpy() for gradient in tf.function(lambda: self._exchanged(batch))().gradients]
+        compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), batch.counts))
+        return [gradient.numpy() for gradient in compiled().gradients]
 
     def _rows(self, plan: Plan) -> Row:
         weights = tf.constant(plan.weights, self._model.dtype)
@@ -183,13 +130,20 @@ class TrainingStep:
 
     def _steps(self, rows: Row, rates: Any, said: Any) -> Any:
         def one(step: Any, results: Any) -> tuple[Any, Any]:
-            exchanged = self._exchanged(Row(*(values[step] for values in rows)), said)
+            begin = tf.timestamp()
+            with tf.control_dependencies([begin]):
+                row = Row(*(tf.identity(values[step]) for values in rows))
+            own = self._rank_sums(row)
+            with tf.control_dependencies([own.results]):
+                seconds = tf.timestamp() - begin
+            exchanged = self._exchanged(own, row.counts, said)
             self._optimizer.learning_rate.assign(tf.cast(rates[step], self._optimizer.learning_rate.dtype))
-            skipped = tf.cast(tf.logical_not(self._update(exchanged)), said.dtype)
-            return step + 1, results.write(step, tf.concat([exchanged.sums, [skipped]], 0))
+            skipped = tf.logical_not(self._update(exchanged))
+            more = [*(tf.cast(each, said.dtype) for each in (skipped, seconds)), own.results[0]]
+            return step + 1, results.write(step, tf.concat([exchanged.sums, more], 0))
 
         steps = tf.shape(rates)[0]
-        results = tf.TensorArray(said.dtype, size=steps, element_shape=(5,))
+        results = tf.TensorArray(said.dtype, size=steps, element_shape=(7,))
         _, results = tf.while_loop(lambda step, _: step < steps, one, (0, results), parallel_iterations=1)
         return results.stack()
 
@@ -210,16 +164,16 @@ class TrainingStep:
         self._loss_scale.update(finite)
         return tf.cond(finite, update, lambda: tf.constant(False))
 
-    def _exchanged(self, row: Row, said: Any = ()) -> Gradients:
-        """Forward, backward and exchange; the sums are those of the loss, of the samples right, and of what is said."""
-        own = self._rank_sums(row)
+    def _exchanged(self, own: RankSums, count: Any, said: Any = ()) -> Gradients:
+        """The exchange of what a rank computed; the sums are those of the loss, of the samples right, and of what is
+        said."""
         scale = None if self._loss_scale is None else self._loss_scale.value
-        products = iter(self._exchange.products(own.factors, row.weights.dtype))
-        results = tf.concat([own.results, tf.cast(said, own.results.dtype)], 0)
-        *sums, results = self._exchange.sums([*own.gradients, *own.statistics, results])
-        groups = tf.math.ceil(tf.cast(row.counts, row.weights.dtype) / self._group_size)
-        summed, statistics = iter(sums[: len(own.gradients)]), sums[len(own.gradients) :]
-        gradients = []
+        kind = own.results.dtype
+        products = iter(self._exchange.products(own.factors, kind))
+        results = tf.concat([own.results, tf.cast(said, kind)], 0)
+        sums, (*statistics, results) = self._exchange.sums(own.gradients, [*own.statistics, results])
+        groups = tf.math.ceil(tf.cast(count, kind) / self._group_size)
+        summed, gradients = iter(sums), []
         for variable in self._model.trainable_variables:
             gradient = next(products if variable.path in self._exchange.factored else summed)
             gradients.append(self._regularised(gradient if scale is None else gradient / scale, variable))

@@ -86,7 +86,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             launched=cluster.controller != "none",
             pending=progress.pending,
         )
-        for said in (*damage, learner.origin, learner.exchange.said):
+        for said in (*damage, cluster.crowding(), learner.origin, learner.exchange.said):
             if said:
                 report.message(said)
     evaluate = Evaluator(learner.model, learner.feed, validation, cluster, learner.average)

@@ -8,8 +8,11 @@ from pathlib import Path
 def test_it_says_where_the_time_goes(jobs, tmp_path: Path) -> None:
     small = ("--model", "lenet5-like", "--data", "synthetic", "--batch_size", 8, "--benchmark_steps", 3, "--repeats", 2)
     predict = ("--predict", 8, 64, "--link", "1gbit")
-    code, output = jobs.run("jobs/benchmark.py", *small, "--workers", 1, 2, *predict)
+    report = tmp_path / "report"
+    code, output = jobs.run("jobs/benchmark.py", *small, "--workers", 1, 2, *predict, "--report", report)
     assert code == 0, output
+    assert [row["workers"] for row in json.loads((report / "benchmark.json").read_text())["measured"]] == [1, 2]
+    assert (report / "benchmark.png").read_bytes().startswith(b"\x89PNG")
     output, _, prediction = output.partition("\npredicted, each worker with a link of 1gbit:\n")
     head, *rows = prediction.splitlines()
     assert re.fullmatch(r"workers +img/s +efficiency +step ms +MB sent +with sums alone *", head.strip())
@@ -51,6 +54,9 @@ def test_mistakes_get_one_sentence(jobs) -> None:
         (("--exchange", "ring"), "unknown exchange 'ring'"),
         (("--predict", 8, "--link", "fast"), "'fast' is not the rate of a link"),
         (("--precision", "float8"), "unknown precision 'float8'"),
+        (("--costs", "none.json"), "none.json cannot be read (No such file or directory)"),
+        (("--costs", "README.md"), "README.md is not what --output writes"),
+        (("--compression", "zip"), "unknown compression 'zip'"),
     ):
         code, output = jobs.run("jobs/benchmark.py", *arguments)
         assert (code, output.count("\n")) == (2, 1), output

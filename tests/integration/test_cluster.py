@@ -57,15 +57,23 @@ def body(cluster, folder, job):
         for bucket_bytes in (900, 5000, 2**20):
             exchange = GradientExchange(cluster, bucket_bytes=bucket_bytes)
             mine = [tf.constant(value, kind) for value in values(rank)]
-            compiled = tf.function(lambda: exchange.sums(mine))
-            results = [b"".join(part.numpy().tobytes() for part in compiled()) for _ in range(20)]
+            compiled = tf.function(lambda: exchange.sums(mine[:4], mine[4:]))
+            results = [b"".join(part.numpy().tobytes() for part in sum(compiled(), [])) for _ in range(20)]
             expected = [np.sum(parts, 0) for parts in zip(*(values(r) for r in range(cluster.world_size)))]
-            error = max(np.abs(part.numpy() - right).max() for part, right in zip(compiled(), expected))
-            shapes = [part.shape.as_list() == mine[n].shape.as_list() for n, part in enumerate(compiled())]
+            error = max(np.abs(part.numpy() - right).max() for part, right in zip(sum(compiled(), []), expected))
+            shapes = [part.shape.as_list() == mine[n].shape.as_list() for n, part in enumerate(sum(compiled(), []))]
             seen[f"exchange {kind} {bucket_bytes}"] = {
                 "different": len(set(results)), "bits": results[0].hex()[:4000], "error": float(error),
                 "shapes": all(shapes),
             }
+
+    exchange = GradientExchange(cluster, bucket_bytes=900, compressed=True)
+    mine = [tf.constant(value, "float32") for value in values(rank)]
+    gradients, others = tf.function(lambda: exchange.sums(mine[:4], mine[4:]))()
+    seen["compressed"] = [
+        max(float(np.abs(part.numpy() - right).max()) for part, right in zip(parts, rights))
+        for parts, rights in ((gradients, expected[:4]), (others, expected[4:]))
+    ]
 
     # Products of the factors of all ranks.
     def factor(rank, number, columns, kind):
@@ -107,6 +115,9 @@ def body(cluster, folder, job):
     if rank == odd:
         weights[0].assign(-weights[0])
     seen["out of step in both"] = check(8)
+    weights[0].assign(-weights[0] if rank == odd else weights[0])
+    weights[1].assign([0.0, 1.0, np.inf, 3.0])
+    seen["not finite"] = check(9)
     (folder / f"{rank}.json").write_text(json.dumps(seen))
     (folder / f"{rank}.pid").write_text(str(__import__("os").getpid()))
 
@@ -155,6 +166,9 @@ def test_what_ranks_say_to_each_other(jobs, tmp_path: Path, launcher: str, worke
                 assert exchanged["error"] < limit
                 assert exchanged["shapes"]
                 assert exchanged["bits"] == everyone[0][f"exchange {kind} {bucket_bytes}"]["bits"]
+        compressed, exact = seen["compressed"]
+        assert 1e-5 < compressed < 1e-2
+        assert exact < 1e-5
         for kind in ("float32", "float64", "bfloat16", "float16"):
             products = seen[f"products {kind}"]
             assert products["error"] < (1e-13 if kind == "float64" else 1e-5), kind
@@ -166,6 +180,9 @@ def test_what_ranks_say_to_each_other(jobs, tmp_path: Path, launcher: str, worke
             assert sentence.startswith(f"at step {step} rank {odd} (on {host}) is out of step")
             assert f"first in {variable}:" in sentence
             assert agreed
+        sentence, agreed = seen["not finite"]
+        assert sentence.startswith("at step 9 second is not finite: training has diverged; ")
+        assert agreed
 
 
 @pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])

@@ -1,7 +1,10 @@
 """The proof holds for every small network, and fails when training is broken on purpose."""
 
+import json
+import math
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 
 def test_several_workers_compute_what_one_computes(jobs) -> None:
@@ -36,3 +39,26 @@ def test_broken_training_is_seen(jobs) -> None:
         assert code == 1, what + output
         assert re.search(r"^lenet5-like +1 .* holds$", output, re.MULTILINE), what + output
         assert re.search(r"^lenet5-like +2 .* BROKEN$", output, re.MULTILINE), what + output
+
+
+def test_a_run_repeated_from_its_folder(jobs, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    size = ("--data", "digits", "--model", "lenet5-like", "--global_batch_size", 100, "--log_every", 1)
+    code, output = jobs.run("jobs/train.py", *size, "--epochs", 2, "--run_dir", run, launcher="mpirun", workers=2)
+    assert code == 0, output
+    code, output = jobs.run("jobs/prove.py", "--replay", run)
+    assert code == 0, output
+    assert output.endswith(f"{run}: all 29 points of its curves are the same again\n"), output
+
+    metrics = run / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    point = json.loads(lines[4])
+    lines[4] = json.dumps({**point, "loss": math.nextafter(point["loss"], 1)}) + "\n"
+    metrics.write_text("".join(lines))
+    code, output = jobs.run("jobs/prove.py", "--replay", run)
+    assert code == 1, output
+    assert f"{run}: at step 5 the train loss was " in output
+
+    code, output = jobs.run("jobs/prove.py", "--replay", tmp_path)
+    assert (code, output.count("\n")) == (2, 1)
+    assert output.startswith(f"error: --replay {tmp_path} holds no run")

@@ -1,9 +1,11 @@
 """A run that is asked to stop saves the step it is at, and goes on from there as if it had not been stopped."""
 
+import json
 import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,8 +33,11 @@ def test_one_rank_is_asked_and_all_stop(
 ) -> None:
     stopped, straight = tmp_path / "stopped", tmp_path / "straight"
     checkpoints = CheckpointFolder(stopped / "checkpoints")
-    job = jobs.start(*train(stopped, 1_000_000), launcher=launcher, workers=workers)
+    factored = ("--exchange", "factored")
+    job = jobs.start(*train(stopped, 1_000_000, *factored), launcher=launcher, workers=workers)
     wait_for(checkpoints.path(7), job)
+    exchange = read_exchange(stopped)
+    assert exchange["factored"] == ([] if workers == 1 else ["fc1/kernel", "fc2/kernel", "logits/kernel"])
     os.kill(job.pid if launcher == "none" else process_of_rank(workers - 1, stopped), number)
     output, _ = job.communicate(timeout=60)
     assert job.returncode == code, output
@@ -44,8 +49,9 @@ def test_one_rank_is_asked_and_all_stop(
     assert checkpoints.steps()[-1] == step
 
     for folder, more in ((stopped, ["--resume"]), (straight, [])):
-        code, output = jobs.run(*train(folder, step + 15, *more), launcher=launcher, workers=workers)
+        code, output = jobs.run(*train(folder, step + 15, *factored, *more), launcher=launcher, workers=workers)
         assert code == 0, output
+    assert read_exchange(stopped) == exchange  # not measured again
     resumed, _ = load_checkpoint(checkpoints.path(step + 15))
     undisturbed, _ = load_checkpoint(CheckpointFolder(straight / "checkpoints").path(step + 15))
     assert resumed.keys() == undisturbed.keys()
@@ -53,6 +59,10 @@ def test_one_rank_is_asked_and_all_stop(
         assert np.array_equal(resumed[name], values), name
     for part in ("train", "validation"):
         assert curve(stopped, part) == curve(straight, part)
+
+
+def read_exchange(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "environment.json").read_text())["topology"]["exchange"])
 
 
 def curve(folder: Path, part: str) -> list[str]:

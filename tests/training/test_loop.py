@@ -214,7 +214,9 @@ def test_divergence_ends_the_run_and_keeps_the_last_checkpoint(make_loop, tmp_pa
     loop = make_loop("a", 4)
     loop.run()
     diverging = make_loop("a", 40, resume=4, rate=1e38)
-    with pytest.raises(RunError, match="the loss is .*smaller --learning_rate") as caught:
+    with pytest.raises(
+        RunError, match="the loss is .*, of all workers' samples: training has diverged; .*smaller --learning_rate"
+    ) as caught:
         diverging.run()
     assert caught.value.agreed
     arrays, _ = load_checkpoint(CheckpointFolder(tmp_path / "a").path(4))

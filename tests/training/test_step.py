@@ -22,7 +22,8 @@ from cnn.training.optimizers import OPTIMIZERS, OptimizerSettings, build_optimiz
 from cnn.training.precision import use_precision
 from cnn.training.regularisation import RegularisationSettings
 from cnn.training.state import read_state, state_variables
-from cnn.training.step import StepResults, TrainingStep
+from cnn.training.step import TrainingStep
+from cnn.training.step_values import StepResults
 
 ORDER = SampleOrder(np.arange(250), 80, seed=3)
 """Epochs of four steps, the last of 10 samples."""
@@ -109,7 +110,9 @@ def test_streamed_images_train_to_the_same_bits(
         ]
     assert_same_bits(state(streamed), state(resident))
     assert any(values.tobytes() != before[name].tobytes() for name, values in state(streamed).items())
-    for name, values in results._asdict().items():
+    told = results._asdict()
+    del told["own_seconds"]
+    for name, values in told.items():
         assert np.concatenate([getattr(each, name) for each in again]).tolist() == values.tolist()
     for streamed_gradient, gradient in zip(
         streamed.gradients(order.plan(0, 4, rank, 3), 2), resident.gradients(order.plan(0, 4, rank, 3), 2), strict=True
@@ -341,5 +344,16 @@ def test_a_scale_that_did_well_for_long_is_doubled(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_is_said_comes_back(make_step) -> None:
-    results = make_step("fcnn").run(ORDER.plan(0, 3, 0, 1), rates(3), said_seconds=0.25)
+    step = make_step("fcnn")
+    results = step.run(ORDER.plan(0, 3, 0, 1), rates(3), said_seconds=0.25)
     assert results.seconds.tolist() == [0.25] * 3
+    assert results.stops.tolist() == [0] * 3
+    results = step.run(ORDER.plan(3, 2, 0, 1), rates(2), stop=True)
+    assert results.stops.tolist() == [1] * 2
+
+
+def test_a_rank_knows_its_own_loss_and_time(make_step) -> None:
+    results = make_step("fcnn").run(ORDER.plan(0, 3, 0, 1), rates(3))
+    np.testing.assert_allclose(results.own_losses / ORDER.plan(0, 3, 0, 1).counts, results.losses, rtol=1e-6)
+    assert (results.own_seconds > 0).all()
+    assert (results.own_seconds < 60).all()

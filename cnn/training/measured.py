@@ -1,0 +1,74 @@
+"""What a benchmark measures with one number of workers, and the file of it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from cnn.cluster.exchange_choice import Kernel
+from cnn.errors import UserError
+from cnn.training.step_model import Layer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One number of workers; seconds are of a step, medians over the repeats of the slowest rank."""
+
+    workers: int
+    global_batch_size: int
+    images_per_second: float
+    spread: float
+    """Largest less smallest of the repeats, as part of the median."""
+
+    step_seconds: float
+    input_seconds: float
+    """Making the batch: gather, crop, colours, mixing."""
+
+    compute_seconds: float
+    """Forward and backward."""
+
+    update_seconds: float
+    exchange_seconds: float
+    """What the exchange adds to the step: what it takes less what it hides behind computing."""
+
+    sent_bytes: int
+    """By each rank in a step, by formula."""
+
+    peak_bytes: int
+    """Memory of the process that has most."""
+
+    share_of_peak: float
+    """Arithmetic of convolutions and fully connected layers in a step, over what one large product reaches."""
+
+    message_seconds: float | None
+    """Of the smallest sum over all ranks; None where it was not measured."""
+
+    factored: list[str]
+    """Kernels exchanged as factors."""
+
+    multiply_adds_per_second: float
+    """Of one large product."""
+
+    layers: list[Layer]
+    """Those with weights."""
+
+    @staticmethod
+    def from_json(text: str) -> "Measured":
+        """Reads what `to_json` wrote."""
+        values = json.loads(text)
+        for layer in values["layers"]:
+            layer["kernel"] = Kernel(**layer["kernel"]) if layer["kernel"] else None
+        return Measured(**{**values, "layers": [Layer(**layer) for layer in values["layers"]]})
+
+    def to_json(self) -> str:
+        """All fields, as text."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+def read_measured(path: Path) -> Measured:
+    """Reads a file of --output; UserError when it is none."""
+    try:
+        return Measured.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): name a file that --output has written.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not what --output writes: measure again with this version.") from error

@@ -1,0 +1,56 @@
+"""Repeats a run from its folder, and compares the curves."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnn.cluster.relaunch import run_with_workers
+from cnn.errors import UserError
+from cnn.monitoring.metrics import read_metrics
+from cnn.training.run_folder import SETTINGS, holds_run
+
+_COMPARED = ("loss", "accuracy", "learning_rate")
+
+
+def replay(run: Path, launcher: str) -> tuple[int, str]:
+    """Trains again with the settings and as many workers as the run had when it was last started.
+
+    Returns:
+        How many points of the curves there are to compare, and what differs first; empty when nothing does.
+
+    Raises:
+        UserError: the folder holds no run, or it has no curve yet.
+        RunError: training failed.
+    """
+    if not holds_run(run):
+        raise UserError(f"--replay {run} holds no run: name a folder that jobs/train.py has written.")
+    environment, metrics = run / "environment.json", run / "metrics.jsonl"
+    recorded = read_metrics(metrics) if metrics.is_file() else []
+    if not (recorded and environment.is_file()):
+        raise UserError(f"--replay {run} has no curve to compare: let the run train for a while.")
+    workers = json.loads(environment.read_text())["topology"]["world_size"]
+    program = str(Path(__file__).parents[2] / "jobs" / "train.py")
+    with tempfile.TemporaryDirectory() as scratch:
+        again = Path(scratch, "run")
+        own = ["--config", str(run / SETTINGS), "--run_dir", str(again), "--no_resume"]
+        run_with_workers(launcher, workers, [program, *own])
+        return len(recorded), first_difference(recorded, read_metrics(again / "metrics.jsonl"))
+
+
+def first_difference(recorded: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> str:
+    """Says which point of a run is the first that its repetition has otherwise; empty when there is none.
+
+    The repetition may go further.
+    """
+    others = {(point["part"], point["step"]): point for point in again}
+    for point in recorded:
+        part, step = point["part"], point["step"]
+        other = others.get((part, step))
+        if other is None:
+            return f"at step {step:,} the repetition has no {part} point"
+        for name in _COMPARED:
+            if point.get(name) != other.get(name):
+                return f"at step {step:,} the {part} {name} was {point.get(name)} and is {other.get(name)} now"
+    return ""
