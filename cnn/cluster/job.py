@@ -68,14 +68,21 @@ class Job:
             file.write(line)
 
     def lost_peers(self) -> str:
-        """Says which ranks of this host have gone; empty when none has."""
+        """Says which ranks of this host have gone or stand still; empty when none does."""
         host = socket.gethostname()
-        gone = [
-            f"rank {rank} (process {process} on {host})"
+        states = {
+            f"rank {rank} (process {process} on {host})": _state(process)
             for rank, (where, process) in enumerate(self._peers)
-            if where == host and not _is_running(process)
+            if where == host
+        }
+        gone = [name for name, state in states.items() if state in "ZX"]
+        still = [name for name, state in states.items() if state in "Tt"]
+        said = [
+            f"{' and '.join(names)} {one if len(names) == 1 else several}"
+            for names, one, several in ((gone, "has gone", "have gone"), (still, "stands still", "stand still"))
+            if names
         ]
-        return f"{' and '.join(gone)} {'has' if len(gone) == 1 else 'have'} gone" if gone else ""
+        return " and ".join(said)
 
     @contextlib.contextmanager
     def stoppable(self) -> Iterator[None]:
@@ -130,12 +137,12 @@ class Job:
             print(f"{number.name}: stopping after this step; a second one ends at once.", file=sys.stderr, flush=True)
 
 
-def _is_running(process: int) -> bool:
+def _state(process: int) -> str:
+    """A process's state as /proc has it: R, S, D, T (stopped), Z; X when there is none."""
     try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
-        return False
-    return state not in "ZX"
+        return "X"
 
 
 def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], None]) -> NoReturn:

@@ -21,7 +21,8 @@ from cnn.errors import RunError, UserError
 
 FORMAT = 1
 _RECORD = "record.json"
-_KEPT = 2
+KEPT = 2
+"""Checkpoints by step that a run keeps, besides the best."""
 
 
 class DamagedCheckpointError(UserError):
@@ -118,7 +119,7 @@ class CheckpointFolder:
         save_checkpoint(self.path(step), arrays, record)
         if best:
             self._mark_best(step)
-        for old in self.steps()[:-_KEPT]:
+        for old in self.steps()[:-KEPT]:
             self.path(old).unlink(missing_ok=True)
 
     def _mark_best(self, step: int) -> None:

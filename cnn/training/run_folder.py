@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from cnn.cluster.installation import versions
 from cnn.errors import UserError
 from cnn.monitoring.summary import write_json
+from cnn.training.checkpoints import KEPT
 from cnn.training.settings import read_settings, write_settings
 
 # What may differ when a run goes on: where things are, how often it reports, and how far it goes.
@@ -67,6 +69,17 @@ def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collectio
     if not os.access(path, os.W_OK):
         raise UserError(f"the run folder {path} cannot be written (permission denied); mend its permissions.")
     write_settings(path / SETTINGS, settings)
+
+
+def check_room(path: Path, checkpoint_bytes: int) -> None:
+    """UserError when the checkpoints of a run do not fit on the folder's disk."""
+    needed = (KEPT + 2) * checkpoint_bytes  # those kept, the best, and the one that is being written
+    free = shutil.disk_usage(path).free
+    if free < needed:
+        raise UserError(
+            f"the disk of {path} has {free / 1e6:,.0f} MB free, this run's checkpoints need {needed / 1e6:,.0f} MB: "
+            "make room, or choose another --run_dir."
+        )
 
 
 def differences(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> str:

@@ -33,7 +33,7 @@ from cnn.training.optimizers import build_optimizer
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
 from cnn.training.run_data import write_data
-from cnn.training.run_folder import choose_folder, reopen_folder, start_folder, write_environment
+from cnn.training.run_folder import check_room, choose_folder, reopen_folder, start_folder, write_environment
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import restore_state, state_variables
@@ -71,6 +71,9 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     checkpoint, damage = _last_checkpoint(cluster, settings, checkpoints)
     record = cluster.gather(None if checkpoint is None else checkpoint.record)[0]
     learner = _build(cluster, settings, dataset, order, record)
+    with cluster.together():
+        if cluster.is_chief:
+            check_room(folder, sum(variable.value.numpy().nbytes for variable in learner.variables.values()))
     progress = _restore(cluster, checkpoint, learner.variables, dataset)
     total_steps = run.steps or run.epochs * order.steps_per_epoch
     report = None

@@ -43,3 +43,16 @@ def test_killed_rank_ends_all_and_resume_gives_the_same_weights(jobs, tmp_path: 
     assert resumed.keys() == straight.keys()
     for name, values in straight.items():
         assert np.array_equal(resumed[name], values), name
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+def test_a_rank_that_stands_still_ends_the_run_and_is_named(jobs, tmp_path: Path, launcher: str) -> None:
+    folder = tmp_path / "run"
+    stall = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "1", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "3"}
+    job = jobs.start(*train(folder, 1_000_000), launcher=launcher, workers=3, **stall)
+    wait_for(CheckpointFolder(folder / "checkpoints").path(10), job)
+    os.kill(process_of_rank(1, folder), signal.SIGSTOP)
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode != 0
+    reason = (folder / "failure.log").read_text()
+    assert re.search(r"rank 1 \(process \d+ on \S+\) stands still", reason), output + reason

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from cnn.errors import UserError
 from cnn.training.checkpoints import CheckpointFolder
-from cnn.training.run_folder import choose_folder, reopen_folder, start_folder, write_environment
+from cnn.training.run_folder import check_room, choose_folder, reopen_folder, start_folder, write_environment
 from cnn.training.settings import read_settings
 
 SETTINGS = {"model": "lenet5", "seed": 1, "learning_rate": None, "epochs": 2, "run_dir": "x", "resume": False}
@@ -97,3 +98,9 @@ def test_environment(tmp_path: Path) -> None:
     assert environment["topology"] == {"world_size": 2}
     assert environment["data_checksum"] == "abc"
     assert {"python", "keras", "numpy", "horovod"} <= environment["versions"].keys()
+
+
+def test_a_disk_without_room_for_the_checkpoints(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    check_room(tmp_path, free // 8)
+    assert re.search(r"MB free, this run's checkpoints need [\d,]+ MB", refusal(check_room, tmp_path, free))
