@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cnn.cluster.launch import Launch, take_devices
+from cnn.cluster.elastic import is_elastic
+from cnn.cluster.launch import Cores, Launch, take_devices
 from cnn.errors import RunError, UserError
 
 _ENVIRONMENT = {
@@ -23,6 +24,17 @@ _ENVIRONMENT = {
     # MPI waits by spinning, which takes the core from the computation that it waits for.
     "OMPI_MCA_mpi_yield_when_idle": "1",
 }
+_NOT_TWICE = ("HOROVOD_FUSION_THRESHOLD", "HOROVOD_CYCLE_TIME")
+"""What Horovod 0.28 cannot take twice: a process that joins others again would die of a segmentation fault."""
+
+
+def _set_environment() -> None:
+    os.environ["HOROVOD_FUSION_THRESHOLD"] = _ENVIRONMENT["HOROVOD_FUSION_THRESHOLD"]
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if is_elastic():
+        for name in _NOT_TWICE:
+            del os.environ[name]
 
 
 class Cluster:
@@ -33,20 +45,22 @@ class Cluster:
         peers: for each rank, its host's name and process id.
     """
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, cores: Cores | None = None) -> None:
+        self._launch = launch
         self.rank, self.world_size = launch.rank, launch.world_size
         self.local_rank, self.local_size = launch.local_rank, launch.local_size
         self.controller = launch.controller
-        self.cores = take_devices(launch)
+        self.cores = take_devices(launch) if cores is None else cores
         self._calls = 0
         if launch.controller != "none":
-            os.environ["HOROVOD_FUSION_THRESHOLD"] = _ENVIRONMENT["HOROVOD_FUSION_THRESHOLD"]
-            for name, value in _ENVIRONMENT.items():
-                os.environ.setdefault(name, value)
+            _set_environment()
             import horovod.tensorflow as hvd
 
             hvd.init()
-            if (hvd.rank(), hvd.size()) != (self.rank, self.world_size):
+            if is_elastic():  # others may have come or gone since this process was started
+                self.rank, self.world_size = hvd.rank(), hvd.size()
+                self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
+            elif (hvd.rank(), hvd.size()) != (self.rank, self.world_size):
                 raise RunError(
                     f"Horovod says rank {hvd.rank()} of {hvd.size()} where the launcher said {self.rank} of "
                     f"{self.world_size}: the ranks are not connected; start all of them with one horovodrun or mpirun."
@@ -128,6 +142,11 @@ class Cluster:
         except UserError as error:
             mistake = error
         self.agree(mistake)
+
+    def rejoin(self) -> "Cluster":
+        """The cluster of those workers that the launcher has now; it waits until they are there."""
+        self._hvd.shutdown()
+        return Cluster(self._launch, self.cores)
 
     def close(self) -> None:
         """Leaves the job in good order; every rank calls it."""

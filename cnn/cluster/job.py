@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
 from cnn.cluster.launch import Launch, launch_from_environment
 from cnn.errors import RunError, UserError, end_unread
 from cnn.quiet_import import import_tensorflow_quietly
@@ -22,6 +23,8 @@ Settings = TypeVar("Settings")
 
 _SAME_SECONDS = 1.0
 """Signals that come within this time are one: a terminal and a launcher both send one for a Ctrl-C."""
+
+_MOST_LOSSES_AT_ONCE = 10
 
 _LOOK_SECONDS = 0.5
 """How often a rank that is to stop looks whether others have gone, for which it would wait in vain."""
@@ -36,6 +39,10 @@ class Job:
         self._ending = threading.Lock()
         self._stoppable = False
         self._asked: float | None = None
+        self.kept: Any = None
+        """What the program keeps to go on from when the job's workers change."""
+
+        self.membership = Membership()
         self.folder: Path | None = None
         """The run folder, once there is one: the reason of an early end is written there, in failure.log."""
 
@@ -107,13 +114,18 @@ class Job:
         Launchers end the other ranks by SIGTERM when one is lost, and some follow with SIGKILL a second later: Python's
         own handlers would run too late, so the signal's number is read from a pipe by a thread.
         """
-        self._peers = peers
+        self.watch_others(peers)
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, lambda *_: None)
         threading.Thread(target=self._follow_signals, args=(reader,), daemon=True).start()
+
+    def watch_others(self, peers: Sequence[Sequence[Any]]) -> None:
+        """Takes these for the job's ranks. Where lost ones are replaced, their loss is no reason to end."""
+        self._peers = [] if is_elastic() else peers
+        self.membership.settle()
 
     def _follow_signals(self, reader: int) -> None:
         while True:
@@ -145,6 +157,17 @@ def _state(process: int) -> str:
         return "X"
 
 
+def _rejoined(cluster: Any) -> Any:
+    """The cluster of the workers that there are now; more may go while they gather."""
+    for _ in range(_MOST_LOSSES_AT_ONCE):
+        try:
+            return cluster.rejoin()
+        except Exception as error:
+            if not tells_of_a_lost_peer(error):
+                raise
+    raise RunError("workers go faster than the others can gather: look at what ends them.")
+
+
 def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], None]) -> NoReturn:
     """Runs a program as one process of a job, and exits.
 
@@ -174,8 +197,16 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     try:
         cluster = Cluster(launch)
         job.watch(cluster.peers)
-        cluster.agree(mistake)
-        body(cluster, settings, job)  # type: ignore[arg-type]  # without a mistake there are settings
+        while True:
+            try:
+                cluster.agree(mistake)
+                body(cluster, settings, job)  # type: ignore[arg-type]  # without a mistake there are settings
+                break
+            except Exception as error:
+                if not (isinstance(error, WorkersChangedError) or (is_elastic() and tells_of_a_lost_peer(error))):
+                    raise
+            cluster = _rejoined(cluster)
+            job.watch_others(cluster.peers)
         cluster.close()
     except RunError as error:
         if not error.agreed:

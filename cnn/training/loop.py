@@ -5,7 +5,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -37,6 +37,12 @@ _MOST_NAMED = 8
 
 _SLOW, _NOTICEABLE_SECONDS = 1.2, 0.005
 """How many times as long as the others, and by how much, a rank computes that is named."""
+
+_COMMIT_SECONDS = 5.0
+"""About what is lost at most when workers change. All ranks reckon with the same seconds, and commit together."""
+
+End = Literal["ended", "stopped", "changed"]
+Commit = Callable[[dict[str, np.ndarray], dict[str, Any]], None]
 
 
 @dataclasses.dataclass
@@ -80,6 +86,9 @@ class Loop:
         total_steps: where to end.
         save_every: steps; None for the epochs' ends only.
         stop_asked: tells whether this rank was asked to stop.
+        change_heard: tells whether this rank heard that the workers are to change.
+        commit: takes the state and the record of a checkpoint now and then, on every rank at the same step; None where
+            nobody goes on from it.
     """
 
     def __init__(
@@ -98,6 +107,8 @@ class Loop:
         total_steps: int,
         save_every: int | None,
         stop_asked: Callable[[], bool] = lambda: False,
+        change_heard: Callable[[], bool] = lambda: False,
+        commit: Commit | None = None,
     ) -> None:
         self._cluster = cluster
         self._order = order
@@ -110,7 +121,9 @@ class Loop:
         self._report = report
         self._total_steps = total_steps
         self._save_every = save_every
-        self._stop_asked = stop_asked
+        self._stop_asked, self._change_heard = stop_asked, change_heard
+        self._commit = commit
+        self._uncommitted_seconds = 0.0
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
         self._skipped = 0
@@ -118,25 +131,29 @@ class Loop:
         self._named_slow = cluster.world_size == 1
         self.progress = progress
 
-    def run(self) -> bool:
-        """Trains to the end, or until a rank is asked to stop; whether it has reached the end."""
+    def run(self) -> End:
+        """Trains to the end, or until a rank is asked to stop or hears of a change; says which."""
         cluster = self._cluster
         coming = self._order.coming(self.progress.step, self._total_steps, cluster.rank, cluster.world_size)
         with self._training_step.reading_ahead(coming), self._saver:
             return self._run()
 
-    def _run(self) -> bool:
+    def _run(self) -> End:
         progress = self.progress
         self._check_in_step()
         if self._epoch_ends() and progress.evaluated_step < progress.step:
             self._do_what_is_due()  # the run was stopped before it could
         while progress.step < self._total_steps:
-            if self._call(min(self._steps_per_call, self._next_stop() - progress.step)):
+            results = self._call(min(self._steps_per_call, self._next_stop() - progress.step))
+            if results.stops[-1]:
                 self._check_in_step()
                 self._save(best=False)
-                return False
+                return "stopped"
+            if results.changes[-1]:
+                self._commit_now()
+                return "changed"
             self._do_what_is_due()
-        return True
+        return "ended"
 
     def _do_what_is_due(self) -> None:
         """After a call: checks, evaluates, saves."""
@@ -149,11 +166,20 @@ class Loop:
         best = epoch_ends and self._evaluate_now()
         if save:
             self._save(best=best)
+        if save or self._uncommitted_seconds > _COMMIT_SECONDS:
+            self._commit_now()
 
     def _save(self, *, best: bool) -> None:
         if self._cluster.is_chief:
-            record = {**self._record, "progress": dataclasses.asdict(self.progress)}
-            self._saver.save(self.progress.step, read_state(self._variables), record, best=best)
+            self._saver.save(self.progress.step, read_state(self._variables), self._record_now(), best=best)
+
+    def _commit_now(self) -> None:
+        self._uncommitted_seconds = 0.0
+        if self._commit is not None:
+            self._commit(read_state(self._variables), self._record_now())
+
+    def _record_now(self) -> dict[str, Any]:
+        return {**self._record, "progress": dataclasses.asdict(self.progress)}
 
     def _epoch_ends(self) -> bool:
         step = self.progress.step
@@ -168,14 +194,16 @@ class Loop:
         everies = [self._order.steps_per_epoch, _CHECK_EVERY, *([self._save_every] if self._save_every else [])]
         return min(self._total_steps, *(step - step % every + every for every in everies))
 
-    def _call(self, steps: int) -> bool:
-        """Takes some steps; whether the ranks are to stop after them."""
+    def _call(self, steps: int) -> StepResults:
+        """Takes some steps."""
         first = self.progress.step
         cluster = self._cluster
         plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
         rates = self._learning_rates(first, steps)
         begin = time.perf_counter()
-        results = self._training_step.run(plan, rates, self._seconds_per_step, self._stop_asked())
+        results = self._training_step.run(
+            plan, rates, self._seconds_per_step, stop=self._stop_asked(), change=self._change_heard()
+        )
         seconds = time.perf_counter() - begin
         self._check_finite(plan, first, results)
         counts = plan.counts
@@ -190,11 +218,12 @@ class Loop:
         self.progress.step = first + steps
         if self._report is not None:
             self._report.steps(first, results, counts, rates, speed)
-        return bool(results.stops[-1])
+        return results
 
     def _choose_steps_per_call(self, results: StepResults) -> None:
         """Follows the speed that all ranks heard of, so that all choose the same."""
         seconds_per_step = results.seconds[-1] / self._cluster.world_size
+        self._uncommitted_seconds += seconds_per_step * len(results.seconds)
         if seconds_per_step > 0:
             fitting = max(1, int(_CALL_SECONDS / seconds_per_step))
             self._steps_per_call = min(fitting, 4 * self._steps_per_call)

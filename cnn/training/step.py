@@ -67,7 +67,15 @@ class TrainingStep:
         self._forward_and_backward = tf.function(self._sums, jit_compile=True) if xla else self._sums
         self._compiled: dict[int, Any] = {}
 
-    def run(self, plan: Plan, learning_rates: np.ndarray, said_seconds: float = 0.0, stop: bool = False) -> StepResults:
+    def run(
+        self,
+        plan: Plan,
+        learning_rates: np.ndarray,
+        said_seconds: float = 0.0,
+        *,
+        stop: bool = False,
+        change: bool = False,
+    ) -> StepResults:
         """Takes one step for each row of the plan, in one call or as many as the feed's memory takes.
 
         Args:
@@ -75,21 +83,23 @@ class TrainingStep:
             learning_rates: (steps,).
             said_seconds: any number; its sum over the ranks comes back with the gradients, at no cost.
             stop: whether this rank was asked to stop; how many were comes back likewise.
+            change: whether this rank heard that the workers are to change; likewise.
         """
         steps, width = plan.indices.shape
         compiled, most = self._compile(width), self._feed.most_steps(width)
-        said = tf.constant([said_seconds, float(stop)], self._model.dtype)
+        said = tf.constant([said_seconds, float(stop), float(change)], self._model.dtype)
         parts = []
         for first in range(0, steps, most):
             rates = tf.constant(learning_rates[first : first + most], tf.float64)
             parts.append(compiled(self._rows(plan.part(first, first + most)), rates, said).numpy())
-        losses, correct, seconds, stops, *own = np.concatenate(parts).T
+        losses, correct, seconds, stops, changes, *own = np.concatenate(parts).T
         skipped, own_seconds, own_losses = own
         return StepResults(
             losses / plan.counts,
             np.rint(correct).astype(np.int64),
             seconds,
             np.rint(stops),
+            np.rint(changes),
             skipped > 0,
             own_seconds,
             own_losses,
@@ -124,7 +134,7 @@ class TrainingStep:
                 weights=tf.TensorSpec((None, width), self._model.dtype),
                 counts=tf.TensorSpec((None,), tf.int32),
             )
-            signature = [rows, tf.TensorSpec((None,), tf.float64), tf.TensorSpec((2,), self._model.dtype)]
+            signature = [rows, tf.TensorSpec((None,), tf.float64), tf.TensorSpec((3,), self._model.dtype)]
             self._compiled[width] = tf.function(self._steps, input_signature=signature)
         return self._compiled[width]
 
@@ -143,7 +153,7 @@ class TrainingStep:
             return step + 1, results.write(step, tf.concat([exchanged.sums, more], 0))
 
         steps = tf.shape(rates)[0]
-        results = tf.TensorArray(said.dtype, size=steps, element_shape=(7,))
+        results = tf.TensorArray(said.dtype, size=steps, element_shape=(8,))
         _, results = tf.while_loop(lambda step, _: step < steps, one, (0, results), parallel_iterations=1)
         return results.stack()
 

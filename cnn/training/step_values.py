@@ -20,6 +20,9 @@ class StepResults(NamedTuple):
     stops: np.ndarray
     """How many ranks said that they were asked to stop."""
 
+    changes: np.ndarray
+    """How many ranks said that the workers are to change."""
+
     skipped: np.ndarray
     """Whether the step was left out, for its gradients were too large for float16 under the loss's scale."""
 

@@ -1,6 +1,7 @@
 """The program that trains: from settings to a trained network and a run folder."""
 
 import dataclasses
+import functools
 import json
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 
 from cnn.cluster.collectives import Cluster
+from cnn.cluster.elastic import WorkersChangedError, is_elastic
 from cnn.cluster.installation import check_alike
 from cnn.cluster.job import Job
 from cnn.data.dataset import Dataset
@@ -56,19 +58,28 @@ class _Learner:
     exchange: ChosenExchange
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What a worker goes on from when others have gone or come."""
+
+    folder: Path
+    checkpoint: Checkpoint
+
+
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains, evaluates and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     dataset = open_training_data(cluster, settings)
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
-    folder = _open_folder(cluster, settings)
+    kept: _Kept | None = job.kept
+    folder = _open_folder(cluster, settings, kept)
     job.folder = folder
     run = settings.run
     together = group_size(settings.model.model, settings.augmentation, run.group_size)
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    checkpoint, damage = _last_checkpoint(cluster, settings, checkpoints)
+    checkpoint, damage = _last_checkpoint(cluster, settings, checkpoints, kept)
     record = cluster.gather(None if checkpoint is None else checkpoint.record)[0]
     learner = _build(cluster, settings, dataset, order, record)
     with cluster.together():
@@ -85,7 +96,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             start_step=progress.step,
             steps_per_epoch=order.steps_per_epoch,
             log_every=run.log_every,
-            resumed=run.resume,
+            resumed=run.resume or kept is not None,
             launched=cluster.controller != "none",
             pending=progress.pending,
         )
@@ -114,13 +125,17 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         total_steps=total_steps,
         save_every=run.save_every,
         stop_asked=job.stop_asked,
+        change_heard=job.membership.changed,
+        commit=functools.partial(_keep, job, folder) if is_elastic() else None,
     )
-    with job.stoppable():
-        ended = loop.run()
-    if report is not None:
-        report.close_progress()
-    if not ended:
-        _stop(cluster, report, progress.step, total_steps)
+    try:
+        with job.stoppable():
+            end = loop.run()
+    finally:
+        if report is not None:
+            report.close_progress()
+    if end != "ended":
+        _leave(cluster, report, end, progress.step, total_steps)
     best = _best_checkpoint(cluster, checkpoints)
     _restore(cluster, best, learner.variables, dataset)
     if learner.average is not None:
@@ -180,12 +195,14 @@ def _build(
 
 
 def _last_checkpoint(
-    cluster: Cluster, settings: TrainingSettings, checkpoints: CheckpointFolder
+    cluster: Cluster, settings: TrainingSettings, checkpoints: CheckpointFolder, kept: _Kept | None
 ) -> tuple[Checkpoint | None, list[str]]:
     """On rank 0 the checkpoint to go on from, if there is one, and what is wrong with later ones."""
     found: tuple[Checkpoint | None, list[str]] = (None, [])
     with cluster.together():
-        if cluster.is_chief and settings.run.resume:
+        if cluster.is_chief and kept is not None:
+            found = kept.checkpoint, []
+        elif cluster.is_chief and settings.run.resume:
             found = checkpoints.load_last()
     return found
 
@@ -200,10 +217,16 @@ def _best_checkpoint(cluster: Cluster, checkpoints: CheckpointFolder) -> Checkpo
     return best
 
 
-def _stop(cluster: Cluster, report: Report | None, step: int, total_steps: int) -> NoReturn:
-    """Ends a run that was asked to stop, on every rank, after rank 0 has saved it."""
+def _keep(job: Job, folder: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    job.kept = _Kept(folder=folder, checkpoint=Checkpoint(path=folder, arrays=arrays, record=record))
+
+
+def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_steps: int) -> NoReturn:
+    """Ends training before its end, on every rank: it was asked to stop and is saved, or its workers change."""
     if report is not None:
         report.close()
+    if end == "changed":
+        raise WorkersChangedError(f"the workers change at step {step:,}")
     cluster.gather(None)  # nobody leaves before: a launcher would end the rank that saves
     error = StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; go on with --resume.")
     error.agreed = True
@@ -219,12 +242,14 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
     return origin
 
 
-def _open_folder(cluster: Cluster, settings: TrainingSettings) -> Path:
+def _open_folder(cluster: Cluster, settings: TrainingSettings, kept: _Kept | None) -> Path:
     """The run folder; rank 0 chooses, checks and makes it."""
-    names = cluster.gather(choose_folder(settings.run.run_dir, settings.data.data, settings.model.model))
-    folder = Path(names[0])
+    name = choose_folder(settings.run.run_dir, settings.data.data, settings.model.model)
+    folder = Path(cluster.gather(name if kept is None else str(kept.folder))[0])
     with cluster.together():
-        if cluster.is_chief and settings.run.resume:
+        if kept is not None:
+            pass  # the run has it already
+        elif cluster.is_chief and settings.run.resume:
             length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
             reopen_folder(folder, settings.merged, must_agree=length)
         elif cluster.is_chief:

@@ -1,9 +1,11 @@
 """The processes of a job that runs, and waiting for what it does."""
 
-import os
+import json
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def process_of_rank(rank: int, folder: Path) -> int:
@@ -20,9 +22,24 @@ def process_of_rank(rank: int, folder: Path) -> int:
     raise AssertionError(f"no process is rank {rank}")
 
 
-def wait_for(path: Path, job: subprocess.Popen[str]) -> None:
+def until(done: Callable[[], bool], job: subprocess.Popen[Any]) -> None:
+    """Waits until something is done, for as long as the job runs that is to do it, and two minutes at most."""
     deadline = time.monotonic() + 120
-    while not path.exists():
-        assert job.poll() is None, job.communicate()[0]
-        assert time.monotonic() < deadline
-        os.sched_yield()
+    while not done():
+        try:
+            code = job.wait(timeout=0.02)
+        except subprocess.TimeoutExpired:
+            assert time.monotonic() < deadline
+        else:
+            assert done(), (code, job.stdout and job.stdout.read())
+
+
+def wait_for(path: Path, job: subprocess.Popen[Any]) -> None:
+    """Until there is such a file."""
+    until(path.exists, job)
+
+
+def wait_for_workers(folder: Path, workers: int, job: subprocess.Popen[Any]) -> None:
+    """Until a run says that it goes on with so many."""
+    file = folder / "environment.json"
+    until(lambda: json.loads(file.read_text())["topology"]["world_size"] == workers, job)

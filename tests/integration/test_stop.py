@@ -12,7 +12,7 @@ import pytest
 
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 
-from .processes import process_of_rank, wait_for
+from .processes import process_of_rank, until, wait_for
 
 
 def train(folder: Path, steps: int, *more: object) -> list[object]:
@@ -82,9 +82,7 @@ def test_a_second_signal_ends_at_once(jobs, tmp_path: Path) -> None:
         job.send_signal(signal.SIGTERM)
         output += job.stdout.readline()
         assert job.poll() is None, output
-    while job.poll() is None:
-        job.send_signal(signal.SIGTERM)
-        os.sched_yield()
+    until(lambda: job.send_signal(signal.SIGTERM) or job.poll() is not None, job)
     assert job.returncode == 128 + signal.SIGTERM
     assert "error: ended by SIGTERM; go on with --resume." in output + job.stdout.read()
     assert not (folder / "checkpoints").exists()

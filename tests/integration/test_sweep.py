@@ -1,7 +1,6 @@
 """A real sweep: ended by a signal, gone on with, not repeated, and compared."""
 
 import json
-import os
 import re
 import signal
 import time
@@ -12,6 +11,8 @@ import pytest
 from cnn.monitoring.metrics import read_metrics
 from cnn.training.recipe import combinations
 from cnn.training.run_folder import start_folder
+
+from .processes import until
 
 RECIPE = """
 data: digits
@@ -57,11 +58,7 @@ def test_a_sweep(jobs, recipe: Path, tmp_path: Path) -> None:
     command = ("jobs/sweep.py", "--recipe", recipe, "--sweep_dir", folder)
 
     first = jobs.start(*command)
-    deadline = time.monotonic() + 120
-    while not list((folder / GOOD / "checkpoints").glob("step-*.npz")):
-        assert first.poll() is None, first.communicate()[0]
-        assert time.monotonic() < deadline
-        os.sched_yield()
+    until(lambda: bool(list((folder / GOOD / "checkpoints").glob("step-*.npz"))), first)
     first.send_signal(signal.SIGTERM)
     output, _ = first.communicate(timeout=60)
     stopped = time.time()

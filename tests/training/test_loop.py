@@ -117,13 +117,13 @@ def test_going_on_gives_the_same_bits(make_loop, tmp_path: Path, stop: int) -> N
 @pytest.mark.parametrize("stop", [3, 4])
 def test_stopped_when_asked_it_saves_and_goes_on_with_the_same_bits(make_loop, tmp_path: Path, stop: int) -> None:
     """At step 4 an epoch ends, whose evaluation is then left to the run that goes on."""
-    assert make_loop("straight", 8, save_every=1).run()
+    assert make_loop("straight", 8, save_every=1).run() == "ended"
     asked = make_loop("stopped", 8, save_every=1, stop_asked=lambda: asked.progress.step == stop - 1)
-    assert not asked.run()
+    assert asked.run() == "stopped"
     checkpoints = CheckpointFolder(tmp_path / "stopped")
     assert checkpoints.steps()[-1] == stop
     assert not checkpoints.best.exists()
-    assert make_loop("stopped", 8, resume=stop, save_every=1).run()
+    assert make_loop("stopped", 8, resume=stop, save_every=1).run() == "ended"
     for which in ("best", 8):
         straight, record = load_checkpoint(path_of(CheckpointFolder(tmp_path / "straight"), which))
         again, same = load_checkpoint(path_of(checkpoints, which))

@@ -350,6 +350,8 @@ def test_what_is_said_comes_back(make_step) -> None:
     assert results.stops.tolist() == [0] * 3
     results = step.run(ORDER.plan(3, 2, 0, 1), rates(2), stop=True)
     assert results.stops.tolist() == [1] * 2
+    assert results.changes.tolist() == [0] * 2
+    assert step.run(ORDER.plan(3, 2, 0, 1), rates(2), change=True).changes.tolist() == [1] * 2
 
 
 def test_a_rank_knows_its_own_loss_and_time(make_step) -> None:

@@ -1,0 +1,71 @@
+"""Workers that are lost and others that come, under horovodrun: training goes on, as if with one worker."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.monitoring.metrics import read_metrics
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+
+from .conftest import BIN, ROOT
+from .processes import process_of_rank, wait_for, wait_for_workers
+
+STEPS = 600
+
+
+def train(folder: Path) -> list[str]:
+    size = ("--model", "lenet5", "--global_batch_size", 100, "--save_every", 5, "--precision", "float64")
+    settings = ("--data", "digits", *size, "--steps", STEPS, "--log_every", 1, "--run_dir", folder)
+    return ["jobs/train.py", *map(str, settings)]
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Path:
+    """What the discovery script prints. Three names of this machine are three hosts to horovodrun."""
+    file = tmp_path / "hosts"
+    file.write_text("localhost:2\n127.0.0.1:2\n")
+    script = tmp_path / "discover.sh"
+    script.write_text(f"#!/bin/sh\ncat {file}\n")
+    script.chmod(0o755)
+    return file
+
+
+def rank_of_host(folder: Path, host: str) -> int:
+    for rank in range(4):
+        environment = Path(f"/proc/{process_of_rank(rank, folder)}/environ").read_bytes().split(b"\0")
+        if f"HOROVOD_HOSTNAME={host}".encode() in environment:
+            return rank
+    raise AssertionError(f"no rank is on {host}")
+
+
+def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path) -> None:
+    elastic, alone = tmp_path / "elastic", tmp_path / "alone"
+    checkpoints = CheckpointFolder(elastic / "checkpoints")
+    launcher = ["horovodrun", "--gloo", "-np", "4", "--min-np", "2", "--max-np", "4", "--network-interfaces", "lo"]
+    command = [*launcher, "--host-discovery-script", str(hosts.with_name("discover.sh")), str(BIN / "python")]
+    with open(tmp_path / "output", "w+b") as output:
+        job = subprocess.Popen(
+            [*command, *train(elastic)], cwd=ROOT, env=jobs.environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        jobs.started.append(job)
+        wait_for(checkpoints.path(5), job)
+        os.kill(process_of_rank(rank_of_host(elastic, "127.0.0.1"), elastic), signal.SIGKILL)
+        wait_for_workers(elastic, 2, job)
+        hosts.write_text(f"localhost:2\n{socket.gethostname()}:1\n")
+        wait_for_workers(elastic, 3, job)
+        assert job.wait(timeout=240) == 0, (tmp_path / "output").read_text()
+
+    code, said = jobs.run(*train(alone))
+    assert code == 0, said
+    found, record = load_checkpoint(checkpoints.path(STEPS))
+    right, _ = load_checkpoint(CheckpointFolder(alone / "checkpoints").path(STEPS))
+    assert record["world_size"] == 3
+    points = [record for record in read_metrics(elastic / "metrics.jsonl") if record["part"] == "train"]
+    assert [point["step"] for point in points] == list(range(1, STEPS + 1))
+    for name, values in right.items():
+        assert np.linalg.norm(found[name] - values) <= 1e-9 * np.linalg.norm(values), name
