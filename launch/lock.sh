@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Writes requirements.lock anew from pyproject.toml, with the newest versions that it allows. Needs uv.
+# Writes requirements.lock and requirements-gpu.lock anew from pyproject.toml, with the newest versions that it allows.
+# Needs uv.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export UV_SYSTEM_CERTS=1
 
 # Horovod is left out: it is pinned in launch/horovod.txt and built when all the rest is installed.
-exec uv pip compile pyproject.toml --extra cpu --extra build --extra dev --universal --python-version 3.11 \
-  --generate-hashes --no-emit-package horovod --no-emit-index-url --upgrade \
-  --custom-compile-command "bash launch/lock.sh" --output-file requirements.lock --quiet
+compile() {
+  uv pip compile pyproject.toml --extra build --extra dev --universal --python-version 3.11 --generate-hashes \
+    --no-emit-package horovod --no-emit-index-url --custom-compile-command "bash launch/lock.sh" --quiet "$@"
+}
+
+compile --extra cpu --upgrade --output-file requirements.lock
+compile --extra gpu --upgrade --constraints requirements.lock --output-file requirements-gpu.lock

