@@ -1,0 +1,52 @@
+"""launch/tensorboard.sh: what users get wrong, and that it serves."""
+
+import re
+import socket
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: object) -> list[str]:
+    return ["bash", str(ROOT / "launch" / "tensorboard.sh"), *map(str, arguments)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--port", "many"), "--port many is no port: give a number from 1 to 65535."),
+        (("--port", 0), "--port 0 is no port"),
+        (("--port", 70000), "--port 70000 is no port"),
+        (("--port",), "--port needs a value."),
+        (("--logdir", "no/such"), "there is no folder no/such: train something first"),
+    ],
+)
+def test_mistakes_get_one_sentence(arguments: tuple[object, ...], said: str) -> None:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"error: {said}")
+
+
+def test_a_port_in_use_is_told_and_a_free_one_serves(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        used = command("--logdir", tmp_path, "--port", port)
+        done = subprocess.run(used, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert done.stderr.startswith(f"error: port {port} is in use, by another TensorBoard perhaps")
+    process = subprocess.Popen(used, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        address = None
+        for line in process.stderr:
+            if address := re.search(rf"http://localhost:{port}/", line):
+                break
+        assert address is not None, "TensorBoard ended without printing its address"
+        assert urllib.request.urlopen(address[0], timeout=60).status == 200
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
