@@ -2,6 +2,6 @@
 # Starts a job with Horovod's horovodrun, on this machine or on several: `bash launch/horovodrun.sh -H a:4,b:4 -- --model vgg16`.
 # `--help` lists the options, `--dry_run` prints the command.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cd "$root"
-PATH="$root/.venv/bin:$PATH" exec "$root/.venv/bin/python" -m cnn.cluster.launcher horovodrun "$@"
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+[ -x .venv/bin/python ] || { echo "error: there is no environment in $PWD/.venv: run launch/setup.sh." >&2; exit 2; }
+exec "$PWD/.venv/bin/python" -m cnn.cluster.launcher horovodrun "$@"

@@ -19,6 +19,9 @@ from cnn.cluster.product_rate import product_rate
 _SHORT, _LONG = 1, 2**20
 """Bytes of the messages that latency and bandwidth are measured with."""
 
+_SECONDS = 0.5
+"""How long a link's bandwidth is measured at least, if it is fast enough."""
+
 _SLOW = 2.0
 """How many times slower than the usual one a host or link is that is named."""
 
@@ -122,6 +125,8 @@ def _measure_pairs(cluster: Cluster) -> list[Pair]:
 
 
 def _ping_pong(world: Any, partner: int, *, first: bool) -> tuple[float, float]:
+    """Latency in seconds one way, and bytes a second, as the first of two ranks measures them."""
+
     def one_way(size: int, times: int) -> float:
         message = np.zeros(size, np.uint8)
         measured = []
@@ -137,7 +142,11 @@ def _ping_pong(world: Any, partner: int, *, first: bool) -> tuple[float, float]:
         return min(measured[1:])
 
     latency = one_way(_SHORT, 20)
-    return latency, _LONG / max(one_way(_LONG, 4) - latency, 1e-9)
+    about = one_way(_LONG, 3)
+    # On a fast link one message says little: whatever else happens on the host takes as long.
+    mine = int(np.clip(_SECONDS / about, 2, 100))
+    times = min(mine, world.sendrecv(mine, dest=partner, source=partner))
+    return latency, _LONG / max(min(about, one_way(_LONG, times)) - latency, 1e-9)
 
 
 def _slow_ranks(machines: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn.cluster.elastic import is_elastic
-from cnn.cluster.launch import Cores, Launch, take_devices
+from cnn.cluster.launch import Devices, Launch, take_devices
 from cnn.errors import RunError, UserError
 
 _ENVIRONMENT = {
@@ -24,6 +24,7 @@ _ENVIRONMENT = {
     # MPI waits by spinning, which takes the core from the computation that it waits for.
     "OMPI_MCA_mpi_yield_when_idle": "1",
 }
+_PROCESSOR = "CPU:0"
 _NOT_TWICE = ("HOROVOD_FUSION_THRESHOLD", "HOROVOD_CYCLE_TIME")
 """What Horovod 0.28 cannot take twice: a process that joins others again would die of a segmentation fault."""
 
@@ -45,12 +46,13 @@ class Cluster:
         peers: for each rank, its host's name and process id.
     """
 
-    def __init__(self, launch: Launch, cores: Cores | None = None) -> None:
+    def __init__(self, launch: Launch, devices: Devices | None = None) -> None:
         self._launch = launch
         self.rank, self.world_size = launch.rank, launch.world_size
         self.local_rank, self.local_size = launch.local_rank, launch.local_size
         self.controller = launch.controller
-        self.cores = take_devices(launch) if cores is None else cores
+        self.devices = take_devices(launch, os.environ.get("CNN_DEVICE")) if devices is None else devices
+        self.cores = self.devices.cores
         self._calls = 0
         if launch.controller != "none":
             _set_environment()
@@ -67,6 +69,8 @@ class Cluster:
                 )
             self._hvd = hvd
         self.peers: list[list[Any]] = self.gather([socket.gethostname(), os.getpid()])
+        # NCCL refuses a GPU that two ranks share: what they compute then travels by way of the processors.
+        self._by_processor = set(self.gather(self.devices.gpu)) not in ({"none"}, {"own"})
 
     @property
     def is_chief(self) -> bool:
@@ -90,10 +94,10 @@ class Cluster:
         text = json.dumps(value).encode()
         if self.world_size == 1:
             return [json.loads(text)]
-        lengths = self._hvd.allgather(tf.constant([len(text)], tf.int64), name=self._name("lengths")).numpy()
-        joined = (
-            self._hvd.allgather(tf.constant(np.frombuffer(text, np.uint8)), name=self._name("gather")).numpy().tobytes()
-        )
+        with tf.device(_PROCESSOR):
+            length, content = tf.constant([len(text)], tf.int64), tf.constant(np.frombuffer(text, np.uint8))
+            lengths = self._hvd.allgather(length, name=self._name("lengths")).numpy()
+            joined = self._hvd.allgather(content, name=self._name("gather")).numpy().tobytes()
         ends = np.cumsum(lengths)
         return [json.loads(joined[end - length : end]) for length, end in zip(lengths, ends, strict=True)]
 
@@ -101,8 +105,9 @@ class Cluster:
         """The sum over the ranks of an array of int64 or float64, on every rank."""
         if self.world_size == 1:
             return values
-        total = self._hvd.allreduce(tf.constant(values), op=self._hvd.Sum, name=self._name("sum"))
-        return np.asarray(total.numpy())
+        with tf.device(_PROCESSOR):
+            total = self._hvd.allreduce(tf.constant(values), op=self._hvd.Sum, name=self._name("sum"))
+            return np.asarray(total.numpy())
 
     def broadcast(self, variables: Sequence[Any]) -> None:
         """Gives every rank rank 0's values of TensorFlow variables."""
@@ -110,15 +115,23 @@ class Cluster:
             return
         call = self._name("broadcast")
         for index, variable in enumerate(variables):
-            variable.assign(self._hvd.broadcast(variable, root_rank=0, name=f"{call}.{index}"))
+            with tf.device(_PROCESSOR):
+                value = self._hvd.broadcast(variable, root_rank=0, name=f"{call}.{index}")
+            variable.assign(value)
 
     def sum_in_graph(self, tensor: Any, name: str) -> Any:
         """As `sum`, for a tensor inside a compiled step; `name` is the same on every rank and used once in a step."""
-        return self._hvd.allreduce(tensor, op=self._hvd.Sum, name=name)
+        with self._place():
+            return self._hvd.allreduce(tensor, op=self._hvd.Sum, name=name)
 
     def gather_in_graph(self, tensor: Any, name: str) -> Any:
         """The tensors (samples, ...) of all ranks, one behind the other, inside a compiled step; names as above."""
-        return self._hvd.allgather(tensor, name=name)
+        with self._place():
+            return self._hvd.allgather(tensor, name=name)
+
+    def _place(self) -> contextlib.AbstractContextManager[Any]:
+        """Where messages inside a step are taken from and put to."""
+        return tf.device(_PROCESSOR) if self._by_processor else contextlib.nullcontext()
 
     def agree(self, mistake: UserError | None) -> None:
         """Raises one UserError on every rank if any rank has made a mistake."""
@@ -146,7 +159,7 @@ class Cluster:
     def rejoin(self) -> "Cluster":
         """The cluster of those workers that the launcher has now; it waits until they are there."""
         self._hvd.shutdown()
-        return Cluster(self._launch, self.cores)
+        return Cluster(self._launch, self.devices)
 
     def close(self) -> None:
         """Leaves the job in good order; every rank calls it."""

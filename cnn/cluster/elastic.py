@@ -28,7 +28,7 @@ def tells_of_a_lost_peer(error: BaseException) -> bool:
 
     if isinstance(error, HorovodInternalError):
         return True
-    return isinstance(error, tf.errors.OpError) and bool(re.search(r"Horovod|gloo", str(error)))
+    return isinstance(error, tf.errors.OpError | RuntimeError) and bool(re.search(r"Horovod|/gloo/", str(error)))
 
 
 class Membership:

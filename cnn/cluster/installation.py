@@ -4,7 +4,7 @@ import functools
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,16 +43,27 @@ def installation() -> dict[str, str]:
 
 
 def differences(cluster: "Cluster", facts: Mapping[str, str]) -> list[str]:
-    """What the ranks do not agree on, one sentence for each rank that differs from rank 0; the same on every rank."""
-    everyone, sentences = cluster.gather(dict(facts)), []
+    """What the ranks do not agree on, one sentence for each rank that differs from most; the same on every rank."""
+    return odd_ones(cluster.gather(dict(facts)), [peer[0] for peer in cluster.peers])
+
+
+def odd_ones(everyone: Sequence[Mapping[str, str]], hosts: Sequence[str]) -> list[str]:
+    """A sentence for each rank whose facts are not those of most ranks; among equals, those of the first count.
+
+    Args:
+        everyone: the facts of each rank.
+        hosts: of each rank.
+    """
+    usual = max(everyone, key=everyone.count)
+    first, sentences = everyone.index(usual), []
     for rank, theirs in enumerate(everyone):
         other = [
-            f"{name} is {theirs.get(name, 'missing')} there, {everyone[0].get(name, 'missing')} here"
-            for name in sorted(theirs.keys() | everyone[0].keys())
-            if theirs.get(name) != everyone[0].get(name)
+            f"{name} is {theirs.get(name, 'missing')} there, {usual.get(name, 'missing')} here"
+            for name in sorted(theirs.keys() | usual.keys())
+            if theirs.get(name) != usual.get(name)
         ]
         if other:
-            sentences.append(f"rank {rank} (on {cluster.peers[rank][0]}) is not as rank 0: {'; '.join(other)}")
+            sentences.append(f"rank {rank} (on {hosts[rank]}) is not as rank {first}: {'; '.join(other)}")
     return sentences
 
 

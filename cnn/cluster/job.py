@@ -145,6 +145,11 @@ class Job:
         if self._asked is not None or not self._stoppable:
             self.fail(f"ended by {number.name}; {self.advice}.", 128 + number)
         self._asked = now
+        if number == signal.SIGTERM and len({host for host, _ in self._peers}) > 1:
+            # The launcher may be ending the others of a rank that has gone on another host, and SIGKILL will follow.
+            self.record(
+                f"asked to stop by SIGTERM; if nothing follows, a rank of another host has gone; {self.advice}."
+            )
         if self._launch.rank == 0:
             print(f"{number.name}: stopping after this step; a second one ends at once.", file=sys.stderr, flush=True)
 
@@ -199,7 +204,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         job.watch(cluster.peers)
         while True:
             try:
-                cluster.agree(mistake)
+                cluster.agree(mistake or cluster.devices.mistake)
                 body(cluster, settings, job)  # type: ignore[arg-type]  # without a mistake there are settings
                 break
             except Exception as error:
@@ -222,7 +227,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         end_unread()
     except Exception as error:  # whatever it is, the other ranks must not wait for this one
         lost = job.lost_peers()
-        if lost or "Horovod" in str(error):
+        if lost or tells_of_a_lost_peer(error):
             job.fail(f"{lost or 'another rank has gone'}; {job.advice}.", 1)
         traceback.print_exc()
         job.fail(f"{type(error).__name__}: {error}".splitlines()[0], 1)

@@ -80,8 +80,29 @@ def share_cores(launch: Launch, allowed: frozenset[int], host_cores: int) -> Cor
     return Cores(pinned=frozenset(cores[first:last]), threads=last - first)
 
 
-def take_devices(launch: Launch) -> Cores:
-    """Gives this process its cores and, where there are GPUs, one of them. Before TensorFlow computes anything."""
+DEVICES = ("gpu", "cpu")
+"""What ranks can be told to compute on, by CNN_DEVICE."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Devices:
+    """What one rank computes on."""
+
+    cores: Cores
+    gpu: Literal["none", "own", "shared"]
+    """Whether it has a GPU, and to itself."""
+
+    mistake: UserError | None
+    """Why it does not have what was wanted."""
+
+
+def take_devices(launch: Launch, wanted: str | None) -> Devices:
+    """Gives this process its cores and, where there are GPUs, one of them. Before TensorFlow computes anything.
+
+    Args:
+        launch: this process's place.
+        wanted: gpu, cpu, or None for a GPU where there is one.
+    """
     cores = share_cores(launch, frozenset(os.sched_getaffinity(0)), os.cpu_count() or 1)
     if cores.pinned is not None and launch.world_size > 1:
         os.sched_setaffinity(0, cores.pinned)
@@ -91,8 +112,21 @@ def take_devices(launch: Launch) -> Cores:
     # One thread computes; on a lone core, too, another one hands to Horovod what is ready meanwhile.
     tf.config.threading.set_inter_op_parallelism_threads(1 if launch.world_size == 1 and cores.threads == 1 else 2)
     gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        mine = gpus[launch.local_rank % len(gpus)]
-        tf.config.set_visible_devices(mine, "GPU")
-        tf.config.experimental.set_memory_growth(mine, True)
-    return cores
+    mine = [gpus[launch.local_rank % len(gpus)]] if gpus and wanted != "cpu" else []
+    tf.config.set_visible_devices(mine, "GPU")
+    for gpu in mine:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    mistake = _device_mistake(wanted, len(gpus))
+    kind: Literal["own", "shared"] = "own" if launch.local_size <= len(gpus) else "shared"
+    return Devices(cores=cores, gpu=kind if mine else "none", mistake=mistake)
+
+
+def _device_mistake(wanted: str | None, gpus: int) -> UserError | None:
+    if wanted not in (None, *DEVICES):
+        return UserError(f"CNN_DEVICE '{wanted}' is no device: choose one of {', '.join(DEVICES)}, or leave it out.")
+    if wanted == "gpu" and not gpus:
+        return UserError(
+            "there is no GPU that TensorFlow can use: leave out the device gpu, or run `bash launch/setup.sh --gpu` "
+            "where nvidia-smi lists one."
+        )
+    return None

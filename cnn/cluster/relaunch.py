@@ -1,4 +1,4 @@
-"""Starts a program with any number of workers: the running one again, or another."""
+"""Starts the running program again, or another, with other numbers of workers."""
 
 import os
 import shlex
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cnn.cluster.launch import launch_from_environment
 from cnn.errors import RunError, UserError
 
 
@@ -19,21 +20,30 @@ def run_with_workers(launcher: str, workers: int, program: Sequence[str]) -> Non
     """Runs a Python program, and waits for its end.
 
     Args:
-        launcher: the command that starts workers; one is started without it.
+        launcher: mpirun or horovodrun, with options of launch/mpirun.sh; one worker is started without it.
         workers: how many.
         program: the file and its arguments.
 
     Raises:
-        UserError: there is no such launcher.
+        UserError: there is no such launcher, or this program was itself started by one.
         RunError: it failed; it has said why.
     """
-    own = [sys.executable, *program]
-    command = own if workers == 1 else [*shlex.split(launcher), str(workers), *own]
-    # Open MPI refuses to run as root unless told so twice; in containers root is usual.
-    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    if launch_from_environment(os.environ).world_size > 1:
+        raise UserError(
+            f"{sys.argv[0]} starts workers itself: start it once, without a launcher, and name hosts by "
+            "--launcher 'mpirun -H a:4,b:4'."
+        )
     try:
-        code = subprocess.run(command, env=environment, check=False).returncode
-    except OSError as error:
-        raise UserError(f"--launcher '{launcher}' cannot be started: {error.strerror}.") from error
+        words = shlex.split(launcher)
+    except ValueError:  # an open quotation mark
+        words = []
+    if words[:1] not in (["mpirun"], ["horovodrun"]):
+        raise UserError(f"--launcher '{launcher}' is neither mpirun nor horovodrun, with options of launch/mpirun.sh.")
+    file, *arguments = program
+    command = [sys.executable, *program]
+    if workers > 1:
+        start = [sys.executable, "-m", "cnn.cluster.launcher", *words]
+        command = [*start, "-np", str(workers), "--program", file, "--", *arguments]
+    code = subprocess.run(command, check=False).returncode
     if code:
-        raise RunError(f"{Path(program[0]).name} with {workers} workers ended with exit code {code}.")
+        raise RunError(f"{Path(file).name} with {workers} workers ended with exit code {code}.")

@@ -56,8 +56,8 @@ class BenchmarkSettings:
     precision: str = "float32"
     """As in training."""
 
-    launcher: str = "mpirun --oversubscribe -np"
-    """The command that starts workers; their number and the program follow it."""
+    launcher: str = "mpirun --oversubscribe"
+    """mpirun or horovodrun, and with which options of launch/mpirun.sh it starts workers: 'mpirun -H a:4,b:4', say."""
 
     predict: list[int] = dataclasses.field(default_factory=list)
     """Numbers of workers to predict the speed of, from what is measured."""

@@ -161,7 +161,7 @@ class Loop:
         save = epoch_ends or self._due(self._save_every)
         if save or self._due(_CHECK_EVERY):
             self._check_in_step()
-        if epoch_ends and not self._named_slow:
+        if epoch_ends and self._own_seconds and not self._named_slow:  # none where a stop was at the end
             self._name_the_slow()
         best = epoch_ends and self._evaluate_now()
         if save:

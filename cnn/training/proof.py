@@ -48,8 +48,8 @@ class ProofSettings:
     proof_micro_batch_size: int | None = None
     """Most samples that a worker computes at once; all of its part of a step when not given."""
 
-    launcher: str = "mpirun --oversubscribe -np"
-    """The command that starts workers; their number and the program follow it."""
+    launcher: str = "mpirun --oversubscribe"
+    """mpirun or horovodrun, and with which options of launch/mpirun.sh it starts workers: 'mpirun -H a:4,b:4', say."""
 
     replay: str | None = None
     """Instead, repeat the run in this folder, and say at which step its curves first differ, if they do."""

@@ -66,8 +66,9 @@ class RunSettings:
     gradients are added up before they are exchanged. Saves memory, and changes nothing that is computed."""
 
     precision: str = "float32"
-    """float32; mixed_bfloat16 or mixed_float16, which compute most of the network in the shorter type (the latter with
-    dynamic loss scaling); or float64 for studies of exactness."""
+    """float32; tensorfloat32, the same on processors, faster and less exact on GPUs; mixed_bfloat16 or mixed_float16,
+    which compute most of the network in the shorter type (the latter with dynamic loss scaling); or float64 for studies
+    of exactness."""
 
     xla: bool = False
     """Compile the network by XLA: often faster on GPUs, slower on processors."""

@@ -43,8 +43,10 @@ def test_hosts_give_the_number_of_ranks() -> None:
     assert options(words, "-np") == ["7"]
     assert options(words, "-H") == ["a:4,b:3"]
     assert options(words, "btl_tcp_if_include") == options(words, "oob_tcp_if_include") == ["lo"]
+    assert "NCCL_SOCKET_IFNAME" in options(words, "-x")
     assert options(words, "--bind-to") == ["none"]
     assert words[-4:] == [str(ROOT / ".venv/bin/python"), "jobs/train.py", "--model", "vgg16"]
+    assert options(words, "--prefix") == [str(ROOT / ".venv")]  # ssh's PATH does not tell where Open MPI is
     words = command("horovodrun", "-H", "a:4,b:3", "-np", "5", "--interface", "lo", "--program", "jobs/prove.py")
     assert words[:4] == ["horovodrun", "--gloo", "-np", "5"]
     assert options(words, "--network-interfaces") == ["lo"]
@@ -68,6 +70,11 @@ def test_without_hosts_every_core_of_this_machine_has_a_rank() -> None:
 def test_the_environment_gives_hosts_too() -> None:
     assert options(command("mpirun", CNN_HOSTS="a:2,b:2"), "-np") == ["4"]
     assert options(command("horovodrun", CNN_HOSTS="a:2,b:2"), "-H") == ["a:2,b:2"]
+
+
+def test_the_device_is_told_to_the_ranks() -> None:
+    words = command("mpirun", "-H", "a:1", "--device", "cpu")
+    assert "CNN_DEVICE" in options(words, "-x")
 
 
 def test_what_is_forwarded() -> None:
@@ -96,7 +103,11 @@ def test_what_is_forwarded() -> None:
         (("-H", "a b"), "'a b' in -H 'a b' is not the name of a host"),
         (("--hostfile", "no/such"), "the hostfile no/such cannot be read"),
         (("--program", "jobs/trian.py"), "--program jobs/trian.py is no file"),
-        (("--interface", "eth99"), "--interface eth99 is not one of this machine's: choose one of"),
+        (("--interface", "eth99"), "--interface eth99 is none of the host localhost: choose one of"),
+        (("-np", "5000"), "the host localhost has "),  # so many devices, fewer than 5000
+        (("--device", "tpu"), "unknown device 'tpu': choose one of gpu, cpu."),
+        (("--hostfiles", "x"), "unrecognized arguments: --hostfiles x; --help lists the options."),
+        (("-np", "two"), "argument -np/--workers: invalid int value: 'two'; --help lists the options."),
         (("-H", "no-such-host.invalid:2"), "the host no-such-host.invalid cannot be entered"),
     ],
 )

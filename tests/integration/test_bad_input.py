@@ -100,6 +100,7 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "unknown in YAML": Mistake(("--config", unknown_yaml, *new), "modle"),
         "no YAML": Mistake(("--config", tmp_path / "none.yaml", *new), "none.yaml"),
         "launcher": Mistake(new, "environment is not complete", {"OMPI_COMM_WORLD_SIZE": "2"}),
+        "device": Mistake(new, "CNN_DEVICE 'tpu' is no device: choose one of gpu, cpu", {"CNN_DEVICE": "tpu"}),
         "cache": Mistake(new, "cache folder", {"CNN_CACHE_DIR": str(file)}),
     }
 
@@ -148,3 +149,15 @@ def test_a_reader_that_has_enough_ends_the_run_without_a_word(jobs, tmp_path: Pa
     job.stdout.close()
     assert job.wait(timeout=60) == 128 + signal.SIGPIPE
     assert "what read the output has gone; go on with --resume" in (tmp_path / "run" / "failure.log").read_text()
+
+
+def test_a_gpu_that_was_asked_for_and_is_not_there(jobs, tmp_path: Path) -> None:
+    if list(Path("/dev").glob("nvidia[0-9]*")):
+        pytest.skip("this machine has a GPU")
+    for launcher, workers in (("none", 1), ("mpirun", 2)):
+        run = ("--run_dir", tmp_path / "run")
+        code, output = jobs.run("jobs/train.py", *run, launcher=launcher, workers=workers, CNN_DEVICE="gpu")
+        assert code == 2, output
+        assert output.count("error: there is no GPU that TensorFlow can use: leave out the device gpu, or run") == 1
+        assert "Traceback" not in output
+        assert not (tmp_path / "run").exists()

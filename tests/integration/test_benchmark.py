@@ -57,6 +57,7 @@ def test_mistakes_get_one_sentence(jobs) -> None:
         (("--costs", "none.json"), "none.json cannot be read (No such file or directory)"),
         (("--costs", "README.md"), "README.md is not what --output writes"),
         (("--compression", "zip"), "unknown compression 'zip'"),
+        (("--workers", 2, "--launcher", "mprun -H a:1"), "--launcher 'mprun -H a:1' is neither mpirun nor horovodrun"),
     ):
         code, output = jobs.run("jobs/benchmark.py", *arguments)
         assert (code, output.count("\n")) == (2, 1), output

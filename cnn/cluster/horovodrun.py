@@ -1,0 +1,29 @@
+"""Horovod's horovodrun, in this process."""
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cnn.errors import RunError
+from cnn.quiet_import import import_tensorflow_quietly
+
+
+def run_horovodrun(command: Sequence[str]) -> NoReturn:
+    """Does what the command does, and exits.
+
+    By itself it writes lines of TensorFlow's, which it loads, and ends with a traceback when a rank fails; here it ends
+    with the exit code of the first rank that did.
+    """
+    import_tensorflow_quietly()
+    from horovod.runner.launch import run_commandline
+
+    sys.argv = list(command)
+    try:
+        run_commandline()
+    except RuntimeError as error:
+        code = re.search(r"exit code:? (\d+)", str(error), re.IGNORECASE)
+        if code is None:
+            raise RunError(f"horovodrun: {' '.join(str(error).split())}") from error
+        sys.exit(int(code[1]))
+    sys.exit(0)

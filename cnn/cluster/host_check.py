@@ -1,0 +1,129 @@
+"""Whether hosts can take their ranks: each is asked before a job is started, so that it starts whole or not at all."""
+
+import dataclasses
+import os
+import shlex
+import socket
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from cnn.cluster.hosts import Host
+from cnn.errors import RunError, UserError
+
+SECONDS_TO_REACH = 10
+_SECONDS_TO_ANSWER = 30
+
+_LIST_DEVICES = """
+echo
+env -u OMP_NUM_THREADS nproc
+set -- /dev/nvidia[0-9]*
+[ -e "$1" ] && echo $# || echo 0
+cd /sys/class/net 2>/dev/null && echo * || echo
+"""
+_LACKS_FOLDER = 3
+"""Exit code of the question."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Devices:
+    """What a host computes with."""
+
+    cores: int
+    gpus: int
+    interfaces: tuple[str, ...]
+    """Of the network."""
+
+
+def check_hosts(
+    hosts: Sequence[Host], python: str, *, device: str | None, oversubscribe: bool, interface: str | None
+) -> None:
+    """Asks each host, all at once, whether it can be entered, has this environment, and devices for its ranks.
+
+    Args:
+        hosts: those of the job, this machine perhaps among them.
+        python: the path of the interpreter that ranks are run by.
+        device: gpu or cpu, which ranks are to compute on; None where that is a GPU if a host has one.
+        oversubscribe: allow several ranks to a device.
+        interface: the network interface that they are to use, if one was chosen.
+
+    Raises:
+        RunError: a host cannot be entered, or lacks the environment.
+        UserError: it has fewer devices than ranks, no GPU where one was asked for, or no such interface.
+    """
+    with ThreadPoolExecutor(min(64, len(hosts))) as pool:
+        found = list(pool.map(lambda host: _ask(host, python), hosts))
+    for host, devices in zip(hosts, found, strict=True):
+        check_devices(host, devices, device, oversubscribe=oversubscribe)
+        if interface is not None and interface not in devices.interfaces:
+            raise UserError(
+                f"--interface {interface} is none of the host {host.name}: choose one of "
+                f"{', '.join(devices.interfaces)}."
+            )
+
+
+def check_devices(host: Host, devices: Devices, device: str | None, *, oversubscribe: bool) -> None:
+    """Raises UserError when a host has no GPU where one was asked for, or fewer devices than ranks."""
+    if device == "gpu" and not devices.gpus:
+        raise UserError(f"the host {host.name} has no GPU: leave out that host, or --device gpu.")
+    by_gpu = devices.gpus > 0 and device != "cpu"
+    room, kind = (devices.gpus, "GPU") if by_gpu else (devices.cores, "core")
+    if host.slots > room and not oversubscribe:
+        raise UserError(
+            f"the host {host.name} has {room} {kind}{'s' if room > 1 else ''}, fewer than its {host.slots} ranks: give "
+            f"it {room}, or let them share by --oversubscribe, which is slower."
+        )
+
+
+def devices_here() -> Devices:
+    """Those of this machine."""
+    return _read_devices(subprocess.run(["sh", "-c", _LIST_DEVICES], capture_output=True, text=True, check=True).stdout)
+
+
+def _read_devices(answer: str) -> Devices:
+    cores, gpus, interfaces = answer.rstrip("\n").rsplit("\n", 3)[-3:]
+    return Devices(cores=int(cores), gpus=int(gpus), interfaces=tuple(interfaces.split()))
+
+
+def _is_this_machine(name: str) -> bool:
+    return name in ("localhost", "127.0.0.1", socket.gethostname(), socket.gethostname().partition(".")[0])
+
+
+def _way_to(name: str) -> list[str]:
+    """What starts a program on a host: inside a job of Slurm's, where ssh need not be allowed, Slurm."""
+    if _is_this_machine(name):
+        return []
+    if "SLURM_JOB_ID" in os.environ:
+        return ["srun", "--overlap", "--nodes", "1", "--ntasks", "1", "--nodelist", name]
+    return ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={SECONDS_TO_REACH}", name]
+
+
+def _ask(host: Host, python: str) -> Devices:
+    folder = os.getcwd()
+    question = (
+        f"{{ test -x {shlex.quote(python)} && cd {shlex.quote(folder)}; }} || exit {_LACKS_FOLDER}; {_LIST_DEVICES}"
+    )
+    way = _way_to(host.name)
+    # ssh hands over words as one line, to whatever shell the user has there.
+    command = [*way, "sh", "-c", shlex.quote(question) if way[:1] == ["ssh"] else question]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS_TO_ANSWER, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RunError(
+            f"the host {host.name} did not answer within {_SECONDS_TO_ANSWER} s: look whether it is well."
+        ) from error
+    except OSError as error:
+        raise RunError(
+            f"{command[0]} cannot be started ({error.strerror}): install it, it starts the ranks on other hosts."
+        ) from error
+    if done.returncode == _LACKS_FOLDER:
+        raise RunError(
+            f"the host {host.name} lacks {python} or the folder {folder}: put this folder there at the same path and "
+            "run launch/setup.sh in it."
+        )
+    if done.returncode != 0:
+        reason = " ".join((done.stderr.strip().splitlines() or ["no reason was given"])[-1].split()).rstrip(".")
+        raise RunError(f"the host {host.name} cannot be entered ({reason}): `{shlex.join([*way, 'true'])}` must work.")
+    return _read_devices(done.stdout)

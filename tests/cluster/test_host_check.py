@@ -1,0 +1,57 @@
+"""What hosts must have for their ranks; tests/cluster_hosts asks real ones."""
+
+import pytest
+
+from cnn.cluster.host_check import Devices, check_devices, devices_here
+from cnn.cluster.hosts import Host
+from cnn.errors import UserError
+
+
+def found(cores: int, gpus: int) -> Devices:
+    return Devices(cores=cores, gpus=gpus, interfaces=("lo",))
+
+
+@pytest.mark.parametrize(
+    ("slots", "devices", "device", "oversubscribe"),
+    [
+        (4, found(4, 0), None, False),
+        (5, found(4, 0), None, True),
+        (2, found(4, 2), None, False),
+        (2, found(4, 2), "gpu", False),
+        (4, found(4, 2), "cpu", False),
+        (3, found(4, 2), "gpu", True),
+    ],
+)
+def test_hosts_that_will_do(slots: int, devices: Devices, device: str | None, oversubscribe: bool) -> None:
+    check_devices(Host(name="a", slots=slots), devices, device, oversubscribe=oversubscribe)
+
+
+@pytest.mark.parametrize(
+    ("slots", "devices", "device", "said"),
+    [
+        (
+            5,
+            found(4, 0),
+            None,
+            "the host a has 4 cores, fewer than its 5 ranks: give it 4, or let them share by --over",
+        ),
+        (2, found(1, 0), None, "the host a has 1 core, fewer"),
+        (3, found(8, 2), None, "the host a has 2 GPUs, fewer than its 3 ranks"),
+        (9, found(8, 2), "cpu", "the host a has 8 cores, fewer"),
+        (1, found(8, 0), "gpu", "the host a has no GPU: leave out that host, or --device gpu."),
+    ],
+)
+def test_hosts_with_too_little(slots: int, devices: Devices, device: str | None, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_devices(Host(name="a", slots=slots), devices, device, oversubscribe=False)
+
+
+def test_no_gpu_is_not_shared_either() -> None:
+    with pytest.raises(UserError, match="has no GPU"):
+        check_devices(Host(name="a", slots=1), found(8, 0), "gpu", oversubscribe=True)
+
+
+def test_this_machine() -> None:
+    here = devices_here()
+    assert here.cores >= 1
+    assert "lo" in here.interfaces
