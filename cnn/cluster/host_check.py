@@ -85,13 +85,14 @@ def _read_devices(answer: str) -> Devices:
     return Devices(cores=int(cores), gpus=int(gpus), interfaces=tuple(interfaces.split()))
 
 
-def _is_this_machine(name: str) -> bool:
+def is_this_machine(name: str) -> bool:
+    """Whether a name is that of the machine that this runs on."""
     return name in ("localhost", "127.0.0.1", socket.gethostname(), socket.gethostname().partition(".")[0])
 
 
 def _way_to(name: str) -> list[str]:
     """What starts a program on a host: inside a job of Slurm's, where ssh need not be allowed, Slurm."""
-    if _is_this_machine(name):
+    if is_this_machine(name):
         return []
     if "SLURM_JOB_ID" in os.environ:
         return ["srun", "--overlap", "--nodes", "1", "--ntasks", "1", "--nodelist", name]

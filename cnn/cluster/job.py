@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
 from cnn.cluster.launch import Launch, launch_from_environment
+from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.errors import RunError, UserError, end_unread
 from cnn.quiet_import import import_tensorflow_quietly
 
@@ -140,7 +141,8 @@ class Job:
 
     def _take(self, number: signal.Signals) -> None:
         now = time.monotonic()
-        if self._asked is not None and now - self._asked < _SAME_SECONDS:
+        # SIGUSR1 only ever asks: a launcher and a host that goes down may both send it, seconds apart.
+        if self._asked is not None and (now - self._asked < _SAME_SECONDS or number == signal.SIGUSR1):
             return
         if self._asked is not None or not self._stoppable:
             self.fail(f"ended by {number.name}; {self.advice}.", 128 + number)
@@ -204,7 +206,8 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         job.watch(cluster.peers)
         while True:
             try:
-                cluster.agree(mistake or cluster.devices.mistake)
+                placed = misplacement([host for host, _ in cluster.peers], os.environ.get(PLACEMENT))
+                cluster.agree(mistake or cluster.devices.mistake or placed)
                 body(cluster, settings, job)  # type: ignore[arg-type]  # without a mistake there are settings
                 break
             except Exception as error:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Literal
 
+from cnn.cluster.cpu_quota import cpu_quota
 from cnn.errors import UserError
 
 
@@ -60,14 +61,17 @@ class Cores:
     """Of the host, how many cores its ranks have where there is not one for each; else 0."""
 
 
-def share_cores(launch: Launch, allowed: frozenset[int], host_cores: int) -> Cores:
+def share_cores(launch: Launch, allowed: frozenset[int], host_cores: int, quota: int | None = None) -> Cores:
     """Divides a host's cores among its ranks.
 
     Args:
         launch: this rank's place.
         allowed: cores that this process may run on now.
         host_cores: how many the host has.
+        quota: how many a container may use at a time, if it has a limit; on whichever of the host's.
     """
+    if quota is not None and quota < len(allowed):
+        return Cores(pinned=None, threads=max(1, quota // launch.local_size))
     if launch.bound and len(allowed) < host_cores:
         # Bound to a core, it has that core; bound to a socket, it shares it with its part of the host's ranks.
         sharing = max(1, round(launch.local_size * len(allowed) / host_cores))
@@ -103,7 +107,7 @@ def take_devices(launch: Launch, wanted: str | None) -> Devices:
         launch: this process's place.
         wanted: gpu, cpu, or None for a GPU where there is one.
     """
-    cores = share_cores(launch, frozenset(os.sched_getaffinity(0)), os.cpu_count() or 1)
+    cores = share_cores(launch, frozenset(os.sched_getaffinity(0)), os.cpu_count() or 1, cpu_quota())
     if cores.pinned is not None and launch.world_size > 1:
         os.sched_setaffinity(0, cores.pinned)
     import tensorflow as tf

@@ -17,10 +17,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cnn.cluster.await_hosts import await_hosts
 from cnn.cluster.horovodrun import run_horovodrun
-from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here
+from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here, is_this_machine
 from cnn.cluster.hosts import Host, find_hosts, host_list
 from cnn.cluster.launch import DEVICES
+from cnn.cluster.placement import PLACEMENT
 from cnn.cluster.supervision import run_mpirun
 from cnn.errors import UserError, check_choice, told
 
@@ -35,6 +37,7 @@ _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
         "help": "gpu or cpu: what ranks must compute on (or $CNN_DEVICE); else GPUs where a host has some",
     },
     ("--oversubscribe",): {"action": "store_true", "help": "allow more ranks on a host than it has GPUs or cores"},
+    ("--wait",): {"type": int, "default": 0, "help": "seconds to wait for hosts that are still coming up, as pods are"},
     ("--program",): {"default": "jobs/train.py", "help": "what to run; jobs/train.py when left out"},
     ("--dry_run",): {"action": "store_true", "help": "print the command, and run nothing"},
 }
@@ -152,6 +155,8 @@ def main() -> None:
         os.environ["CNN_DEVICE"] = given.device
     if given.interface is not None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", given.interface)
+    if hosts is not None and given.wait:
+        os.environ[PLACEMENT] = host_list(hosts)
     program = [sys.executable, given.program, *arguments]
     if given.launcher == "mpirun":
         command = mpirun_command(hosts, workers, program, os.environ, given.interface)
@@ -162,6 +167,8 @@ def main() -> None:
         return
     if not shutil.which(command[0]):
         raise UserError(f"{command[0]} is not installed in {_ENVIRONMENT}: run launch/setup.sh.")
+    if hosts is not None and given.wait:
+        await_hosts([host.name for host in hosts if not is_this_machine(host.name)], given.wait)
     here = Host(name="localhost", slots=workers)
     check_hosts(
         hosts or [here],

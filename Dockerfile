@@ -1,0 +1,49 @@
+# The image that trains: `docker build -t cnn:0.1.0 .`, for GPUs `docker build --build-arg DEVICE=gpu -t cnn:0.1.0-gpu .`
+# The first stage compiles Horovod, the last has no compiler. BASE is Debian 12, whose Python is 3.11.
+ARG BASE=debian:bookworm-20250520-slim
+
+FROM ${BASE} AS python
+RUN apt-get update \
+    && apt-get upgrade -y \
+    && apt-get install -y --no-install-recommends ca-certificates python3 \
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
+
+FROM python AS build
+RUN apt-get update && apt-get install -y --no-install-recommends g++ make python3-pip
+WORKDIR /opt/cnn
+# What the set-up reads and nothing else, so that a change of the code does not build Horovod again.
+COPY pyproject.toml requirements*.lock LICENSE ./
+COPY launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_* launch/
+COPY cnn/__init__.py cnn/
+ARG DEVICE=cpu
+RUN touch README.md && if [ "$DEVICE" = cpu ]; then bash launch/setup.sh; else bash launch/setup.sh "--$DEVICE"; fi
+# Out goes what only building and developing need. Python cannot write what it compiles on a read-only file system, so
+# that is done here; a few packages have templates among their files, which are no Python.
+RUN rm -rf .venv/lib/python3.11/site-packages/tensorflow/include \
+    && strip --strip-unneeded .venv/lib/python3.11/site-packages/horovod/tensorflow/*.so \
+    && .venv/bin/uv pip uninstall --quiet --python .venv/bin/python \
+        cmake hypothesis kubernetes-validate libclang mypy pytest ruff uv wheel \
+    && { python3 -m compileall -q -j 0 .venv/lib >/dev/null || true; } \
+    && .venv/bin/python -c 'import horovod.tensorflow'
+
+FROM python
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends openssh-client openssh-server procps \
+    && apt-get clean && rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_* \
+    && useradd --uid 1000 --create-home --shell /bin/bash mpiuser \
+    && install -d -o mpiuser -g mpiuser -m 700 /home/mpiuser/.ssh \
+    && install -d -o mpiuser -g mpiuser /data /runs
+ARG DEVICE=cpu
+ENV PATH=/opt/cnn/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    CNN_DEVICE=${DEVICE} \
+    CNN_CACHE_DIR=/data \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    PYTHONDONTWRITEBYTECODE=1 \
+    # Containers may not read each other's memory, nor always their own.
+    OMPI_MCA_btl_vader_single_copy_mechanism=none
+WORKDIR /opt/cnn
+COPY --from=build /opt/cnn/.venv .venv
+COPY launch/ssh_config /etc/ssh/ssh_config.d/cnn.conf
+COPY . .
+USER 1000:1000
+CMD ["python", "jobs/train.py", "--help"]

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# A container of an Indexed Job, which needs no operator: index 0 is the launcher, with ranks of its own, the others are
+# workers. WORKERS is the number of all, SLOTS the ranks of each, SERVICE the headless Service that gives them names.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if [ "$JOB_COMPLETION_INDEX" -ne 0 ]; then
+  exec bash launch/pod_worker.sh
+fi
+export CNN_HOSTFILE=/tmp/hostfile
+{
+  echo "$HOSTNAME slots=$SLOTS"
+  for ((index = 1; index < WORKERS; index++)); do echo "${HOSTNAME%-0}-$index.$SERVICE slots=$SLOTS"; done
+} >"$CNN_HOSTFILE"
+exec bash launch/pod_launcher.sh "$@"

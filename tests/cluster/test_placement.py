@@ -1,0 +1,34 @@
+import pytest
+
+from cnn.cluster.placement import misplacement
+from cnn.errors import UserError
+
+MEANT = "train-worker-0.train.default.svc:2,train-worker-1.train.default.svc:2"
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        ["train-worker-0", "train-worker-0", "train-worker-1", "train-worker-1"],
+        ["train-worker-0.train.default.svc.cluster.local", "train-worker-1"],
+    ],
+)
+def test_ranks_where_they_belong(hosts: list[str]) -> None:
+    assert misplacement(hosts, MEANT) is None
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        (["train-launcher"] * 4, "4 ranks run on train-launcher where 0 were meant to"),
+        (["train-worker-0"] * 3 + ["train-worker-1"], "3 ranks run on train-worker-0 where 2 were meant to"),
+    ],
+)
+def test_ranks_elsewhere_are_named(hosts: list[str], said: str) -> None:
+    mistake = misplacement(hosts, MEANT)
+    assert isinstance(mistake, UserError)
+    assert said in str(mistake)
+
+
+def test_nothing_is_said_where_nothing_was_meant() -> None:
+    assert misplacement(["anywhere"], None) is None
