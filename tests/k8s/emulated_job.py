@@ -1,0 +1,62 @@
+"""A rendered overlay whose MPIJob is run in containers, as the operator would."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .docker_pods import Container, Pods
+from .mpi_operator import Pod, make_workload
+from .rendering import Manifest, find, make_key
+
+
+class EmulatedJob:
+    """The pods of a namespace in which one of k8s/overlays was applied."""
+
+    def __init__(self, pods: Pods, manifests: list[Manifest], keys: Path, **training: Any) -> None:
+        self.pods, self._manifests, self._keys = pods, manifests, keys
+        self.workload = make_workload(find(manifests, "MPIJob", "train"), pods.namespace)
+        self.workers = [pod.name for pod in self.workload.workers]
+        self.runs = pods.claim("cnn-runs") / "train"
+        self.give_key()
+        self.give_hostfile(self.workload.config["hostfile"])
+        self.set_training(**training)
+
+    def give_key(self) -> None:
+        """Puts a new key in the Secret; pods that run keep theirs."""
+        path = self._keys / f"key-{len(list(self._keys.glob('key-*')))}"
+        make_key(path)
+        self.pods.objects["secret", "train-ssh"] = {
+            "ssh-privatekey": path.read_text(),
+            "ssh-publickey": path.with_name(f"{path.name}.pub").read_text(),
+        }
+
+    def give_hostfile(self, hostfile: str) -> None:
+        """Puts a hostfile in the operator's ConfigMap."""
+        script = self.workload.discover_hosts(self.workload.workers, self.pods.namespace)
+        self.pods.objects["configMap", "train-config"] = {"hostfile": hostfile, "discover_hosts.sh": script}
+
+    def set_training(self, **settings: Any) -> None:
+        """Changes settings in the rendered ConfigMap, as a user does in an overlay."""
+        manifest = find(self._manifests, "ConfigMap", "cnn-settings")
+        training = {**yaml.safe_load(manifest["data"]["train.yaml"]), **settings}
+        data = {**manifest["data"], "train.yaml": yaml.safe_dump(training)}
+        self.pods.objects["configMap", manifest["metadata"]["name"]] = data
+
+    def prepare(self) -> tuple[int, str]:
+        """Runs the job that prepares the data."""
+        job = find(self._manifests, "Job", "prepare")
+        return self.pods.start(Pod(name="prepare", spec=job["spec"]["template"]["spec"])).wait()
+
+    def start_worker(self, index: int) -> Container:
+        return self.pods.start(self.workload.workers[index])
+
+    def start_workers(self) -> list[Container]:
+        return [self.start_worker(index) for index in range(len(self.workers))]
+
+    def start_launcher(self, **variables: str) -> Container:
+        return self.pods.start(self.workload.launcher, **variables)
+
+    def saved_steps(self) -> list[int]:
+        """Steps of which there is a checkpoint."""
+        return sorted(int(path.stem.removeprefix("step-")) for path in self.runs.glob("checkpoints/step-*.npz"))

@@ -1,0 +1,232 @@
+"""What is wrong with rendered manifests: schemas, what the MPI operator wants, references, and hardening."""
+
+import functools
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+
+from tests.k8s.mpi_operator import faults as operator_faults
+from tests.k8s.mpi_operator import with_defaults
+from tests.k8s.rendering import K8S, Manifest
+
+KUBERNETES = "1.33"
+_SSH_FOLDER = "/home/mpiuser/.ssh"
+_LEAST_GRACE = 60
+"""Seconds that a step and a checkpoint may take."""
+
+
+def all_faults(manifests: list[Manifest]) -> list[str]:
+    """Everything that is wrong, a sentence each; empty when all is well."""
+    found = [fault for manifest in manifests for fault in _schema_faults(json.dumps(manifest, sort_keys=True))]
+    if found:
+        return found  # the rest relies on the shape
+    for manifest in manifests:
+        if manifest["kind"] == "MPIJob":
+            found += _mpijob_faults(manifest)
+        if manifest["kind"] == "Job":
+            found += _job_faults(manifest)
+    for name, labels, spec in pod_templates(manifests):
+        found += [f"{name}: {fault}" for fault in (*_pod_faults(spec), *_reference_faults(spec, manifests))]
+        if labels.get("app.kubernetes.io/component") == "worker":
+            found += [f"{name}: {fault}" for fault in _worker_faults(spec)]
+    return found + _selection_faults(manifests) + _worker_count_faults(manifests)
+
+
+def pod_templates(manifests: list[Manifest]) -> Iterator[tuple[str, dict[str, str], Manifest]]:
+    """Each template's name, labels and specification."""
+    for manifest in manifests:
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        templates = {}
+        if manifest["kind"] == "MPIJob":
+            replicas = manifest["spec"]["mpiReplicaSpecs"]
+            templates = {f"{name} {role}": replica["template"] for role, replica in replicas.items()}
+        elif "template" in manifest.get("spec", {}):
+            templates = {name: manifest["spec"]["template"]}
+        for each, template in templates.items():
+            yield each, template.get("metadata", {}).get("labels", {}), template["spec"]
+
+
+@functools.cache
+def _mpijob_schema() -> jsonschema.Draft7Validator:
+    return jsonschema.Draft7Validator(json.loads((K8S / "schemas" / "mpijob-v2beta1.json").read_text()))
+
+
+@functools.cache
+def _schema_faults(text: str) -> list[str]:
+    """Of a manifest as JSON: what has been looked at once is not again."""
+    manifest = json.loads(text)
+    name = f"{manifest['kind']} {manifest['metadata']['name']}"
+    if manifest["kind"] == "MPIJob":
+        return [
+            f"{name}: {'.'.join(map(str, error.absolute_path))}: {error.message}"
+            for error in _mpijob_schema().iter_errors(manifest)
+        ]
+    try:
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [f"{name}: {'.'.join(map(str, error.path))}: {error.message}"]
+    return []
+
+
+def _mpijob_faults(job: Manifest) -> Iterator[str]:
+    complete, spec = with_defaults(job), job["spec"]
+    yield from operator_faults(complete)
+    replicas = spec["mpiReplicaSpecs"]
+    unknown = replicas.keys() - {"Launcher", "Worker"}
+    if unknown:
+        yield f"mpiReplicaSpecs has {', '.join(unknown)}: only Launcher and Worker are looked at"
+    if complete["spec"]["launcherCreationPolicy"] != "AtStartup":
+        yield "launcherCreationPolicy is not AtStartup: it would wait for pods that a gang scheduler holds back"
+    if complete["spec"]["runPolicy"]["cleanPodPolicy"] == "None":
+        yield "cleanPodPolicy is None: workers would keep their devices when the job is done"
+    if complete["spec"]["sshAuthMountPath"] != _SSH_FOLDER:
+        yield f"sshAuthMountPath is not {_SSH_FOLDER}: that is where the image looks for the key"
+    if "Launcher" in replicas and _gpus(replicas["Launcher"]["template"]["spec"]):
+        yield "the launcher asks for a GPU: it has no ranks"
+    gpus = _gpus(replicas["Worker"]["template"]["spec"]) if "Worker" in replicas else 0
+    if gpus and gpus != complete["spec"]["slotsPerWorker"]:
+        yield f"a worker has {gpus} GPUs and {complete['spec']['slotsPerWorker']} ranks: each rank takes one"
+
+
+def _job_faults(job: Manifest) -> Iterator[str]:
+    spec, name = job["spec"], job["metadata"]["name"]
+    pod = spec["template"]["spec"]
+    if pod.get("restartPolicy") not in ("Never", "OnFailure"):
+        yield f"Job {name}: restartPolicy must be Never or OnFailure"
+    if "podFailurePolicy" in spec:
+        if pod.get("restartPolicy") != "Never":
+            yield f"Job {name}: podFailurePolicy needs restartPolicy Never"
+        rules = [rule["onExitCodes"] for rule in spec["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+        containers = {container["name"] for container in pod["containers"]}
+        for rule in rules:
+            container = rule.get("containerName")
+            if container not in containers:
+                yield f"Job {name}: podFailurePolicy names the container {container}, which is not there"
+    else:
+        yield f"Job {name}: without podFailurePolicy a mistake is repeated"
+    if spec.get("completionMode") == "Indexed":
+        variables = {each["name"]: each.get("value") for each in pod["containers"][0].get("env", [])}
+        counts = {str(spec.get("completions")), str(spec.get("parallelism")), variables.get("WORKERS")}
+        if len(counts) > 1:
+            yield f"Job {name}: completions, parallelism and WORKERS differ"
+        if {"succeededIndexes": "0"} not in spec.get("successPolicy", {}).get("rules", []):
+            yield f"Job {name}: without successPolicy for index 0 it would never end"
+        if variables.get("SERVICE") != pod.get("subdomain"):
+            yield f"Job {name}: SERVICE is not the subdomain of its pods"
+
+
+def _pod_faults(spec: Manifest) -> Iterator[str]:
+    context = spec.get("securityContext", {})
+    wanted = {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
+    wanted |= {"seccompProfile": {"type": "RuntimeDefault"}}  # type: ignore[dict-item]
+    for key, value in wanted.items():
+        if context.get(key) != value:
+            yield f"securityContext.{key} is not {value}"
+    if spec.get("automountServiceAccountToken") is not False:
+        yield "automountServiceAccountToken is not false"
+    for host in ("hostNetwork", "hostPID", "hostIPC"):
+        if spec.get(host):
+            yield f"{host} is set"
+    for container in spec["containers"]:
+        yield from _container_faults(container)
+
+
+def _container_faults(container: Manifest) -> Iterator[str]:
+    context = container.get("securityContext", {})
+    if context.get("allowPrivilegeEscalation") is not False:
+        yield "allowPrivilegeEscalation is not false"
+    if context.get("capabilities") != {"drop": ["ALL"]}:
+        yield "not all capabilities are dropped"
+    if context.get("readOnlyRootFilesystem") is not True:
+        yield "readOnlyRootFilesystem is not true"
+    resources = container.get("resources", {})
+    if not resources.get("limits") or resources.get("requests") != resources["limits"]:
+        yield "requests and limits are not equal"
+    if not re.search(r":[^:/]+$|@sha256:", container["image"]) or container["image"].endswith(":latest"):
+        yield f"the image {container['image']} is not pinned"
+    if any("subPath" in mount for mount in container.get("volumeMounts", [])):
+        yield "a mount has a subPath, which is never refreshed"
+
+
+def _worker_faults(spec: Manifest) -> Iterator[str]:
+    container = spec["containers"][0]
+    volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
+    mounted = {mount["mountPath"]: volumes.get(mount["name"], {}) for mount in container.get("volumeMounts", [])}
+    memory = mounted.get("/dev/shm", {}).get("emptyDir", {})
+    if memory.get("medium") != "Memory" or "sizeLimit" not in memory:
+        yield "/dev/shm is no memory with a size limit: 64 MB are too little for NCCL and MPI"
+    for path in ("/data", "/runs"):
+        if "persistentVolumeClaim" not in mounted.get(path, {}):
+            yield f"{path} is no claim"
+    if spec.get("terminationGracePeriodSeconds", 30) < _LEAST_GRACE:
+        yield "terminationGracePeriodSeconds is too short for a checkpoint"
+    if "topologySpreadConstraints" not in spec:
+        yield "workers are not spread over nodes"
+    if "subdomain" not in spec and "tcpSocket" not in container.get("readinessProbe", {}):
+        yield "a worker has no readinessProbe of its ssh port, so its name would be known too early"
+
+
+def _reference_faults(spec: Manifest, manifests: list[Manifest]) -> Iterator[str]:
+    names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
+    volumes = spec.get("volumes", [])
+    for volume in volumes:
+        for key, kind, field in (
+            ("configMap", "ConfigMap", "name"),
+            ("secret", "Secret", "secretName"),
+            ("persistentVolumeClaim", "PersistentVolumeClaim", "claimName"),
+        ):
+            if key in volume and (kind, volume[key][field]) not in names:
+                yield f"there is no {kind} {volume[key][field]}"
+    declared = {volume["name"] for volume in volumes}
+    for container in spec["containers"]:
+        for mount in container.get("volumeMounts", []):
+            if mount["name"] not in declared:
+                yield f"there is no volume {mount['name']}"
+
+
+def _selection_faults(manifests: list[Manifest]) -> list[str]:
+    found = []
+    labels = [labels for _, labels, _ in pod_templates(manifests)]
+    for manifest in manifests:
+        name, spec = f"{manifest['kind']} {manifest['metadata']['name']}", manifest.get("spec", {})
+        selector: Any = {
+            "Service": {"matchLabels": spec.get("selector")},
+            "PodDisruptionBudget": spec.get("selector"),
+            "NetworkPolicy": spec.get("podSelector"),
+        }.get(manifest["kind"])
+        if selector is not None and not any(_matches(selector, each) for each in labels):
+            found.append(f"{name} selects no pod")
+    return found
+
+
+def _matches(selector: Manifest, labels: dict[str, str]) -> bool:
+    equal = all(labels.get(key) == value for key, value in (selector.get("matchLabels") or {}).items())
+    return equal and all(
+        each["operator"] == "In" and labels.get(each["key"]) in each["values"]
+        for each in selector.get("matchExpressions", [])
+    )
+
+
+def _worker_count_faults(manifests: list[Manifest]) -> list[str]:
+    workers = None
+    for manifest in manifests:
+        if manifest["kind"] == "MPIJob":
+            workers = manifest["spec"]["mpiReplicaSpecs"].get("Worker", {}).get("replicas")
+        elif manifest["kind"] == "Job" and manifest["spec"].get("completionMode") == "Indexed":
+            workers = manifest["spec"]["completions"]
+    for manifest in manifests:
+        if manifest["kind"] == "PodDisruptionBudget":
+            least = manifest["spec"].get("minAvailable")
+            if not isinstance(least, int):
+                return ["PodDisruptionBudget: minAvailable is no whole number, which pods of an MPIJob need"]
+            if workers is not None and least > workers:
+                return [f"PodDisruptionBudget: minAvailable {least} is more than the {workers} workers"]
+    return []
+
+
+def _gpus(spec: Manifest) -> int:
+    return sum(int(each.get("resources", {}).get("limits", {}).get("nvidia.com/gpu", 0)) for each in spec["containers"])

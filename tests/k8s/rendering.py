@@ -1,0 +1,46 @@
+"""Manifests as kubectl renders them."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Manifest = dict[str, Any]
+K8S = Path(__file__).parents[2] / "k8s"
+FOLDERS = ("overlays/cpu", "overlays/gpu", "overlays/elastic", "standalone")
+KUBECTL = shutil.which("kubectl")
+NO_KUBECTL = "kubectl is not on PATH, which renders the manifests: install version 1.27 or newer"
+
+
+def copy_with_key(folder: Path) -> Path:
+    """A copy of k8s/ in a folder, with the key that a user of k8s/standalone makes."""
+    copy = Path(shutil.copytree(K8S, folder / "k8s", ignore=shutil.ignore_patterns("id_rsa*")))
+    make_key(copy / "standalone" / "id_rsa")
+    return copy
+
+
+def make_key(path: Path) -> None:
+    """An ssh key as the operator makes them: ECDSA P-521, PEM."""
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ecdsa", "-b", "521", "-m", "PEM", "-N", "", "-C", "cnn", "-f", str(path)],
+        check=True,
+    )
+
+
+def render(folder: Path) -> list[Manifest]:
+    """All manifests of a kustomization."""
+    assert KUBECTL is not None, NO_KUBECTL
+    done = subprocess.run([KUBECTL, "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest is not None]
+
+
+def find(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    """The one of a kind whose name is, or begins with, a name (kustomize adds a hash to those it generates)."""
+    found = [
+        each for each in manifests if each["kind"] == kind and f"{each['metadata']['name']}-".startswith(f"{name}-")
+    ]
+    assert len(found) == 1, f"{len(found)} of kind {kind} named {name}"
+    return found[0]

@@ -1,0 +1,250 @@
+"""The image, and pods of the rendered manifests, run as containers."""
+
+import base64
+import json
+import re
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .docker_pods import Container, Pods, docker, namespace, read_json
+from .emulated_job import EmulatedJob
+from .mpi_operator import Pod
+from .rendering import Manifest, find
+
+pytestmark = pytest.mark.cluster
+
+ENDLESS = {"epochs": 1_000_000, "save_every": 1_000_000}
+LOCKED_DOWN = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp"]
+
+
+@pytest.fixture
+def pods(image: str, tmp_path: Path) -> Iterator[Pods]:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)  # pytest's folders are root's alone
+    with namespace(tmp_path / "namespace", image) as pods:
+        yield pods
+
+
+@pytest.fixture
+def job(pods: Pods, rendered: dict[str, list[Manifest]], tmp_path: Path) -> EmulatedJob:
+    """The cpu overlay with prepared data."""
+    job = EmulatedJob(pods, rendered["overlays/cpu"], tmp_path, epochs=2)
+    code, said = job.prepare()
+    assert code == 0, said
+    return job
+
+
+def test_image_trains_as_a_user_who_may_nothing(image: str) -> None:
+    folders = ["--tmpfs", "/data:uid=1000", "--tmpfs", "/runs:uid=1000"]
+    script = "id -u; grep CapBnd /proc/self/status; bash launch/quickstart.sh --run_dir /runs/a --epochs 10"
+    said = docker("run", "--rm", *LOCKED_DOWN, *folders, image, "bash", "-c", script)
+    assert said.splitlines()[:2] == ["1000", "CapBnd:\t0000000000000000"]
+    assert re.search(r"3\d\d of 359 test images right", said), said
+
+
+def test_image_has_no_key_and_no_tools_to_build(image: str) -> None:
+    script = "ls /etc/ssh /home/mpiuser/.ssh; which g++ make cmake pip ruff uv; touch /opt/cnn/x"
+    done = subprocess.run(["docker", "run", "--rm", image, "bash", "-c", script], capture_output=True, text=True)
+    assert "host_key" not in done.stdout
+    assert "/bin/" not in done.stdout
+    assert "Permission denied" in done.stderr
+
+
+def test_data_are_prepared_once(job: EmulatedJob) -> None:
+    files = {path: path.stat().st_mtime_ns for path in job.pods.claim("cnn-data").rglob("*.npy")}
+    assert files
+    code, said = job.prepare()
+    assert code == 0, said
+    assert {path: path.stat().st_mtime_ns for path in job.pods.claim("cnn-data").rglob("*.npy")} == files
+
+
+def test_launcher_awaits_workers_and_tensorboard_shows_the_run(
+    job: EmulatedJob, rendered: dict[str, list[Manifest]]
+) -> None:
+    launcher = job.start_launcher()
+    launcher.await_line("0 of 2 hosts are there")
+    job.start_worker(0)
+    launcher.await_line("1 of 2 hosts are there")
+    job.start_worker(1)
+    code, said = launcher.wait()
+    assert code == 0, said
+    assert sorted(read_json(job.runs / "environment.json")["topology"]["hosts"]) == job.workers
+
+    deployment = find(rendered["overlays/cpu"], "Deployment", "tensorboard")
+    pod = Pod(name="tensorboard", spec=deployment["spec"]["template"]["spec"])
+    board = job.pods.start(pod)
+    address = docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", board.name)
+    board.await_line("Press CTRL")
+    assert _served(f"http://{address}:6006/data/plugin/scalars/tags", "train/events/train")
+
+
+def _served(url: str, run: str) -> dict[str, Any]:
+    """TensorBoard's answer once it has read a run's events."""
+    deadline = time.monotonic() + 60
+    while True:
+        with urllib.request.urlopen(url, timeout=60) as response:
+            answer = json.load(response)
+        if run in answer:
+            return dict(answer)
+        assert time.monotonic() < deadline, answer
+
+
+def test_worker_that_is_drained_gives_a_checkpoint_from_which_the_job_goes_on(job: EmulatedJob) -> None:
+    job.set_training(**ENDLESS)
+    _, second = job.start_workers()
+    launcher = job.start_launcher()
+    launcher.await_line(r"^step ")
+    second.stop()
+    code, said = launcher.wait(120)
+    assert code == 75, said
+    assert second.wait()[0] == 75
+    (step,) = job.saved_steps()
+
+    # The operator makes the pod anew, and the launcher's Job starts the launcher again.
+    second.remove()
+    job.set_training(steps=step + 30, save_every=ENDLESS["save_every"])
+    job.start_worker(1)
+    code, said = job.start_launcher().wait()
+    assert code == 0, said
+    assert read_json(job.runs / "summary.json")["steps"] == step + 30
+    logged = [json.loads(line) for line in (job.runs / "metrics.jsonl").read_text().splitlines()]
+    assert len({line["step"] for line in logged if "loss" in line}) > 3
+
+
+@pytest.mark.parametrize("ended", ["the launcher", "all pods at once"])
+def test_job_that_is_suspended_gives_a_checkpoint(job: EmulatedJob, ended: str) -> None:
+    job.set_training(**ENDLESS)
+    workers = job.start_workers()
+    launcher = job.start_launcher()
+    launcher.await_line(r"^step ")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Container.stop, [launcher] if ended == "the launcher" else [launcher, *workers]))
+    code, said = launcher.wait(120)
+    assert code == 75, said
+    assert job.saved_steps()
+
+
+def test_launcher_that_is_asked_to_end_while_it_waits_ends(job: EmulatedJob) -> None:
+    launcher = job.start_launcher()
+    launcher.await_line("0 of 2 hosts are there")
+    launcher.stop()
+    code, said = launcher.wait(30)
+    assert code == 75, said
+
+
+def test_worker_that_is_killed_ends_the_job_for_another_try(job: EmulatedJob) -> None:
+    job.set_training(**ENDLESS)
+    first, second = job.start_workers()
+    launcher = job.start_launcher()
+    launcher.await_line(r"^step ")
+    second.kill()
+    code, said = launcher.wait(120)
+    assert code not in (0, 2), said
+    assert first.execute("pgrep", "-c", "sshd")  # it can be entered again
+
+
+def _refuse_key(job: EmulatedJob) -> dict[str, str]:
+    job.start_workers()
+    job.give_key()
+    return {}
+
+
+def _one_worker(job: EmulatedJob) -> dict[str, str]:
+    job.start_worker(0)
+    return {"CNN_WAIT_SECONDS": "3"}
+
+
+def _empty_hostfile(job: EmulatedJob) -> dict[str, str]:
+    job.give_hostfile("")
+    return {}
+
+
+def _no_marker(job: EmulatedJob) -> dict[str, str]:
+    for marker in job.pods.claim("cnn-data").glob("prepared-*"):
+        marker.unlink()
+    return {"CNN_WAIT_SECONDS": "2"}
+
+
+def _read_only(job: EmulatedJob) -> dict[str, str]:
+    job.runs.parent.chmod(0o555)
+    job.start_workers()
+    return {}
+
+
+def _full(job: EmulatedJob) -> dict[str, str]:
+    job.pods.small_claim("cnn-runs", kilobytes=200)
+    job.start_workers()
+    return {}
+
+
+def _no_gpu(job: EmulatedJob) -> dict[str, str]:
+    job.start_workers()
+    return {"CNN_DEVICE": "gpu"}
+
+
+MISTAKES: dict[str, tuple[Callable[[EmulatedJob], dict[str, str]], bool, str]] = {
+    "wrong key": (_refuse_key, True, r"host train-worker-\d\S* cannot be entered .*(verification failed|denied)"),
+    "name missing": (
+        _one_worker,
+        True,
+        r"host train-worker-1\S* cannot be entered after \d+ s \(its name is not known",
+    ),
+    "hostfile empty": (_empty_hostfile, False, "hostfile /etc/mpi/hostfile names no host"),
+    "data not prepared": (_no_marker, True, r"data are not prepared after 2 s \(/data/prepared-\w+ is missing\)"),
+    "volume read-only": (_read_only, False, r"run folder /runs/train cannot be written"),
+    "volume full": (_full, True, r"[Nn]o space left"),
+    "no GPU": (_no_gpu, False, "no GPU"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_named_in_time_and_says_whether_to_try_again(job: EmulatedJob, mistake: str) -> None:
+    make, again, sentence = MISTAKES[mistake]
+    variables = make(job)
+    code, said = job.start_launcher(**variables).wait(120)
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, said
+    assert re.search(sentence, errors[0]), said
+    assert "Traceback" not in said
+    assert code not in (0, 75)
+    assert (code != 2) == again
+
+
+def test_indexed_job_trains_without_an_operator(
+    pods: Pods, rendered: dict[str, list[Manifest]], tmp_path: Path
+) -> None:
+    manifests = rendered["standalone"]
+    for kind, key in (("ConfigMap", "configMap"), ("Secret", "secret")):
+        for manifest in manifests:
+            if manifest["kind"] == kind:
+                pods.objects[key, manifest["metadata"]["name"]] = _content(manifest)
+    prepare = find(manifests, "Job", "prepare")["spec"]["template"]["spec"]
+    code, said = pods.start(Pod(name="prepare", spec=prepare)).wait()
+    assert code == 0, said
+
+    job = find(manifests, "Job", "train")
+    containers = []
+    for index in range(job["spec"]["completions"]):
+        spec = {**job["spec"]["template"]["spec"], "hostname": f"train-{index}"}
+        containers.append(pods.start(Pod(name=f"train-{index}", spec=spec), JOB_COMPLETION_INDEX=str(index)))
+    first, second = containers
+    code, said = first.wait()
+    assert code == 0, said
+    run = pods.claim("cnn-runs") / "train"
+    assert sorted(read_json(run / "environment.json")["topology"]["hosts"]) == ["train-0", "train-1"]
+    assert read_json(run / "summary.json")["test_accuracy"] > 0.9
+    second.stop()
+    assert second.wait()[0] == 75
+
+
+def _content(manifest: Manifest) -> dict[str, str]:
+    if manifest["kind"] == "ConfigMap":
+        return dict(manifest["data"])
+    return {key: base64.b64decode(value).decode() for key, value in manifest["data"].items()}

@@ -1,0 +1,242 @@
+"""The manifests as they are rendered, and mistakes in them that must be found."""
+
+import copy
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .manifest_rules import all_faults, pod_templates
+from .rendering import FOLDERS, Manifest, find
+
+Change = Callable[[Any], None]
+
+
+def _launcher(job: Manifest) -> Manifest:
+    return job["spec"]["mpiReplicaSpecs"]["Launcher"]
+
+
+def _worker(job: Manifest) -> Manifest:
+    return job["spec"]["mpiReplicaSpecs"]["Worker"]
+
+
+def _pod(owner: Manifest) -> Manifest:
+    return owner["template"]["spec"]
+
+
+def _container(owner: Manifest) -> Manifest:
+    return _pod(owner)["containers"][0]
+
+
+def _rename_worker(job: Manifest) -> None:
+    replicas = job["spec"]["mpiReplicaSpecs"]
+    replicas["worker"] = replicas.pop("Worker")
+
+
+def _without(mapping: Manifest, key: str) -> None:
+    del mapping[key]
+
+
+# The folder, the kind and name of the manifest that is changed, the change, and what must be said of it: that alone.
+MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
+    "unknown field": (
+        "overlays/cpu", "MPIJob", "train", lambda job: job["spec"].update(slotPerWorker=2),
+        "'slotPerWorker' was unexpected",
+    ),
+    "unknown field of a pod": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _container(_worker(job)).update(comand=["x"]),
+        "'comand' was unexpected",
+    ),
+    "unknown field of a core kind": (
+        "overlays/cpu", "Deployment", "tensorboard", lambda each: each["spec"].update(replica=2),
+        "'replica' was unexpected",
+    ),
+    "number for a text": (
+        "standalone", "Job", "train", lambda job: _container(job["spec"])["env"][0].update(value=2),
+        r"2 is not of type.*string",
+    ),
+    "launcher creation policy": (
+        "overlays/cpu", "MPIJob", "train", lambda job: job["spec"].update(launcherCreationPolicy="AtStartUp"),
+        "launcherCreationPolicy is not AtStartup",
+    ),
+    "clean pod policy": (
+        "overlays/cpu", "MPIJob", "train", lambda job: job["spec"]["runPolicy"].update(cleanPodPolicy="running"),
+        "cleanPodPolicy: must be None, Running or All",
+    ),
+    "no clean pod policy": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _without(job["spec"]["runPolicy"], "cleanPodPolicy"),
+        "cleanPodPolicy is None",
+    ),
+    "worker that restarts": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _worker(job).update(restartPolicy="Always"),
+        r"\[Worker\].restartPolicy: must be Never or OnFailure",
+    ),
+    "two launchers": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _launcher(job).update(replicas=2),
+        r"\[Launcher\].replicas: must be 1",
+    ),
+    "replica key": ("overlays/cpu", "MPIJob", "train", _rename_worker, "only Launcher and Worker are looked at"),
+    "no number of workers": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _without(_worker(job), "replicas"),
+        r"\[Worker\].replicas: must be 1 or more",
+    ),
+    "name that is no label": (
+        "overlays/cpu", "MPIJob", "train", lambda job: job["metadata"].update(name="8-flowers"),
+        "8-flowers-worker-1 is no DNS label",
+    ),
+    "key elsewhere": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _without(job["spec"], "sshAuthMountPath"),
+        "sshAuthMountPath is not /home/mpiuser/.ssh",
+    ),
+    "implementation": (
+        "overlays/cpu", "MPIJob", "train", lambda job: job["spec"].update(mpiImplementation="OpenMPI5"),
+        "'OpenMPI5' is not one of",
+    ),
+    "GPU of the launcher": (
+        "overlays/gpu", "MPIJob", "train",
+        lambda job: [kind.update({"nvidia.com/gpu": 1}) for kind in _container(_launcher(job))["resources"].values()],
+        "the launcher asks for a GPU",
+    ),
+    "more GPUs than ranks": (
+        "overlays/gpu", "MPIJob", "train",
+        lambda job: [kind.update({"nvidia.com/gpu": 2}) for kind in _container(_worker(job))["resources"].values()],
+        "2 GPUs and 1 ranks",
+    ),
+    "small shared memory": (
+        "overlays/gpu", "MPIJob", "train", lambda job: _container(_worker(job))["volumeMounts"].pop(3),
+        "/dev/shm is no memory",
+    ),
+    "root": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _pod(_worker(job))["securityContext"].update(runAsUser=0),
+        "runAsUser is not 1000",
+    ),
+    "capabilities": (
+        "overlays/cpu", "Deployment", "tensorboard",
+        lambda each: _container(each["spec"])["securityContext"].pop("capabilities"),
+        "not all capabilities are dropped",
+    ),
+    "privilege escalation": (
+        "overlays/cpu", "Job", "prepare",
+        lambda job: _container(job["spec"])["securityContext"].pop("allowPrivilegeEscalation"),
+        "allowPrivilegeEscalation is not false",
+    ),
+    "seccomp": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _pod(_launcher(job))["securityContext"].pop("seccompProfile"),
+        "seccompProfile is not",
+    ),
+    "service account": (
+        "overlays/cpu", "Job", "prepare", lambda job: _pod(job["spec"]).pop("automountServiceAccountToken"),
+        "automountServiceAccountToken is not false",
+    ),
+    "requests below limits": (
+        "overlays/cpu", "MPIJob", "train",
+        lambda job: _container(_worker(job))["resources"]["requests"].update(cpu="1"),
+        "requests and limits are not equal",
+    ),
+    "image that changes": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _container(_worker(job)).update(image="cnn:latest"),
+        "cnn:latest is not pinned",
+    ),
+    "short grace": (
+        "overlays/elastic", "MPIJob", "train", lambda job: _pod(_worker(job)).pop("terminationGracePeriodSeconds"),
+        "too short for a checkpoint",
+    ),
+    "no readiness": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _container(_worker(job)).pop("readinessProbe"),
+        "no readinessProbe",
+    ),
+    "ConfigMap without its hash": (
+        "overlays/cpu", "MPIJob", "train",
+        lambda job: _pod(_worker(job))["volumes"][0]["configMap"].update(name="cnn-settings"),
+        "there is no ConfigMap cnn-settings",
+    ),
+    "claim that is not there": (
+        "overlays/cpu", "PersistentVolumeClaim", "cnn-runs", lambda each: each["metadata"].update(name="runs"),
+        "there is no PersistentVolumeClaim cnn-runs",
+    ),
+    "volume that is not there": (
+        "overlays/cpu", "Job", "prepare", lambda job: _pod(job["spec"])["volumes"].pop(2), "there is no volume tmp",
+    ),
+    "subPath": (
+        "overlays/elastic", "MPIJob", "train",
+        lambda job: _container(_launcher(job))["volumeMounts"][0].update(subPath="data.yaml"), "has a subPath",
+    ),
+    "budget in percent": (
+        "overlays/cpu", "PodDisruptionBudget", "train", lambda each: each["spec"].update(minAvailable="50%"),
+        "minAvailable is no whole number",
+    ),
+    "budget for more workers": (
+        "overlays/cpu", "PodDisruptionBudget", "train", lambda each: each["spec"].update(minAvailable=3),
+        "minAvailable 3 is more than the 2 workers",
+    ),
+    "policy for nobody": (
+        "overlays/cpu", "NetworkPolicy", "prepare",
+        lambda each: each["spec"]["podSelector"]["matchLabels"].update({"app.kubernetes.io/component": "preparing"}),
+        "NetworkPolicy prepare selects no pod",
+    ),
+    "numbers of workers differ": (
+        "standalone", "Job", "train", lambda job: job["spec"].update(completions=3),
+        "completions, parallelism and WORKERS differ",
+    ),
+    "job that never ends": (
+        "standalone", "Job", "train", lambda job: job["spec"].pop("successPolicy"), "it would never end",
+    ),
+    "exit codes of another container": (
+        "standalone", "Job", "train",
+        lambda job: job["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"].update(containerName="train"),
+        "names the container train, which is not there",
+    ),
+    "exit codes of a container that restarts": (
+        "standalone", "Job", "train", lambda job: _pod(job["spec"]).update(restartPolicy="OnFailure"),
+        "podFailurePolicy needs restartPolicy Never",
+    ),
+    "no key": (
+        "standalone", "Secret", "train-ssh", lambda each: each["metadata"].update(name="ssh"),
+        "there is no Secret train-ssh",
+    ),
+    "other subdomain": (
+        "standalone", "Job", "train", lambda job: _pod(job["spec"]).update(subdomain="cnn"),
+        "SERVICE is not the subdomain",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_rendered_manifests_have_no_fault(rendered: dict[str, list[Manifest]], folder: str) -> None:
+    manifests = rendered[folder]
+    assert all_faults(manifests) == []
+    kinds = {manifest["kind"] for manifest in manifests}
+    expected = {
+        "ConfigMap",
+        "PersistentVolumeClaim",
+        "Job",
+        "Deployment",
+        "Service",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+    }
+    assert expected <= kinds
+    assert ("MPIJob" in kinds) == (folder != "standalone")
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_mistake_is_rejected_for_its_own_reason(rendered: dict[str, list[Manifest]], mutation: str) -> None:
+    folder, kind, name, change, reason = MUTATIONS[mutation]
+    manifests = copy.deepcopy(rendered[folder])
+    change(find(manifests, kind, name))
+    found = all_faults(manifests)
+    assert found
+    for fault in found:
+        assert re.search(reason, fault), found
+
+
+def test_gpus_are_on_workers_and_their_image_alone(rendered: dict[str, list[Manifest]]) -> None:
+    asking = [
+        name
+        for name, _, spec in pod_templates(rendered["overlays/gpu"])
+        if any("nvidia.com/gpu" in container["resources"]["limits"] for container in spec["containers"])
+    ]
+    assert asking == ["MPIJob train Worker"]
+    images = {spec["containers"][0]["image"] for _, _, spec in pod_templates(rendered["overlays/gpu"])}
+    assert images == {"cnn:0.1.0-gpu"}
