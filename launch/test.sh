@@ -3,7 +3,7 @@
 # `bash launch/test.sh tests/data -k idx`, say.
 #
 # --cluster, given first, runs the tests that make hosts on this machine instead, three with an sshd each and a Slurm
-# cluster of two (6 minutes): they need root's rights and Debian's iproute2, openssh-server, slurm-wlm and munge, and are
+# cluster of two (15 minutes): they need root's rights and Debian's iproute2, openssh-server, slurm-wlm and munge, and are
 # skipped, saying so, without. The shortest of them are among the others.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
