@@ -39,6 +39,7 @@ ENV PATH=/opt/cnn/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
     CNN_CACHE_DIR=/data \
     MPLCONFIGDIR=/tmp/matplotlib \
     PYTHONDONTWRITEBYTECODE=1 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     # Containers may not read each other's memory, nor always their own.
     OMPI_MCA_btl_vader_single_copy_mechanism=none
 WORKDIR /opt/cnn
