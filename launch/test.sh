@@ -5,6 +5,8 @@
 # --cluster, given first, runs the tests that make hosts on this machine instead, three with an sshd each and a Slurm
 # cluster of two (15 minutes): they need root's rights and Debian's iproute2, openssh-server, slurm-wlm and munge, and are
 # skipped, saying so, without. The shortest of them are among the others.
+#
+# --faults, given first, kills and stops training at forty moments instead (15 minutes), one of which is among the others.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,7 +18,12 @@ if [ "${1:-}" = --cluster ]; then
   exec python -m pytest -m cluster "$@"
 fi
 
+if [ "${1:-}" = --faults ]; then
+  shift
+  exec python -m pytest -m faults -s tests/integration/test_faults.py "$@"
+fi
+
 ruff check .
 ruff format --check .
 mypy
-exec python -m pytest -m "not cluster or short" "$@"
+exec python -m pytest -m "not (cluster or faults) or short" "$@"
