@@ -20,7 +20,7 @@ fi
 
 if [ "${1:-}" = --faults ]; then
   shift
-  exec python -m pytest -m faults -s tests/integration/test_faults.py "$@"
+  exec python -m pytest -m faults -s "$@"
 fi
 
 ruff check .

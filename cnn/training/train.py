@@ -18,13 +18,13 @@ from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.data.split import stratified_split
-from cnn.errors import StoppedError, UserError
+from cnn.errors import StoppedError
 from cnn.models.registry import build_network
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.training.averaging import WeightAverage, make_average
-from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
+from cnn.training.checkpoints import Checkpoint, CheckpointFolder
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import initialize_from
@@ -34,11 +34,12 @@ from cnn.training.loss_scale import make_loss_scale
 from cnn.training.optimizers import build_optimizer
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
+from cnn.training.resumption import best_checkpoint, last_checkpoint, restore_everywhere
 from cnn.training.run_data import write_data
 from cnn.training.run_folder import check_room, choose_folder, reopen_folder, start_folder, write_environment
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
-from cnn.training.state import restore_state, state_variables
+from cnn.training.state import state_variables
 from cnn.training.step import TrainingStep
 from cnn.training.training_data import open_training_data
 
@@ -58,34 +59,29 @@ class _Learner:
     exchange: ChosenExchange
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Kept:
-    """What a worker goes on from when others have gone or come."""
-
-    folder: Path
-    checkpoint: Checkpoint
-
-
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains, evaluates and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     dataset = open_training_data(cluster, settings)
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
-    kept: _Kept | None = job.kept
-    folder = _open_folder(cluster, settings, kept)
+    again = job.folder is not None  # other workers have come or gone
+    folder = _open_folder(cluster, settings, job.folder)
     job.folder = folder
     run = settings.run
     together = group_size(settings.model.model, settings.augmentation, run.group_size)
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    checkpoint, damage = _last_checkpoint(cluster, settings, checkpoints, kept)
+    checkpoint: Checkpoint | None = job.kept
+    damage: list[str] = []
+    if not again:
+        checkpoint, damage = last_checkpoint(cluster, checkpoints, resume=run.resume)
     record = cluster.gather(None if checkpoint is None else checkpoint.record)[0]
     learner = _build(cluster, settings, dataset, order, record)
     with cluster.together():
         if cluster.is_chief:
             check_room(folder, sum(variable.value.numpy().nbytes for variable in learner.variables.values()))
-    progress = _restore(cluster, checkpoint, learner.variables, dataset)
+    progress = restore_everywhere(cluster, checkpoint, learner.variables, dataset)
     total_steps = run.steps or run.epochs * order.steps_per_epoch
     report = None
     if cluster.is_chief:
@@ -96,7 +92,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             start_step=progress.step,
             steps_per_epoch=order.steps_per_epoch,
             log_every=run.log_every,
-            resumed=run.resume or kept is not None,
+            resumed=run.resume or again,
             launched=cluster.controller != "none",
             pending=progress.pending,
         )
@@ -126,7 +122,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         save_every=run.save_every,
         stop_asked=job.stop_asked,
         change_heard=job.membership.changed,
-        commit=functools.partial(_keep, job, folder) if is_elastic() else None,
+        commit=functools.partial(_keep, job) if is_elastic() else None,
     )
     try:
         with job.stoppable():
@@ -136,8 +132,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             report.close_progress()
     if end != "ended":
         _leave(cluster, report, end, progress.step, total_steps)
-    best = _best_checkpoint(cluster, checkpoints)
-    _restore(cluster, best, learner.variables, dataset)
+    restore_everywhere(cluster, best_checkpoint(cluster, checkpoints), learner.variables, dataset)
     if learner.average is not None:
         learner.average.keep()
     test = _test(cluster, dataset, learner.model, settings)
@@ -194,31 +189,8 @@ def _build(
     )
 
 
-def _last_checkpoint(
-    cluster: Cluster, settings: TrainingSettings, checkpoints: CheckpointFolder, kept: _Kept | None
-) -> tuple[Checkpoint | None, list[str]]:
-    """On rank 0 the checkpoint to go on from, if there is one, and what is wrong with later ones."""
-    found: tuple[Checkpoint | None, list[str]] = (None, [])
-    with cluster.together():
-        if cluster.is_chief and kept is not None:
-            found = kept.checkpoint, []
-        elif cluster.is_chief and settings.run.resume:
-            found = checkpoints.load_last()
-    return found
-
-
-def _best_checkpoint(cluster: Cluster, checkpoints: CheckpointFolder) -> Checkpoint | None:
-    """On rank 0 the best checkpoint."""
-    best = None
-    with cluster.together():
-        if cluster.is_chief:
-            arrays, record = load_checkpoint(checkpoints.best)
-            best = Checkpoint(path=checkpoints.best, arrays=arrays, record=record)
-    return best
-
-
-def _keep(job: Job, folder: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
-    job.kept = _Kept(folder=folder, checkpoint=Checkpoint(path=folder, arrays=arrays, record=record))
+def _keep(job: Job, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    job.kept = Checkpoint(path=Path("memory"), arrays=arrays, record=record)
 
 
 def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_steps: int) -> NoReturn:
@@ -242,32 +214,19 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
     return origin
 
 
-def _open_folder(cluster: Cluster, settings: TrainingSettings, kept: _Kept | None) -> Path:
-    """The run folder; rank 0 chooses, checks and makes it."""
+def _open_folder(cluster: Cluster, settings: TrainingSettings, opened: Path | None) -> Path:
+    """The run folder; rank 0 chooses, checks and makes it, unless it has done so before (`opened`)."""
     name = choose_folder(settings.run.run_dir, settings.data.data, settings.model.model)
-    folder = Path(cluster.gather(name if kept is None else str(kept.folder))[0])
+    folder = Path(cluster.gather(str(opened or name))[0])
     with cluster.together():
-        if kept is not None:
-            pass  # the run has it already
+        if opened is not None:
+            pass
         elif cluster.is_chief and settings.run.resume:
             length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
             reopen_folder(folder, settings.merged, must_agree=length)
         elif cluster.is_chief:
             start_folder(folder, {**settings.merged, "run_dir": str(folder)})
     return folder
-
-
-def _restore(cluster: Cluster, checkpoint: Checkpoint | None, variables: dict[str, Any], dataset: Dataset) -> Progress:
-    """Gives every rank rank 0's state: that of its checkpoint, or the initial one (None)."""
-    progress = Progress()
-    with cluster.together():
-        if checkpoint is not None:
-            if checkpoint.record["data_checksum"] != dataset.checksum:
-                raise UserError(f"{checkpoint.path} was trained on other data: give the --data_dir of that time.")
-            restore_state(variables, checkpoint.arrays, str(checkpoint.path))
-            progress = Progress(**checkpoint.record["progress"])
-    cluster.broadcast([variable.value for variable in variables.values()])
-    return Progress(**cluster.gather(dataclasses.asdict(progress))[0])
 
 
 def _describe(cluster: Cluster, folder: Path, dataset: Dataset, exchange: dict[str, Any]) -> None:

@@ -43,7 +43,11 @@ def rank_of_host(folder: Path, host: str) -> int:
     raise AssertionError(f"no rank is on {host}")
 
 
-def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "begun", ["checkpoints/step-000000005.npz", pytest.param("settings.yaml", marks=pytest.mark.faults)]
+)
+def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path, begun: str) -> None:
+    """One is lost when training has begun, or before there is anything to go on from."""
     elastic, alone = tmp_path / "elastic", tmp_path / "alone"
     checkpoints = CheckpointFolder(elastic / "checkpoints")
     launcher = ["horovodrun", "--gloo", "-np", "4", "--min-np", "2", "--max-np", "4", "--network-interfaces", "lo"]
@@ -53,7 +57,7 @@ def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path) -> 
             [*command, *train(elastic)], cwd=ROOT, env=jobs.environment, stdout=output, stderr=subprocess.STDOUT
         )
         jobs.started.append(job)
-        wait_for(checkpoints.path(5), job)
+        wait_for(elastic / begun, job)
         os.kill(process_of_rank(rank_of_host(elastic, "127.0.0.1"), elastic), signal.SIGKILL)
         wait_for_workers(elastic, 2, job)
         hosts.write_text(f"localhost:2\n{socket.gethostname()}:1\n")
