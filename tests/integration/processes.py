@@ -42,4 +42,4 @@ def wait_for(path: Path, job: subprocess.Popen[Any]) -> None:
 def wait_for_workers(folder: Path, workers: int, job: subprocess.Popen[Any]) -> None:
     """Until a run says that it goes on with so many."""
     file = folder / "environment.json"
-    until(lambda: json.loads(file.read_text())["topology"]["world_size"] == workers, job)
+    until(lambda: file.exists() and json.loads(file.read_text())["topology"]["world_size"] == workers, job)
