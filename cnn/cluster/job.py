@@ -43,6 +43,9 @@ class Job:
         self.kept: Any = None
         """What the program keeps to go on from when the job's workers change."""
 
+        self.again = False
+        """Whether the job's workers have changed since this one began."""
+
         self.membership = Membership()
         self.folder: Path | None = None
         """The run folder, once there is one: the reason of an early end is written there, in failure.log."""
@@ -214,6 +217,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
                 if not (isinstance(error, WorkersChangedError) or (is_elastic() and tells_of_a_lost_peer(error))):
                     raise
             cluster = _rejoined(cluster)
+            job.again = True
             job.watch_others(cluster.peers)
         cluster.close()
     except RunError as error:

@@ -36,7 +36,7 @@ from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
 from cnn.training.resumption import best_checkpoint, last_checkpoint, restore_everywhere
 from cnn.training.run_data import write_data
-from cnn.training.run_folder import check_room, choose_folder, reopen_folder, start_folder, write_environment
+from cnn.training.run_folder import check_room, choose_folder, holds_run, reopen_folder, start_folder, write_environment
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import state_variables
@@ -65,17 +65,16 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     dataset = open_training_data(cluster, settings)
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
-    again = job.folder is not None  # other workers have come or gone
-    folder = _open_folder(cluster, settings, job.folder)
+    folder = _open_folder(cluster, settings, job)
     job.folder = folder
     run = settings.run
     together = group_size(settings.model.model, settings.augmentation, run.group_size)
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    checkpoint: Checkpoint | None = job.kept
-    damage: list[str] = []
-    if not again:
-        checkpoint, damage = last_checkpoint(cluster, checkpoints, resume=run.resume)
+    # A worker that has just come makes the same calls as those that go on from what they kept.
+    checkpoint, damage = last_checkpoint(cluster, checkpoints, resume=run.resume and not job.again)
+    if job.again:
+        checkpoint = job.kept
     record = cluster.gather(None if checkpoint is None else checkpoint.record)[0]
     learner = _build(cluster, settings, dataset, order, record)
     with cluster.together():
@@ -92,7 +91,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             start_step=progress.step,
             steps_per_epoch=order.steps_per_epoch,
             log_every=run.log_every,
-            resumed=run.resume or again,
+            resumed=run.resume or job.again,
             launched=cluster.controller != "none",
             pending=progress.pending,
         )
@@ -214,17 +213,17 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
     return origin
 
 
-def _open_folder(cluster: Cluster, settings: TrainingSettings, opened: Path | None) -> Path:
-    """The run folder; rank 0 chooses, checks and makes it, unless it has done so before (`opened`)."""
+def _open_folder(cluster: Cluster, settings: TrainingSettings, job: Job) -> Path:
+    """The run folder; rank 0 chooses, checks and makes it, unless that was done before the workers changed."""
     name = choose_folder(settings.run.run_dir, settings.data.data, settings.model.model)
-    folder = Path(cluster.gather(str(opened or name))[0])
+    folder = Path(cluster.gather(str(job.folder or name))[0])
     with cluster.together():
-        if opened is not None:
-            pass
-        elif cluster.is_chief and settings.run.resume:
+        if not cluster.is_chief or (job.again and holds_run(folder)):
+            return folder
+        if settings.run.resume:
             length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
             reopen_folder(folder, settings.merged, must_agree=length)
-        elif cluster.is_chief:
+        else:
             start_folder(folder, {**settings.merged, "run_dir": str(folder)})
     return folder
 
