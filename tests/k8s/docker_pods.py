@@ -160,7 +160,7 @@ class Pods:
         if "persistentVolumeClaim" in volume:
             claim = volume["persistentVolumeClaim"]
             if claim["claimName"] in self._claims:
-                return ["--tmpfs", f"{target}:rw,mode=1777,{self._claims[claim['claimName']]}"]
+                return ["--tmpfs", f"{target}:rw,uid=1000,{self._claims[claim['claimName']]}"]
             source = self.claim(claim["claimName"])
             read_only = read_only or claim.get("readOnly", False)
         else:

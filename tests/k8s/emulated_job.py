@@ -1,5 +1,6 @@
 """A rendered overlay whose MPIJob is run in containers, as the operator would."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,11 @@ class EmulatedJob:
     def start_workers(self) -> list[Container]:
         return [self.start_worker(index) for index in range(len(self.workers))]
 
-    def start_launcher(self, **variables: str) -> Container:
-        return self.pods.start(self.workload.launcher, **variables)
+    def start_launcher(self, *settings: str, **variables: str) -> Container:
+        """Starts the launcher; `settings` follow those in its manifest."""
+        launcher = copy.deepcopy(self.workload.launcher)
+        launcher.spec["containers"][0]["args"] += settings
+        return self.pods.start(launcher, **variables)
 
     def saved_steps(self) -> list[int]:
         """Steps of which there is a checkpoint."""
