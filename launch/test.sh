@@ -2,9 +2,10 @@
 # Sets up, then runs the linter, the type checker and the tests. Options are passed on to pytest:
 # `bash launch/test.sh tests/data -k idx`, say.
 #
-# --cluster, given first, runs the tests that make hosts on this machine instead, three with an sshd each and a Slurm
-# cluster of two (15 minutes): they need root's rights and Debian's iproute2, openssh-server, slurm-wlm and munge, and are
-# skipped, saying so, without. The shortest of them are among the others.
+# --cluster, given first, runs the tests that make hosts on this machine instead, three with an sshd each, a Slurm cluster
+# of two, and containers as Kubernetes would start them: they need root's rights, kubectl, and Debian's iproute2,
+# openssh-server, slurm-wlm, munge, docker.io and debootstrap, and are skipped, saying so, without. The shortest of them
+# are among the others.
 #
 # --faults, given first, kills and stops training at forty moments instead (15 minutes), one of which is among the others.
 set -euo pipefail
