@@ -25,10 +25,12 @@ Settings = TypeVar("Settings")
 _SAME_SECONDS = 1.0
 """Signals that come within this time are one: a terminal and a launcher both send one for a Ctrl-C."""
 
+_STALL_SECONDS = 600
+
 _MOST_LOSSES_AT_ONCE = 10
 
 _LOOK_SECONDS = 0.5
-"""How often a rank that is to stop looks whether others have gone, for which it would wait in vain."""
+"""How often a rank looks whether others stand still, or, when it is to stop, have gone: it would wait in vain."""
 
 
 class Job:
@@ -80,20 +82,18 @@ class Job:
 
     def lost_peers(self) -> str:
         """Says which ranks of this host have gone or stand still; empty when none does."""
+        said = [self._peers_in("ZX", "has gone", "have gone"), self._peers_in("Tt", "stands still", "stand still")]
+        return " and ".join(filter(None, said))
+
+    def _peers_in(self, states: str, one: str, several: str) -> str:
+        """Says which ranks of this host are in one of some states."""
         host = socket.gethostname()
-        states = {
-            f"rank {rank} (process {process} on {host})": _state(process)
+        names = [
+            f"rank {rank} (process {process} on {host})"
             for rank, (where, process) in enumerate(self._peers)
-            if where == host
-        }
-        gone = [name for name, state in states.items() if state in "ZX"]
-        still = [name for name, state in states.items() if state in "Tt"]
-        said = [
-            f"{' and '.join(names)} {one if len(names) == 1 else several}"
-            for names, one, several in ((gone, "has gone", "have gone"), (still, "stands still", "stand still"))
-            if names
+            if where == host and _state(process) in states
         ]
-        return " and ".join(said)
+        return f"{' and '.join(names)} {one if len(names) == 1 else several}" if names else ""
 
     @contextlib.contextmanager
     def stoppable(self) -> Iterator[None]:
@@ -132,15 +132,22 @@ class Job:
         self.membership.settle()
 
     def _follow_signals(self, reader: int) -> None:
+        patience = float(os.environ.get("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", _STALL_SECONDS))
+        looks = 0
         while True:
+            came = select.select([reader], [], [], _LOOK_SECONDS)[0]
+            number = signal.Signals(os.read(reader, 1)[0]) if came else None
             waiting = self._asked is not None and self._stoppable
-            came = select.select([reader], [], [], _LOOK_SECONDS if waiting else None)[0]
-            number = os.read(reader, 1)[0] if came else None
-            lost = self.lost_peers() if self._asked is None or self._stoppable else ""
+            lost = self.lost_peers() if waiting or (number is not None and self._asked is None) else ""
             if lost:
                 self.fail(f"{lost}, so this rank had to end too; {self.advice}.", 1)
+            # Of lost ranks the launcher tells; of one that stands still nobody, and over MPI all would wait for ever.
+            still = self._peers_in("Tt", "stands still", "stand still")
+            looks = looks + 1 if still else 0
+            if looks * _LOOK_SECONDS > patience:
+                self.fail(f"{still}, so this rank ends; {self.advice}.", 1)
             if number is not None:
-                self._take(signal.Signals(number))
+                self._take(number)
 
     def _take(self, number: signal.Signals) -> None:
         now = time.monotonic()
