@@ -19,8 +19,10 @@ class RunError(Exception):
     label = "error"
     """What the sentence begins with."""
 
-    agreed = False
-    """Whether every rank raises this same error, so that one of them speaks for all."""
+    def __init__(self, sentence: str, *, agreed: bool = False) -> None:
+        super().__init__(sentence)
+        self.agreed = agreed
+        """Whether every rank raises this same error, so that one of them speaks for all."""
 
 
 class UserError(RunError):

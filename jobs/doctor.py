@@ -39,9 +39,7 @@ def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
     if cluster.is_chief:
         print(checkup_table(cluster.peers, cluster.controller, found), flush=True)
     if found.faults:
-        error = RunError("; ".join(found.faults))
-        error.agreed = True
-        raise error
+        raise RunError("; ".join(found.faults), agreed=True)
 
 
 if __name__ == "__main__":

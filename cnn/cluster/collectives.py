@@ -142,9 +142,7 @@ class Cluster:
         sentence = texts[wrong[0]]
         if wrong[0] != 0:  # what rank 0 alone looks at concerns all
             sentence = f"rank {wrong[0]} (on {self.peers[wrong[0]][0]}): {sentence}"
-        error = UserError(sentence)
-        error.agreed = True
-        raise error from mistake
+        raise UserError(sentence, agreed=True) from mistake
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -28,19 +28,15 @@ def check_in_step(cluster: Cluster, variables: Sequence[Any], step: int) -> None
     for rank, theirs in enumerate(by_rank):
         for variable, mine, first in zip(variables, theirs, by_rank[0], strict=True):
             if mine != first:
-                _end(
+                raise RunError(
                     f"at step {step} rank {rank} (on {cluster.peers[rank][0]}) is out of step with rank 0, first in "
-                    f"{variable.path}: the run is stopped; its last checkpoint is from when all were equal."
+                    f"{variable.path}: the run is stopped; its last checkpoint is from when all were equal.",
+                    agreed=True,
                 )
     for variable, (_, finite) in zip(variables, by_rank[0], strict=True):
         if not finite:
-            _end(
+            raise RunError(
                 f"at step {step} {variable.path} is not finite: {DIVERGED}; try a smaller --learning_rate. The last "
-                "checkpoint is kept."
+                "checkpoint is kept.",
+                agreed=True,
             )
-
-
-def _end(sentence: str) -> NoReturn:
-    error = RunError(sentence)
-    error.agreed = True
-    raise error

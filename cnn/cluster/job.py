@@ -82,8 +82,10 @@ class Job:
 
     def lost_peers(self) -> str:
         """Says which ranks of this host have gone or stand still; empty when none does."""
-        said = [self._peers_in("ZX", "has gone", "have gone"), self._peers_in("Tt", "stands still", "stand still")]
-        return " and ".join(filter(None, said))
+        return " and ".join(filter(None, [self._peers_in("ZX", "has gone", "have gone"), self._still_peers()]))
+
+    def _still_peers(self) -> str:
+        return self._peers_in("Tt", "stands still", "stand still")
 
     def _peers_in(self, states: str, one: str, several: str) -> str:
         """Says which ranks of this host are in one of some states."""
@@ -142,7 +144,7 @@ class Job:
             if lost:
                 self.fail(f"{lost}, so this rank had to end too; {self.advice}.", 1)
             # Of lost ranks the launcher tells; of one that stands still nobody, and over MPI all would wait for ever.
-            still = self._peers_in("Tt", "stands still", "stand still")
+            still = self._still_peers()
             looks = looks + 1 if still else 0
             if looks * _LOOK_SECONDS > patience:
                 self.fail(f"{still}, so this rank ends; {self.advice}.", 1)

@@ -240,12 +240,11 @@ class Loop:
                 what = f"the loss is {loss}, {self._whose(plan, row, results)}"
             else:
                 continue
-            error = RunError(
+            raise RunError(
                 f"at step {first + row + 1} {what}: {DIVERGED}; try a smaller --learning_rate. The last checkpoint is "
-                "kept."
+                "kept.",
+                agreed=True,
             )
-            error.agreed = True
-            raise error
 
     def _whose(self, plan: Plan, row: int, results: StepResults) -> str:
         """Which ranks' samples have a loss that is not finite, and which they are."""

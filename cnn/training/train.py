@@ -199,9 +199,7 @@ def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_s
     if end == "changed":
         raise WorkersChangedError(f"the workers change at step {step:,}")
     cluster.gather(None)  # nobody leaves before: a launcher would end the rank that saves
-    error = StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; go on with --resume.")
-    error.agreed = True
-    raise error
+    raise StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; go on with --resume.", agreed=True)
 
 
 def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model) -> str | None:

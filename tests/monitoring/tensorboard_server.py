@@ -14,6 +14,16 @@ from typing import Any
 _DEADLINE_SECONDS = 60.0
 
 
+def read_address(process: "subprocess.Popen[str]", pattern: str) -> str:
+    """Waits for the address that a TensorBoard prints to its stderr, a pipe."""
+    assert process.stderr is not None
+    # Ends at the address, or at the end of the output of a TensorBoard that failed.
+    for line in process.stderr:
+        if address := re.search(pattern, line):
+            return address[0]
+    raise AssertionError("TensorBoard ended without printing its address")
+
+
 @contextmanager
 def tensorboard(logdir: Path, *options: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A real TensorBoard; gives its process and address, and ends it and its data server afterwards."""
@@ -30,14 +40,7 @@ def tensorboard(logdir: Path, *options: str) -> Iterator[tuple["subprocess.Popen
         [*command, "--reload_interval", "1", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        assert process.stderr is not None
-        address = None
-        # Ends at the address, or at the end of the output of a TensorBoard that failed.
-        for line in process.stderr:
-            if address := re.search(r"http://127\.0\.0\.1:\d+", line):
-                break
-        assert address is not None, "TensorBoard ended without printing its address"
-        yield process, address[0]
+        yield process, read_address(process, r"http://127\.0\.0\.1:\d+")
     finally:
         process.terminate()
         try:

@@ -1,12 +1,13 @@
 """launch/tensorboard.sh: what users get wrong, and that it serves."""
 
-import re
 import socket
 import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+from .tensorboard_server import read_address
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,13 +41,8 @@ def test_a_port_in_use_is_told_and_a_free_one_serves(tmp_path: Path) -> None:
         assert done.stderr.startswith(f"error: port {port} is in use, by another TensorBoard perhaps")
     process = subprocess.Popen(used, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        assert process.stderr is not None
-        address = None
-        for line in process.stderr:
-            if address := re.search(rf"http://localhost:{port}/", line):
-                break
-        assert address is not None, "TensorBoard ended without printing its address"
-        assert urllib.request.urlopen(address[0], timeout=60).status == 200
+        address = read_address(process, rf"http://localhost:{port}/")
+        assert urllib.request.urlopen(address, timeout=60).status == 200
     finally:
         process.terminate()
         process.communicate(timeout=60)
