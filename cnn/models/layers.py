@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from cnn.keyed_random import hash_tensor
 from cnn.models.batch import TrainingBatch, current_batch
+from cnn.models.conv2d import paired
 
 
 class Dropout(keras.layers.Layer):
@@ -151,14 +152,10 @@ class FewChannelConv2D(keras.layers.Conv2D):
         _, height, width, channels = inputs.shape
         if width % 2 or tf.config.get_visible_devices("GPU"):
             return super().call(inputs)
-        size, filters = self.kernel_size[0], self.filters
-        kernel = tf.convert_to_tensor(self.kernel)
-        both = [tf.pad(kernel, [(0, 0), (column, 1 - column), (0, 0), (0, 0)]) for column in (0, 1)]
-        paired = tf.reshape(tf.stack(both, 3), (size, (size + 1) // 2, 2 * channels, 2 * filters))
         columns = tf.reshape(inputs, (-1, height, width // 2, 2 * channels))
-        outputs = tf.nn.conv2d(columns, paired, 1, "SAME")
+        outputs = tf.nn.conv2d(columns, paired(tf.convert_to_tensor(self.kernel)), 1, "SAME")
         outputs = tf.nn.bias_add(outputs, tf.tile(tf.convert_to_tensor(self.bias), [2]))
-        return tf.reshape(self.activation(outputs), (-1, height, width, filters))
+        return tf.reshape(self.activation(outputs), (-1, height, width, self.filters))
 
 
 class HalvingAveragePooling2D(keras.layers.Layer):

@@ -1,5 +1,7 @@
 """Dropout by keys: whose mask it is, and how much of it."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -123,29 +125,47 @@ def test_few_channel_convolution_is_keras_s_pixel_for_pixel(size: int, shape: tu
     np.testing.assert_allclose(layer(images), tf.tanh(plain), atol=1e-5)
 
 
-@pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (11, 4), (1, 2)])
-def test_a_convolution_is_keras_s_and_its_kernel_s_gradient_comes_first(kernel: int, stride: int, padding: str) -> None:
-    arguments = {"padding": padding, "activation": "relu", "kernel_initializer": "he_normal"}
-    ours, theirs = (kind(4, kernel, stride, **arguments) for kind in (Conv2D, keras.layers.Conv2D))
-    maps = tf.random.stateless_normal((2, 16, 17, 3), (1, 2))
+def both_convolutions(shape: tuple[int, ...], *arguments: int, **settings: str) -> tuple[Any, list[Any]]:
+    """A function of the project's layer and, of Keras's, the results: outputs, gradients by maps, kernel and bias."""
+    ours, theirs = (kind(*arguments, activation="relu", **settings) for kind in (Conv2D, keras.layers.Conv2D))
+    maps = tf.random.stateless_normal((2, *shape), (1, 2))
     for layer in (ours, theirs):
         layer.build(maps.shape)
     theirs.set_weights(ours.get_weights())
 
-    def gradients(layer: keras.layers.Layer) -> list:
+    def gradients(layer: keras.layers.Layer) -> list[Any]:
         with tf.GradientTape() as tape:
             tape.watch(maps)
             outputs = layer(maps)
             loss = tf.reduce_sum(outputs * tf.cos(outputs))
         return [outputs, *tape.gradient(loss, [maps, *(each.value for each in layer.trainable_variables)])]
 
-    for one, other in zip(gradients(ours), gradients(theirs), strict=True):
+    return tf.function(lambda: gradients(ours)), gradients(theirs)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (11, 4), (1, 2)])
+def test_a_convolution_is_keras_s_and_its_kernel_s_gradient_comes_first(kernel: int, stride: int, padding: str) -> None:
+    ours, theirs = both_convolutions((16, 17, 3), 4, kernel, stride, padding=padding, kernel_initializer="he_normal")
+    for one, other in zip(ours(), theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
-    graph = tf.function(lambda: gradients(ours)).get_concrete_function().graph
-    of_maps, of_kernel = ([each for each in graph.get_operations() if each.type == f"Conv2DBackprop{what}"]
-                          for what in ("Input", "Filter"))  # fmt: skip
+    of_maps, of_kernel = ([each for each in ours.get_concrete_function().graph.get_operations()
+                           if each.type == f"Conv2DBackprop{what}"] for what in ("Input", "Filter"))  # fmt: skip
     assert of_kernel[0] in of_maps[0].control_inputs
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 6), (9, 14, 1), (12, 10, 8)], ids=str)
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+def test_the_gradient_by_few_channels_is_keras_s_and_the_kernel_s_comes_first(
+    size: int, shape: tuple[int, int, int]
+) -> None:
+    ours, theirs = both_convolutions(shape, 5, size, padding="valid")
+    for one, other in zip(ours(), theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    operations = ours.get_concrete_function().graph.get_operations()
+    (of_kernel,) = (each for each in operations if each.type == "Conv2DBackpropFilter")
+    assert not [each for each in operations if each.type == "Conv2DBackpropInput"]
+    assert [each for each in operations if of_kernel in each.control_inputs]
 
 
 def test_a_dense_layer_tells_the_factors_of_its_gradient() -> None:
