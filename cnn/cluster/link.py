@@ -10,11 +10,12 @@ import tensorflow as tf
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_choice import Rates, allreduce_bytes
 
-_FEW, _MANY = 2**18, 2**22
-"""Numbers of a message on a slow link, and on a fast one, where a shorter one says little."""
+_NUMBERS = (2**18, 2**22, 2**24)
+"""Of a message on a slow link, and on faster ones, where a shorter one says little: between ranks of one host it is
+memory that counts, and the processor's cache hides that from less than some 50 MB."""
 
 _FAST = 0.01
-"""Seconds of the short message, below which the long one is measured, too."""
+"""Seconds of a message, below which a longer one is measured, too."""
 
 _SLOW = 0.1
 """Seconds from which on one measurement says enough."""
@@ -26,8 +27,8 @@ def measure_rates(cluster: Cluster) -> Rates:
     one, left, right = tf.ones(1), tf.ones((64, 2048)), tf.ones((64, 2048))
     latency = _seconds(cluster, lambda: cluster.sum_in_graph(one, "rates.latency"), 9)
     product = _seconds(cluster, lambda: tf.matmul(left, right, transpose_a=True), 5)
-    summed = _numbers_per_second(cluster, "sum", cluster.sum_in_graph, latency)
-    gathered = _numbers_per_second(cluster, "gather", cluster.gather_in_graph, latency)
+    summed = _numbers_per_second(cluster, "sum", cluster.sum_in_graph, latency, 1)
+    gathered = _numbers_per_second(cluster, "gather", cluster.gather_in_graph, latency, world_size)
     return Rates(
         latency=latency,
         sent_per_second=allreduce_bytes(1_000_000, world_size, 4) / 1e6 * summed,
@@ -36,9 +37,13 @@ def measure_rates(cluster: Cluster) -> Rates:
     )
 
 
-def _numbers_per_second(cluster: Cluster, name: str, collective: Callable[[Any, str], Any], latency: float) -> float:
+def _numbers_per_second(
+    cluster: Cluster, name: str, collective: Callable[[Any, str], Any], latency: float, parts: int
+) -> float:
+    """Numbers that each rank brings, in a second; the result is `parts` times as large."""
     seconds, numbers = 0.0, 0
-    for numbers in (_FEW, _MANY):
+    for result in _NUMBERS:
+        numbers = max(1, result // parts)
         message, label = tf.ones(numbers), f"rates.{name}.{numbers}"
         seconds = _seconds(cluster, functools.partial(collective, message, label), 5)
         if seconds > _FAST:
