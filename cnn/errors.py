@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 import os
 import signal
 import sys
@@ -20,7 +21,8 @@ class RunError(Exception):
     """What the sentence begins with."""
 
     def __init__(self, sentence: str, *, agreed: bool = False) -> None:
-        super().__init__(sentence)
+        # What users wrote may hold ends of lines, or orders to the terminal.
+        super().__init__("".join(each if each.isprintable() else repr(each)[1:-1] for each in sentence))
         self.agreed = agreed
         """Whether every rank raises this same error, so that one of them speaks for all."""
 
@@ -48,6 +50,19 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     raise UserError(f"unknown {what} '{value}': choose one of {', '.join(choices)}.{hint}")
 
 
+def storage_trouble(error: BaseException, folder: object = None) -> str | None:
+    """Says that a disk is full or may not be written to, if that is what the error tells.
+
+    Args:
+        error: an OSError that nobody closer to the file has explained.
+        folder: where the file is, for an error that does not name it.
+    """
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return None
+    place = f"a file in {folder}" if folder is not None else "a file"
+    return f"{error.filename or place} could not be written ({error.strerror}): make room there, or let it be written"
+
+
 def end_unread() -> NoReturn:
     """Ends this process as SIGPIPE does, without words: `| head` has read all that it wanted."""
     os._exit(128 + signal.SIGPIPE)
@@ -67,6 +82,12 @@ def told(interrupted: str | None = None) -> Iterator[None]:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         end_unread()
+    except OSError as error:
+        trouble = storage_trouble(error)
+        if trouble is None:
+            raise
+        print(f"error: {trouble}.", file=sys.stderr)
+        sys.exit(RunError.exit_code)
     except KeyboardInterrupt:
         if interrupted is None:
             raise

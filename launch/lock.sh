@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes requirements.lock and requirements-gpu.lock anew from pyproject.toml, with the newest versions that it allows.
-# Needs uv.
+# Writes requirements.lock and requirements-gpu.lock anew from pyproject.toml, with the newest versions that it allows, and
+# launch/mutants.txt, the tool for mutation testing. Needs uv.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export UV_SYSTEM_CERTS=1
@@ -13,3 +13,5 @@ compile() {
 
 compile --extra cpu --upgrade --output-file requirements.lock
 compile --extra gpu --upgrade --constraints requirements.lock --output-file requirements-gpu.lock
+echo cosmic-ray==8.7.0 | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --custom-compile-command "bash launch/lock.sh" --quiet --upgrade --output-file launch/mutants.txt

@@ -1,21 +1,27 @@
 #!/usr/bin/env bash
 # The launcher's container: `pod_launcher.sh RUN_DIR SETTINGS...` waits until the data are prepared and the workers can be
-# entered, then trains, a rank for each slot of the hostfile. Started again, it goes on with the run in RUN_DIR. SIGTERM
-# stops all ranks at a checkpoint. Exit codes are those of jobs/train.py: 0 done, 2 a mistake (starting it again is no
-# use), 75 stopped when asked to (again), all others: again.
+# entered, then trains, a rank for each slot of the hostfile. `pod_launcher.sh --elastic MIN MAX RUN_DIR SETTINGS...` trains
+# with the workers that run, from MIN to MAX of them. Started again, it goes on with the run in RUN_DIR. SIGTERM stops all
+# ranks at a checkpoint. Exit codes are those of jobs/train.py: 0 done, 2 a mistake (starting it again is no use), 75
+# stopped when asked to (again), all others: again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 seconds=${CNN_WAIT_SECONDS:-600}  # for the data, and then for the workers
 again=75
+# Open MPI passes SIGUSR1 on to all ranks. Before it does, there is nothing to save, and the signal ends it.
+start=(launch/mpirun.sh --oversubscribe) ask=USR1
+if [ "$1" = --elastic ]; then
+  start=(launch/elastic.sh /etc/mpi/discover_hosts.sh --min "$2" --max "$3") ask=TERM
+  shift 3
+fi
 run_dir=$1
 shift
 
 child="" asked=""
 stop() {
   asked=yes
-  # Open MPI passes SIGUSR1 on to all ranks. Before it does, there is nothing to save, and the signal ends it.
-  [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null || true
+  [ -z "$child" ] || kill -"$ask" "$child" 2>/dev/null || true
 }
 trap stop TERM INT
 
@@ -33,12 +39,13 @@ fi
 
 resume=()
 [ ! -e "$run_dir/settings.yaml" ] || resume=(--resume)
-bash launch/mpirun.sh --wait "$seconds" --oversubscribe -- --run_dir "$run_dir" "${resume[@]}" "$@" &
+bash "${start[@]}" --wait "$seconds" -- --run_dir "$run_dir" "${resume[@]}" "$@" &
 child=$!
 [ -z "$asked" ] || stop  # a signal that came in between
 wait "$child" || true
 while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done  # a signal ends a wait, not the child
 code=0
 wait "$child" || code=$?
-[ -z "$asked" ] || [ "$code" -ne $((128 + 10)) ] || code=$again
+# Launchers that a signal ends have codes of their own.
+[ -z "$asked" ] || [ "$code" -eq 0 ] || [ "$code" -eq 2 ] || code=$again
 exit "$code"

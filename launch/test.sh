@@ -7,7 +7,11 @@
 # openssh-server, slurm-wlm, munge, docker.io and debootstrap, and are skipped, saying so, without. The shortest of them
 # are among the others.
 #
-# --faults, given first, kills and stops training at forty moments instead (15 minutes), one of which is among the others.
+# --faults, given first, kills and stops training at forty moments instead, and a process that saves at fifty (20
+# minutes); a few of these are among the others.
+#
+# --mutants, given first, makes a hundred small changes to what must be exact instead, of which the tests should notice
+# most (20 minutes); it changes the files in place, so it wants a clone of its own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,6 +26,13 @@ fi
 if [ "${1:-}" = --faults ]; then
   shift
   exec python -m pytest -m faults -s "$@"
+fi
+
+if [ "${1:-}" = --mutants ]; then
+  shift
+  tool=.venv/mutants  # beside the environment, which does not need it
+  UV_SYSTEM_CERTS=1 uv pip install --quiet --python .venv/bin/python --target "$tool" --require-hashes -r launch/mutants.txt
+  PYTHONPATH=$tool exec python tests/mutants.py "$@"
 fi
 
 ruff check .

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
 from cnn.cluster.launch import Launch, launch_from_environment
 from cnn.cluster.placement import PLACEMENT, misplacement
-from cnn.errors import RunError, UserError, end_unread
+from cnn.errors import RunError, UserError, end_unread, storage_trouble
 from cnn.quiet_import import import_tensorflow_quietly
 
 Settings = TypeVar("Settings")
@@ -31,6 +31,9 @@ _MOST_LOSSES_AT_ONCE = 10
 
 _LOOK_SECONDS = 0.5
 """How often a rank looks whether others stand still, or, when it is to stop, have gone: it would wait in vain."""
+
+_OUTPUT, _ERRORS = 1, 2
+"""File descriptors."""
 
 
 class Job:
@@ -136,9 +139,18 @@ class Job:
     def _follow_signals(self, reader: int) -> None:
         patience = float(os.environ.get("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", _STALL_SECONDS))
         looks = 0
+        events = select.poll()
+        events.register(reader, select.POLLIN)
+        if is_elastic():
+            events.register(_OUTPUT, 0)  # tells only of its end
         while True:
-            came = select.select([reader], [], [], _LOOK_SECONDS)[0]
-            number = signal.Signals(os.read(reader, 1)[0]) if came else None
+            came = [file for file, _ in events.poll(1000 * _LOOK_SECONDS)]
+            number = signal.Signals(os.read(reader, 1)[0]) if reader in came else None
+            if _OUTPUT in came:
+                # The launcher on another host has gone, whose ssh does not pass signals on: this asks to stop instead.
+                events.unregister(_OUTPUT)
+                _speak_to_nobody()
+                number = number or signal.SIGUSR1
             waiting = self._asked is not None and self._stoppable
             lost = self.lost_peers() if waiting or (number is not None and self._asked is None) else ""
             if lost:
@@ -166,6 +178,13 @@ class Job:
             )
         if self._launch.rank == 0:
             print(f"{number.name}: stopping after this step; a second one ends at once.", file=sys.stderr, flush=True)
+
+
+def _speak_to_nobody() -> None:
+    """From now on what is printed goes nowhere, instead of failing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (_OUTPUT, _ERRORS):
+        os.dup2(nowhere, output)
 
 
 def _state(process: int) -> str:
@@ -245,6 +264,9 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         lost = job.lost_peers()
         if lost or tells_of_a_lost_peer(error):
             job.fail(f"{lost or 'another rank has gone'}; {job.advice}.", 1)
+        trouble = storage_trouble(error, job.folder)
+        if trouble is not None:
+            job.fail(f"{trouble}; then {job.advice}.", 1)
         traceback.print_exc()
         job.fail(f"{type(error).__name__}: {error}".splitlines()[0], 1)
     sys.exit(0)

@@ -42,7 +42,7 @@ _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("--dry_run",): {"action": "store_true", "help": "print the command, and run nothing"},
 }
 
-_ENVIRONMENT = Path(sys.executable).parents[1]
+ENVIRONMENT = Path(sys.executable).parents[1]
 """Where Python and the launchers are installed."""
 
 _SECONDS_TO_END = 2
@@ -50,7 +50,7 @@ _SECONDS_TO_END = 2
 after the other."""
 
 _TIME_TO_END = ("--mca", "odls_base_sigkill_timeout", str(_SECONDS_TO_END))
-_PREFIX = ("--prefix", str(_ENVIRONMENT))
+_PREFIX = ("--prefix", str(ENVIRONMENT))
 """Other hosts have Open MPI there, too, and ssh's PATH does not tell."""
 
 _FORWARDED = ("CNN_", "HOROVOD_", "NCCL_", "OMPI_MCA_", "OMP_", "TF_", "XLA_", "CUDA_")
@@ -58,18 +58,24 @@ _ALSO_FORWARDED = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "COLUMNS")
 _OF_LAUNCHERS = ("HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL", "HOROVOD_CROSS", "HOROVOD_GLOO", "OMPI_MCA_orte_")
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake as all programs do."""
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; --help lists the options.")
 
 
+def divide_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is before -- and what follows it."""
+    both = list(arguments)
+    end = both.index("--") if "--" in both else len(both)
+    return both[:end], both[end + 1 :]
+
+
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The options, and what follows -- for the program."""
-    own, programs = list(arguments), []
-    if "--" in own:
-        end = own.index("--")
-        own, programs = own[:end], own[end + 1 :]
-    parser = _Parser(
+    own, programs = divide_arguments(arguments)
+    parser = Parser(
         prog=f"launch/{own[0] if own else 'mpirun'}.sh",
         usage="%(prog)s [options] -- ...",
         description=__doc__,
@@ -145,7 +151,7 @@ def count_workers(asked: int | None, hosts: Sequence[Host] | None, device: str |
 def main() -> None:
     """Checks what was asked for, and runs the launcher."""
     given, arguments = parse(sys.argv[1:])
-    os.environ["PATH"] = f"{_ENVIRONMENT / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    os.environ["PATH"] = f"{ENVIRONMENT / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     hosts = find_hosts(given.hosts, given.hostfile, os.environ)
     workers = count_workers(given.workers, hosts, given.device)
     if not Path(given.program).is_file():
@@ -166,7 +172,7 @@ def main() -> None:
         print(shlex.join(command))
         return
     if not shutil.which(command[0]):
-        raise UserError(f"{command[0]} is not installed in {_ENVIRONMENT}: run launch/setup.sh.")
+        raise UserError(f"{command[0]} is not installed in {ENVIRONMENT}: run launch/setup.sh.")
     if hosts is not None and given.wait:
         await_hosts([host.name for host in hosts if not is_this_machine(host.name)], given.wait)
     here = Host(name="localhost", slots=workers)

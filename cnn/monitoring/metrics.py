@@ -37,12 +37,14 @@ class MetricsLog:
         """Writes one record, with the time in unix seconds.
 
         `part` is train, validation or test; `values` holds loss, accuracy (0 to 1), learning_rate, images_per_second,
-        as far as they apply. Floats that are not finite become null.
+        as far as they apply. Floats that are not finite become null. Raises OSError when the disk is full.
         """
         record = {"part": part, "step": int(step), "epoch": float(epoch)}
         record |= {name: float(value) for name, value in values.items()}
         record["time"] = time.time()
-        self._file.write(_line(record))
+        rest = memoryview(_line(record))
+        while rest:  # a disk that gets full takes a part first, and then raises OSError
+            rest = rest[self._file.write(rest) :]
 
     def close(self) -> None:
         self._file.close()

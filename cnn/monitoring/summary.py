@@ -31,7 +31,7 @@ def closing_paragraph(summary: Mapping[str, Any]) -> str:
     workers = _count(summary["world_size"], "worker")
     result = (
         f"{summary['model']} on {summary['data']}: {summary['test_correct']:,} of {summary['test_count']:,} test "
-        f"images right ({100 * summary['test_accuracy']:.1f} %), after {_count(summary['epochs'], 'epoch')} "
+        f"images right ({100 * summary['test_accuracy']:.1f} %), after {_count(round(summary['epochs'], 2), 'epoch')} "
         f"({_count(summary['steps'], 'step')}) on {workers} at {summary['images_per_second']:,.0f} img/s "
         f"in {duration(summary['seconds'])}."
     )

@@ -75,7 +75,8 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
         recipe = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"the recipe {path} cannot be read: {' '.join(str(error).split())}.") from error
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise UserError(f"the recipe {path} cannot be read: {reason}.") from error
     if not isinstance(recipe, dict):
         raise UserError(f"the recipe {path} holds no settings: write one a line, `model: [fcnn, lenet5]` say.")
     blocks = recipe.pop("blocks", [{}])

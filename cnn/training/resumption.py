@@ -43,9 +43,17 @@ def restore_everywhere(
     progress = Progress()
     with cluster.together():
         if cluster.is_chief and checkpoint is not None:
-            if checkpoint.record["data_checksum"] != dataset.checksum:
+            checksum, progress = _read_record(checkpoint)
+            if checksum != dataset.checksum:
                 raise UserError(f"{checkpoint.path} was trained on other data: give the --data_dir of that time.")
             restore_state(variables, checkpoint.arrays, str(checkpoint.path))
-            progress = Progress(**checkpoint.record["progress"])
     cluster.broadcast([variable.value for variable in variables.values()])
     return Progress(**cluster.gather(dataclasses.asdict(progress))[0])
+
+
+def _read_record(checkpoint: Checkpoint) -> tuple[str, Progress]:
+    """The checksum of the data that a checkpoint was trained on, and how far it had come."""
+    try:
+        return checkpoint.record["data_checksum"], Progress(**checkpoint.record["progress"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{checkpoint.path} is no checkpoint of this program's training; remove it.") from error

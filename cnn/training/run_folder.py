@@ -1,9 +1,9 @@
 """The folder that a run writes: who may use it, and what it says of how the run was made."""
 
+import contextlib
 import datetime
-import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +35,19 @@ def choose_folder(run_dir: str | None, data: str, model: str) -> str:
     return f"runs/{data}-{model}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
-def start_folder(path: Path, settings: Mapping[str, Any]) -> None:
-    """Makes the folder of a new run; UserError when it already holds one, or cannot be written."""
+def check_unused(path: Path) -> None:
+    """UserError when a folder holds a run already."""
     if holds_run(path):
         raise UserError(
             f"{path} already holds a run: go on with it by --resume, or choose another --run_dir for a new one."
         )
-    try:
+
+
+def start_folder(path: Path, settings: Mapping[str, Any]) -> None:
+    """Makes the folder of a new run; UserError when it cannot be written."""
+    with _writable(path, "choose another --run_dir"):
         path.mkdir(parents=True, exist_ok=True)
         write_settings(path / SETTINGS, settings)
-    except OSError as error:
-        raise UserError(
-            f"the run folder {path} cannot be written ({error.strerror}); choose another --run_dir."
-        ) from error
 
 
 def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> None:
@@ -66,16 +66,26 @@ def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collectio
     other = differences(path, settings, must_agree)
     if other:
         raise UserError(f"{path} was made with other settings: {other}; give the same, or choose another --run_dir.")
-    if not os.access(path, os.W_OK):
-        raise UserError(f"the run folder {path} cannot be written (permission denied); mend its permissions.")
-    write_settings(path / SETTINGS, settings)
+    with _writable(path, "make room, or mend its permissions"):
+        write_settings(path / SETTINGS, settings)
+
+
+@contextlib.contextmanager
+def _writable(path: Path, advice: str) -> Iterator[None]:
+    """Turns an OSError of the code inside into a UserError about a run folder."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"the run folder {path} cannot be written ({error.strerror}); {advice}.") from error
 
 
 def check_room(path: Path, checkpoint_bytes: int) -> None:
-    """UserError when the checkpoints of a run do not fit on the folder's disk."""
+    """UserError when the checkpoints of a run do not fit on the disk of its folder, which need not be there yet."""
     needed = (KEPT + 2) * checkpoint_bytes  # those kept, the best, and the one that is being written
-    free = shutil.disk_usage(path).free
-    if free < needed:
+    with _writable(path, "choose another --run_dir"):
+        disk = shutil.disk_usage(next(each for each in (path, *path.absolute().parents) if each.exists()))
+    free = disk.free
+    if free < needed and disk.total:  # a place like /proc has none, and is no disk
         raise UserError(
             f"the disk of {path} has {free / 1e6:,.0f} MB free, this run's checkpoints need {needed / 1e6:,.0f} MB: "
             "make room, or choose another --run_dir."

@@ -36,7 +36,15 @@ from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
 from cnn.training.resumption import best_checkpoint, last_checkpoint, restore_everywhere
 from cnn.training.run_data import write_data
-from cnn.training.run_folder import check_room, choose_folder, holds_run, reopen_folder, start_folder, write_environment
+from cnn.training.run_folder import (
+    check_room,
+    check_unused,
+    choose_folder,
+    holds_run,
+    reopen_folder,
+    start_folder,
+    write_environment,
+)
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import state_variables
@@ -65,8 +73,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     dataset = open_training_data(cluster, settings)
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
-    folder = _open_folder(cluster, settings, job)
-    job.folder = folder
+    folder = _choose_folder(cluster, settings, job)
     run = settings.run
     together = group_size(settings.model.model, settings.augmentation, run.group_size)
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
@@ -77,9 +84,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         checkpoint = job.kept
     record = cluster.gather(None if checkpoint is None else checkpoint.record)[0]
     learner = _build(cluster, settings, dataset, order, record)
-    with cluster.together():
-        if cluster.is_chief:
-            check_room(folder, sum(variable.value.numpy().nbytes for variable in learner.variables.values()))
+    _start_folder(cluster, folder, settings, job, learner.variables)
     progress = restore_everywhere(cluster, checkpoint, learner.variables, dataset)
     total_steps = run.steps or run.epochs * order.steps_per_epoch
     report = None
@@ -211,19 +216,31 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
     return origin
 
 
-def _open_folder(cluster: Cluster, settings: TrainingSettings, job: Job) -> Path:
-    """The run folder; rank 0 chooses, checks and makes it, unless that was done before the workers changed."""
+def _choose_folder(cluster: Cluster, settings: TrainingSettings, job: Job) -> Path:
+    """The run folder; rank 0 chooses, and checks that this run may have it."""
     name = choose_folder(settings.run.run_dir, settings.data.data, settings.model.model)
     folder = Path(cluster.gather(str(job.folder or name))[0])
     with cluster.together():
-        if not cluster.is_chief or (job.again and holds_run(folder)):
-            return folder
-        if settings.run.resume:
-            length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
-            reopen_folder(folder, settings.merged, must_agree=length)
-        else:
-            start_folder(folder, {**settings.merged, "run_dir": str(folder)})
+        if cluster.is_chief and not job.again:
+            if settings.run.resume:
+                length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
+                reopen_folder(folder, settings.merged, must_agree=length)
+            else:
+                check_unused(folder)
     return folder
+
+
+def _start_folder(
+    cluster: Cluster, folder: Path, settings: TrainingSettings, job: Job, variables: dict[str, Any]
+) -> None:
+    """Makes the folder of a new run, when all that can be refused has been looked at."""
+    with cluster.together():
+        if cluster.is_chief:
+            check_room(folder, sum(variable.value.numpy().nbytes for variable in variables.values()))
+            if not (settings.run.resume or (job.again and holds_run(folder))):
+                check_unused(folder)  # again: another job may have taken it meanwhile
+                start_folder(folder, {**settings.merged, "run_dir": str(folder)})
+    job.folder = folder
 
 
 def _describe(cluster: Cluster, folder: Path, dataset: Dataset, exchange: dict[str, Any]) -> None:

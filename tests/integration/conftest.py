@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,10 +35,10 @@ class Jobs:
         self.started: list[subprocess.Popen[str]] = []
 
     def start(
-        self, *arguments: object, launcher: str = "none", workers: int = 1, **extra: str
+        self, *arguments: object, launcher: str = "none", workers: int = 1, within: Sequence[str] = (), **extra: str
     ) -> subprocess.Popen[str]:
-        """Starts `python jobs/ARGUMENTS`; its output is one text."""
-        command = [*LAUNCHERS[launcher](workers), sys.executable, *map(str, arguments)]
+        """Starts `python jobs/ARGUMENTS`, by the command `within` if there is one; its output is one text."""
+        command = [*within, *LAUNCHERS[launcher](workers), sys.executable, *map(str, arguments)]
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -50,9 +50,11 @@ class Jobs:
         self.started.append(process)
         return process
 
-    def run(self, *arguments: object, launcher: str = "none", workers: int = 1, **extra: str) -> tuple[int, str]:
+    def run(
+        self, *arguments: object, launcher: str = "none", workers: int = 1, within: Sequence[str] = (), **extra: str
+    ) -> tuple[int, str]:
         """Runs it to its end; gives the exit code and the output."""
-        process = self.start(*arguments, launcher=launcher, workers=workers, **extra)
+        process = self.start(*arguments, launcher=launcher, workers=workers, within=within, **extra)
         output, _ = process.communicate(timeout=SECONDS)
         return process.returncode, output
 

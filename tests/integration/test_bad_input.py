@@ -1,4 +1,7 @@
-"""What a user gets wrong ends in one sentence that says what to do, whichever rank sees it."""
+"""What a user gets wrong ends in one sentence that says what to do, whichever rank sees it.
+
+With `-s` it prints a table of mistakes, exit codes and sentences.
+"""
 
 import dataclasses
 import signal
@@ -48,6 +51,7 @@ class Mistake:
     """A part of what must be said."""
 
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    program: tuple[object, ...] = ("jobs/train.py",)
 
 
 def mistakes(tmp_path: Path) -> dict[str, Mistake]:
@@ -102,6 +106,52 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "launcher": Mistake(new, "environment is not complete", {"OMPI_COMM_WORLD_SIZE": "2"}),
         "device": Mistake(new, "CNN_DEVICE 'tpu' is no device: choose one of gpu, cpu", {"CNN_DEVICE": "tpu"}),
         "cache": Mistake(new, "cache folder", {"CNN_CACHE_DIR": str(file)}),
+        **mistakes_in_values(new),
+        **mistakes_of_other_programs(empty),
+    }
+
+
+def mistakes_in_values(new: tuple[object, ...]) -> dict[str, Mistake]:
+    folder = Path(str(new[1])).parent
+    link, pictures = folder / "link", folder / "pictures"
+    link.symlink_to(folder / "nowhere")
+    pictures.mkdir()
+    (pictures / "x.txt").touch()
+    return {
+        "link to nothing": Mistake(("--run_dir", link), "cannot be written"),
+        "no images": Mistake(("--data", "folder", "--data_dir", pictures, *new), "pictures"),
+        "precision": Mistake(("--precision", "float8", *new), "unknown precision 'float8'"),
+        "exchange": Mistake(("--exchange", "ring", *new), "unknown exchange 'ring'"),
+        "crop": Mistake(("--crop", "square", *new), "unknown crop 'square'"),
+        "schedule": Mistake(("--schedule", "cosin", *new), "Did you mean 'cosine'?"),
+        "dropout": Mistake(("--dropout", 1.5, *new), "--dropout 1.5"),
+        "smoothing": Mistake(("--label_smoothing", 2, *new), "--label_smoothing 2"),
+        "steps": Mistake(("--steps", -3, *new), "--steps -3 is less than 1"),
+        "no number": Mistake(("--learning_rate", "nan", *new), "learning_rate"),
+        "image size": Mistake(("--data", "synthetic", "--image_size", 0, *new), "image_size is 0: it must be"),
+        "weights of no run": Mistake(("--initialize_from", folder, *new), "holds no run"),
+        "line in a name": Mistake(("--model", "le\nnet", *new), r"unknown model 'le\nnet'"),
+    }
+
+
+def mistakes_of_other_programs(empty: Path) -> dict[str, Mistake]:
+    def of(program: str, sentence: str, *arguments: object) -> Mistake:
+        return Mistake(arguments, sentence, program=(f"jobs/{program}.py",))
+
+    elastic, script = ("-m", "cnn.cluster.elastic_launcher"), empty / "hosts.sh"
+    return {
+        "evaluate": of("evaluate", "holds no run", "--run_dir", empty),
+        "predict": of("predict", "holds no run", "--run_dir", empty, "--images", empty),
+        "export": of("export", "holds no run", "--run_dir", empty),
+        "replay": of("prove", "empty", "--replay", empty),
+        "prove": of("prove", "unknown model 'lenet55'", "--models", "lenet55"),
+        "recipe": of("sweep", "none.yaml", "--recipe", empty / "none.yaml"),
+        "prepare": of("prepare", "data_dir", "--data", "folder"),
+        "summary": of("summarize", "--classes 0 is less than 1", "--classes", 0),
+        "too small": of("summarize", "the smallest it can is", "--model", "vgg16", "--image_size", 20),
+        "benchmark": of("benchmark", "unknown model", "--model", "vgg17"),
+        "link rate": of("benchmark", "'quick' is not the rate of a link", "--link", "quick"),
+        "hosts script": Mistake((script, "--", "--run_dir", "x"), f"{script} does not tell the hosts", program=elastic),
     }
 
 
@@ -109,13 +159,14 @@ def test_a_lone_process_says_one_sentence(jobs, tmp_path: Path) -> None:
     table = mistakes(tmp_path)
 
     def run(mistake: Mistake) -> tuple[int, str]:
-        return jobs.run("jobs/train.py", *mistake.arguments, **mistake.environment)
+        return jobs.run(*mistake.program, *mistake.arguments, **mistake.environment)
 
     with ThreadPoolExecutor(2) as pool:
         results = pool.map(run, table.values())
     wrong = []
     for (name, mistake), (code, output) in zip(table.items(), results, strict=True):
         lines = output.splitlines()
+        print(f"{name:<20} {code}  {output.strip()}")
         said = len(lines) == 1 and lines[0].startswith("error: ") and lines[0].endswith((".", "?"))
         said = said and mistake.sentence in output
         if code != 2 or not said:

@@ -4,7 +4,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from cnn.monitoring.metrics import read_metrics
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 
-from .conftest import BIN, ROOT
+from .conftest import ROOT, Jobs
 from .processes import process_of_rank, wait_for, wait_for_workers
 
 STEPS = 600
@@ -35,6 +37,17 @@ def hosts(tmp_path: Path) -> Path:
     return file
 
 
+def start(jobs: Jobs, hosts: Path, *settings: str, output: Any) -> subprocess.Popen[bytes]:
+    """Starts two to four workers, the hosts being what the script prints."""
+    command = [sys.executable, "-m", "cnn.cluster.elastic_launcher", hosts.with_name("discover.sh")]
+    limits = ["--min", "2", "--max", "4", "--interface", "lo", "--"]
+    job = subprocess.Popen(
+        [*command, *limits, *settings], cwd=ROOT, env=jobs.environment, stdout=output, stderr=subprocess.STDOUT
+    )
+    jobs.started.append(job)
+    return job
+
+
 def rank_of_host(folder: Path, host: str) -> int:
     for rank in range(4):
         environment = Path(f"/proc/{process_of_rank(rank, folder)}/environ").read_bytes().split(b"\0")
@@ -50,13 +63,8 @@ def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path, beg
     """One is lost when training has begun, or before there is anything to go on from."""
     elastic, alone = tmp_path / "elastic", tmp_path / "alone"
     checkpoints = CheckpointFolder(elastic / "checkpoints")
-    launcher = ["horovodrun", "--gloo", "-np", "4", "--min-np", "2", "--max-np", "4", "--network-interfaces", "lo"]
-    command = [*launcher, "--host-discovery-script", str(hosts.with_name("discover.sh")), str(BIN / "python")]
     with open(tmp_path / "output", "w+b") as output:
-        job = subprocess.Popen(
-            [*command, *train(elastic)], cwd=ROOT, env=jobs.environment, stdout=output, stderr=subprocess.STDOUT
-        )
-        jobs.started.append(job)
+        job = start(jobs, hosts, *train(elastic)[1:], output=output)
         wait_for(elastic / begun, job)
         os.kill(process_of_rank(rank_of_host(elastic, "127.0.0.1"), elastic), signal.SIGKILL)
         wait_for_workers(elastic, 2, job)
@@ -73,3 +81,22 @@ def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path, beg
     assert [point["step"] for point in points] == list(range(1, STEPS + 1))
     for name, values in right.items():
         assert np.linalg.norm(found[name] - values) <= 1e-9 * np.linalg.norm(values), name
+
+
+def test_asked_to_stop_it_saves_and_another_start_goes_on(jobs, hosts: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "run", tmp_path / "output"
+    hosts.write_text("localhost:2\n")
+    saved = CheckpointFolder(folder / "checkpoints")
+    with open(output, "w+b") as file:
+        job = start(jobs, hosts, *train(folder)[1:], output=file)
+        wait_for(saved.path(5), job)
+        job.terminate()
+        assert job.wait(timeout=60) == 75, output.read_text()
+    stopped = saved.steps()[-1]
+    assert f"stopped: at step {stopped} of {STEPS}, which is saved" in output.read_text()
+    settings = train(folder)
+    settings[settings.index("--steps") + 1] = str(stopped + 10)
+    with open(output, "w+b") as file:
+        assert start(jobs, hosts, *settings[1:], output=file).wait(timeout=120) == 0, output.read_text()
+    steps = [record["step"] for record in read_metrics(folder / "metrics.jsonl") if record["part"] == "train"]
+    assert steps == list(range(1, stopped + 11))

@@ -1,12 +1,15 @@
 """Runs that are killed or stopped at a moment that follows from a seed: gone on with, they end as if nothing had been.
 
-One of them is among the other tests; `bash launch/test.sh --faults` runs all, and prints a table.
+A few of them are among the other tests; `bash launch/test.sh --faults` runs all, and prints a table.
 """
 
+import contextlib
 import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +19,7 @@ import pytest
 
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 
-from .conftest import Jobs
+from .conftest import ROOT, Jobs
 from .processes import process_of_rank, until
 
 STEPS, STEPS_PER_EPOCH, WORKERS = 200, 5, 3
@@ -101,3 +104,47 @@ def test_a_disturbed_run_goes_on_to_the_same_bits(
     assert found.keys() == undisturbed.keys()
     for name, values in undisturbed.items():
         assert np.array_equal(found[name], values), name
+
+
+SAVING = """
+import sys
+from pathlib import Path
+import numpy as np
+from cnn.training.background_saver import BackgroundSaver
+from cnn.training.checkpoints import CheckpointFolder
+
+with BackgroundSaver(CheckpointFolder(Path(sys.argv[1]))) as saver:
+    for step in range(1, 1000):
+        saver.save(step, {"weights": np.full(2_000_000, step)}, {"step": step}, best=step % 3 == 0)
+        print(step - 1, flush=True)  # is written
+"""
+WHOLE = 16_000_000
+
+
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.faults) for seed in range(3, 50))])
+def test_a_process_killed_while_it_saves_leaves_a_whole_checkpoint(tmp_path: Path, seed: int) -> None:
+    choice = random.Random(seed)
+    written, part = choice.randrange(1, 6), choice.random()
+    folder = CheckpointFolder(tmp_path / "checkpoints")
+    command = [sys.executable, "-c", SAVING, str(folder.folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout
+        while int(job.stdout.readline()) < written:
+            pass
+        size = 0
+        while job.poll() is None and size < part * WHOLE:  # the job itself has an end
+            with contextlib.suppress(FileNotFoundError):  # it is whole, and renamed, meanwhile
+                size = max((path.stat().st_size for path in unfinished(folder)), default=0)
+        job.kill()
+    checkpoint, damage = folder.load_last()
+    print(f"seed {seed}: killed with {size / WHOLE:.0%} written, {len(unfinished(folder))} unfinished")
+    assert checkpoint is not None
+    assert damage == []
+    assert checkpoint.record["step"] >= written
+    for path in folder.folder.glob("*.npz"):
+        arrays, record = load_checkpoint(path)
+        assert (arrays["weights"] == record["step"]).all()
+
+
+def unfinished(folder: CheckpointFolder) -> list[Path]:
+    return list(folder.folder.glob("*.unfinished"))

@@ -25,7 +25,8 @@ def train(folder: Path, steps: int, *more: object) -> list[object]:
     [
         ("none", 1, signal.SIGINT, 75),
         ("mpirun", 3, signal.SIGTERM, 75),
-        ("horovodrun --gloo", 2, signal.SIGUSR1, 1),  # horovodrun has one code for all that is not 0
+        # horovodrun has one code for all that is not 0.
+        pytest.param("horovodrun --gloo", 2, signal.SIGUSR1, 1, marks=pytest.mark.faults),
     ],
 )
 def test_one_rank_is_asked_and_all_stop(

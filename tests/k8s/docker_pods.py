@@ -51,6 +51,9 @@ class Container:
         code = int(docker("wait", self.name, seconds=seconds))
         return code, self.logs()
 
+    def runs(self) -> bool:
+        return docker("inspect", "--format", "{{.State.Running}}", self.name) == "true"
+
     def logs(self) -> str:
         done = subprocess.run(["docker", "logs", self.name], capture_output=True, text=True, check=True)
         return done.stdout + done.stderr
@@ -91,7 +94,7 @@ class Pods:
     def __init__(self, folder: Path, image: str) -> None:
         self._folder, self._image = folder, image
         self._id = f"cnn-test-{uuid.uuid4().hex[:8]}"
-        self._mounts = 0
+        self._folders: dict[tuple[str, str], list[Path]] = {}
         self._claims: dict[str, str] = {}
         self.objects: dict[tuple[str, str], Mapping[str, str]] = {}
         """What ConfigMaps and Secrets hold, by kind and name."""
@@ -117,6 +120,14 @@ class Pods:
     def small_claim(self, name: str, kilobytes: int) -> None:
         """Makes a claim one that is soon full."""
         self._claims[name] = f"size={kilobytes}k"
+
+    def update(self, kind: str, name: str, content: Mapping[str, str]) -> None:
+        """Changes a ConfigMap or Secret, in the pods that run, too."""
+        self.objects[kind, name] = content
+        for folder in self._folders.get((kind, name), []):
+            for key, text in content.items():
+                if (folder / key).exists():
+                    (folder / key).write_text(text)
 
     def start(self, pod: Pod, **variables: str) -> Container:
         """Starts a pod of one container; `variables` are added to its environment."""
@@ -171,12 +182,13 @@ class Pods:
         """Files of a ConfigMap or Secret: root's, of the group fsGroup, which may read them."""
         kind = "configMap" if "configMap" in volume else "secret"
         source = volume[kind]
-        content = self.objects[(kind, source["name" if kind == "configMap" else "secretName"])]
+        name = source["name" if kind == "configMap" else "secretName"]
+        content = self.objects[kind, name]
         items = source.get("items") or [{"key": key, "path": key} for key in content]
-        self._mounts += 1
-        folder = self._folder / "objects" / str(self._mounts)
+        folder = self._folder / "objects" / uuid.uuid4().hex
         folder.mkdir(parents=True)
         folder.chmod(0o755)
+        self._folders.setdefault((kind, name), []).append(folder)
         for item in items:
             path = folder / item["path"]
             path.write_text(content[item["key"]])

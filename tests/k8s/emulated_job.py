@@ -1,12 +1,14 @@
 """A rendered overlay whose MPIJob is run in containers, as the operator would."""
 
 import copy
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .docker_pods import Container, Pods
+from .docker_pods import Container, Pods, read_json
 from .mpi_operator import Pod, make_workload
 from .rendering import Manifest, find, make_key
 
@@ -20,7 +22,7 @@ class EmulatedJob:
         self.workers = [pod.name for pod in self.workload.workers]
         self.runs = pods.claim("cnn-runs") / "train"
         self.give_key()
-        self.give_hostfile(self.workload.config["hostfile"])
+        self.tell_running(*range(len(self.workers)))
         self.set_training(**training)
 
     def give_key(self) -> None:
@@ -32,10 +34,14 @@ class EmulatedJob:
             "ssh-publickey": path.with_name(f"{path.name}.pub").read_text(),
         }
 
-    def give_hostfile(self, hostfile: str) -> None:
-        """Puts a hostfile in the operator's ConfigMap."""
-        script = self.workload.discover_hosts(self.workload.workers, self.pods.namespace)
-        self.pods.objects["configMap", "train-config"] = {"hostfile": hostfile, "discover_hosts.sh": script}
+    def give_hostfile(self, hostfile: str, running: Sequence[int] = ()) -> None:
+        """Puts a hostfile in the operator's ConfigMap, and the script that names the workers which run."""
+        script = self.workload.discover_hosts([self.workload.workers[each] for each in running], self.pods.namespace)
+        self.pods.update("configMap", "train-config", {"hostfile": hostfile, "discover_hosts.sh": script})
+
+    def tell_running(self, *workers: int) -> None:
+        """What the operator does when it has seen which workers run."""
+        self.give_hostfile(self.workload.config["hostfile"], workers)
 
     def set_training(self, **settings: Any) -> None:
         """Changes settings in the rendered ConfigMap, as a user does in an overlay."""
@@ -60,6 +66,26 @@ class EmulatedJob:
         launcher = copy.deepcopy(self.workload.launcher)
         launcher.spec["containers"][0]["args"] += settings
         return self.pods.start(launcher, **variables)
+
+    def start_endless(self) -> tuple[list[Container], Container]:
+        """Starts workers and launcher, which train until they are ended; they have begun when this returns."""
+        self.set_training(epochs=1_000_000, save_every=1_000_000)
+        workers = self.start_workers()
+        launcher = self.start_launcher()
+        launcher.await_line(r"^step ")
+        return workers, launcher
+
+    def hosts(self) -> list[str]:
+        """The workers that ranks are on."""
+        return sorted(read_json(self.runs / "environment.json")["topology"]["hosts"])
+
+    def await_hosts(self, hosts: list[str], launcher: Container) -> None:
+        """Until ranks are on these workers; AssertionError when that takes too long, or the launcher ends."""
+        deadline = time.monotonic() + 180
+        while self.hosts() != hosts:
+            assert launcher.runs(), launcher.logs()
+            assert time.monotonic() < deadline, launcher.logs()
+            time.sleep(0.2)
 
     def saved_steps(self) -> list[int]:
         """Steps of which there is a checkpoint."""

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from cnn.monitoring.metrics import read_metrics
+
 from .docker_pods import Container, Pods, docker, namespace, read_json
 from .emulated_job import EmulatedJob
 from .mpi_operator import Pod
@@ -20,7 +22,6 @@ from .rendering import Manifest, find
 
 pytestmark = pytest.mark.cluster
 
-ENDLESS = {"epochs": 1_000_000, "save_every": 1_000_000}
 LOCKED_DOWN = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp"]
 
 
@@ -97,10 +98,7 @@ def _served(url: str, run: str) -> dict[str, Any]:
 
 
 def test_worker_that_is_drained_gives_a_checkpoint_from_which_the_job_goes_on(job: EmulatedJob) -> None:
-    job.set_training(**ENDLESS)
-    _, second = job.start_workers()
-    launcher = job.start_launcher()
-    launcher.await_line(r"^step ")
+    (_, second), launcher = job.start_endless()
     second.stop()
     code, said = launcher.wait(120)
     assert code == 75, said
@@ -120,15 +118,41 @@ def test_worker_that_is_drained_gives_a_checkpoint_from_which_the_job_goes_on(jo
 
 @pytest.mark.parametrize("ended", ["the launcher", "all pods at once"])
 def test_job_that_is_suspended_gives_a_checkpoint(job: EmulatedJob, ended: str) -> None:
-    job.set_training(**ENDLESS)
-    workers = job.start_workers()
-    launcher = job.start_launcher()
-    launcher.await_line(r"^step ")
+    workers, launcher = job.start_endless()
     with ThreadPoolExecutor() as pool:
         list(pool.map(Container.stop, [launcher] if ended == "the launcher" else [launcher, *workers]))
     code, said = launcher.wait(120)
     assert code == 75, said
     assert job.saved_steps()
+
+
+def test_elastic_job_goes_on_without_a_worker_and_takes_it_back(
+    pods: Pods, rendered: dict[str, list[Manifest]], tmp_path: Path
+) -> None:
+    job = EmulatedJob(pods, rendered["overlays/elastic"], tmp_path)
+    code, said = job.prepare()
+    assert code == 0, said
+    (_, second), launcher = job.start_endless()
+    assert job.hosts() == job.workers
+    second.kill()
+    job.tell_running(0)
+    job.await_hosts(job.workers[:1], launcher)
+    second.remove()
+    job.start_worker(1)
+    job.tell_running(0, 1)
+    job.await_hosts(job.workers, launcher)
+    launcher.stop()
+    code, said = launcher.wait(120)
+    assert code == 75, said
+    points = [record["step"] for record in read_metrics(job.runs / "metrics.jsonl") if record["part"] == "train"]
+    assert points == sorted(set(points))
+    assert job.saved_steps()[-1] >= points[-1]
+
+    # The launcher's Job starts it again, and it goes on from there.
+    end = job.saved_steps()[-1] + 30
+    code, said = job.start_launcher("--steps", str(end)).wait()
+    assert code == 0, said
+    assert read_json(job.runs / "summary.json")["steps"] == end
 
 
 def test_launcher_that_is_asked_to_end_while_it_waits_ends(job: EmulatedJob) -> None:
@@ -140,10 +164,7 @@ def test_launcher_that_is_asked_to_end_while_it_waits_ends(job: EmulatedJob) -> 
 
 
 def test_worker_that_is_killed_ends_the_job_for_another_try(job: EmulatedJob) -> None:
-    job.set_training(**ENDLESS)
-    first, second = job.start_workers()
-    launcher = job.start_launcher()
-    launcher.await_line(r"^step ")
+    (first, second), launcher = job.start_endless()
     second.kill()
     code, said = launcher.wait(120)
     assert code not in (0, 2), said

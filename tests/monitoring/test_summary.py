@@ -56,6 +56,7 @@ def test_the_paragraph_names_result_place_and_next_steps() -> None:
 def test_one_worker_is_not_workers_and_the_next_data_set_is_another() -> None:
     paragraph = closing_paragraph(SUMMARY | {"world_size": 1, "epochs": 1, "data": "fashion-mnist"})
     assert "after 1 epoch (690 steps) on 1 worker at" in " ".join(paragraph.split())
+    assert "after 46.15 epochs" in closing_paragraph(SUMMARY | {"epochs": 600 / 13})
     assert "`--data mnist`" in paragraph
 
 

@@ -10,7 +10,14 @@ import pytest
 
 from cnn.errors import UserError
 from cnn.training.checkpoints import CheckpointFolder
-from cnn.training.run_folder import check_room, choose_folder, reopen_folder, start_folder, write_environment
+from cnn.training.run_folder import (
+    check_room,
+    check_unused,
+    choose_folder,
+    reopen_folder,
+    start_folder,
+    write_environment,
+)
 from cnn.training.settings import read_settings
 
 SETTINGS = {"model": "lenet5", "seed": 1, "learning_rate": None, "epochs": 2, "run_dir": "x", "resume": False}
@@ -49,7 +56,7 @@ def test_a_folder_without_a_run_may_be_used(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_a_run_is_not_started_again(run: Path) -> None:
-    assert "already holds a run" in refusal(start_folder, run, {**SETTINGS, "seed": 2})
+    assert "already holds a run" in refusal(check_unused, run)
     assert read_settings(run / "settings.yaml") == SETTINGS
 
 
@@ -102,5 +109,6 @@ def test_environment(tmp_path: Path) -> None:
 
 def test_a_disk_without_room_for_the_checkpoints(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
-    check_room(tmp_path, free // 8)
+    for folder in (tmp_path, tmp_path / "not" / "there"):
+        check_room(folder, free // 8)
     assert re.search(r"MB free, this run's checkpoints need [\d,]+ MB", refusal(check_room, tmp_path, free))

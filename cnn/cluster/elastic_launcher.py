@@ -1,0 +1,133 @@
+"""Starts a job whose workers may be lost, and may be joined by others, while it trains.
+
+  bash launch/elastic.sh ./hosts.sh --min 2 --max 8 -- --model vgg16 --data oxflower17 --run_dir runs/flowers
+
+The script prints the hosts that there are now, NAME:RANKS on each line, and is asked every second. What follows --
+goes to jobs/train.py. Started again, the job goes on with the run in --run_dir.
+"""
+
+import argparse
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from cnn.cluster.horovodrun import run_horovodrun
+from cnn.cluster.host_check import is_this_machine
+from cnn.cluster.hosts import Host, parse_hosts
+from cnn.cluster.launcher import ENVIRONMENT, Parser, divide_arguments
+from cnn.errors import UserError, told
+
+_PROGRAM = "jobs/train.py"
+
+_SECONDS_TO_ANSWER = 30
+"""How long the script may take."""
+
+_COOLDOWN = ("10", "120")
+"""Seconds that a host is left alone when ranks of it were lost: two to three times the first, then longer, and the
+second at most."""
+
+
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options, and what follows -- for the program."""
+    own, settings = divide_arguments(arguments)
+    parser = Parser(
+        prog="launch/elastic.sh",
+        usage="%(prog)s SCRIPT [options] -- --run_dir FOLDER ...",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("script", metavar="SCRIPT", type=Path, help="prints the hosts")
+    parser.add_argument("--min", type=int, default=1, help="ranks without which training waits for hosts")
+    parser.add_argument("--max", type=int, help="ranks at most; else as many as the hosts take")
+    parser.add_argument("--wait", type=int, default=600, help="seconds to wait for --min ranks")
+    parser.add_argument("--interface", default=os.environ.get("CNN_INTERFACE"), help="network interface")
+    parser.add_argument("--dry_run", action="store_true", help="print the command, and run nothing")
+    return parser.parse_args(own), settings
+
+
+def command_for(given: argparse.Namespace, settings: Sequence[str], hosts: Sequence[Host]) -> list[str]:
+    """The command for horovodrun, which is to begin on these hosts; UserError for settings that make none."""
+    least, most = given.min, given.max
+    if least < 1 or (most is not None and most < least):
+        raise UserError(f"--min {least} --max {most} are no numbers of ranks: give --min from 1, --max from --min on.")
+    if "--run_dir" not in settings[:-1]:
+        raise UserError("--run_dir is missing after --: name the run's folder; another start will go on with it.")
+    room = sum(host.slots for host in hosts)
+    limits = ["--min-np", str(least)] + ([] if most is None else ["--max-np", str(most)])
+    times = ["--start-timeout", str(given.wait), "--elastic-timeout", str(given.wait)]
+    script = str(given.script.absolute())
+    command = ["horovodrun", "--gloo", "-np", str(min(room, most or room)), *limits, *times]
+    command += ["--host-discovery-script", script, "--slots-per-host", "1", "--blacklist-cooldown-range", *_COOLDOWN]
+    # Or Horovod would look for one itself, which takes two hosts.
+    command += ["--network-interfaces", given.interface or interface_to(hosts)]
+    folder = Path(settings[list(settings).index("--run_dir") + 1])
+    resume = ["--resume"] if (folder / "settings.yaml").is_file() and "--resume" not in settings else []
+    return [*command, sys.executable, _PROGRAM, *settings, *resume]
+
+
+def ask(script: Path) -> list[Host]:
+    """The hosts that the script names now; UserError when it cannot be run, or names something else."""
+    try:
+        done = subprocess.run(
+            [script.absolute()], capture_output=True, text=True, check=True, timeout=_SECONDS_TO_ANSWER
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise UserError(f"{script} does not tell the hosts ({reason}): name a program that prints them.") from error
+    lines = ",".join(line.strip() for line in done.stdout.splitlines() if line.strip())
+    return parse_hosts(lines, str(script)) if lines else []
+
+
+def await_ranks(script: Path, least: int, seconds: float) -> list[Host]:
+    """The hosts that the script names once they take so many ranks; UserError when they do not in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        hosts = ask(script)
+        room = sum(host.slots for host in hosts)
+        if room >= least:
+            return hosts
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"the hosts of {script} take {room} ranks after {seconds:.0f} s, --min is {least}: look at what it "
+                "prints."
+            )
+        time.sleep(1)
+
+
+def interface_to(hosts: Sequence[Host]) -> str:
+    """The network interface by which this machine reaches the others, or itself; UserError when there is none."""
+    others = [host.name for host in hosts if not is_this_machine(host.name)]
+    target = others[0] if others else "127.0.0.1"
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, 9))  # sends nothing
+            own = probe.getsockname()[0]
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"the host {target} is not known here ({error}): look at what the script prints.") from error
+    addresses = psutil.net_if_addrs()
+    found = [name for name, each in addresses.items() if own in {address.address for address in each}]
+    return found[0] if found else "lo"
+
+
+def main() -> None:
+    """Waits for hosts, and runs horovodrun."""
+    given, settings = parse(sys.argv[1:])
+    os.environ["PATH"] = f"{ENVIRONMENT / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    hosts = await_ranks(given.script, given.min, given.wait)
+    command = command_for(given, settings, hosts)
+    if given.dry_run:
+        print(shlex.join(command))
+        return
+    run_horovodrun(command)
+
+
+if __name__ == "__main__":
+    with told():
+        main()

@@ -1,0 +1,77 @@
+"""Mutation testing: small changes to what must be exact, each of which some test should notice.
+
+`bash launch/test.sh --mutants [COUNT [SEED]]` makes COUNT of them (100), chosen by SEED, one after the other, in the
+files themselves: run it in a clone of its own. It prints those that no test noticed, and fails when they are over a
+fifth.
+"""
+
+import os
+import random
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from cosmic_ray.ast import ast_nodes, get_ast_from_path
+from cosmic_ray.mutating import mutate_and_test
+from cosmic_ray.plugins import get_operator, operator_names
+from cosmic_ray.work_item import MutationSpec, TestOutcome
+
+TESTS = {
+    "cnn/data/order.py": "tests/data/test_order.py",
+    "cnn/cluster/buckets.py": "tests/cluster/test_buckets.py tests/integration/test_cluster.py",
+    "cnn/cluster/exchange.py": "tests/training/test_step.py tests/integration/test_cluster.py",
+    "cnn/training/checkpoints.py": "tests/training/test_checkpoints.py",
+    "cnn/training/background_saver.py": "tests/training/test_loop.py tests/integration/test_faults.py",
+    "cnn/training/state.py": "tests/training/test_state.py",
+    "cnn/data/store.py": "tests/data/test_store.py",
+    "cnn/data/store_files.py": "tests/data/test_store.py tests/data/test_image_store.py",
+}
+SECONDS = 180
+"""A change that makes the tests take longer than this has been noticed."""
+
+KILLED = 0.8
+_OF_TYPES = "BitOr"  # stands in type hints only, where any change is noticed by the import
+
+
+def mutations(file: str) -> Iterator[MutationSpec]:
+    """All small changes to a file."""
+    tree = get_ast_from_path(Path(file))
+    for name in operator_names():
+        operator = get_operator(name)
+        if operator.arguments() or _OF_TYPES in name:
+            continue
+        places = (place for node in ast_nodes(tree) for place in operator().mutation_positions(node))
+        for occurrence, (start, end) in enumerate(places):
+            yield MutationSpec(
+                module_path=file, operator_name=name, occurrence=occurrence, start_pos=start, end_pos=end
+            )
+
+
+def main(count: int = 100, seed: int = 1) -> None:
+    """Makes some changes, and prints what became of them."""
+    if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *TESTS], check=False).returncode:
+        sys.exit("error: files that are to be changed and restored have changes that are not committed: commit these.")
+    os.environ.pop("PYTHONPATH", None)  # leads to the tool, which the tests do without
+    every = [mutation for file in TESTS for mutation in mutations(file)]
+    chosen = random.Random(seed).sample(every, min(count, len(every)))
+    killed, made = Counter[str](), Counter[str]()
+    for mutation in chosen:
+        file = str(mutation.module_path)
+        command = [sys.executable, "-m", "pytest", "-xqq", "-p", "no:cacheprovider", *TESTS[file].split()]
+        result = mutate_and_test([mutation], shlex.join([*command, "-m", "not (cluster or faults)"]), SECONDS)
+        made[file] += 1
+        killed[file] += result.test_outcome == TestOutcome.KILLED
+        if result.test_outcome != TestOutcome.KILLED:
+            print(f"{result.test_outcome}:\n{result.diff}\n", flush=True)
+    print(f"{'file':<36}{'changes':>8}{'noticed':>8}")
+    for file in TESTS:
+        print(f"{file:<36}{made[file]:>8}{killed[file]:>8}")
+    print(f"{'all ' + str(len(every)) + ' that there are':<36}{made.total():>8}{killed.total():>8}")
+    sys.exit(killed.total() < KILLED * made.total())
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
