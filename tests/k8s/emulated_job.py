@@ -72,7 +72,7 @@ class EmulatedJob:
         self.set_training(epochs=1_000_000, save_every=1_000_000)
         workers = self.start_workers()
         launcher = self.start_launcher()
-        launcher.await_line(r"^step ")
+        launcher.await_line(r"^(\[0\]<stdout>:)?step ")  # as Horovod's launcher passes it on
         return workers, launcher
 
     def hosts(self) -> list[str]:
