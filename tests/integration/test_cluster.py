@@ -1,5 +1,6 @@
 """Real ranks under real launchers: what they say to each other, and how one that fails ends all."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -52,6 +53,11 @@ def body(cluster, folder, job):
         shapes = [(), (1,), (3, 5), (64, 32), (7,), (500,)]
         return [np.random.default_rng([seed, n]).normal(size=shape) for n, shape in enumerate(shapes)]
 
+    def messages(compiled):
+        operations = compiled.get_concrete_function().graph.get_operations()
+        sums = [each.inputs[0] for each in operations if each.type == "HorovodAllreduce"]
+        return [tensor.shape.num_elements() * tensor.dtype.size for tensor in sums]
+
     # Buckets: of several tensors, of pieces of one that is larger than a bucket, and all in one.
     for kind in ("float32", "float64"):
         for bucket_bytes in (900, 5000, 2**20):
@@ -64,7 +70,7 @@ def body(cluster, folder, job):
             shapes = [part.shape.as_list() == mine[n].shape.as_list() for n, part in enumerate(sum(compiled(), []))]
             seen[f"exchange {kind} {bucket_bytes}"] = {
                 "different": len(set(results)), "bits": results[0].hex()[:4000], "error": float(error),
-                "shapes": all(shapes),
+                "shapes": all(shapes), "messages": messages(compiled),
             }
 
     exchange = GradientExchange(cluster, bucket_bytes=900, compressed=True)
@@ -165,6 +171,9 @@ def test_what_ranks_say_to_each_other(jobs, tmp_path: Path, launcher: str, worke
                 assert exchanged["different"] == 1
                 assert exchanged["error"] < limit
                 assert exchanged["shapes"]
+                if bucket_bytes < 2**20:  # none is larger, and none that could be joined are apart
+                    assert max(exchanged["messages"]) <= bucket_bytes
+                    assert min(map(sum, itertools.pairwise(exchanged["messages"]))) > bucket_bytes
                 assert exchanged["bits"] == everyone[0][f"exchange {kind} {bucket_bytes}"]["bits"]
         compressed, exact = seen["compressed"]
         assert 1e-5 < compressed < 1e-2
