@@ -9,20 +9,24 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
+from cnn.shown_text import on_one_line, print_anything
+
 DIVERGED = "training has diverged"
 """Words of the sentence that ends a run whose loss is not finite; a sweep tells by them a result from a failure."""
 
 
 class RunError(Exception):
-    """Something ended the run that is no mistake in our code: a lost worker, say. The text is the sentence shown."""
+    """Something ended the run that is no mistake in our code: a lost worker, say.
+
+    The text is the sentence shown. It is on one line, whatever the names in it hold.
+    """
 
     exit_code = 1
     label = "error"
     """What the sentence begins with."""
 
     def __init__(self, sentence: str, *, agreed: bool = False) -> None:
-        # What users wrote may hold ends of lines, or orders to the terminal.
-        super().__init__("".join(each if each.isprintable() else repr(each)[1:-1] for each in sentence))
+        super().__init__(on_one_line(sentence))
         self.agreed = agreed
         """Whether every rank raises this same error, so that one of them speaks for all."""
 
@@ -75,6 +79,7 @@ def told(interrupted: str | None = None) -> Iterator[None]:
     Args:
         interrupted: what to do after Ctrl-C, which is told only where there is something.
     """
+    print_anything()
     try:
         yield
     except RunError as error:

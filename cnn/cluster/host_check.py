@@ -77,12 +77,18 @@ def check_devices(host: Host, devices: Devices, device: str | None, *, oversubsc
 
 def devices_here() -> Devices:
     """Those of this machine."""
-    return _read_devices(subprocess.run(["sh", "-c", _LIST_DEVICES], capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run(["sh", "-c", _LIST_DEVICES], capture_output=True, text=True, check=True)
+    return _read_devices(done.stdout, "localhost")
 
 
-def _read_devices(answer: str) -> Devices:
-    cores, gpus, interfaces = answer.rstrip("\n").rsplit("\n", 3)[-3:]
-    return Devices(cores=int(cores), gpus=int(gpus), interfaces=tuple(interfaces.split()))
+def _read_devices(answer: str, name: str) -> Devices:
+    try:
+        cores, gpus, interfaces = answer.rstrip("\n").rsplit("\n", 3)[-3:]
+        return Devices(cores=int(cores), gpus=int(gpus), interfaces=tuple(interfaces.split()))
+    except ValueError:
+        raise RunError(
+            f"the host {name} does not say which devices it has: look what its shell writes when it is entered."
+        ) from None
 
 
 def is_this_machine(name: str) -> bool:
@@ -109,7 +115,13 @@ def _ask(host: Host, python: str) -> Devices:
     command = [*way, "sh", "-c", shlex.quote(question) if way[:1] == ["ssh"] else question]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS_TO_ANSWER, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS_TO_ANSWER,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise RunError(
@@ -127,4 +139,4 @@ def _ask(host: Host, python: str) -> Devices:
     if done.returncode != 0:
         reason = " ".join((done.stderr.strip().splitlines() or ["no reason was given"])[-1].split()).rstrip(".")
         raise RunError(f"the host {host.name} cannot be entered ({reason}): `{shlex.join([*way, 'true'])}` must work.")
-    return _read_devices(done.stdout)
+    return _read_devices(done.stdout, host.name)

@@ -92,7 +92,7 @@ def _host(name: str, slots: str, origin: str) -> Host:
         raise UserError(
             f"'{name}' in {origin} is not the name of a host: it has letters, digits, points and hyphens only."
         )
-    if not (slots.isascii() and slots.isdigit() and 1 <= int(slots) <= _MOST_SLOTS):
+    if not (re.fullmatch("[0-9]{1,9}", slots) and 1 <= int(slots) <= _MOST_SLOTS):
         raise UserError(f"'{slots}' in {origin} is not a number of ranks from 1 to {_MOST_SLOTS}, as in {name}:4.")
     return Host(name=name, slots=int(slots))
 

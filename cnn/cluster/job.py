@@ -19,6 +19,7 @@ from cnn.cluster.launch import Launch, launch_from_environment
 from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.errors import RunError, UserError, end_unread, storage_trouble
 from cnn.quiet_import import import_tensorflow_quietly
+from cnn.shown_text import print_anything
 
 Settings = TypeVar("Settings")
 
@@ -80,7 +81,8 @@ class Job:
             return
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         line = f"{now} rank {self._launch.rank} on {socket.gethostname()}: {sentence}\n"
-        with contextlib.suppress(OSError), open(self.folder / "failure.log", "a", encoding="utf-8") as file:
+        path = self.folder / "failure.log"
+        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line)
 
     def lost_peers(self) -> str:
@@ -216,6 +218,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     Exit code 0: done. 1: the run could not go on. 2: the user's mistake. 75: stopped when asked to, to go on later.
     128 + n: ended by signal n, or as by it.
     """
+    print_anything()
     try:
         launch = launch_from_environment(os.environ)
     except UserError as error:

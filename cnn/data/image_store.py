@@ -20,6 +20,7 @@ from cnn.data.source import ImageFile, ImageIndex
 from cnn.data.store import RECORD, open_or_prepare
 from cnn.data.store_files import folder_of, mean_and_deviation, sync, sync_folder, write_array, write_manifest
 from cnn.errors import UserError
+from cnn.from_json import from_json, parse_json
 
 _PARTS = ("train", "test")
 
@@ -70,7 +71,7 @@ def open_image_store(
     dataset = open_or_prepare(name, parts, preparation.run, verify=verify)
     damaged = folder_of(dataset) / _DAMAGED
     if damaged.exists() and not skip_damaged:  # prepared when they were to be skipped
-        raise _refusal(folder, json.loads(damaged.read_text()))
+        raise _refusal(folder, _read_damaged(damaged))
     return dataset
 
 
@@ -95,7 +96,7 @@ class _Preparation:
             if not self._can_go_on(unfinished / RECORD, arrays):
                 self._begin(unfinished, arrays)
             chunks = self._plan(arrays)
-            known = _read_record(unfinished / RECORD)
+            known = _read_record(unfinished / RECORD, self.size**2)
             decoded = [known[key] for key in chunks if key in known]
             decoded += self._decode(unfinished / RECORD, [chunks[key] for key in chunks if key not in known], decoded)
             self._finish(unfinished, arrays, decoded)
@@ -106,10 +107,11 @@ class _Preparation:
     def _can_go_on(self, record: Path, arrays: dict[str, Path]) -> bool:
         """Whether the arrays are there whole; one that was killed while it left damaged images out has cut them."""
         try:
-            shapes = {part: np.load(path, mmap_mode="r").shape for part, path in arrays.items()}
-        except (OSError, ValueError):
+            there = {part: np.lib.format.open_memmap(path, mode="r") for part, path in arrays.items()}
+        except Exception:  # NumPy has no common class for what other bytes make it raise
             return False
-        return record.exists() and all(shape == self._shape(part) for part, shape in shapes.items())
+        whole = all(each.shape == self._shape(part) and each.dtype == np.uint8 for part, each in there.items())
+        return whole and record.exists()
 
     def _begin(self, unfinished: Path, arrays: dict[str, Path]) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -211,16 +213,44 @@ def _add_to_record(file: IO[str], decoded: Decoded) -> None:
     sync(file)
 
 
-def _read_record(path: Path) -> dict[tuple[str, int, int], Decoded]:
-    """The chunks that are done by part, start and stop; a line that was not written whole is none."""
+def _read_record(path: Path, pixels: int) -> dict[tuple[str, int, int], Decoded]:
+    """The chunks that are done by part, start and stop; a line that was not written whole is none.
+
+    Args:
+        path: of the record.
+        pixels: of an image.
+    """
     known = {}
     for line in path.read_text(encoding="ascii", errors="replace").splitlines():
         try:
-            decoded = Decoded(**json.loads(line))
-        except (ValueError, TypeError):
+            decoded = from_json(Decoded, parse_json(line))
+        except ValueError:
             continue
-        known[decoded.part, decoded.start, decoded.stop] = decoded
+        if _is_possible(decoded, pixels):
+            known[decoded.part, decoded.start, decoded.stop] = decoded
     return known
+
+
+def _is_possible(decoded: Decoded, pixels: int) -> bool:
+    """Whether pixels can have these sums, and whether the damaged images are of the chunk."""
+    damaged = {position for position, _ in decoded.damaged}
+    values = (decoded.stop - decoded.start - len(damaged)) * pixels
+    return (
+        len(decoded.sums) == len(decoded.squares) == 3
+        and all(decoded.start <= position < decoded.stop for position in damaged)
+        and all(
+            first * first <= values * second and 0 <= first <= second <= 255 * first
+            for first, second in zip(decoded.sums, decoded.squares, strict=True)
+        )
+    )
+
+
+def _read_damaged(path: Path) -> list[tuple[str, str]]:
+    """The images that were left out, and why."""
+    try:
+        return from_json(list[tuple[str, str]], parse_json(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): remove {path.parent} to have it prepared again.") from error
 
 
 def _keep_only(array: Path, positions: np.ndarray) -> None:

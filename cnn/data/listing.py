@@ -1,18 +1,15 @@
 """What is in a folder of images."""
 
 import os
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from cnn.data.source import ImageFile
 from cnn.errors import UserError
+from cnn.shown_text import on_one_line
 
 # Characters of a path that a sentence shows.
 _SHOWN = 400
-
-# What drives a terminal, half characters of names that are no UTF-8, and what ends a line.
-_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
 
 
 def visible_entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
@@ -54,7 +51,7 @@ def image_file(entry: "os.DirEntry[str]", path: str, label: int) -> ImageFile:
 
 def shown(path: str) -> str:
     """The path for a sentence: on one line, as text that does nothing, and cut in its middle if it is very long."""
-    text = "".join(ascii(letter)[1:-1] if unicodedata.category(letter) in _UNSHOWN else letter for letter in path)
+    text = on_one_line(path)
     half = _SHOWN // 2
     return text if len(text) <= _SHOWN else f"{text[:half]}...{text[-half:]}"
 

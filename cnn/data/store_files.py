@@ -1,5 +1,6 @@
 """The files of a prepared data set: four arrays and a manifest with their checksums."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -10,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from cnn.data.dataset import Dataset, Part
+from cnn.from_json import from_json, parse_json
 
 FORMAT = 1
 """To be raised when the files change or a source comes to read the same files differently."""
@@ -22,6 +24,36 @@ _BYTES_ALWAYS_READ = 64 << 20
 
 class DamagedStoreError(Exception):
     """A store is not what it was when it was written; the text says in which file."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Array:
+    """What the manifest says of an array's file."""
+
+    shape: list[int]
+    dtype: str
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Arrays:
+    train_images: _Array
+    train_labels: _Array
+    test_images: _Array
+    test_labels: _Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Manifest:
+    format: int
+    name: str
+    class_names: list[str]
+    mean: list[float]
+    standard_deviation: list[float]
+    arrays: _Arrays
+    checksum: str
+    """Of all the other fields."""
 
 
 def write_array(folder: Path, name: str, array: np.ndarray) -> None:
@@ -82,18 +114,24 @@ def open_files(store: Path, *, verify: bool) -> Dataset:
     of an array which was written to after the manifest. Raises DamagedStoreError if the store is not whole.
     """
     manifest = _read_manifest(store / _MANIFEST)
-    entries = manifest["arrays"]
-    read = verify or sum(entry["bytes"] for entry in entries.values()) <= _BYTES_ALWAYS_READ
+    entries: dict[str, _Array] = vars(manifest.arrays)
+    read = verify or sum(entry.bytes for entry in entries.values()) <= _BYTES_ALWAYS_READ
     trusted_until = -1 if read else (store / _MANIFEST).stat().st_mtime_ns
     arrays = {name: _open_array(store / f"{name}.npy", entry, trusted_until) for name, entry in entries.items()}
+    try:
+        train, test = (
+            Part(images=arrays[f"{part}_images"], labels=arrays[f"{part}_labels"]) for part in ("train", "test")
+        )
+    except ValueError as error:
+        raise DamagedStoreError(f"its arrays are none of a data set: {error}") from error
     return Dataset(
-        name=manifest["name"],
-        class_names=tuple(manifest["class_names"]),
-        train=Part(images=arrays["train_images"], labels=arrays["train_labels"]),
-        test=Part(images=arrays["test_images"], labels=arrays["test_labels"]),
-        mean=tuple(manifest["mean"]),
-        standard_deviation=tuple(manifest["standard_deviation"]),
-        checksum=manifest["checksum"],
+        name=manifest.name,
+        class_names=tuple(manifest.class_names),
+        train=train,
+        test=test,
+        mean=tuple(manifest.mean),
+        standard_deviation=tuple(manifest.standard_deviation),
+        checksum=manifest.checksum,
     )
 
 
@@ -104,34 +142,35 @@ def folder_of(dataset: Dataset) -> Path:
     return Path(images.filename).parent  # type: ignore[arg-type]  # a path, as it was opened by one
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> _Manifest:
     try:
-        manifest = json.loads(path.read_bytes())
-        whole = manifest["checksum"] == _checksum(manifest) and manifest["format"] == FORMAT
-    except FileNotFoundError:
-        raise DamagedStoreError(f"{path.name} is missing") from None
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise DamagedStoreError(f"{path.name} is not as it was written")
-    assert isinstance(manifest, dict)
-    return manifest
-
-
-def _open_array(path: Path, entry: dict[str, Any], trusted_until: int) -> np.ndarray:
-    """Reads it through if it was changed after `trusted_until`, in nanoseconds."""
-    try:
-        status = path.stat()
-        if status.st_size != entry["bytes"]:
-            raise DamagedStoreError(f"{path.name} has {status.st_size:,} bytes instead of {entry['bytes']:,}")
-        if status.st_mtime_ns > trusted_until and _sha256(path) != entry["sha256"]:
-            raise DamagedStoreError(f"{path.name} has another checksum than when it was written")
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = parse_json(path.read_bytes())
+        manifest = from_json(_Manifest, values)
     except FileNotFoundError:
         raise DamagedStoreError(f"{path.name} is missing") from None
     except ValueError:
+        manifest = None
+    if manifest is None or manifest.checksum != _checksum(values) or manifest.format != FORMAT:
+        raise DamagedStoreError(f"{path.name} is not as it was written")
+    return manifest
+
+
+def _open_array(path: Path, entry: _Array, trusted_until: int) -> np.ndarray:
+    """Reads it through if it was changed after `trusted_until`, in nanoseconds."""
+    try:
+        status = path.stat()
+        if status.st_size != entry.bytes:
+            raise DamagedStoreError(f"{path.name} has {status.st_size:,} bytes instead of {entry.bytes:,}")
+        if status.st_mtime_ns > trusted_until and _sha256(path) != entry.sha256:
+            raise DamagedStoreError(f"{path.name} has another checksum than when it was written")
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise DamagedStoreError(f"{path.name} is missing") from None
+    except (DamagedStoreError, OSError):
+        raise
+    except Exception:  # NumPy has no common class for what other bytes make it raise
         raise DamagedStoreError(f"{path.name} has another header than when it was written") from None
-    if list(array.shape) != entry["shape"] or str(array.dtype) != entry["dtype"]:
+    if list(array.shape) != entry.shape or str(array.dtype) != entry.dtype:
         raise DamagedStoreError(f"{path.name} holds {array.dtype} {array.shape}, not what {_MANIFEST} says")
     return array
 

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from cnn.errors import UserError
+from cnn.from_json import parse_json
 from cnn.monitoring.finite import finite
 from cnn.monitoring.whole_file import write_whole
+
+_LARGEST = 1e300
+"""Larger ones could not be computed with."""
 
 
 class MetricsLog:
@@ -70,10 +74,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    record = json.loads(line)
-    if isinstance(record, dict) and isinstance(record.get("part"), str) and type(record.get("step")) is int:
-        return record
-    raise ValueError("no object with a part and a step")
+    record = parse_json(line)
+    if not (isinstance(record, dict) and isinstance(record.get("part"), str) and type(record.get("step")) is int):
+        raise ValueError("no object with a part and a step")
+    if record.get("epoch") is None or not all(_is_number(record[name]) for name in record.keys() - {"part"}):
+        raise ValueError("no epoch, or a value that is no number")
+    return record
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and abs(value) < _LARGEST)
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +10,17 @@ from typing import Any
 from cnn.monitoring.duration import duration
 from cnn.monitoring.finite import finite
 from cnn.monitoring.whole_file import write_whole
+from cnn.shown_text import on_one_line, shell_word
 
 _COLUMNS = 100
-_UNBREAKABLE_SPACE = "\N{NO-BREAK SPACE}"
+_UNBREAKABLE_SPACE = "\0"  # which no path has
 
 
 def write_json(path: Path, mapping: Mapping[str, Any]) -> None:
     """Writes the mapping in its order; floats that are not finite become null. Raises OSError and TypeError."""
     text = json.dumps(finite(mapping), indent=2, allow_nan=False, ensure_ascii=False)
-    write_whole(path, text.encode() + b"\n")
+    # Half characters, of file names that are no UTF-8, become what JSON writes them as.
+    write_whole(path, text.encode(errors="backslashreplace") + b"\n")
 
 
 def closing_paragraph(summary: Mapping[str, Any]) -> str:
@@ -35,11 +36,9 @@ def closing_paragraph(summary: Mapping[str, Any]) -> str:
         f"({_count(summary['steps'], 'step')}) on {workers} at {summary['images_per_second']:,.0f} img/s "
         f"in {duration(summary['seconds'])}."
     )
-    run_dir = Path(summary["run_dir"])
-    live = _command(f"tensorboard --logdir {shlex.quote(str(run_dir.parent))}")
-    place = (
-        f"Everything is in {run_dir}: {Path(summary['figure']).name} shows accuracy and loss; see it live with {live}."
-    )
+    run_dir, figure = Path(summary["run_dir"]), Path(summary["figure"]).name
+    live = _command(f"tensorboard --logdir {shell_word(run_dir.parent)}")
+    place = f"Everything is in {on_one_line(str(run_dir))}: {figure} shows accuracy and loss; see it live with {live}."
     return textwrap.fill(
         f"{result} {place} {_next(summary)}", _COLUMNS, break_long_words=False, break_on_hyphens=False
     ).replace(_UNBREAKABLE_SPACE, " ")
@@ -48,7 +47,7 @@ def closing_paragraph(summary: Mapping[str, Any]) -> str:
 def _next(summary: Mapping[str, Any]) -> str:
     data = _command("--data " + ("mnist" if summary["data"] == "fashion-mnist" else "fashion-mnist"))
     workers = _command(f"horovodrun -np {2 * summary['world_size']}")
-    settings = shlex.quote(str(Path(summary["run_dir"]) / "settings.yaml"))
+    settings = shell_word(Path(summary["run_dir"]) / "settings.yaml")
     longer = _command(f"--config {settings} --resume --epochs {2 * math.ceil(summary['epochs'])}")
     return f"Next: another data set ({data}), more workers ({workers}) or more epochs ({longer})."
 

@@ -195,7 +195,7 @@ def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors
     latency = settings.link_latency
     if latency is None:
         hops = 2 * (exchanged.workers - 1)
-        latency = 1e6 * exchanged.message_seconds / hops if exchanged.message_seconds else _USUAL_LATENCY
+        latency = 1e6 * exchanged.message_seconds / hops if hops and exchanged.message_seconds else _USUAL_LATENCY
     costs = Costs(
         compute_seconds=one.compute_seconds + one.input_seconds,
         update_seconds=one.update_seconds,

@@ -70,7 +70,7 @@ def choose_exchange(
         said = f"{model.name} has no fully connected layers to exchange as factors: gradients are added up."
     sent = allreduce_bytes(total, ranks, number)
     if ranks > 1 and (total * number >= _WORTH_MEASURING or how == "factored"):
-        again = earlier is not None and earlier["world_size"] == ranks
+        again = earlier is not None and earlier.get("world_size") == ranks and "rates" in earlier
         rates = Rates(**earlier["rates"]) if again and earlier else measure_rates(cluster)
         choices = choose(
             how,

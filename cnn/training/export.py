@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ def export_run(network: NetworkSettings, settings: ExportSettings) -> None:
     """Writes network.keras, saved_model and classes.json; a folder is there whole or not at all."""
     run = open_run(network.folder)
     path = run.checkpoint_path(network.checkpoint)
+    _check_name(run.folder if settings.output is None else Path(settings.output))
     import_tensorflow_quietly()
     model, step = run.load_network(network.checkpoint)
     folder = run.folder / f"export-{step:09d}" if settings.output is None else Path(settings.output)
@@ -42,6 +44,15 @@ def export_run(network: NetworkSettings, settings: ExportSettings) -> None:
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output.") from error
     print(f"{path} is exported to {folder}: network.keras and saved_model take uint8 images.")
+
+
+def _check_name(folder: Path) -> None:
+    try:
+        os.fsencode(folder).decode()
+    except UnicodeDecodeError:
+        raise UserError(
+            f"{folder} has a name that is no UTF-8, where TensorFlow cannot write: choose another --output."
+        ) from None
 
 
 def write_export(model: "keras.Model", data: RunData, folder: Path) -> None:

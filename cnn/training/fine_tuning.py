@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from cnn.errors import UserError
 from cnn.training.saved_run import open_run
+from cnn.training.state import fits
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +29,7 @@ def initialize_from(folder: Path, network: "keras.Model") -> str:
     fitting = {
         variable.path: variable
         for variable in network.variables
-        if variable.path in weights and weights[variable.path].shape == tuple(variable.shape)
+        if variable.path in weights and fits(variable, weights[variable.path])
     }
     paths = dict.fromkeys([*(variable.path for variable in network.variables), *weights])
     differing = list(dict.fromkeys(path.rpartition("/")[0] for path in paths if path not in fitting))
@@ -41,6 +42,6 @@ def initialize_from(folder: Path, network: "keras.Model") -> str:
             f"shapes there: {', '.join(wrong[:_NAMED])}{more}; name a run of the same network and image size."
         )
     for path, variable in fitting.items():
-        variable.assign(weights[path])
+        variable.assign(weights[path].astype(variable.dtype, copy=False))
     anew = f"; anew: {', '.join(new)}" if new else ""
     return f"begins with the weights of {folder} after step {step:,}{anew}"

@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
-from cnn.cluster.exchange_choice import Kernel
 from cnn.errors import UserError
+from cnn.from_json import from_json, parse_json
 from cnn.training.step_model import Layer
 
 
@@ -53,11 +54,12 @@ class Measured:
 
     @staticmethod
     def from_json(text: str) -> "Measured":
-        """Reads what `to_json` wrote."""
-        values = json.loads(text)
-        for layer in values["layers"]:
-            layer["kernel"] = Kernel(**layer["kernel"]) if layer["kernel"] else None
-        return Measured(**{**values, "layers": [Layer(**layer) for layer in values["layers"]]})
+        """Reads what `to_json` wrote; ValueError for other texts."""
+        measured = from_json(Measured, parse_json(text))
+        numbers = [value for value in vars(measured).values() if isinstance(value, int | float)]
+        if measured.workers < 1 or not all(math.isfinite(each) and each >= 0 for each in numbers):
+            raise ValueError("a number cannot be one that was measured")
+        return measured
 
     def to_json(self) -> str:
         """All fields, as text."""
@@ -70,5 +72,5 @@ def read_measured(path: Path) -> Measured:
         return Measured.from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a file that --output has written.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is not what --output writes: measure again with this version.") from error

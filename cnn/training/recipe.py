@@ -8,20 +8,27 @@ what stands outside, which it overrules.
 import dataclasses
 import itertools
 import json
+import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cnn.errors import UserError
+from cnn.training.plain_yaml import load_yaml
 from cnn.training.settings import TrainingSettings, parse_settings
 
 _NAMED = ("data", "model", "optimizer", "learning_rate")
 """What every run's name tells; what else differs between the runs follows these."""
 
 _OF_THE_SWEEP = ("run_dir", "resume")
+
+_MOST = 10_000
+"""Combinations of a recipe: a day's work only to read."""
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,8 +68,10 @@ def combinations(path: Path, given: Mapping[str, Any]) -> list[Combination]:
     """
     common, blocks = _read(path)
     entries: list[tuple[str, dict[str, Any], TrainingSettings]] = []
-    for number, block in enumerate(blocks, start=1):
-        lists = _value_lists(path, {**common, **block, **given})
+    of_blocks = [_value_lists(path, {**common, **block, **given}) for block in blocks]
+    if sum(math.prod(map(len, lists.values())) for lists in of_blocks) > _MOST:
+        raise UserError(f"{path} has more than {_MOST:,} combinations: shorten its lists.")
+    for number, (block, lists) in enumerate(zip(blocks, of_blocks, strict=True), start=1):
         for values in itertools.product(*lists.values()):
             choice = dict(zip(lists, values, strict=True))
             shown = [f"{name} {value}" for name, value in choice.items() if name in block or len(lists[name]) > 1]
@@ -73,8 +82,8 @@ def combinations(path: Path, given: Mapping[str, Any]) -> list[Combination]:
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
-        recipe = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        recipe = load_yaml(path.read_text())
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise UserError(f"the recipe {path} cannot be read: {reason}.") from error
     if not isinstance(recipe, dict):
@@ -102,6 +111,8 @@ def _checked(entry: str, choice: Mapping[str, Any]) -> TrainingSettings:
         settings = parse_settings("", TrainingSettings, _arguments(choice))
     except UserError as error:
         raise UserError(f"{entry}: {error}") from error
+    for name in choice.keys() - settings.merged.keys():  # config, say, which is for the command line
+        raise UserError(f"{entry}: {name} is no setting of training: leave it out.")
     if not settings.data.validation_fraction:
         raise UserError(f"{entry}: runs are compared on the validation part: give a --validation_fraction above 0.")
     return settings
@@ -128,6 +139,8 @@ def _named(entries: Sequence[tuple[str, dict[str, Any], TrainingSettings]]) -> l
             stated={name: resolved[name] for name in (*_NAMED, *choice)},
         )
         other = found.setdefault(name, combination)
+        if len(os.fsencode(name)) > _LONGEST_NAME:
+            raise UserError(f"{entry}: its folder's name would be too long, {name}; shorten a value.")
         if _resolved(other.settings) != resolved:
             raise UserError(f"{entry}: its folder would have the name of another's, {name}; change a value.")
     return _together(list(found.values()))

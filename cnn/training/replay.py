@@ -1,6 +1,5 @@
 """Repeats a run from its folder, and compares the curves."""
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from cnn.cluster.relaunch import run_with_workers
 from cnn.errors import UserError
+from cnn.from_json import read_object
 from cnn.monitoring.metrics import read_metrics
 from cnn.training.run_folder import SETTINGS, holds_run
 
@@ -30,11 +30,14 @@ def replay(run: Path, launcher: str) -> tuple[int, str]:
     recorded = read_metrics(metrics) if metrics.is_file() else []
     if not (recorded and environment.is_file()):
         raise UserError(f"--replay {run} has no curve to compare: let the run train for a while.")
-    workers = json.loads(environment.read_text())["topology"]["world_size"]
+    topology = read_object(environment).get("topology")
+    workers = topology.get("world_size") if isinstance(topology, dict) else None
+    if type(workers) is not int or workers < 1:
+        raise UserError(f"{environment} does not say how many workers the run had: put back what it wrote there.")
     program = str(Path(__file__).parents[2] / "jobs" / "train.py")
     with tempfile.TemporaryDirectory() as scratch:
         again = Path(scratch, "run")
-        own = ["--config", str(run / SETTINGS), "--run_dir", str(again), "--no_resume"]
+        own = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--no_resume"]
         run_with_workers(launcher, workers, [program, *own])
         return len(recorded), first_difference(recorded, read_metrics(again / "metrics.jsonl"))
 

@@ -4,8 +4,10 @@ import dataclasses
 from typing import Any
 
 from cnn.cluster.collectives import Cluster
+from cnn.cluster.exchange_choice import Rates
 from cnn.data.dataset import Dataset
 from cnn.errors import UserError
+from cnn.from_json import from_json
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
 from cnn.training.loop import Progress
 from cnn.training.state import restore_state
@@ -19,6 +21,7 @@ def last_checkpoint(
     with cluster.together():
         if cluster.is_chief and resume:
             found = checkpoints.load_last()
+            _check_record(found[0])
     return found
 
 
@@ -29,7 +32,26 @@ def best_checkpoint(cluster: Cluster, checkpoints: CheckpointFolder) -> Checkpoi
         if cluster.is_chief:
             arrays, record = load_checkpoint(checkpoints.best)
             best = Checkpoint(path=checkpoints.best, arrays=arrays, record=record)
+            _check_record(best)
     return best
+
+
+def _check_record(checkpoint: Checkpoint | None) -> None:
+    """Raises UserError for a record that no run has written."""
+    if checkpoint is None:
+        return
+    try:
+        progress = from_json(Progress, checkpoint.record.get("progress"))
+        exchange = checkpoint.record.get("exchange") or {}
+        if progress.step < 0 or not isinstance(exchange, dict):
+            raise ValueError("a step or the exchange is none")
+        if "rates" in exchange:
+            from_json(Rates, exchange["rates"])
+    except ValueError as error:
+        raise UserError(
+            f"the checkpoint {checkpoint.path} holds what no run has saved ({error}); remove it, or choose another "
+            "--run_dir to start anew."
+        ) from error
 
 
 def restore_everywhere(
@@ -43,17 +65,9 @@ def restore_everywhere(
     progress = Progress()
     with cluster.together():
         if cluster.is_chief and checkpoint is not None:
-            checksum, progress = _read_record(checkpoint)
-            if checksum != dataset.checksum:
+            if checkpoint.record.get("data_checksum") != dataset.checksum:
                 raise UserError(f"{checkpoint.path} was trained on other data: give the --data_dir of that time.")
             restore_state(variables, checkpoint.arrays, str(checkpoint.path))
+            progress = Progress(**checkpoint.record["progress"])
     cluster.broadcast([variable.value for variable in variables.values()])
     return Progress(**cluster.gather(dataclasses.asdict(progress))[0])
-
-
-def _read_record(checkpoint: Checkpoint) -> tuple[str, Progress]:
-    """The checksum of the data that a checkpoint was trained on, and how far it had come."""
-    try:
-        return checkpoint.record["data_checksum"], Progress(**checkpoint.record["progress"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{checkpoint.path} is no checkpoint of this program's training; remove it.") from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from cnn.data.dataset import Dataset, Part
 from cnn.data.loose_images import printable
 from cnn.errors import UserError
+from cnn.from_json import from_json, parse_json
 from cnn.monitoring.whole_file import write_whole
 
 _FILE = "data.json"
@@ -34,6 +36,14 @@ class RunData:
 
     checksum: str
     """The data set's."""
+
+    def __post_init__(self) -> None:
+        channels = {len(self.mean), len(self.standard_deviation), self.image_shape[2], self.input_shape[2]}
+        numbers = (*self.mean, *self.standard_deviation)
+        if min(*self.image_shape, *self.input_shape, self.classes) < 1 or len(channels) > 1:
+            raise ValueError("the shapes, classes and channels do not belong together")
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("the mean and the standard deviation are no numbers")
 
     @property
     def classes(self) -> int:
@@ -69,17 +79,12 @@ def read_data(folder: Path) -> RunData:
     """Reads what `write_data` wrote; UserError when it is missing or damaged."""
     path = folder / _FILE
     try:
-        return run_data(json.loads(path.read_bytes()))
+        return from_json(RunData, parse_json(path.read_bytes()))
     except FileNotFoundError:
         raise UserError(
             f"{folder} holds no {_FILE}, which training writes: it is of an older version, so train anew."
         ) from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:  # the last two: of other content
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read ({error}): go on with the run by --resume to have it mended."
         ) from error
-
-
-def run_data(values: dict[str, object]) -> RunData:
-    """From what JSON makes of one."""
-    return RunData(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})  # type: ignore[arg-type]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.errors import UserError, check_choice
+from cnn.from_json import from_json
 from cnn.models.registry import build_network
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.training.precision import use_precision
-from cnn.training.run_data import RunData, read_data, run_data
+from cnn.training.run_data import RunData, read_data
 from cnn.training.run_folder import SETTINGS, holds_run
 from cnn.training.settings import TrainingSettings, make_settings, parse_settings
 
@@ -53,7 +54,7 @@ class SavedRun:
     @staticmethod
     def from_plain(values: dict[str, Any]) -> "SavedRun":
         settings = make_settings(TrainingSettings, values["settings"])
-        return SavedRun(folder=Path(values["folder"]), settings=settings, data=run_data(values["data"]))
+        return SavedRun(folder=Path(values["folder"]), settings=settings, data=from_json(RunData, values["data"]))
 
     def build_network(self) -> "keras.Model":
         """The run's network before training, in the run's precision."""
@@ -84,11 +85,14 @@ class SavedRun:
         """
         path = self.checkpoint_path(checkpoint)
         arrays, record = load_checkpoint(path)
-        if record["data_checksum"] != self.data.checksum:
+        if record.get("data_checksum") != self.data.checksum:
             raise UserError(f"{path} was trained on other data than {self.folder} tells of: it is of another run.")
         kind = "average/" if any(name.startswith("average/") for name in arrays) else "model/"
         weights = {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
-        return weights, int(record["progress"]["step"])
+        step = progress.get("step") if isinstance(progress := record.get("progress"), dict) else None
+        if type(step) is not int:
+            raise UserError(f"{path} does not say after which step it was saved: no run has written it so.")
+        return weights, step
 
     def checkpoint_path(self, checkpoint: str) -> Path:
         """The file of a checkpoint; UserError, listing those there are, when it is not there."""
@@ -118,7 +122,7 @@ def open_run(folder: Path) -> SavedRun:
     if not holds_run(folder):
         raise UserError(f"{folder} holds no run: name a folder that jobs/train.py has written.")
     try:
-        settings = parse_settings("A run's settings", TrainingSettings, ["--config", str(folder / SETTINGS)])
+        settings = parse_settings("A run's settings", TrainingSettings, [f"--config={folder / SETTINGS}"])
     except UserError as error:
         raise UserError(f"the settings in {folder} cannot be used: {error}") from error
     return SavedRun(folder=folder, settings=settings, data=read_data(folder))

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from cnn.cluster.exchange_choice import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.registry import DataSettings
@@ -19,6 +17,7 @@ from cnn.errors import RunError, UserError, check_choice
 from cnn.models.registry import ModelSettings
 from cnn.monitoring.whole_file import write_whole
 from cnn.training.optimizers import OptimizerSettings
+from cnn.training.plain_yaml import dump_yaml, load_yaml
 from cnn.training.precision import PRECISIONS
 from cnn.training.regularisation import RegularisationSettings
 from cnn.training.schedules import ScheduleSettings
@@ -169,13 +168,17 @@ def _parse(
     description: str, groups: tuple[type[Any], ...], arguments: Sequence[str] | None, *, defaults: bool
 ) -> dict[str, Any]:
     parser = _make_parser(description, groups)
+    hints = {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
     try:
-        return dict(vars(parser.parse_args(arguments, defaults=defaults)))
+        values = dict(vars(parser.parse_args(arguments, defaults=defaults)))
     except argparse.ArgumentError as error:
-        names = [field.name for group in groups for field in dataclasses.fields(group)]
-        raise UserError(_explain(error.message or str(error), names)) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(_explain(error.message or str(error), list(hints))) from error
+    except Exception as error:  # jsonargparse has no common class for what it makes of other bytes and values
         raise UserError(f"the settings cannot be read: {_one_line(str(error))}.") from error
+    for name, hint in hints.items():
+        if values.get(name, 0) is None and type(None) not in typing.get_args(hint):
+            raise UserError(f"--{name} has no value: give it one, or leave it out.")
+    return values
 
 
 @functools.cache
@@ -183,8 +186,12 @@ def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
     import docstring_parser
     import jsonargparse  # a quarter of a second that importing this module need not cost
 
+    jsonargparse.set_loader("settings", _load, (ValueError,))
     parser = jsonargparse.ArgumentParser(
-        description=description, exit_on_error=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        exit_on_error=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parser_mode="settings",
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
     for group in groups:
@@ -202,6 +209,17 @@ def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
     return parser
 
 
+def _load(text: str, path: str = "") -> Any:
+    """As jsonargparse wants it: `path` is that of the file that the text is from, if it is from one."""
+    try:
+        content = load_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}" if path else str(error)) from error
+    if path and not isinstance(content, dict):
+        raise ValueError(f"{path} holds no settings")
+    return content
+
+
 def _explain(message: str, names: list[str]) -> str:
     """A parser's message in one line; a mistyped name's with the closest one."""
     message = _one_line(message)
@@ -217,15 +235,15 @@ def _one_line(text: str) -> str:
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Writes settings so that `--config PATH` repeats the run."""
-    write_whole(path, yaml.safe_dump(dict(settings), sort_keys=False).encode())
+    write_whole(path, dump_yaml(dict(settings)).encode())
 
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Reads what `write_settings` wrote; RunError when it is missing or damaged."""
     try:
-        settings = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        settings = load_yaml(path.read_text())
+    except (OSError, ValueError) as error:
         raise RunError(f"the settings {path} cannot be read ({_one_line(str(error))}).") from error
-    if not isinstance(settings, dict):
+    if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
         raise RunError(f"{path} holds no settings.")
     return settings

@@ -39,10 +39,16 @@ def restore_state(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
         where = "has" if name in arrays else "lacks"
         raise UserError(f"{source} is of another network or optimizer: it {where} {name}.")
     for name, variable in variables.items():
-        if tuple(variable.shape) != arrays[name].shape:
-            raise UserError(
-                f"{source} is of another network: {name} has the shape {arrays[name].shape} there, "
-                f"{tuple(variable.shape)} here."
-            )
+        array = arrays[name]
+        if not fits(variable, array):
+            there, here = f"the shape {array.shape}", f"{tuple(variable.shape)}"
+            if array.shape == tuple(variable.shape):
+                there, here = f"the type {array.dtype}", f"{variable.dtype}"
+            raise UserError(f"{source} is of another network: {name} has {there} there, {here} here.")
     for name, variable in variables.items():
-        variable.assign(arrays[name])
+        variable.assign(arrays[name].astype(variable.dtype, copy=False))
+
+
+def fits(variable: Any, array: np.ndarray) -> bool:
+    """Whether a variable can take over an array: the shape is the same, and both hold the same kind of numbers."""
+    return tuple(variable.shape) == array.shape and np.dtype(variable.dtype).kind == array.dtype.kind

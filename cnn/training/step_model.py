@@ -11,6 +11,7 @@ that carries both directions at once at the full rate; nothing else is on it, an
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 
@@ -81,7 +82,7 @@ def parse_rate(text: str) -> float:
     """Bytes a second of `25gbit`, `100mbit`, `1.5gbit`; UserError for what is no rate."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(kbit|mbit|gbit|tbit)", text)
     rate = float(match[1]) * {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9, "tbit": 1e12}[match[2]] / 8 if match else 0.0
-    if rate <= 0:
+    if not 1 <= rate < math.inf:
         raise UserError(f"'{text}' is not the rate of a link: give a number with its unit, as 100mbit or 25gbit.")
     return rate
 

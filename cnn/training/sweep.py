@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
-import json
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from cnn.cluster.side_by_side import Command, divide_cores, run_side_by_side
 from cnn.data.augmentation import Augmentation
 from cnn.data.registry import open_dataset
 from cnn.errors import DIVERGED, UserError
+from cnn.from_json import read_object
 from cnn.models.registry import NETWORKS, check_image_size
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.training.checkpoints import CheckpointFolder
@@ -154,7 +154,7 @@ def _find_state(folder: Path, combination: Combination) -> State:
         )
     environment = folder / "environment.json"
     checksum = _open(combination.settings.data).checksum
-    if environment.is_file() and json.loads(environment.read_text())["data_checksum"] != checksum:
+    if environment.is_file() and read_object(environment).get("data_checksum") != checksum:
         raise UserError(
             f"{combination.entry}: {folder} holds a run on other data: give the --data_dir of that time, or choose "
             "another --sweep_dir."
@@ -208,17 +208,32 @@ def train_runs(
 
 
 def _command(settings: SweepSettings, run: Run, program: Path) -> Command:
-    if run.state == "begun":
-        shutil.rmtree(run.folder)
-    run.folder.mkdir(exist_ok=True)
+    try:
+        if run.state == "begun":
+            _empty(run.folder)
+        run.folder.mkdir(exist_ok=True)
+        (run.folder / OUTPUT).touch()
+    except OSError as error:
+        raise UserError(
+            f"the run folder {run.folder} cannot be written ({error.strerror}); choose another --sweep_dir."
+        ) from error
     launcher = [*settings.launcher.split(), str(settings.workers)] if settings.workers > 1 else []
     resume = ["--resume"] if run.state == "interrupted" else []
-    arguments = [*run.combination.arguments, "--run_dir", str(run.folder), *resume]
+    arguments = [*run.combination.arguments, f"--run_dir={run.folder}", *resume]
     return Command(
         name=run.combination.name,
         arguments=[*launcher, sys.executable, str(program), *arguments],
         output=run.folder / OUTPUT,
     )
+
+
+def _empty(folder: Path) -> None:
+    """Removes what is in a folder; the folder itself may be a link, and stays."""
+    for each in folder.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
 
 
 def _why(folder: Path, exit_code: int) -> str:

@@ -1,13 +1,15 @@
 """What came of a sweep's runs: read from their folders, drawn, and said."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from cnn.from_json import read_object
 from cnn.monitoring.comparison import RunResult, best_runs, result_line, write_comparison
 from cnn.monitoring.comparison_figure import draw_comparison
 from cnn.monitoring.hyperparameters import Session, write_hyperparameters
 from cnn.monitoring.metrics import read_metrics
+from cnn.shown_text import shell_word
 from cnn.training.sweep import OUTPUT, Run, last_failure
 
 
@@ -15,7 +17,7 @@ def read_result(run: Run) -> RunResult:
     """What came of a run that has ended, or could not go on."""
     metrics, summary = run.folder / "metrics.jsonl", run.folder / "summary.json"
     records = read_metrics(metrics) if metrics.is_file() else []
-    told = json.loads(summary.read_text()) if run.state == "done" else {}
+    told = read_object(summary) if run.state == "done" else {}
     settings = run.combination.settings
     return RunResult(
         name=run.combination.name,
@@ -26,11 +28,20 @@ def read_result(run: Run) -> RunResult:
         own=run.combination.own,
         outcome="done" if run.state == "done" else "diverged" if run.state == "diverged" else "failed",
         reason=run.failure or ("" if run.state == "done" else last_failure(run.folder)),
-        curve=[(record["step"], record["accuracy"]) for record in records if record["part"] == "validation"],
-        test_accuracy=told.get("test_accuracy"),
+        curve=[
+            (record["step"], record["accuracy"])
+            for record in records
+            if record["part"] == "validation" and record.get("accuracy") is not None
+        ],
+        test_accuracy=_number(told, "test_accuracy"),
         steps=max((record["step"] for record in records), default=0),
-        seconds=told.get("seconds"),
+        seconds=_number(told, "seconds"),
     )
+
+
+def _number(told: Mapping[str, Any], name: str) -> float | None:
+    value = told.get(name)
+    return value if type(value) in (int, float) else None
 
 
 def write_results(folder: Path, runs: Sequence[Run]) -> list[RunResult]:
@@ -60,7 +71,7 @@ def closing_lines(folder: Path, results: Sequence[RunResult]) -> str:
             more = f" More is in {folder / result.name / OUTPUT}." if result.outcome == "failed" else ""
             lines.append(result_line(result) + more)
     lines.append(f"Everything is in {folder}: results.md, results.csv, results.json and a figure for each data set; ")
-    lines[-1] += f"TensorBoard compares, too (HPARAMS): `tensorboard --logdir {folder}`."
+    lines[-1] += f"TensorBoard compares, too (HPARAMS): `tensorboard --logdir {shell_word(folder)}`."
     return "\n".join(lines)
 
 

@@ -1,10 +1,13 @@
 """What hosts must have for their ranks; tests/cluster_hosts asks real ones."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cnn.cluster.host_check import Devices, check_devices, devices_here
+from cnn.cluster.host_check import Devices, _read_devices, check_devices, devices_here
 from cnn.cluster.hosts import Host
 from cnn.errors import UserError
+from tests.hostile import read_or_sentence
 
 
 def found(cores: int, gpus: int) -> Devices:
@@ -55,3 +58,9 @@ def test_this_machine() -> None:
     here = devices_here()
     assert here.cores >= 1
     assert "lo" in here.interfaces
+
+
+@given(st.text(st.sampled_from("01 x-\n\udcff\u0663"), max_size=20) | st.text(max_size=9))
+def test_any_answer_of_a_host_tells_its_devices_or_is_one_sentence(answer: str) -> None:
+    found = read_or_sentence(lambda: _read_devices(answer, "node7"), "the host node7 ")
+    assert found is None or isinstance(found.cores + found.gpus, int)

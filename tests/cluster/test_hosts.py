@@ -38,6 +38,7 @@ def test_a_hostfile(tmp_path: Path, text: str) -> None:
         ("a:", "'' in"),
         ("a:5000", "'5000' in"),
         ("a:1,b:1,a:2", "-H 'a:1,b:1,a:2' names a twice"),
+        ("a:" + "9" * 5000, "is not a number of ranks from 1 to 1024"),
     ],
 )
 def test_what_is_no_list_of_hosts(text: str, said: str) -> None:

@@ -3,9 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.data.cifar import CIFAR10, CIFAR100
 from cnn.errors import UserError
+from tests.hostile import altered, examples, read_or_sentence
 
 
 def _complaint(folder: Path) -> str:
@@ -127,3 +130,24 @@ def test_damage_to_the_hundred_classes(cifar_folder: Path, tmp_path: Path) -> No
     assert CIFAR100.remote is not None
     assert CIFAR100.remote.missing(cifar_folder) == []
     assert CIFAR100.remote.missing(tmp_path) == ["cifar-100-binary.tar.gz"]
+
+
+RECORDS = st.binary(min_size=1, max_size=3).map(
+    lambda labels: b"".join(bytes([label]) + bytes(3072) for label in labels)
+)
+NAMES = b"\n".join(b"%d" % each for each in range(10))
+
+
+@examples(60)
+@given(RECORDS | RECORDS.flatmap(altered), altered(NAMES))
+def test_any_bytes_are_a_data_set_or_one_sentence(
+    cifar_folder: Path, batches: Path, records: bytes, names: bytes
+) -> None:
+    (batches / "data_batch_3.bin").write_bytes(records)
+    for content in (b"a b c d e f g h i j", names):
+        (batches / "batches.meta.txt").write_bytes(content)
+        raw = read_or_sentence(lambda: CIFAR10.read(cifar_folder), str(batches))
+        if raw is not None:
+            assert raw.train.images.shape == (20 + len(records) // 3073, 32, 32, 3)
+            assert set(raw.train.labels) <= set(range(10))
+            assert len(set(raw.class_names)) == 10

@@ -2,14 +2,19 @@ import inspect
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.data.folder import FOLDER
 from cnn.data.source import ImageFile
 from cnn.errors import UserError
+from cnn.shown_text import on_one_line
+from tests.hostile import examples, read_or_sentence
 
 
 def _complaint(folder: Path) -> str:
@@ -200,3 +205,26 @@ def test_a_path_that_is_too_long_to_be_read(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     assert _complaint(tmp_path / "x").startswith(f"{tmp_path}/x cannot be read (No such file or directory)")
+
+
+ALPHABET = [*"ab-'\"\\$ \n\t\x1b;*", "\N{COMBINING ACUTE ACCENT}", "\N{LINE SEPARATOR}", "\N{VIOLIN}", "\x80", "\udcff"]
+NAMES = st.text(st.sampled_from(ALPHABET), min_size=1, max_size=8) | st.sampled_from(
+    ["train", "test", "-rf", "x" * 250]
+)
+
+
+@examples(80)
+@given(st.dictionaries(NAMES, st.sets(NAMES, max_size=3), max_size=4), NAMES)
+def test_any_names_are_listed_or_are_one_sentence(tmp_path: Path, classes: dict[str, set[str]], own: str) -> None:
+    with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+        folder = Path(place, own)
+        folder.mkdir()
+        files = [f"{name}/{each}.jpg" for name, inside in classes.items() for each in inside]
+        for name in classes:
+            (folder / name).mkdir()
+        _fill(folder, *files)
+        index = read_or_sentence(lambda: FOLDER.index(folder), on_one_line(str(folder)))
+        if index is not None:
+            assert sorted(_paths(index.train + index.test)) == sorted(files)
+            assert all((folder / file.path).is_file() for file in index.train + index.test)
+            assert all(on_one_line(name) == name for name in index.class_names)

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.data.idx import MNIST, read_idx
 from cnn.errors import UserError
+from tests.hostile import altered, examples, read_or_sentence
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 Write = Callable[[np.ndarray], bytes]
+WHOLE = bytes.fromhex("00000803 00000003 00000002 00000002") + bytes(range(12))
 
 
 def _damage(folder: Path, name: str, change: Callable[[bytes], bytes]) -> None:
@@ -168,3 +172,21 @@ def test_real_mnist(real_data: Callable[[str], Path]) -> None:
     assert np.bincount(raw.train.labels).min() > 400
     assert MNIST.remote is not None
     assert MNIST.remote.missing(real_data("mnist")) == []
+
+
+SIZES = st.lists(st.sampled_from([0, 1, 2, 3, 2**16, 2**32 - 1]), min_size=3, max_size=3)
+HEADERS = SIZES.map(lambda sizes: WHOLE[:4] + b"".join(size.to_bytes(4, "big") for size in sizes))
+CONTENTS = st.builds(bytes.__add__, HEADERS, st.sampled_from([0, 1, 2, 6, 8, 9, 12, 18, 27, 28]).map(bytes)) | altered(
+    WHOLE
+)
+
+
+@examples(200)
+@given(CONTENTS | CONTENTS.map(gzip.compress) | altered(gzip.compress(WHOLE, mtime=0)), st.sampled_from(["", ".gz"]))
+def test_any_bytes_are_an_array_or_one_sentence(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"{IMAGES}{suffix}"
+    path.write_bytes(content)
+    array = read_or_sentence(lambda: read_idx(path, 0x803), str(path))
+    if array is not None:
+        assert (array.dtype, array.ndim) == (np.uint8, 3)
+        assert 0 < array.size <= 100_000

@@ -1,3 +1,4 @@
+import io
 import os
 import struct
 import warnings
@@ -7,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from cnn.data.image_file import DamagedImageError, decode_image
+from tests.hostile import altered, examples
 
 Noise = Callable[..., Image.Image]
 
@@ -208,3 +212,26 @@ def test_no_file(tmp_path: Path) -> None:
     assert _reason(tmp_path / "nothing.jpg") == "cannot be decoded: No such file or directory"
     os.mkfifo(tmp_path / "pipe.jpg")
     assert _reason(tmp_path / "pipe.jpg") == "no file"
+
+
+def _encoded(kind: str, mode: str = "RGB") -> bytes:
+    content, pixels = io.BytesIO(), np.random.default_rng(8).integers(0, 256, (12, 12, 3), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(content, kind)
+    return content.getvalue()
+
+
+ENCODED = [_encoded(kind) for kind in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")]
+ENCODED += [_encoded(kind, "P") for kind in ("GIF", "PNG", "TIFF")]
+
+
+@examples(250)
+@given(st.sampled_from(ENCODED).flatmap(altered))
+def test_any_bytes_are_an_image_or_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(content)
+    try:
+        pixels = decode_image(path, 16)
+    except DamagedImageError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert (pixels.shape, pixels.dtype) == ((16, 16, 3), np.uint8)

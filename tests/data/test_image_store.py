@@ -3,6 +3,7 @@ import logging
 import multiprocessing
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from cnn.data.dataset import Dataset
@@ -19,6 +22,7 @@ from cnn.data.image_file import decode_image
 from cnn.data.image_store import open_image_store
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.errors import RunError, UserError
+from tests.hostile import altered, altered_json, examples, read_or_sentence
 
 Noise = Callable[..., Image.Image]
 
@@ -365,3 +369,44 @@ def test_a_full_disk_is_explained_before_anything_is_decoded(many: Path) -> None
     assert output == ""
     assert "cnn.errors.UserError: the cache folder" in error
     assert "set CNN_CACHE_DIR to another folder" in error
+
+
+@examples(40)
+@given(st.data(), st.booleans())
+def test_any_record_is_gone_on_with_or_is_one_sentence(
+    image_folder: Path, cache: Path, data: st.DataObject, skip_damaged: bool
+) -> None:
+    kept = image_folder.with_name("kept")
+    if not kept.exists():
+        _damage(image_folder)
+        with pytest.raises(UserError):
+            _open(image_folder)
+        (cache / "stores").rename(kept)
+    shutil.rmtree(cache, ignore_errors=True)
+    shutil.copytree(kept, cache / "stores")
+    record = _unfinished(cache) / "record.jsonl"
+    first, *others = record.read_bytes().split(b"\n")[1:]
+    changed = json.dumps(data.draw(altered_json(json.loads(first)))).encode()
+    record.write_bytes(data.draw(altered(record.read_bytes()) | st.just(b"\n".join([changed, *others]))))
+    dataset = read_or_sentence(lambda: _open(image_folder, skip_damaged=skip_damaged), str(image_folder), UserError)
+    if dataset is not None:
+        assert np.isfinite([*dataset.mean, *dataset.standard_deviation]).all()
+        assert len(dataset.train.images) <= 8
+
+
+@pytest.mark.parametrize("content", [b"", b"[[1, 2]]", b"{}", b"\xff", b"[" * 5000])
+def test_what_says_which_images_were_left_out_may_be_damaged(image_folder: Path, cache: Path, content: bytes) -> None:
+    _damage(image_folder)
+    _open(image_folder, skip_damaged=True)
+    (store,) = _stores(cache)
+    (store / "damaged.json").write_bytes(content)
+    assert read_or_sentence(lambda: _open(image_folder), str(store / "damaged.json"), UserError) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x03\x00{(\n", b"text"])
+def test_a_preparation_whose_arrays_are_damaged_begins_again(image_folder: Path, cache: Path, content: bytes) -> None:
+    _damage(image_folder)
+    with pytest.raises(UserError):
+        _open(image_folder)
+    (_unfinished(cache) / "train_images.npy").write_bytes(content)
+    assert _decoded(image_folder, skip_damaged=True) == 10

@@ -1,4 +1,6 @@
 import functools
+import hashlib
+import io
 import json
 import logging
 import os
@@ -8,11 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.data.dataset import Dataset, Part
 from cnn.data.source import RawDataset
 from cnn.data.store import open_store
+from cnn.data.store_files import DamagedStoreError, open_files
 from cnn.errors import UserError
+from tests.hostile import altered, altered_json, examples
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -279,3 +285,70 @@ def test_what_can_be_gone_on_with_stays_until_its_data_set_changes(cache: Path, 
     (leftover / "record.jsonl").touch()
     open_store(name, _raw)
     assert leftover.exists() == stays
+
+
+@pytest.fixture
+def whole(cache: Path) -> dict[Path, bytes]:
+    """The files of a store, the manifest last."""
+    open_store("tiny", _raw)
+    (store,) = _stores(cache)
+    return {
+        store / name: (store / name).read_bytes() for name in (*(f"{name}.npy" for name in ARRAYS), "manifest.json")
+    }
+
+
+def _open_or_damage(store: Path, file: str) -> Dataset | None:
+    try:
+        return open_files(store, verify=True)
+    except DamagedStoreError as error:
+        assert len(str(error).splitlines()) == 1
+        assert file in str(error) or "its arrays are none" in str(error)
+        return None
+
+
+def _signed(manifest: dict) -> bytes:
+    """With the checksum that it would have been written with."""
+    content = {name: value for name, value in manifest.items() if name != "checksum"}
+    manifest["checksum"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps(manifest).encode()
+
+
+@examples(150)
+@given(st.data(), st.booleans())
+def test_any_manifest_is_that_of_the_store_or_damage(
+    whole: dict[Path, bytes], data: st.DataObject, signed: bool
+) -> None:
+    path, content = [*whole.items()][-1]
+    path.write_bytes(_signed(data.draw(altered_json(json.loads(content)))) if signed else data.draw(altered(content)))
+    dataset = _open_or_damage(path.parent, ".")
+    if dataset is not None:
+        assert _equal(dataset, _raw())
+        assert all(isinstance(name, str) for name in (dataset.name, *dataset.class_names))
+        assert all(isinstance(value, float) for value in (*dataset.mean, *dataset.standard_deviation))
+
+
+@st.composite
+def _arrays(draw: st.DrawFn) -> np.ndarray:
+    return np.zeros(draw(st.sampled_from([(2,), (6,), (2, 4, 4, 2), (0, 4, 4, 2)])), draw(st.sampled_from("Bif")))
+
+
+@examples(150)
+@given(st.data(), st.sampled_from(ARRAYS), _arrays(), st.booleans())
+def test_any_array_is_one_of_a_data_set_or_damage(
+    whole: dict[Path, bytes], data: st.DataObject, name: str, array: np.ndarray, described: bool
+) -> None:
+    """As it is when somebody has seen to it that all checksums are right."""
+    store = next(iter(whole)).parent
+    np.save(file := io.BytesIO(), array)
+    content = data.draw(altered(whole[store / f"{name}.npy"]) | st.just(file.getvalue()))
+    manifest = json.loads(whole[store / "manifest.json"])
+    manifest["arrays"][name] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    if described:
+        manifest["arrays"][name] |= {"shape": list(array.shape), "dtype": str(array.dtype)}
+    for path, before in whole.items():
+        path.write_bytes(before)
+    (store / f"{name}.npy").write_bytes(content)
+    (store / "manifest.json").write_bytes(_signed(manifest))
+    dataset = _open_or_damage(store, f"{name}.npy")
+    if dataset is not None:
+        assert (dataset.train.images.dtype, dataset.test.labels.dtype) == (np.uint8, np.int32)

@@ -1,13 +1,18 @@
 import gzip
 import io
 import os
+import shutil
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.data.unpacking import unpack
 from cnn.errors import UserError
+from tests.hostile import altered, examples, read_or_sentence
 
 REMOVE = "remove it to have it downloaded again."
 
@@ -121,6 +126,15 @@ def test_what_is_altered(archive: Path) -> None:
     assert _complaint(archive).startswith("is damaged (CRC check failed")
 
 
+def test_what_is_altered_in_its_midst(archive: Path) -> None:
+    """The second of several blocks says that it is of a kind which there is not."""
+    content = bytearray(gzip.compress(_plain(_member("data/x", size=300_000)), 0))
+    second = 15 + int.from_bytes(content[11:13], "little")
+    content[second] = 7
+    archive.write_bytes(content)
+    assert _complaint(archive).startswith("is damaged (Error -3 while decompressing data")
+
+
 def test_what_is_no_archive(archive: Path) -> None:
     for content in (b"text" * 200, gzip.compress(b"text" * 200), gzip.compress(b"")):
         archive.write_bytes(content)
@@ -140,3 +154,89 @@ def test_a_place_that_is_taken(archive: Path) -> None:
     (archive.parent / "data" / "own").touch()
     _pack(archive)
     assert _complaint(archive) == "cannot be unpacked (Directory not empty): unpack it there yourself."
+
+
+def _plain(*members: tarfile.TarInfo, form: int = tarfile.GNU_FORMAT) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=form) as tar:
+        for member in members:
+            tar.addfile(member, io.BytesIO(bytes(member.size)))
+    return content.getvalue()
+
+
+WHOLE = _plain(_member("data", tarfile.DIRTYPE), _member("data/" + "long/" * 30 + "x", size=600), _member("y", size=3))
+NAMES = st.text(st.sampled_from("ab./\\\n'\u00e9\udcff"), min_size=1, max_size=12)
+NAMES |= st.sampled_from(["../x", "../../x", "data/../../../x", "/x", "../archive.tar.gz"])
+KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.SYMTYPE]) | st.sampled_from([*tarfile.SUPPORTED_TYPES, b"Z"])
+
+
+@st.composite
+def _members(draw: st.DrawFn) -> bytes:
+    members = draw(st.lists(st.builds(_member, NAMES, KINDS, link=NAMES, size=st.integers(0, 600)), max_size=4))
+    for member in members:
+        if draw(st.booleans()):
+            numbers = st.sampled_from(["nan", "1e300", "-5", "9" * 400, "1", "0", "x"])
+            fields = (
+                "path",
+                "size",
+                "mtime",
+                "uid",
+                "GNU.sparse.major",
+                "GNU.sparse.minor",
+                "GNU.sparse.size",
+                "charset",
+            )
+            member.pax_headers = draw(st.dictionaries(st.sampled_from(fields), numbers, max_size=3))
+    return _plain(*members, form=tarfile.PAX_FORMAT)
+
+
+@examples(120)
+@given(_members() | _members() | _members().flatmap(altered) | altered(WHOLE), st.data())
+def test_any_archive_is_unpacked_beside_itself_or_is_one_sentence(
+    archive: Path, content: bytes, data: st.DataObject
+) -> None:
+    packed = gzip.compress(content, 1, mtime=0)
+    archive.write_bytes(data.draw(st.just(packed) | st.just(packed) | altered(packed)))
+    if read_or_sentence(lambda: unpack(archive) or True, str(archive), UserError) is None:
+        assert list(archive.parent.iterdir()) == [archive]
+    assert list(archive.parents[1].iterdir()) == [archive.parent]
+    assert not any(path.is_symlink() for path in archive.parent.rglob("*"))
+    shutil.rmtree(archive.parent)
+    archive.parent.mkdir()
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_name_of_gigabytes_is_not_read(archive: Path, kind: bytes) -> None:
+    header = _member("name", kind, size=4 << 30).tobuf(tarfile.GNU_FORMAT)
+    with gzip.open(archive, "wb", compresslevel=1) as file:
+        file.write(header)
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    tracemalloc.start()
+    try:
+        assert _complaint(archive).startswith(
+            "is refused since it has a name, or what else tells of a file, of more th"
+        )
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_of_names_of_names(archive: Path) -> None:
+    """Python's module calls itself for each."""
+    archive.write_bytes(gzip.compress(_member("name", tarfile.GNUTYPE_LONGNAME).tobuf() * 5000))
+    assert _complaint(archive).startswith("is refused since it has a name, or what else tells of a file, of more than")
+
+
+@pytest.mark.parametrize(("kind", "size"), [(tarfile.REGTYPE, -512), (tarfile.GNUTYPE_SPARSE, 0)])
+def test_sizes_that_are_none(archive: Path, kind: bytes, size: int) -> None:
+    """By a negative one the same file would be read again and again."""
+    header = _member("data/x", kind, size=size).tobuf(tarfile.GNU_FORMAT)
+    archive.write_bytes(gzip.compress(header + bytes(1024)))
+    assert _complaint(archive) == f"is refused since 'data/x' is not there whole: {REMOVE}"
+
+
+def test_an_end_with_more_behind_it(archive: Path) -> None:
+    """As where a header in the midst is damaged: of what follows the checksum would not be looked at."""
+    archive.write_bytes(gzip.compress(_plain(_member("data/x")) + bytes(3 << 20)))
+    assert _complaint(archive) == f"is damaged (there is more behind its end): {REMOVE}"

@@ -28,6 +28,7 @@ class Jobs:
         self.environment = {
             "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
             "HOME": os.environ["HOME"],
+            "PYTHONPATH": str(ROOT),
             "CNN_CACHE_DIR": str(cache),
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",

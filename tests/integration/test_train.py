@@ -77,12 +77,13 @@ def test_neither_workers_nor_a_resume_change_a_run(jobs, tmp_path: Path) -> None
     initial = {name: values for name, values in expected.items() if name.startswith("model/")}
     assert len(initial) == 10
     for launcher in ("mpirun", "horovodrun --gloo"):
-        folder = tmp_path / launcher.replace(" ", "")
+        folder = tmp_path / f"{launcher}\n '$(touch pwned)\" caf\udce9"  # what no shell may see, and no UTF-8
         code, output = jobs.run(
             "jobs/train.py", *SETTINGS, "--run_dir", folder, "--epochs", 2, launcher=launcher, workers=2
         )
         assert code == 0, output
         assert_whole(folder, 2, output)
+        assert not Path("pwned").exists()
         assert evaluations(folder) == evaluations(straight)
         weights = last(folder)
         for name, values in initial.items():

@@ -4,9 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.errors import UserError
 from cnn.monitoring.metrics import MetricsLog, read_metrics
+from tests.hostile import DEEP, altered, altered_json, examples, read_or_sentence
 
 
 def write_steps(path: Path, steps: range, resume_step: int | None = None, loss: float = 1.0) -> None:
@@ -97,3 +100,22 @@ def test_other_damage_is_named_with_file_and_line(tmp_path: Path, damage: bytes)
     with pytest.raises(UserError):
         MetricsLog(path, 1)
     assert path.read_bytes() == before
+
+
+LINE = {"part": "train", "step": 7, "epoch": 0.5, "loss": 0.25, "accuracy": None, "time": 1e9}
+
+
+@examples(200)
+@given(
+    altered(json.dumps(LINE).encode() * 2)
+    | altered_json(LINE).map(lambda line: json.dumps(line).encode())
+    | st.just(DEEP)
+)
+def test_any_line_is_a_record_of_numbers_or_one_sentence(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "m"
+    path.write_bytes(line + b"\n" + json.dumps(LINE).encode() + b"\n")
+    for record in read_or_sentence(lambda: read_metrics(path), f"{path}, line ", UserError) or []:
+        assert isinstance(record.pop("part"), str)
+        assert isinstance(record["step"], int)
+        assert record["epoch"] is not None
+        assert all(math.isfinite(100.0 * value) for value in record.values() if value is not None)

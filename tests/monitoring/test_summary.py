@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cnn.monitoring.summary import closing_paragraph, write_json
+from cnn.shown_text import shell_word
 
 SUMMARY: dict[str, Any] = {
     "model": "lenet5-like",
@@ -67,3 +68,18 @@ def test_one_worker_is_not_workers_and_the_next_data_set_is_another() -> None:
 def test_the_command_can_be_copied_from_one_line(run_dir: str, logdir: str) -> None:
     paragraph = closing_paragraph(SUMMARY | {"run_dir": run_dir})
     assert any(f"`tensorboard --logdir {logdir}`" in line for line in paragraph.splitlines())
+
+
+def test_json_with_a_name_that_is_no_utf_8_is_valid(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"run_dir": "caf\udce9\n'\u00e9"})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"run_dir": "caf\udce9\n'\u00e9"}
+
+
+@pytest.mark.parametrize(
+    "name", ["caf\udce9", "two\nlines", "no\N{NO-BREAK SPACE}break", "-x/y", "\x1b[31m", "two  spaces"]
+)
+def test_the_commands_hold_folders_of_any_name(name: str) -> None:
+    paragraph = closing_paragraph(SUMMARY | {"run_dir": name})
+    assert f"`--config {shell_word(f'{name}/settings.yaml')} --resume" in paragraph
+    assert paragraph.encode().isascii() or "\N{NO-BREAK SPACE}" in name
+    assert "\x1b" not in paragraph

@@ -1,17 +1,22 @@
 """Checkpoints: there whole or not at all, and damage is told in one sentence."""
 
+import io
 import json
 import re
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.errors import RunError, UserError
 from cnn.training.checkpoints import CheckpointFolder, DamagedCheckpointError, load_checkpoint, save_checkpoint
+from tests.hostile import DEEP, altered, examples, read_or_sentence
 
 ARRAYS = {
     "model/conv1/kernel": np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32),
@@ -251,3 +256,72 @@ def test_a_checkpoint_that_lacks_an_array_is_damaged(saved: Path) -> None:
             parts.writestr(name, content)
     with pytest.raises(DamagedCheckpointError, match="an array is missing"):
         load_checkpoint(saved)
+
+
+def npy(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+def pack(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@examples(150)
+@given(st.data(), st.booleans())
+def test_any_bytes_are_arrays_or_one_sentence(saved: Path, data: st.DataObject, inside: bool) -> None:
+    """Inside the zip, too, where its checksums are right."""
+    save_checkpoint(saved, ARRAYS, RECORD)
+    if inside:
+        with zipfile.ZipFile(saved) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        name = data.draw(st.sampled_from(sorted(members)))
+        pack(saved, {**members, name: data.draw(altered(members[name]))})
+    else:
+        saved.write_bytes(data.draw(altered(saved.read_bytes())))
+    found = read_or_sentence(lambda: load_checkpoint(saved), str(saved), UserError)
+    if found is not None:
+        assert all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in found[0].values())
+        assert isinstance(found[1], dict)
+
+
+@pytest.mark.parametrize("count", [10**13, 10**30])
+def test_an_array_that_promises_terabytes(saved: Path, count: int) -> None:
+    header = repr({"descr": "<f4", "fortran_order": False, "shape": (count,)}).encode().ljust(117) + b"\n"
+    record = json.dumps({"format": 1, "arrays": ["a"]}).encode()
+    large = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    pack(saved, {"record.json.npy": npy(np.frombuffer(record, np.uint8)), "a.npy": large})
+    assert_refused(saved)
+
+
+def test_a_bomb_is_not_blown_up(saved: Path) -> None:
+    pack(saved, {"a.npy": npy(np.zeros(64 << 20, np.uint8))}, zipfile.ZIP_DEFLATED)
+    tracemalloc.start()
+    try:
+        assert_refused(saved)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("record", [b"raw bytes", npy(np.frombuffer(DEEP, np.uint8)), npy(np.zeros(3))])
+def test_records_of_other_kinds(saved: Path, record: bytes) -> None:
+    pack(saved, {"record.json.npy": record})
+    assert_refused(saved)
+    pack(saved, {"record.json": record})
+    assert_refused(saved)
+
+
+def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    folder = CheckpointFolder(tmp_path / "link")
+    folder.save(1, ARRAYS, RECORD, best=True)
+    assert_whole(tmp_path / "real" / "best.npz")
+    (tmp_path / "nowhere").symlink_to("gone")
+    with pytest.raises(RunError, match="nowhere/step-000000001.npz could not be written") as caught:
+        CheckpointFolder(tmp_path / "nowhere").save(1, ARRAYS, RECORD, best=True)
+    assert "\n" not in str(caught.value)

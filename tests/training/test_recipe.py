@@ -1,13 +1,18 @@
 """A recipe becomes the combinations that it says, or one sentence."""
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.errors import UserError
 from cnn.training.recipe import Combination, combinations
 from cnn.training.settings import TrainingSettings, parse_settings
+from tests.hostile import JSON, YAML, examples, read_or_sentence
 
 BLOCKS = """
 model: [fcnn, lenet5]
@@ -117,6 +122,16 @@ def test_names_are_those_of_files(read) -> None:
         ("", "recipe.yaml holds no settings"),
         ("model: [fcnn", "recipe.yaml cannot be read"),
         ("data: mnist\ndata_dir: [a/b, a b]", "recipe.yaml, data_dir a b: its folder would have the name of another's"),
+        ("config: x.yaml", "recipe.yaml"),
+        ("__path__: 1", "recipe.yaml: __path__ is no setting of training: leave it out."),
+        (
+            "data: mnist\ndata_dir: [a, " + 250 * "b" + "]",
+            "its folder's name would be too long, mnist-lenet5-like-adam",
+        ),
+        (
+            "\n".join(f"{name}: [1, 2, 3, 4, 5, 6, 7, 8, 9]" for name in "abcde"),
+            "recipe.yaml has more than 10,000 combi",
+        ),
     ],
 )
 def test_mistakes(read, text: str, sentence: str) -> None:
@@ -144,3 +159,25 @@ def test_the_recipes_of_the_project(path: Path) -> None:
         networks, optimizers, rates = ("alexnet",), ("momentum", "adam", "rmsprop"), 1
     assert sorted(runs) == sorted((network, each) for network in networks for each in optimizers for _ in range(rates))
     assert {each.settings.data.data for each in found} == {path.stem.removeprefix("tutorial-")}
+
+
+@pytest.mark.parametrize("text", YAML, ids=lambda text: text[:20])
+def test_hostile_recipes_are_refused_and_nothing_in_them_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    read_or_sentence(lambda: read(text), "recipe.yaml", UserError)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+NAMES = st.sampled_from(["model", "learning_rate", "epochs", "flip", "data_dir", "blocks", "config", "__path__"])
+VALUES = JSON | st.sampled_from(["fcnn", 0.1, 3, None]) | st.lists(st.sampled_from(["fcnn", 0.5, 1, "a/b", None, "-"]))
+
+
+@examples(40)
+@given(st.dictionaries(NAMES | st.text(max_size=4), VALUES, max_size=3))
+def test_any_recipe_is_combinations_or_one_sentence(read, recipe: dict[str, object]) -> None:
+    found = read_or_sentence(lambda: read(json.dumps(recipe)), "recipe.yaml", UserError)
+    for each in found or []:
+        assert "/" not in each.name
+        assert 0 < len(os.fsencode(each.name)) < 256

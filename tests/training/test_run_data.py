@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.data.dataset import Dataset, Part
 from cnn.errors import UserError
 from cnn.training.run_data import read_data, write_data
+from tests.hostile import DEEP, altered, altered_json, examples, read_or_sentence
 
 STRANGE = os.fsdecode(b"caf\xe9")
 
@@ -56,3 +59,42 @@ def test_a_damaged_one_is_one_sentence(tmp_path: Path, dataset: Dataset, content
 def test_it_is_json_that_any_program_reads(tmp_path: Path, dataset: Dataset) -> None:
     write_data(tmp_path, dataset)
     assert json.loads((tmp_path / "data.json").read_bytes())["class_names"][0] == "größe"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"class_names": []},
+        {"image_shape": [73, 0, 3]},
+        {"input_shape": [64, 64, 1]},
+        {"mean": [0.1, 0.2]},
+        {"mean": [0.1, 0.2, float("nan")]},
+        {"standard_deviation": [0.4, 0.5, float("inf")]},
+    ],
+    ids=str,
+)
+def test_values_that_do_not_belong_together(tmp_path: Path, dataset: Dataset, changed: dict[str, list]) -> None:
+    write_data(tmp_path, dataset)
+    file = tmp_path / "data.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+    with pytest.raises(UserError, match="data.json cannot be read"):
+        read_data(tmp_path)
+
+
+@examples(120)
+@given(st.data())
+def test_any_file_is_that_of_a_data_set_or_one_sentence(tmp_path: Path, dataset: Dataset, data: st.DataObject) -> None:
+    file = tmp_path / "data.json"
+    if not (tmp_path / "whole").exists():
+        write_data(tmp_path, dataset)
+        file.rename(tmp_path / "whole")
+    whole = (tmp_path / "whole").read_bytes()
+    changed = data.draw(altered_json(json.loads(whole)))
+    file.write_bytes(data.draw(altered(whole) | st.just(json.dumps(changed).encode()) | st.just(DEEP)))
+    found = read_or_sentence(lambda: read_data(tmp_path), str(file), UserError)
+    if found is not None:
+        assert found.classes > 0
+        assert min(*found.image_shape, *found.input_shape) > 0
+        assert len(found.mean) == len(found.standard_deviation) == found.input_shape[2]
+        assert np.isfinite([*found.mean, *found.standard_deviation]).all()
+        assert all(isinstance(name, str) for name in (found.name, found.checksum, *found.class_names))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.errors import UserError
+from cnn.errors import RunError, UserError
 from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.run_folder import (
     check_room,
@@ -112,3 +112,25 @@ def test_a_disk_without_room_for_the_checkpoints(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "not" / "there"):
         check_room(folder, free // 8)
     assert re.search(r"MB free, this run's checkpoints need [\d,]+ MB", refusal(check_room, tmp_path, free))
+
+
+def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(run)
+    assert "already holds a run" in refusal(start_folder, tmp_path / "link", SETTINGS)
+    reopen_folder(tmp_path / "link", {**SETTINGS, "epochs": 9})
+    assert read_settings(run / "settings.yaml")["epochs"] == 9
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "new").symlink_to("empty")
+    start_folder(tmp_path / "new", SETTINGS)
+    assert read_settings(tmp_path / "empty" / "settings.yaml") == SETTINGS
+    (tmp_path / "nowhere").symlink_to("gone")
+    assert "nowhere cannot be written (File exists)" in refusal(start_folder, tmp_path / "nowhere", SETTINGS)
+    assert "found no run in" in refusal(reopen_folder, tmp_path / "nowhere", SETTINGS)
+
+
+@pytest.mark.parametrize("content", ["1: 2", "seed: !!int x", "model: &a [*a]", "- 1"])
+def test_settings_that_are_none_are_told(run: Path, content: str) -> None:
+    (run / "settings.yaml").write_text(content)
+    with pytest.raises(RunError, match="settings") as caught:
+        reopen_folder(run, SETTINGS)
+    assert "\n" not in str(caught.value)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.errors import UserError
-from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint, save_checkpoint
 from cnn.training.saved_run import NetworkSettings, SavedRun, open_run
+from tests.hostile import JSON, YAML, altered_json, examples, read_or_sentence
 
 MakeRun = Callable[..., SavedRun]
 
@@ -86,3 +89,44 @@ def test_what_is_no_run_folder(run: SavedRun, tmp_path: Path) -> None:
 
 def test_a_run_folder_must_be_named() -> None:
     assert "--run_dir is missing" in refusal(NetworkSettings)
+
+
+def test_hostile_settings_are_refused_and_nothing_in_them_runs(run: SavedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.folder)
+    before = sorted(run.folder.iterdir())
+    for content in YAML:
+        (run.folder / "settings.yaml").write_text(content)
+        assert f"the settings in {run.folder} cannot be used: " in refusal(open_run, run.folder)
+    assert sorted(run.folder.iterdir()) == before
+
+
+@examples(60)
+@given(st.data())
+def test_any_record_of_a_checkpoint_is_used_or_is_one_sentence(run: SavedRun, data: st.DataObject) -> None:
+    path = CheckpointFolder(run.folder / "checkpoints").path(9)
+    record = {"data_checksum": run.data.checksum, "progress": {"step": 9}}
+    save_checkpoint(
+        path, {"model/a": np.ones(1)}, data.draw(altered_json(record) | st.just({"progress": data.draw(JSON)}))
+    )
+    found = read_or_sentence(lambda: run.weights("last"), str(path), UserError)
+    if found is not None:
+        assert list(found[0]) == ["a"]
+        assert type(found[1]) is int
+
+
+@pytest.mark.parametrize("name", ["-x", "two\nlines", "caf\udce9", "a'b\"c$(d)", "gr\u00f6\u00dfe"])
+def test_folders_of_any_name(run: SavedRun, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(run.folder.parent)
+    run.folder.rename(name)
+    moved = open_run(Path(name))
+    assert moved.settings == run.settings
+    assert moved.weights("best")[1] == 5
+    (Path(name) / "data.json").unlink()
+    assert "holds no data.json" in refusal(open_run, Path(name))
+
+
+def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(run: SavedRun, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(run.folder.name)
+    assert open_run(tmp_path / "link").weights("last")[1] == 9
+    (tmp_path / "nowhere").symlink_to("gone")
+    assert "nowhere holds no run" in refusal(open_run, tmp_path / "nowhere")

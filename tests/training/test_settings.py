@@ -1,9 +1,12 @@
 """Settings from YAML and the command line, and back."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnn.errors import RunError, UserError
 from cnn.training.settings import (
@@ -15,6 +18,7 @@ from cnn.training.settings import (
     write_settings,
 )
 from cnn.training.sweep import SweepSettings
+from tests.hostile import JSON, YAML, examples, read_or_sentence
 
 
 def parse(*arguments: object) -> TrainingSettings:
@@ -168,3 +172,48 @@ def test_the_learning_rate_is_scaled_in_proportion_to_the_batch() -> None:
     assert rate("--learning_rate", 0.1, "--global_batch_size", 512, "--scale_learning_rate", 256) == 0.2
     with pytest.raises(UserError, match="--scale_learning_rate 0 is less than 1"):
         rate("--scale_learning_rate", 0)
+
+
+@pytest.mark.parametrize("content", YAML, ids=lambda content: content[:20])
+def test_hostile_files_are_refused_and_nothing_in_them_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "a.yaml"
+    file.write_text(content)
+    refusal("--config", file)
+    read_or_sentence(lambda: read_settings(file), str(file))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]
+
+
+NAMES = st.sampled_from([*parse().merged, "config", "__path__", "help", "a.b"]) | st.text(max_size=5)
+TEXTS = st.text(st.sampled_from("[]{}:,-?!&*'\"|>%@#=~ \n\tab01.e"), max_size=30)
+
+
+@examples(40)
+@given(st.dictionaries(NAMES, JSON | TEXTS, max_size=3).map(json.dumps) | TEXTS)
+def test_any_file_is_settings_or_one_sentence(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(content)
+    settings = read_or_sentence(lambda: parse("--config", file), "", UserError)
+    if settings is not None:
+        write_settings(file, settings.merged)
+        assert parse("--config", file) == settings
+    file.write_text(content)
+    read_or_sentence(lambda: read_settings(file), str(file))
+
+
+@examples(25)
+@given(TEXTS | st.sampled_from(["1e3", "1.5e-7", "2026-05-04", "null", "~", "yes", "0x1f", "1:30", "caf\udce9", "-x"]))
+def test_any_text_comes_back_from_a_file(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "settings.yaml"
+    settings = parse("--data", "mnist", f"--data_dir={text}", f"--run_dir=./{text}")
+    write_settings(file, settings.merged)
+    assert read_settings(file) == settings.merged
+    assert parse(f"--config={file}") == settings
+
+
+def test_a_file_that_is_wrong_is_named(tmp_path: Path) -> None:
+    for content in ("model: [", "- 1", "model: !!int x"):
+        (tmp_path / "mine.yaml").write_text(content)
+        assert "mine.yaml" in refusal("--config", tmp_path / "mine.yaml")

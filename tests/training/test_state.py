@@ -4,11 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from cnn.errors import UserError
 from cnn.training.optimizers import OPTIMIZERS, OptimizerSettings, build_optimizer
 from cnn.training.regularisation import RegularisationSettings
 from cnn.training.state import read_state, restore_state, state_variables
+from tests.hostile import examples, read_or_sentence
 
 
 def build(make_network, network: str = "fcnn", optimizer: str = "adam") -> dict[str, Any]:
@@ -72,3 +76,29 @@ def test_nothing_is_changed_when_one_shape_does_not_fit(make_network) -> None:
     with pytest.raises(UserError, match=r"logits_bias_velocity has the shape \(5,\) there, \(4,\) here"):
         restore_state(variables, arrays, "x.npz")
     assert all(np.array_equal(values, before[name]) for name, values in read_state(variables).items())
+
+
+ARRAYS = st.sampled_from(
+    ["<f4", ">f4", "<f8", "<f2", "<f16", "<c8", "<i4", "<u8", "?", "S3", "U2", "V4", "M8[s]", "V0"]
+)
+
+
+@pytest.fixture
+def variables(make_network) -> dict[str, Any]:
+    return build(make_network)
+
+
+@examples(60)
+@given(st.data(), ARRAYS.map(np.dtype))
+def test_arrays_of_any_type_are_restored_or_refused_before_any_is(
+    variables: dict[str, Any], data: st.DataObject, kind: np.dtype
+) -> None:
+    before = read_state(variables)
+    name = data.draw(st.sampled_from(sorted(before)))
+    shape = data.draw(st.just(before[name].shape) | hnp.array_shapes(max_dims=3, max_side=4))
+    arrays = {**before, name: np.ones(shape, kind)}
+    if read_or_sentence(lambda: restore_state(variables, arrays, "x.npz") or True, "x.npz", UserError) is None:
+        assert all(np.array_equal(values, before[name]) for name, values in read_state(variables).items())
+    else:
+        assert kind.kind == before[name].dtype.kind
+        assert np.array_equal(read_state(variables)[name], np.ones(shape))

@@ -1,6 +1,7 @@
 """The model of steps on other links, in cases that can be counted by hand."""
 
 import dataclasses
+import math
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from cnn.cluster.exchange_choice import Kernel
 from cnn.errors import UserError
 from cnn.training.step_model import Costs, Layer, parse_rate, predict
+from tests.hostile import read_or_sentence
 
 CONV = Layer(name="conv", parameters=250_000, multiply_adds=3_000_000)
 DENSE = Layer(
@@ -94,3 +96,18 @@ def test_rates(text: str, rate: float) -> None:
 def test_what_is_no_rate(text: str) -> None:
     with pytest.raises(UserError, match="is not the rate of a link: give a number with its unit, as 100mbit or 25gbit"):
         parse_rate(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 400 + "gbit", "1" + "0" * 307 + "tbit", "0." + "0" * 320 + "1kbit", "\u0663gbit"]
+)
+def test_rates_that_cannot_be_computed_with(text: str) -> None:
+    test_what_is_no_rate(text)
+
+
+@given(st.text(max_size=9) | st.from_regex(r"\A[0-9]{1,400}(\.[0-9]{0,400})?[kmgt]bit\Z"))
+def test_any_text_is_a_rate_or_one_sentence(text: str) -> None:
+    rate = read_or_sentence(lambda: parse_rate(text), "is not the rate of a link", UserError)
+    if rate is not None:
+        costs = dataclasses.replace(COSTS, link_rate=rate)
+        assert math.isfinite(predict([CONV, DENSE], costs, samples=10, workers=8).step_seconds)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cnn.errors import UserError
 from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.recipe import Combination, combinations
 from cnn.training.run_folder import start_folder
-from cnn.training.sweep import SweepSettings, check_recipe, find_runs, reserve
+from cnn.training.sweep import SweepSettings, check_recipe, find_runs, reserve, train_runs
 
 DIVERGED = "2026-01-01T00:00:00+00:00 rank 0 on host: at step 3 the loss is nan: training has diverged; try less.\n"
 STOPPED = "2026-01-01T00:00:00+00:00 rank 0 on host: ended by SIGTERM; go on with --resume.\n"
@@ -170,3 +171,46 @@ def test_a_launcher_is_not_for_sweeps(recipe: Path, monkeypatch: pytest.MonkeyPa
 def test_combinations_are_given(recipe: Path) -> None:
     found: list[Combination] = check_recipe(SweepSettings(recipe=str(recipe)), {"seed": 4})
     assert [each.settings.run.seed for each in found] == [4]
+
+
+def train(recipe: Path) -> None:
+    """With a program that does nothing."""
+    (recipe.parent / "program.py").touch()
+    runs = find_runs(recipe.parent, combinations(recipe, {}))
+    with reserve(recipe.parent) as lock:
+        train_runs(SweepSettings(recipe=str(recipe)), runs, recipe.parent / "program.py", lock, lambda run: None)
+
+
+def test_a_run_folder_that_is_a_link_stays_one_when_the_run_begins_anew(
+    recipe: Path, begin: Callable[..., Path]
+) -> None:
+    folder = begin()
+    (folder / "deep").mkdir()
+    (folder / "deep" / "link").symlink_to(recipe)
+    elsewhere = folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(elsewhere)
+    assert state(recipe) == "begun"
+    train(recipe)
+    assert folder.is_symlink()
+    assert [path.name for path in elsewhere.iterdir()] == ["output.log"]
+    assert recipe.exists()
+
+
+def test_a_run_folder_that_is_a_link_to_nothing(recipe: Path, begin: Callable[..., Path]) -> None:
+    folder = begin()
+    shutil.rmtree(folder)
+    folder.symlink_to("gone")
+    with pytest.raises(
+        UserError, match=f"the run folder {folder} cannot be written .File exists.; choose another --sw"
+    ):
+        train(recipe)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 5000])
+def test_what_a_run_was_made_with_may_be_damaged(recipe: Path, begin: Callable[..., Path], content: str) -> None:
+    folder = begin()
+    (folder / "environment.json").write_text(content)
+    with pytest.raises(UserError) as caught:
+        state(recipe)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)

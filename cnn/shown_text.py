@@ -1,0 +1,34 @@
+"""Texts that hold what is not ours, names of files above all, made fit to be shown."""
+
+import io
+import os
+import shlex
+import sys
+import unicodedata
+
+# What drives a terminal, half characters of names that are no UTF-8, and what ends a line.
+_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+
+
+def print_anything() -> None:
+    """From now on what cannot be encoded, in the name of a file say, is printed as escapes, and no error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def on_one_line(text: str) -> str:
+    """The text with what would end the line, drive a terminal or cannot be printed written as escapes."""
+    return "".join(ascii(letter)[1:-1] if unicodedata.category(letter) in _UNSHOWN else letter for letter in text)
+
+
+def shell_word(path: str | os.PathLike[str]) -> str:
+    """A path as one word of a shell's that can be printed and copied, and that no program takes for an option."""
+    text = os.fspath(path)
+    if text.startswith("-"):
+        text = f"./{text}"
+    if on_one_line(text) == text:
+        return shlex.quote(text)
+    plain = (
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in "\\'" else f"\\x{byte:02x}" for byte in os.fsencode(text)
+    )
+    return f"$'{''.join(plain)}'"

@@ -1,0 +1,77 @@
+"""The file of what a benchmark measures."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnn.cluster.exchange_choice import Kernel
+from cnn.errors import UserError
+from cnn.training.measured import Measured, read_measured
+from cnn.training.step_model import Layer
+from tests.hostile import DEEP, altered, altered_json, examples, read_or_sentence
+
+MEASURED = Measured(
+    workers=2,
+    global_batch_size=64,
+    images_per_second=100.0,
+    spread=0.01,
+    step_seconds=0.64,
+    input_seconds=0.01,
+    compute_seconds=0.5,
+    update_seconds=0.03,
+    exchange_seconds=0.1,
+    sent_bytes=1_000_000,
+    peak_bytes=2**30,
+    share_of_peak=0.5,
+    message_seconds=0.001,
+    factored=["fc/kernel"],
+    multiply_adds_per_second=1e10,
+    layers=[
+        Layer(name="conv", parameters=9, multiply_adds=90),
+        Layer(name="fc", parameters=6, multiply_adds=6, kernel=Kernel(path="fc/kernel", inputs=2, outputs=3)),
+    ],
+)
+
+
+@pytest.mark.parametrize("message_seconds", [0.001, None])
+def test_it_comes_back(tmp_path: Path, message_seconds: float | None) -> None:
+    measured = dataclasses.replace(MEASURED, message_seconds=message_seconds)
+    (tmp_path / "m.json").write_text(measured.to_json())
+    assert read_measured(tmp_path / "m.json") == measured
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("workers", 0),
+        ("workers", 10**400),
+        ("spread", float("nan")),
+        ("sent_bytes", -1),
+        ("message_seconds", float("inf")),
+    ],
+)
+def test_numbers_that_cannot_be_measured(tmp_path: Path, name: str, value: float) -> None:
+    (tmp_path / "m.json").write_text(json.dumps({**dataclasses.asdict(MEASURED), name: value}))
+    with pytest.raises(UserError, match="m.json is not what --output writes"):
+        read_measured(tmp_path / "m.json")
+
+
+@examples(200)
+@given(
+    altered(MEASURED.to_json().encode())
+    | altered_json(json.loads(MEASURED.to_json())).map(lambda values: json.dumps(values).encode())
+    | st.just(DEEP)
+)
+def test_any_file_is_measurements_or_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.json"
+    path.write_bytes(content)
+    found = read_or_sentence(lambda: read_measured(path), str(path), UserError)
+    if found is not None:
+        assert found.workers > 0
+        assert 0 <= found.exchange_seconds < float("inf")
+        assert found.message_seconds is None or found.message_seconds >= 0
+        assert all(isinstance(layer, Layer) for layer in found.layers)

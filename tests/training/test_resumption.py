@@ -1,0 +1,45 @@
+"""Going on from a checkpoint that no run has written."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnn.cluster.collectives import Cluster
+from cnn.cluster.exchange_choice import Rates
+from cnn.errors import UserError
+from cnn.training.checkpoints import CheckpointFolder, save_checkpoint
+from cnn.training.loop import Progress
+from cnn.training.resumption import best_checkpoint, last_checkpoint
+from tests.hostile import JSON, altered_json, examples, read_or_sentence
+
+RATES = Rates(latency=1e-4, sent_per_second=1e9, gathered_per_second=1e9, multiply_adds_per_second=1e11)
+RECORD = {
+    "data_checksum": "abc",
+    "exchange": {"world_size": 2, "factored": [], "rates": dataclasses.asdict(RATES)},
+    "progress": dataclasses.asdict(Progress(step=9, best_step=7, pending=[[0.5, 1.0]])),
+}
+
+
+@examples(100)
+@given(altered_json(RECORD) | st.dictionaries(st.sampled_from(sorted(RECORD)), JSON))
+def test_any_record_is_gone_on_from_or_is_one_sentence(cluster: Cluster, tmp_path: Path, record: dict) -> None:
+    folder = CheckpointFolder(tmp_path)
+    save_checkpoint(folder.path(9), {"a": np.zeros(1)}, record)
+    found = read_or_sentence(lambda: last_checkpoint(cluster, folder, resume=True), str(folder.path(9)), UserError)
+    if found is not None:
+        checkpoint, _ = found
+        assert checkpoint is not None
+        assert Progress(**checkpoint.record["progress"]).step >= 0
+        rates = (checkpoint.record.get("exchange") or {}).get("rates")
+        assert rates is None or Rates(**rates).latency + 0.0 is not None
+
+
+def test_a_best_checkpoint_that_no_run_has_written(cluster: Cluster, tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for progress in (None, 3, {}, {"step": "9"}, {"step": 9, "speed": 3}):
+        save_checkpoint(folder.best, {"a": np.zeros(1)}, {**RECORD, "progress": progress})
+        found = read_or_sentence(lambda: best_checkpoint(cluster, folder), str(folder.best), UserError)
+        assert (found is None) == (progress != {})
