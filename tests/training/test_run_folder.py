@@ -116,7 +116,7 @@ def test_a_disk_without_room_for_the_checkpoints(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(run: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(run)
-    assert "already holds a run" in refusal(start_folder, tmp_path / "link", SETTINGS)
+    assert "already holds a run" in refusal(check_unused, tmp_path / "link")
     reopen_folder(tmp_path / "link", {**SETTINGS, "epochs": 9})
     assert read_settings(run / "settings.yaml")["epochs"] == 9
     (tmp_path / "empty").mkdir()
