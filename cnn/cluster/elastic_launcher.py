@@ -21,7 +21,7 @@ import psutil
 from cnn.cluster.horovodrun import run_horovodrun
 from cnn.cluster.host_check import is_this_machine
 from cnn.cluster.hosts import Host, parse_hosts
-from cnn.cluster.launcher import ENVIRONMENT, Parser, divide_arguments
+from cnn.cluster.launcher import Parser, divide_arguments, find_launchers
 from cnn.errors import UserError, told
 
 _PROGRAM = "jobs/train.py"
@@ -35,7 +35,7 @@ second at most."""
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The options, and what follows -- for the program."""
+    """The options, and what follows -- for the program; UserError for what no hosts could make a job of."""
     own, settings = divide_arguments(arguments)
     parser = Parser(
         prog="launch/elastic.sh",
@@ -49,25 +49,27 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--wait", type=int, default=600, help="seconds to wait for --min ranks")
     parser.add_argument("--interface", default=os.environ.get("CNN_INTERFACE"), help="network interface")
     parser.add_argument("--dry_run", action="store_true", help="print the command, and run nothing")
-    return parser.parse_args(own), settings
+    given = parser.parse_args(own)
+    if given.min < 1 or (given.max is not None and given.max < given.min):
+        raise UserError(
+            f"--min {given.min} --max {given.max} are no numbers of ranks: give --min from 1, --max from --min on."
+        )
+    if "--run_dir" not in settings[:-1]:
+        raise UserError("--run_dir is missing after --: name the run's folder; another start will go on with it.")
+    return given, settings
 
 
 def command_for(given: argparse.Namespace, settings: Sequence[str], hosts: Sequence[Host]) -> list[str]:
-    """The command for horovodrun, which is to begin on these hosts; UserError for settings that make none."""
-    least, most = given.min, given.max
-    if least < 1 or (most is not None and most < least):
-        raise UserError(f"--min {least} --max {most} are no numbers of ranks: give --min from 1, --max from --min on.")
-    if "--run_dir" not in settings[:-1]:
-        raise UserError("--run_dir is missing after --: name the run's folder; another start will go on with it.")
+    """The command for horovodrun, which is to begin on these hosts."""
     room = sum(host.slots for host in hosts)
-    limits = ["--min-np", str(least)] + ([] if most is None else ["--max-np", str(most)])
+    limits = ["--min-np", str(given.min)] + ([] if given.max is None else ["--max-np", str(given.max)])
     times = ["--start-timeout", str(given.wait), "--elastic-timeout", str(given.wait)]
     script = str(given.script.absolute())
-    command = ["horovodrun", "--gloo", "-np", str(min(room, most or room)), *limits, *times]
+    command = ["horovodrun", "--gloo", "-np", str(min(room, given.max or room)), *limits, *times]
     command += ["--host-discovery-script", script, "--slots-per-host", "1", "--blacklist-cooldown-range", *_COOLDOWN]
     # Or Horovod would look for one itself, which takes two hosts.
     command += ["--network-interfaces", given.interface or interface_to(hosts)]
-    folder = Path(settings[list(settings).index("--run_dir") + 1])
+    folder = Path(settings[settings.index("--run_dir") + 1])
     resume = ["--resume"] if (folder / "settings.yaml").is_file() and "--resume" not in settings else []
     return [*command, sys.executable, _PROGRAM, *settings, *resume]
 
@@ -119,7 +121,7 @@ def interface_to(hosts: Sequence[Host]) -> str:
 def main() -> None:
     """Waits for hosts, and runs horovodrun."""
     given, settings = parse(sys.argv[1:])
-    os.environ["PATH"] = f"{ENVIRONMENT / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    find_launchers()
     hosts = await_ranks(given.script, given.min, given.wait)
     command = command_for(given, settings, hosts)
     if given.dry_run:

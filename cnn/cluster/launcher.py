@@ -42,7 +42,7 @@ _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("--dry_run",): {"action": "store_true", "help": "print the command, and run nothing"},
 }
 
-ENVIRONMENT = Path(sys.executable).parents[1]
+_ENVIRONMENT = Path(sys.executable).parents[1]
 """Where Python and the launchers are installed."""
 
 _SECONDS_TO_END = 2
@@ -50,7 +50,7 @@ _SECONDS_TO_END = 2
 after the other."""
 
 _TIME_TO_END = ("--mca", "odls_base_sigkill_timeout", str(_SECONDS_TO_END))
-_PREFIX = ("--prefix", str(ENVIRONMENT))
+_PREFIX = ("--prefix", str(_ENVIRONMENT))
 """Other hosts have Open MPI there, too, and ssh's PATH does not tell."""
 
 _FORWARDED = ("CNN_", "HOROVOD_", "NCCL_", "OMPI_MCA_", "OMP_", "TF_", "XLA_", "CUDA_")
@@ -70,6 +70,11 @@ def divide_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     both = list(arguments)
     end = both.index("--") if "--" in both else len(both)
     return both[:end], both[end + 1 :]
+
+
+def find_launchers() -> None:
+    """From now on mpirun and horovodrun are those that are installed beside this Python."""
+    os.environ["PATH"] = f"{_ENVIRONMENT / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -151,7 +156,7 @@ def count_workers(asked: int | None, hosts: Sequence[Host] | None, device: str |
 def main() -> None:
     """Checks what was asked for, and runs the launcher."""
     given, arguments = parse(sys.argv[1:])
-    os.environ["PATH"] = f"{ENVIRONMENT / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    find_launchers()
     hosts = find_hosts(given.hosts, given.hostfile, os.environ)
     workers = count_workers(given.workers, hosts, given.device)
     if not Path(given.program).is_file():
@@ -172,7 +177,7 @@ def main() -> None:
         print(shlex.join(command))
         return
     if not shutil.which(command[0]):
-        raise UserError(f"{command[0]} is not installed in {ENVIRONMENT}: run launch/setup.sh.")
+        raise UserError(f"{command[0]} is not installed in {_ENVIRONMENT}: run launch/setup.sh.")
     if hosts is not None and given.wait:
         await_hosts([host.name for host in hosts if not is_this_machine(host.name)], given.wait)
     here = Host(name="localhost", slots=workers)
