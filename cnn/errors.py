@@ -54,17 +54,18 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     raise UserError(f"unknown {what} '{value}': choose one of {', '.join(choices)}.{hint}")
 
 
-def storage_trouble(error: BaseException, folder: object = None) -> str | None:
+def storage_error(error: BaseException, folder: object = None, advice: str = "") -> RunError | None:
     """Says that a disk is full or may not be written to, if that is what the error tells.
 
     Args:
-        error: an OSError that nobody closer to the file has explained.
+        error: an OSError, say, that nobody closer to the file has explained.
         folder: where the file is, for an error that does not name it.
+        advice: how the sentence ends.
     """
     if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return None
-    place = f"a file in {folder}" if folder is not None else "a file"
-    return f"{error.filename or place} could not be written ({error.strerror}): make room there, or let it be written"
+    file = error.filename or ("a file" if folder is None else f"a file in {folder}")
+    return RunError(f"{file} could not be written ({error.strerror}): make room there, or let it be written{advice}.")
 
 
 def end_unread() -> NoReturn:
@@ -82,17 +83,14 @@ def told(interrupted: str | None = None) -> Iterator[None]:
     print_anything()
     try:
         yield
-    except RunError as error:
-        print(f"{error.label}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
     except BrokenPipeError:
         end_unread()
-    except OSError as error:
-        trouble = storage_trouble(error)
-        if trouble is None:
+    except (RunError, OSError) as error:
+        explained = error if isinstance(error, RunError) else storage_error(error)
+        if explained is None:
             raise
-        print(f"error: {trouble}.", file=sys.stderr)
-        sys.exit(RunError.exit_code)
+        print(f"{explained.label}: {explained}", file=sys.stderr)
+        sys.exit(explained.exit_code)
     except KeyboardInterrupt:
         if interrupted is None:
             raise

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
 from cnn.cluster.launch import Launch, launch_from_environment
 from cnn.cluster.placement import PLACEMENT, misplacement
-from cnn.errors import RunError, UserError, end_unread, storage_trouble
+from cnn.errors import RunError, UserError, end_unread, storage_error
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.shown_text import print_anything
 
@@ -267,9 +267,9 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         lost = job.lost_peers()
         if lost or tells_of_a_lost_peer(error):
             job.fail(f"{lost or 'another rank has gone'}; {job.advice}.", 1)
-        trouble = storage_trouble(error, job.folder)
-        if trouble is not None:
-            job.fail(f"{trouble}; then {job.advice}.", 1)
+        explained = storage_error(error, job.folder, f"; then {job.advice}")
+        if explained is not None:
+            job.fail(str(explained), explained.exit_code)
         traceback.print_exc()
         job.fail(f"{type(error).__name__}: {error}".splitlines()[0], 1)
     sys.exit(0)
