@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-LANES = 16
+_LANES = 16
 """Channels that oneDNN computes at once on processors: of fewer, the rest is wasted work."""
 
 
@@ -51,7 +51,7 @@ class Conv2D(keras.layers.Conv2D):
         """Whether `_gradient_of_few_channels` takes these shapes, and is faster."""
         even = maps[2] % 2 == outputs[2] % 2 == 0
         fitting = self.strides == (1, 1) and self.padding == "valid" and self.kernel_size[1] % 2 == 1
-        return bool(even and fitting and 2 * maps[3] <= LANES and not tf.config.get_visible_devices("GPU"))
+        return bool(even and fitting and 2 * maps[3] <= _LANES and not tf.config.get_visible_devices("GPU"))
 
 
 def paired(kernel: Any) -> Any:
@@ -63,7 +63,7 @@ def paired(kernel: Any) -> Any:
 
 
 def _gradient_of_few_channels(upstream: Any, kernel: Any) -> Any:
-    """The gradient by the inputs of an unpadded convolution of stride 1, in two thirds of the time: see `LANES`."""
+    """The gradient by the inputs of an unpadded convolution of stride 1, in two thirds of the time: see `_LANES`."""
     (_, height, width, outputs), (rows, columns, inputs, _) = upstream.shape, kernel.shape
     turned = paired(tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))
     pairs = tf.reshape(upstream, (-1, height, width // 2, 2 * outputs))

@@ -85,7 +85,6 @@ class EmulatedJob:
         while self.hosts() != hosts:
             assert launcher.runs(), launcher.logs()
             assert time.monotonic() < deadline, launcher.logs()
-            time.sleep(0.2)
 
     def saved_steps(self) -> list[int]:
         """Steps of which there is a checkpoint."""
