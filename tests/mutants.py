@@ -58,14 +58,15 @@ def main(count: int = 100, seed: int = 1) -> None:
     every = [mutation for file in TESTS for mutation in mutations(file)]
     chosen = random.Random(seed).sample(every, min(count, len(every)))
     killed, made = Counter[str](), Counter[str]()
-    for mutation in chosen:
+    for number, mutation in enumerate(chosen, 1):
         file = str(mutation.module_path)
         command = [sys.executable, "-m", "pytest", "-xqq", "-p", "no:cacheprovider", *TESTS[file].split()]
         result = mutate_and_test([mutation], shlex.join([*command, "-m", "not (cluster or faults)"]), SECONDS)
+        print(f"{number} of {len(chosen)}: {file}, line {mutation.start_pos[0]}: {result.test_outcome}", flush=True)
         made[file] += 1
         killed[file] += result.test_outcome == TestOutcome.KILLED
         if result.test_outcome != TestOutcome.KILLED:
-            print(f"{result.test_outcome}:\n{result.diff}\n", flush=True)
+            print(f"{result.diff}\n", flush=True)
     print(f"{'file':<36}{'changes':>8}{'noticed':>8}")
     for file in TESTS:
         print(f"{file:<36}{made[file]:>8}{killed[file]:>8}")

@@ -69,8 +69,8 @@ class BenchmarkSettings:
     """Microseconds of a message of nothing between two predicted workers; when not given, that of --costs, or 20."""
 
     costs: str | None = None
-    """File of --output, of this network or another with several workers, that tells what a message and a byte cost;
-    when not given, the most of --workers tell."""
+    """File of --output, of this network or another with several workers, whose network was not what held them up: it
+    tells what a message and a byte cost the computers; when not given, the most of --workers tell."""
 
     report: str | None = None
     """Folder to write benchmark.json and benchmark.png to."""
@@ -82,8 +82,8 @@ class BenchmarkSettings:
         parse_rate(self.link)
         if self.link_latency is not None and not 0 <= self.link_latency < 1e6:
             raise UserError(f"--link_latency {self.link_latency} is not a number of microseconds: give one, 20 say.")
-        if self.costs is not None:
-            read_measured(Path(self.costs))
+        if self.costs is not None and read_measured(Path(self.costs)).rates is None:
+            raise UserError(f"{self.costs} was measured with one worker, who sends nothing: measure with two or more.")
         for count in (*self.workers, *self.predict, self.batch_size, self.benchmark_steps, self.repeats):
             if count < 1:
                 raise UserError(f"{count} is not a number of workers, samples or steps: give whole numbers from 1 on.")
@@ -124,6 +124,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     import tensorflow as tf
 
     from cnn.cluster.exchange import LocalExchange
+    from cnn.cluster.link import measure_rates
     from cnn.data.feed import Feed
     from cnn.models.layer_table import layer_rows
     from cnn.models.registry import build_network
@@ -174,7 +175,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         sent_bytes=chosen.sent_bytes,
         peak_bytes=max(cluster.gather(_peak_bytes())),
         share_of_peak=arithmetic / median["step"] / peak,
-        message_seconds=chosen.record["rates"]["latency"] if "rates" in chosen.record else None,
+        rates=measure_rates(cluster) if world_size > 1 else None,
         factored=sorted(chosen.exchange.factored),
         multiply_adds_per_second=peak / 2,
         layers=_layers(network, rows),
@@ -192,16 +193,16 @@ def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors
     one, exchanged = found[0], found[-1]
     if settings.costs is not None:
         exchanged = read_measured(Path(settings.costs))
+    rates = exchanged.rates
     latency = settings.link_latency
     if latency is None:
-        hops = 2 * (exchanged.workers - 1)
-        latency = 1e6 * exchanged.message_seconds / hops if hops and exchanged.message_seconds else _USUAL_LATENCY
+        latency = 1e6 * rates.latency / (2 * (exchanged.workers - 1)) if rates else _USUAL_LATENCY
     costs = Costs(
         compute_seconds=one.compute_seconds + one.input_seconds,
         update_seconds=one.update_seconds,
         latency=latency / 1e6,
         link_rate=parse_rate(settings.link),
-        host_seconds_per_byte=exchanged.exchange_seconds / exchanged.sent_bytes if exchanged.sent_bytes else 0.0,
+        host_seconds_per_byte=1 / rates.sent_per_second if rates else 0.0,
         multiply_adds_per_second=one.multiply_adds_per_second,
     )
     samples = one.global_batch_size // one.workers

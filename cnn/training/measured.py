@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+from cnn.cluster.exchange_choice import Rates
 from cnn.errors import UserError
 from cnn.from_json import from_json, parse_json
 from cnn.training.step_model import Layer
@@ -40,8 +41,8 @@ class Measured:
     share_of_peak: float
     """Arithmetic of convolutions and fully connected layers in a step, over what one large product reaches."""
 
-    message_seconds: float | None
-    """Of the smallest sum over all ranks; None where it was not measured."""
+    rates: Rates | None
+    """What messages between the ranks reach with nothing else to do; None for one worker."""
 
     factored: list[str]
     """Kernels exchanged as factors."""
@@ -57,7 +58,9 @@ class Measured:
         """Reads what `to_json` wrote; ValueError for other texts."""
         measured = from_json(Measured, parse_json(text))
         numbers = [value for value in vars(measured).values() if isinstance(value, int | float)]
-        if measured.workers < 1 or not all(math.isfinite(each) and each >= 0 for each in numbers):
+        rates = list(vars(measured.rates).values()) if measured.rates else []
+        sound = measured.workers > 1 or (measured.workers == 1 and not rates)
+        if not sound or not all(math.isfinite(each) and each >= 0 for each in numbers + rates) or 0.0 in rates:
             raise ValueError("a number cannot be one that was measured")
         return measured
 

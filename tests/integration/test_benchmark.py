@@ -42,6 +42,7 @@ def test_it_says_where_the_time_goes(jobs, tmp_path: Path) -> None:
     assert code == 0, output
     measured = json.loads(file.read_text())
     assert measured["workers"] == 2
+    assert measured["rates"]["sent_per_second"] > 0
     assert measured["factored"] == ["fc1/kernel", "fc2/kernel", "logits/kernel"]
     kernels = 576 * 120 + 120 * 84 + 84 * 10
     rows_of_factors = 576 + 120 + 120 + 84 + 84 + 10

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn.cluster.exchange_choice import Kernel
+from cnn.cluster.exchange_choice import Kernel, Rates
 from cnn.errors import UserError
 from cnn.training.measured import Measured, read_measured
 from cnn.training.step_model import Layer
 from tests.hostile import DEEP, altered, altered_json, examples, read_or_sentence
 
+RATES = Rates(latency=0.001, sent_per_second=1e9, gathered_per_second=1e9, multiply_adds_per_second=1e10)
 MEASURED = Measured(
     workers=2,
     global_batch_size=64,
@@ -27,7 +28,7 @@ MEASURED = Measured(
     sent_bytes=1_000_000,
     peak_bytes=2**30,
     share_of_peak=0.5,
-    message_seconds=0.001,
+    rates=RATES,
     factored=["fc/kernel"],
     multiply_adds_per_second=1e10,
     layers=[
@@ -37,9 +38,9 @@ MEASURED = Measured(
 )
 
 
-@pytest.mark.parametrize("message_seconds", [0.001, None])
-def test_it_comes_back(tmp_path: Path, message_seconds: float | None) -> None:
-    measured = dataclasses.replace(MEASURED, message_seconds=message_seconds)
+@pytest.mark.parametrize(("workers", "rates"), [(2, RATES), (1, None)])
+def test_it_comes_back(tmp_path: Path, workers: int, rates: Rates | None) -> None:
+    measured = dataclasses.replace(MEASURED, workers=workers, rates=rates)
     (tmp_path / "m.json").write_text(measured.to_json())
     assert read_measured(tmp_path / "m.json") == measured
 
@@ -51,10 +52,12 @@ def test_it_comes_back(tmp_path: Path, message_seconds: float | None) -> None:
         ("workers", 10**400),
         ("spread", float("nan")),
         ("sent_bytes", -1),
-        ("message_seconds", float("inf")),
+        ("workers", 1),
+        ("rates", dataclasses.asdict(dataclasses.replace(RATES, latency=float("inf")))),
+        ("rates", dataclasses.asdict(dataclasses.replace(RATES, sent_per_second=0.0))),
     ],
 )
-def test_numbers_that_cannot_be_measured(tmp_path: Path, name: str, value: float) -> None:
+def test_numbers_that_cannot_be_measured(tmp_path: Path, name: str, value: object) -> None:
     (tmp_path / "m.json").write_text(json.dumps({**dataclasses.asdict(MEASURED), name: value}))
     with pytest.raises(UserError, match="m.json is not what --output writes"):
         read_measured(tmp_path / "m.json")
@@ -73,5 +76,5 @@ def test_any_file_is_measurements_or_one_sentence(tmp_path: Path, content: bytes
     if found is not None:
         assert found.workers > 0
         assert 0 <= found.exchange_seconds < float("inf")
-        assert found.message_seconds is None or found.message_seconds >= 0
+        assert found.rates is None or found.rates.sent_per_second > 0
         assert all(isinstance(layer, Layer) for layer in found.layers)
