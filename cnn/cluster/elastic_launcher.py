@@ -54,9 +54,17 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         raise UserError(
             f"--min {given.min} --max {given.max} are no numbers of ranks: give --min from 1, --max from --min on."
         )
-    if "--run_dir" not in settings[:-1]:
+    if run_folder(settings) is None:
         raise UserError("--run_dir is missing after --: name the run's folder; another start will go on with it.")
     return given, settings
+
+
+def run_folder(settings: Sequence[str]) -> Path | None:
+    """That of --run_dir among the program's options, if there is one."""
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--run_dir", type=Path, nargs="?")
+    folder: Path | None = parser.parse_known_args(settings)[0].run_dir
+    return folder
 
 
 def command_for(given: argparse.Namespace, settings: Sequence[str], hosts: Sequence[Host]) -> list[str]:
@@ -69,8 +77,9 @@ def command_for(given: argparse.Namespace, settings: Sequence[str], hosts: Seque
     command += ["--host-discovery-script", script, "--slots-per-host", "1", "--blacklist-cooldown-range", *_COOLDOWN]
     # Or Horovod would look for one itself, which takes two hosts.
     command += ["--network-interfaces", given.interface or interface_to(hosts)]
-    folder = Path(settings[settings.index("--run_dir") + 1])
-    resume = ["--resume"] if (folder / "settings.yaml").is_file() and "--resume" not in settings else []
+    folder = run_folder(settings)
+    begun = folder is not None and (folder / "settings.yaml").is_file()
+    resume = ["--resume"] if begun and "--resume" not in settings else []
     return [*command, sys.executable, _PROGRAM, *settings, *resume]
 
 

@@ -136,6 +136,8 @@ class Loop:
         cluster = self._cluster
         coming = self._order.coming(self.progress.step, self._total_steps, cluster.rank, cluster.world_size)
         with self._training_step.reading_ahead(coming), self._saver:
+            if cluster.is_chief:
+                self._saver.hold(read_state(self._variables))
             return self._run()
 
     def _run(self) -> End:

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from cnn.errors import UserError
 from cnn.training.averaging import WeightAverage
@@ -29,8 +30,9 @@ def state_variables(
 
 
 def read_state(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The variables' values."""
-    return {name: variable.value.numpy() for name, variable in variables.items()}
+    """The variables' values, read only. On a CPU they are the variables' own memory: while they are held, TensorFlow
+    changes the variables in new memory, which takes a moment to get."""
+    return {name: np.asarray(tf.convert_to_tensor(variable.value)) for name, variable in variables.items()}
 
 
 def restore_state(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> None:

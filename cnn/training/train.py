@@ -47,7 +47,7 @@ from cnn.training.run_folder import (
 )
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
-from cnn.training.state import state_variables
+from cnn.training.state import read_state, state_variables
 from cnn.training.step import TrainingStep
 from cnn.training.training_data import open_training_data
 
@@ -236,7 +236,7 @@ def _start_folder(
     """Makes the folder of a new run, when all that can be refused has been looked at."""
     with cluster.together():
         if cluster.is_chief:
-            check_room(folder, sum(variable.value.numpy().nbytes for variable in variables.values()))
+            check_room(folder, sum(values.nbytes for values in read_state(variables).values()))
             if not (settings.run.resume or (job.again and holds_run(folder))):
                 check_unused(folder)  # again: another job may have taken it meanwhile
                 start_folder(folder, {**settings.merged, "run_dir": str(folder)})

@@ -48,6 +48,7 @@ def test_not_more_ranks_than_allowed_are_started(tmp_path: Path) -> None:
 def test_a_run_that_was_begun_is_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").touch()
     assert command("./hosts.sh", "--", "--run_dir", tmp_path)[-1] == "--resume"
+    assert command("./hosts.sh", "--", f"--run_dir={tmp_path}")[-1] == "--resume"
     assert command("./hosts.sh", "--", "--resume", "--run_dir", tmp_path).count("--resume") == 1
 
 
