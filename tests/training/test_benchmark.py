@@ -5,32 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from cnn.cluster.exchange_choice import Rates
 from cnn.errors import UserError
 from cnn.training.benchmark import BenchmarkSettings, predicted
-from cnn.training.measured import Measured
 from cnn.training.step_model import Layer
 
-ONE = Measured(
+from .measured_example import MEASURED, RATES
+
+ONE = dataclasses.replace(
+    MEASURED,
     workers=1,
     global_batch_size=32,
-    images_per_second=320.0,
-    spread=0.01,
     step_seconds=0.1,
     input_seconds=0.01,
     compute_seconds=0.07,
     update_seconds=0.02,
-    exchange_seconds=0.0,
-    sent_bytes=0,
-    peak_bytes=2**30,
-    share_of_peak=0.5,
     rates=None,
-    factored=[],
-    multiply_adds_per_second=1e12,
     layers=[Layer(name="conv", parameters=1_000_000, multiply_adds=10**9)],
 )
-RATES = Rates(latency=0.006, sent_per_second=1e9, gathered_per_second=1e9, multiply_adds_per_second=1e12)
-FOUR = dataclasses.replace(ONE, workers=4, rates=RATES)
+FOUR = dataclasses.replace(ONE, workers=4, rates=dataclasses.replace(RATES, latency=0.006))
 
 
 def test_costs_come_from_the_measurement_with_most_workers() -> None:
