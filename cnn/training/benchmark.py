@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cnn.cluster.exchange_choice import ExchangeSettings
+from cnn.cluster.exchange_choice import ExchangeSettings, Rates
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
@@ -162,6 +162,10 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     arithmetic = 6 * sum(row.multiply_adds for row in rows) * size / world_size
     peak = _peak_rate(cluster, benchmark.precision)
     step_times = seconds["step"]
+    rates = None
+    if world_size > 1:  # of small networks the choice of the exchange does not measure them
+        known = chosen.record.get("rates")
+        rates = measure_rates(cluster) if known is None else Rates(**known)
     return Measured(
         workers=world_size,
         global_batch_size=size,
@@ -175,7 +179,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         sent_bytes=chosen.sent_bytes,
         peak_bytes=max(cluster.gather(_peak_bytes())),
         share_of_peak=arithmetic / median["step"] / peak,
-        rates=measure_rates(cluster) if world_size > 1 else None,
+        rates=rates,
         factored=sorted(chosen.exchange.factored),
         multiply_adds_per_second=peak / 2,
         layers=_layers(network, rows),
