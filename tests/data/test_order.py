@@ -94,6 +94,9 @@ def test_micro_batches_are_the_fewest_equal_ones_that_are_small_enough(
     micro = group_size * groups_at_once
     plans = [SampleOrder(np.arange(300), batch, 1, group_size, size).plan(0, 1, 0, workers) for size in (None, micro)]
     least, width = (plan.indices.shape[1] for plan in plans)
+    order = SampleOrder(np.arange(300), batch, 1, group_size)
+    most = max(len(real(order.plan(0, 1, rank, workers), 0)[0]) for rank in range(workers))
+    assert most <= least < most + group_size
     pieces = -(-least // micro)
     assert width % pieces == 0
     assert width // pieces <= micro
