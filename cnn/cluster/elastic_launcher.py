@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from cnn.cluster.horovodrun import run_horovodrun
+from cnn.cluster.horovodrun import become_horovodrun
 from cnn.cluster.host_check import is_this_machine
 from cnn.cluster.hosts import Host, parse_hosts
 from cnn.cluster.launcher import Parser, divide_arguments, find_launchers
@@ -136,7 +136,7 @@ def main() -> None:
     if given.dry_run:
         print(shlex.join(command))
         return
-    run_horovodrun(command)
+    become_horovodrun(command)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Horovod's horovodrun, in this process."""
+"""Horovod's horovodrun, in this process: `python -m cnn.cluster.horovodrun -np 2 python jobs/train.py`."""
 
 import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cnn.errors import RunError
+from cnn.errors import RunError, told
 from cnn.quiet_import import import_tensorflow_quietly
 
 
-def run_horovodrun(command: Sequence[str]) -> NoReturn:
+def become_horovodrun(command: Sequence[str]) -> NoReturn:
     """Does what the command does, and exits.
 
     By itself it writes lines of TensorFlow's, which it loads, and ends with a traceback when a rank fails; here it ends
@@ -27,3 +27,8 @@ def run_horovodrun(command: Sequence[str]) -> NoReturn:
             raise RunError(f"horovodrun: {' '.join(str(error).split())}") from error
         sys.exit(int(code[1]))
     sys.exit(0)
+
+
+if __name__ == "__main__":
+    with told():
+        become_horovodrun(["horovodrun", *sys.argv[1:]])

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnn.cluster.await_hosts import await_hosts
-from cnn.cluster.horovodrun import run_horovodrun
 from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here, is_this_machine
 from cnn.cluster.hosts import Host, find_hosts, host_list
 from cnn.cluster.launch import DEVICES
 from cnn.cluster.placement import PLACEMENT
-from cnn.cluster.supervision import run_mpirun
+from cnn.cluster.supervision import run_horovodrun, run_mpirun
 from cnn.errors import UserError, check_choice, told
 
 _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
@@ -189,7 +188,8 @@ def main() -> None:
         interface=given.interface,
     )
     if given.launcher == "horovodrun":
-        run_horovodrun(command)
+        # As a module it writes and exits as our programs do.
+        run_horovodrun([sys.executable, "-m", "cnn.cluster.horovodrun", *command[1:]], program)
     run_mpirun(command)
 
 

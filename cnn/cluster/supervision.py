@@ -1,12 +1,15 @@
-"""Runs mpirun so that whoever ends it gives the ranks the time to save what they have."""
+"""Runs mpirun or horovodrun so that whoever ends it gives the ranks the time to save what they have."""
 
+import contextlib
 import ctypes
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
+
+import psutil
 
 _PR_SET_PDEATHSIG = 1
 
@@ -17,6 +20,41 @@ def run_mpirun(command: Sequence[str]) -> NoReturn:
     mpirun hands SIGUSR1 on to all ranks, which then stop in good order; SIGTERM and SIGINT it follows with SIGKILL
     after a fixed time, host after host. So the first of these is sent on as SIGUSR1, and a second one as SIGTERM.
     """
+    _run(command, lambda process: process.send_signal(signal.SIGUSR1))
+
+
+def run_horovodrun(command: Sequence[str], program: Sequence[str]) -> NoReturn:
+    """Does what the command does, and exits with its exit code.
+
+    horovodrun hands no signal on; after SIGTERM it cuts the ssh of other hosts, and kills in five seconds. So the first
+    SIGTERM, SIGINT or SIGUSR1 goes as SIGUSR1 to a rank on this host, which stops all others with it, and a second one
+    to horovodrun; so does the first where there is no such rank.
+
+    Args:
+        command: what starts horovodrun.
+        program: the command line of a rank.
+    """
+
+    def ask_a_rank(process: "subprocess.Popen[bytes]") -> None:
+        rank = _descendant(process.pid, program)
+        if rank is None:
+            process.terminate()
+        else:
+            rank.send_signal(signal.SIGUSR1)
+
+    _run(command, ask_a_rank)
+
+
+def _descendant(pid: int, command: Sequence[str]) -> psutil.Process | None:
+    """The first process that was started by this one, or by those it started, with exactly this command."""
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.cmdline() == list(command):
+                return process
+    return None
+
+
+def _run(command: Sequence[str], ask: Callable[["subprocess.Popen[bytes]"], None]) -> NoReturn:
     # In a session of its own: what is typed at the terminal comes to this program alone.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_parent)
     asked = False
@@ -24,7 +62,11 @@ def run_mpirun(command: Sequence[str]) -> NoReturn:
     def send_on(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         again, asked = asked, True  # before it is sent: the next signal may come meanwhile
-        process.send_signal(signal.SIGTERM if again and number != signal.SIGUSR1 else signal.SIGUSR1)
+        if again and number != signal.SIGUSR1:
+            process.terminate()
+        else:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                ask(process)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, send_on)

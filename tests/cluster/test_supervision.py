@@ -1,4 +1,4 @@
-"""Signals on their way to mpirun; tests/cluster_hosts ends real jobs by them."""
+"""Signals on their way to mpirun and to horovodrun's ranks; tests/cluster_hosts ends real jobs by them."""
 
 import signal
 import subprocess
@@ -20,8 +20,30 @@ while True:
 STARTED = "import sys; from cnn.cluster.supervision import run_mpirun; run_mpirun(sys.argv[1:])"
 
 
+RANK = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+print("rank", flush=True)
+print("to a rank:", signal.sigwait({signal.SIGUSR1}).name, flush=True)
+"""
+OF_RANKS = f"""
+import os, subprocess, sys
+ranks = [subprocess.Popen(["sh", "-c", 'A=1 "$@"; exit $?', "sh", *sys.argv[2:]]) for _ in range(int(sys.argv[1]))]
+{LAUNCHER.replace("sys.exit", "os.killpg(0, signal.SIGTERM), sys.exit")}"""
+"""As horovodrun, which starts ranks through shells."""
+STARTED_WITH_RANKS = (
+    "import sys; from cnn.cluster.supervision import run_horovodrun; run_horovodrun(sys.argv[1:], sys.argv[5:])"
+)
+
+
 def start(program: str) -> "subprocess.Popen[str]":
     words = [sys.executable, "-c", STARTED, sys.executable, "-c", program]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def start_with_ranks(ranks: int) -> "subprocess.Popen[str]":
+    own = [sys.executable, "-c", OF_RANKS, str(ranks)]
+    words = [sys.executable, "-c", STARTED_WITH_RANKS, *own, sys.executable, "-c", RANK]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
@@ -35,6 +57,26 @@ def test_the_first_request_to_end_lets_the_ranks_save_and_the_second_ends(number
     process.send_signal(signal.SIGUSR1)  # a warning is handed on as often as it comes
     assert process.stdout.readline() == "SIGUSR1\n"
     process.send_signal(number)
+    assert process.stdout.readline() == "SIGTERM\n"
+    assert process.wait(timeout=60) == 7
+
+
+def test_one_rank_of_this_host_is_asked_to_save_and_a_second_time_horovodrun_to_end() -> None:
+    process = start_with_ranks(2)
+    assert process.stdout is not None
+    assert sorted(process.stdout.readline() for _ in range(3)) == ["rank\n", "rank\n", "ready\n"]
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "to a rank: SIGUSR1\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "SIGTERM\n"  # from what stands for horovodrun; no other rank was told
+    assert process.wait(timeout=60) == 7
+
+
+def test_horovodrun_whose_ranks_are_all_on_other_hosts_is_ended() -> None:
+    process = start_with_ranks(0)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "SIGTERM\n"
     assert process.wait(timeout=60) == 7
 

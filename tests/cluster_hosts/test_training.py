@@ -67,12 +67,13 @@ def test_a_worker_that_is_lost_on_another_host_ends_all(hosts: Hosts, tmp_path: 
         assert not hosts[name].processes("jobs/train.py")
 
 
-def test_a_job_that_is_ended_saves_first_on_all_hosts(hosts: Hosts, tmp_path: Path) -> None:
-    job = endless(hosts, tmp_path / "run", "mpirun.sh")
+@pytest.mark.parametrize("script", ["mpirun.sh", "horovodrun.sh"])
+def test_a_job_that_is_ended_saves_first_on_all_hosts(hosts: Hosts, tmp_path: Path, script: str) -> None:
+    job = endless(hosts, tmp_path / "run", script)
     hosts[NAMES[0]].call("pkill", "-TERM", "--full", "cnn.cluster.launcher")
     ended = job.end()
     assert ended.code == 75, ended.output
-    said = re.search(r"^stopped: at step ([\d,]+) of 10,000,000, which is saved", ended.output, re.MULTILINE)
+    said = re.search(r"stopped: at step ([\d,]+) of 10,000,000, which is saved", ended.output)
     assert said, ended.output
     step = int(said[1].replace(",", ""))
     assert list((tmp_path / "run" / "checkpoints").glob(f"step-*{step:09d}*"))
