@@ -3,14 +3,16 @@
 import contextlib
 import datetime
 import shutil
+import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cnn.cluster.installation import versions
-from cnn.errors import UserError
+from cnn.errors import RunError, UserError
 from cnn.monitoring.summary import write_json
 from cnn.training.checkpoints import KEPT
+from cnn.training.folder_lock import lock_folder, locked_by
 from cnn.training.settings import read_settings, write_settings
 
 # What may differ when a run goes on: where things are, how often it reports, and how far it goes.
@@ -27,6 +29,9 @@ _MAY_DIFFER = {
 }
 SETTINGS = "settings.yaml"
 
+_SECONDS_TO_END = 20
+"""In which a run has ended that lost a worker, or was started again elsewhere; who goes on with it waits so long."""
+
 
 def choose_folder(run_dir: str | None, data: str, model: str) -> str:
     """The folder asked for, else one that tells data, network and time apart."""
@@ -41,6 +46,28 @@ def check_unused(path: Path) -> None:
         raise UserError(
             f"{path} already holds a run: go on with it by --resume, or choose another --run_dir for a new one."
         )
+
+
+def reserve_folder(path: Path, patience: float = _SECONDS_TO_END) -> None:
+    """Makes a run's folder, if need be, and keeps others out of it until this process ends.
+
+    Args:
+        path: the folder.
+        patience: seconds to wait for the end of another process that does so.
+
+    Raises:
+        UserError: the folder cannot be written.
+        RunError: the other process has not ended; starting again later may help.
+    """
+    deadline = time.monotonic() + patience
+    with _writable(path, "choose another --run_dir"):
+        path.mkdir(parents=True, exist_ok=True)
+        while lock_folder(path) is None:
+            if time.monotonic() > deadline:
+                raise RunError(
+                    f"{locked_by(path)} is at work on the run in {path}: wait for its end, or choose another --run_dir."
+                )
+            time.sleep(0.2)
 
 
 def start_folder(path: Path, settings: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import os
 import shutil
@@ -21,6 +20,7 @@ from cnn.from_json import read_object
 from cnn.models.registry import NETWORKS, check_image_size
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.training.checkpoints import CheckpointFolder
+from cnn.training.folder_lock import lock_folder, locked_by
 from cnn.training.recipe import Combination, combinations
 from cnn.training.run_folder import differences, holds_run
 
@@ -116,19 +116,17 @@ def reserve(folder: Path) -> Iterator[int]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+        lock = lock_folder(folder)
     except OSError as error:
         raise UserError(
             f"the folder {folder} cannot be written ({error.strerror}); choose another --sweep_dir."
         ) from error
+    if lock is None:
+        raise UserError(
+            f"another sweep ({locked_by(folder)}), or a run that it left behind, is at work in {folder}: wait for its "
+            "end, or choose another --sweep_dir."
+        )
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another sweep, or a run that one left behind, is at work in {folder}: wait for its end, or choose "
-                "another --sweep_dir."
-            ) from None
         yield lock
     finally:
         os.close(lock)

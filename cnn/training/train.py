@@ -28,6 +28,7 @@ from cnn.training.checkpoints import Checkpoint, CheckpointFolder
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import initialize_from
+from cnn.training.folder_lock import lock_folder
 from cnn.training.groups import group_size
 from cnn.training.loop import Loop, Progress
 from cnn.training.loss_scale import make_loss_scale
@@ -42,6 +43,7 @@ from cnn.training.run_folder import (
     choose_folder,
     holds_run,
     reopen_folder,
+    reserve_folder,
     start_folder,
     write_environment,
 )
@@ -224,6 +226,8 @@ def _choose_folder(cluster: Cluster, settings: TrainingSettings, job: Job) -> Pa
         if cluster.is_chief and not job.again:
             if settings.run.resume:
                 length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
+                if holds_run(folder):
+                    reserve_folder(folder)
                 reopen_folder(folder, settings.merged, must_agree=length)
             else:
                 check_unused(folder)
@@ -237,8 +241,11 @@ def _start_folder(
     with cluster.together():
         if cluster.is_chief:
             check_room(folder, sum(values.nbytes for values in read_state(variables).values()))
-            if not (settings.run.resume or (job.again and holds_run(folder))):
-                check_unused(folder)  # again: another job may have taken it meanwhile
+            if job.again and holds_run(folder):
+                lock_folder(folder)  # rank 0 may be another now; if it is not, it has it still
+            elif not settings.run.resume:
+                reserve_folder(folder)
+                check_unused(folder)  # another job may have taken it meanwhile
                 start_folder(folder, {**settings.merged, "run_dir": str(folder)})
     job.folder = folder
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.training.folder_lock import lock_folder
 
 from .processes import process_of_rank, until, wait_for
 
@@ -39,6 +40,7 @@ def test_one_rank_is_asked_and_all_stop(
     wait_for(checkpoints.path(7), job)
     exchange = read_exchange(stopped)
     assert exchange["factored"] == ([] if workers == 1 else ["fc1/kernel", "fc2/kernel", "logits/kernel"])
+    assert lock_folder(stopped) is None  # nobody else may go on with it meanwhile
     os.kill(job.pid if launcher == "none" else process_of_rank(workers - 1, stopped), number)
     output, _ = job.communicate(timeout=60)
     assert job.returncode == code, output

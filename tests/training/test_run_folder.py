@@ -1,9 +1,14 @@
 """Who may use a run folder."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -15,6 +20,7 @@ from cnn.training.run_folder import (
     check_unused,
     choose_folder,
     reopen_folder,
+    reserve_folder,
     start_folder,
     write_environment,
 )
@@ -47,6 +53,28 @@ def test_names() -> None:
 
 def test_a_new_folder_holds_the_settings(run: Path) -> None:
     assert read_settings(run / "settings.yaml") == SETTINGS
+
+
+HOLDING = """
+import sys
+from pathlib import Path
+from cnn.training.folder_lock import lock_folder
+print(lock_folder(Path(sys.argv[1])), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_one_process_at_a_time_writes_a_run(run: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", HOLDING, run], stdin=PIPE, stdout=PIPE, text=True)
+    assert other.stdout is not None
+    assert int(other.stdout.readline()) > 0
+    with pytest.raises(RunError, match=f"process {other.pid} on .* is at work on the run in .*run: wait for its end"):
+        reserve_folder(run, patience=0)
+    threading.Thread(target=other.kill).start()  # which lets nobody wait for it
+    reserve_folder(run)
+    other.communicate()
+    with pytest.raises(RunError, match=f"process {os.getpid()} on"):
+        reserve_folder(run, patience=0)
 
 
 def test_a_folder_without_a_run_may_be_used(tmp_path: Path) -> None:

@@ -100,7 +100,10 @@ def test_one_sweep_at_a_time(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "sweep"
     with reserve(folder) as lock:
         with (
-            pytest.raises(UserError, match="another sweep, or a run that one left behind, is at work"),
+            pytest.raises(
+                UserError,
+                match=rf"another sweep \(process {os.getpid()} on .*\), or a run that it",
+            ),
             reserve(folder),
         ):
             pass

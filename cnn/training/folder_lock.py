@@ -1,0 +1,38 @@
+"""Keeps a folder to one process at a time."""
+
+import contextlib
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+_LOCK = ".lock"
+
+
+def lock_folder(folder: Path) -> int | None:
+    """Keeps others out of a folder, where the file system has locks; None when another process is in.
+
+    Returns:
+        The file that does so for as long as it, or a copy that a process inherits, is open: at most until these end.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    except OSError:
+        return lock
+    os.truncate(lock, 0)
+    os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    return lock
+
+
+def locked_by(folder: Path) -> str:
+    """Which process has, or had, a folder to itself, in words."""
+    with contextlib.suppress(OSError):
+        return (folder / _LOCK).read_text("utf-8", "replace") or "a process"
+    return "a process"
