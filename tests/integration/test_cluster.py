@@ -86,11 +86,14 @@ def body(cluster, folder, job):
         return tf.cast(np.random.default_rng([rank, number]).normal(size=(6, columns)), kind)
 
     for kind in ("float32", "float64", "bfloat16", "float16"):
-        exchange = GradientExchange(cluster, frozenset({"a", "b"}))
+        exchange = GradientExchange(cluster, frozenset({"a", "b"}), 48 if kind == "float32" else 2**20)
         wide = "float64" if kind == "float64" else "float32"
         mine = [factor(rank, number, columns, kind) for number, columns in enumerate((5, 3, 7, 2))]
         pairs = [mine[:2], mine[2:]]
-        results = [each.numpy() for each in tf.function(lambda: exchange.products(pairs, wide))()]
+        compiled = tf.function(lambda: exchange.products(pairs, wide))
+        results = [each.numpy() for each in compiled()]
+        operations = compiled.get_concrete_function().graph.get_operations()
+        gathers = [each.inputs[0].shape.as_list() for each in operations if each.type == "HorovodAllgather"]
         error = 0.0
         for number, columns, other, result in ((0, 5, 3, results[0]), (2, 7, 2, results[1])):
             right = sum(
@@ -99,7 +102,8 @@ def body(cluster, folder, job):
                 for r in range(cluster.world_size)
             )
             error = max(error, float(np.abs(result - right).max()))
-        seen[f"products {kind}"] = {"error": error, "bits": b"".join(r.tobytes() for r in results).hex()}
+        bits = b"".join(r.tobytes() for r in results).hex()
+        seen[f"products {kind}"] = {"error": error, "bits": bits, "messages": gathers}
 
     weights = [keras.Variable(np.ones((3, 2)), name="first"), keras.Variable(np.arange(4.0), name="second")]
 
@@ -182,6 +186,11 @@ def test_what_ranks_say_to_each_other(jobs, tmp_path: Path, launcher: str, worke
             products = seen[f"products {kind}"]
             assert products["error"] < (1e-13 if kind == "float64" else 1e-5), kind
             assert products["bits"] == everyone[0][f"products {kind}"]["bits"]
+            # In pieces of about 48 bytes of the inputs, of whole samples, or at once.
+            pieces = [(5, [2, 2, 2]), (3, [2, 2, 2]), (7, [1, 2, 1, 2]), (2, [1, 2, 1, 2])]
+            whole = [(columns, [6]) for columns, _ in pieces]
+            messages = [[rows, columns] for columns, of in (pieces if kind == "float32" else whole) for rows in of]
+            assert sorted(products["messages"]) == sorted(messages)
         odd = workers - 1
         assert seen["in step"] is seen["in step again"] is None
         for step, name, variable in ((6, "out of step", "second"), (8, "out of step in both", "first")):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +35,25 @@ def test_names_stay_for_checkpoints_hold_them(make_network) -> None:
         "optimizer/adam/logits_bias_momentum",
         "optimizer/adam/logits_bias_velocity",
     ]
+
+
+class Twins(keras.Model):
+    """Two layers of one name, which Keras allows here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (keras.layers.Dense(2, name="twin") for _ in range(2))
+
+    def call(self, x: Any) -> Any:
+        return self.second(self.first(x))
+
+
+def test_two_variables_of_one_name_are_not_saved_as_one() -> None:
+    model = Twins()
+    model(np.zeros((1, 3), np.float32))
+    optimizer = build_optimizer(OptimizerSettings(), RegularisationSettings(), model.trainable_variables)
+    with pytest.raises(ValueError, match="two variables have one name"):
+        state_variables(model, optimizer)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
