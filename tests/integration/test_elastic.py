@@ -17,7 +17,7 @@ from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 from .conftest import ROOT, Jobs
 from .processes import process_of_rank, wait_for, wait_for_workers
 
-STEPS = 600
+STEPS = 300
 
 
 def train(folder: Path) -> list[str]:
@@ -41,8 +41,9 @@ def start(jobs: Jobs, hosts: Path, *settings: str, output: Any) -> subprocess.Po
     """Starts two to four workers, the hosts being what the script prints."""
     command = [sys.executable, "-m", "cnn.cluster.elastic_launcher", hosts.with_name("discover.sh")]
     limits = ["--min", "2", "--max", "4", "--interface", "lo", "--"]
+    environment = {**jobs.environment, "HOROVOD_GLOO_TIMEOUT_SECONDS": "10"}  # a loss may be noticed as late as that
     job = subprocess.Popen(
-        [*command, *limits, *settings], cwd=ROOT, env=jobs.environment, stdout=output, stderr=subprocess.STDOUT
+        [*command, *limits, *settings], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
     )
     jobs.started.append(job)
     return job
