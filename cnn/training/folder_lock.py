@@ -26,8 +26,9 @@ def lock_folder(folder: Path) -> int | None:
         return None
     except OSError:
         return lock
-    os.truncate(lock, 0)
-    os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    with contextlib.suppress(OSError):  # a full disk, say: only the words for others are missing then
+        os.truncate(lock, 0)
+        os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
     return lock
 
 

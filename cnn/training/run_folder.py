@@ -60,7 +60,7 @@ def reserve_folder(path: Path, patience: float = _SECONDS_TO_END) -> None:
         RunError: the other process has not ended; starting again later may help.
     """
     deadline = time.monotonic() + patience
-    with _writable(path, "choose another --run_dir"):
+    with _writable(path, "make room or mend its permissions, or choose another --run_dir"):
         path.mkdir(parents=True, exist_ok=True)
         while lock_folder(path) is None:
             if time.monotonic() > deadline:
