@@ -19,18 +19,21 @@ class MetricsLog:
     """Appends records to RUN/metrics.jsonl.
 
     `resume_step` is None for a new run. For a run that goes on from a checkpoint it is that checkpoint's step: records
-    of later steps, written by the run that died, are dropped, so that the file holds each step's record once.
+    of later steps, written by the run that died, are dropped, and what it had already recorded of this step is not
+    recorded again, so that the file holds each part's record of a step once.
 
     Raises UserError when a new run finds a file already there, or when the file to go on with is damaged.
     """
 
     def __init__(self, path: Path, resume_step: int | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._recorded: set[tuple[str, int]] = set()
         if resume_step is None:
             mode = "xb"
         else:
             mode = "ab"
-            _drop_after(path, resume_step)
+            kept = _drop_after(path, resume_step)
+            self._recorded = {(record["part"], record["step"]) for record in kept if record["step"] == resume_step}
         try:
             # Unbuffered: each record reaches the file with one write() and none is held back when the process dies.
             self._file = open(path, mode, buffering=0)  # noqa: SIM115
@@ -43,6 +46,8 @@ class MetricsLog:
         `part` is train, validation or test; `values` holds loss, accuracy (0 to 1), learning_rate, images_per_second,
         as far as they apply. Floats that are not finite become null. Raises OSError when the disk is full.
         """
+        if (part, step) in self._recorded:  # by a run that ended before it could save that it had
+            return
         record = {"part": part, "step": int(step), "epoch": float(epoch)}
         record |= {name: float(value) for name, value in values.items()}
         record["time"] = time.time()
@@ -90,7 +95,10 @@ def _line(record: Mapping[str, Any]) -> bytes:
     return json.dumps(finite(record), allow_nan=False).encode() + b"\n"
 
 
-def _drop_after(path: Path, step: int) -> None:
-    if path.exists():
-        kept = [record for record in read_metrics(path) if record["step"] <= step]
-        write_whole(path, b"".join(map(_line, kept)))
+def _drop_after(path: Path, step: int) -> list[dict[str, Any]]:
+    """Drops the records of later steps; gives the others."""
+    if not path.exists():
+        return []
+    kept = [record for record in read_metrics(path) if record["step"] <= step]
+    write_whole(path, b"".join(map(_line, kept)))
+    return kept

@@ -57,6 +57,20 @@ def test_resuming_keeps_each_step_once(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["m"]
 
 
+def test_what_is_done_again_at_the_step_of_a_resume_is_recorded_once(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    for resume_step, parts in ((None, ("train", "validation")), (4, ("validation", "test")), (4, ("test",))):
+        log = MetricsLog(path, resume_step)
+        for part in parts:
+            log.append(part, 4, 1.0, {"loss": 1.0})
+        log.close()
+    log = MetricsLog(path, 4)
+    log.append("validation", 5, 1.25, {"loss": 1.0})
+    log.close()
+    records = [(record["part"], record["step"]) for record in read_metrics(path)]
+    assert records == [("train", 4), ("validation", 4), ("test", 4), ("validation", 5)]
+
+
 def test_resuming_completes_a_record_that_lacks_only_its_line_end(tmp_path: Path) -> None:
     path = tmp_path / "m"
     write_steps(path, range(1, 3))
