@@ -1,5 +1,6 @@
 """Repeats a run from its folder, and compares the curves."""
 
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,9 +8,8 @@ from typing import Any
 
 from cnn.cluster.relaunch import run_with_workers
 from cnn.errors import UserError
-from cnn.from_json import read_object
 from cnn.monitoring.metrics import read_metrics
-from cnn.training.run_folder import SETTINGS, holds_run
+from cnn.training.run_folder import ENVIRONMENT, SETTINGS, holds_run, recorded_topology
 
 _COMPARED = ("loss", "accuracy", "learning_rate")
 
@@ -26,20 +26,32 @@ def replay(run: Path, launcher: str) -> tuple[int, str]:
     """
     if not holds_run(run):
         raise UserError(f"--replay {run} holds no run: name a folder that jobs/train.py has written.")
-    environment, metrics = run / "environment.json", run / "metrics.jsonl"
+    environment, metrics = run / ENVIRONMENT, run / "metrics.jsonl"
     recorded = read_metrics(metrics) if metrics.is_file() else []
     if not (recorded and environment.is_file()):
         raise UserError(f"--replay {run} has no curve to compare: let the run train for a while.")
-    topology = read_object(environment).get("topology")
-    workers = topology.get("world_size") if isinstance(topology, dict) else None
+    workers = recorded_topology(run).get("world_size")
     if type(workers) is not int or workers < 1:
         raise UserError(f"{environment} does not say how many workers the run had: put back what it wrote there.")
     program = str(Path(__file__).parents[2] / "jobs" / "train.py")
     with tempfile.TemporaryDirectory() as scratch:
         again = Path(scratch, "run")
-        own = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--no_resume"]
+        again.mkdir()
+        # As a run that has not come to a first checkpoint, which keeps its choice of the exchange.
+        for each in (SETTINGS, ENVIRONMENT):
+            shutil.copy(run / each, again)
+        own = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--resume"]
         run_with_workers(launcher, workers, [program, *own])
-        return len(recorded), first_difference(recorded, read_metrics(again / "metrics.jsonl"))
+        repeated = read_metrics(again / "metrics.jsonl")
+        compared = [point for point in recorded if not _of_an_earlier_end(point, repeated[-1]["step"])]
+        return len(compared), first_difference(compared, repeated)
+
+
+def _of_an_earlier_end(point: Mapping[str, Any], last_step: int) -> bool:
+    """Whether a point is of an evaluation that was made only since the run was to end there, before it went on."""
+    if point["part"] == "train" or point["step"] >= last_step:
+        return False
+    return bool(point["part"] == "test" or point["epoch"] % 1)
 
 
 def first_difference(recorded: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """Going on from a checkpoint: which one, and how every rank gets its state."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from cnn.cluster.collectives import Cluster
@@ -10,6 +11,7 @@ from cnn.errors import UserError
 from cnn.from_json import from_json
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
 from cnn.training.loop import Progress
+from cnn.training.run_folder import recorded_topology
 from cnn.training.state import restore_state
 
 
@@ -22,6 +24,22 @@ def last_checkpoint(
         if cluster.is_chief and resume:
             found = checkpoints.load_last()
             _check_record(found[0])
+    return found
+
+
+def earlier_exchange(
+    cluster: Cluster, checkpoint: Checkpoint | None, folder: Path, *, resume: bool
+) -> dict[str, Any] | None:
+    """On every rank what the run to go on from has recorded of its exchange, if it has come so far."""
+    exchange = None
+    with cluster.together():
+        if cluster.is_chief:
+            if checkpoint is not None:
+                exchange = checkpoint.record.get("exchange")
+            elif resume:
+                exchange = recorded_topology(folder).get("exchange")
+                _check_exchange(exchange, str(folder))
+    found: dict[str, Any] | None = cluster.gather(exchange)[0]
     return found
 
 
@@ -41,17 +59,26 @@ def _check_record(checkpoint: Checkpoint | None) -> None:
     if checkpoint is None:
         return
     try:
-        progress = from_json(Progress, checkpoint.record.get("progress"))
-        exchange = checkpoint.record.get("exchange") or {}
-        if progress.step < 0 or not isinstance(exchange, dict):
-            raise ValueError("a step or the exchange is none")
-        if "rates" in exchange:
+        if from_json(Progress, checkpoint.record.get("progress")).step < 0:
+            raise ValueError("the step is none")
+    except ValueError as error:
+        raise UserError(_foreign(f"the checkpoint {checkpoint.path}", error)) from error
+    _check_exchange(checkpoint.record.get("exchange"), f"the checkpoint {checkpoint.path}")
+
+
+def _check_exchange(exchange: Any, where: str) -> None:
+    """Raises UserError for a record of an exchange that no run has written."""
+    try:
+        if not isinstance(exchange, dict | None):
+            raise ValueError("the exchange is none")
+        if exchange and "rates" in exchange:
             from_json(Rates, exchange["rates"])
     except ValueError as error:
-        raise UserError(
-            f"the checkpoint {checkpoint.path} holds what no run has saved ({error}); remove it, or choose another "
-            "--run_dir to start anew."
-        ) from error
+        raise UserError(_foreign(where, error)) from error
+
+
+def _foreign(where: str, error: ValueError) -> str:
+    return f"{where} holds what no run has saved ({error}); remove it, or choose another --run_dir to start anew."
 
 
 def restore_everywhere(

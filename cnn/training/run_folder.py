@@ -10,6 +10,7 @@ from typing import Any
 
 from cnn.cluster.installation import versions
 from cnn.errors import RunError, UserError
+from cnn.from_json import read_object
 from cnn.monitoring.summary import write_json
 from cnn.training.checkpoints import KEPT
 from cnn.training.folder_lock import lock_folder, locked_by
@@ -28,6 +29,7 @@ _MAY_DIFFER = {
     "log_every",
 }
 SETTINGS = "settings.yaml"
+ENVIRONMENT = "environment.json"
 
 _SECONDS_TO_END = 20
 """In which a run has ended that lost a worker, or was started again elsewhere; who goes on with it waits so long."""
@@ -139,6 +141,11 @@ def holds_run(path: Path) -> bool:
 
 def write_environment(path: Path, topology: Mapping[str, Any], data_checksum: str) -> None:
     """Records what the run was made with: versions, topology, data."""
-    write_json(
-        path / "environment.json", {"versions": versions(), "topology": topology, "data_checksum": data_checksum}
-    )
+    write_json(path / ENVIRONMENT, {"versions": versions(), "topology": topology, "data_checksum": data_checksum})
+
+
+def recorded_topology(path: Path) -> Mapping[str, Any]:
+    """What a run was last made with; empty when it did not come so far. UserError when the file is damaged."""
+    environment = path / ENVIRONMENT
+    topology = read_object(environment).get("topology") if environment.is_file() else None
+    return topology if isinstance(topology, dict) else {}

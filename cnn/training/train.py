@@ -35,7 +35,7 @@ from cnn.training.loss_scale import make_loss_scale
 from cnn.training.optimizers import build_optimizer
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
-from cnn.training.resumption import best_checkpoint, last_checkpoint, restore_everywhere
+from cnn.training.resumption import best_checkpoint, earlier_exchange, last_checkpoint, restore_everywhere
 from cnn.training.run_data import write_data
 from cnn.training.run_folder import (
     check_room,
@@ -84,8 +84,9 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     checkpoint, damage = last_checkpoint(cluster, checkpoints, resume=run.resume and not job.again)
     if job.again:
         checkpoint = job.kept
-    record = cluster.gather(None if checkpoint is None else checkpoint.record)[0]
-    learner = _build(cluster, settings, dataset, order, record)
+    exchange = earlier_exchange(cluster, checkpoint, folder, resume=run.resume and not job.again)
+    begun = cluster.gather(checkpoint is not None)[0]
+    learner = _build(cluster, settings, dataset, order, exchange, begun=begun)
     _start_folder(cluster, folder, settings, job, learner.variables)
     progress = restore_everywhere(cluster, checkpoint, learner.variables, dataset)
     total_steps = run.steps or run.epochs * order.steps_per_epoch
@@ -153,13 +154,16 @@ def _build(
     settings: TrainingSettings,
     dataset: Dataset,
     order: SampleOrder,
-    earlier: dict[str, Any] | None,
+    exchange: dict[str, Any] | None,
+    *,
+    begun: bool,
 ) -> _Learner:
-    """Builds all that is built of variables; `earlier` is the record of the checkpoint they will be restored from."""
+    """Builds all that is built of variables: with the exchange of before, if there was one, and with the weights of
+    another run, if so asked and not `begun`, as it is with a checkpoint that they will be restored from."""
     precision = settings.run.precision
     use_precision(precision)
     model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.run.seed)
-    origin = _initialize(cluster, settings, model) if earlier is None else None
+    origin = _initialize(cluster, settings, model) if not begun else None
     optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
     average = make_average(model, settings.regularisation)
     loss_scale = make_loss_scale(precision)
@@ -175,7 +179,7 @@ def _build(
         settings.exchange,
         model,
         order.width(cluster.world_size),
-        None if earlier is None else earlier.get("exchange"),
+        exchange,
     )
     step = TrainingStep(
         model,

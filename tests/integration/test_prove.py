@@ -44,10 +44,14 @@ def test_broken_training_is_seen(jobs) -> None:
 def test_a_run_repeated_from_its_folder(jobs, tmp_path: Path) -> None:
     run = tmp_path / "run"
     size = ("--data", "digits", "--model", "lenet5-like", "--global_batch_size", 100, "--log_every", 1)
-    code, output = jobs.run("jobs/train.py", *size, "--epochs", 2, "--run_dir", run, launcher="mpirun", workers=2)
-    assert code == 0, output
+    size = (*size, "--exchange", "factored", "--run_dir", run)
+    for length in (("--steps", 20), ("--steps", 26, "--resume")):
+        code, output = jobs.run("jobs/train.py", *size, *length, launcher="mpirun", workers=2)
+        assert code == 0, output
+        assert ("exchange: " in output) == ("--resume" not in length), output
     code, output = jobs.run("jobs/prove.py", "--replay", run)
     assert code == 0, output
+    assert "exchange: " not in output  # measured again, it might be another one
     assert output.endswith(f"{run}: all 29 points of its curves are the same again\n"), output
 
     metrics = run / "metrics.jsonl"
