@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
 from cnn.cluster.launch import Launch, launch_from_environment
 from cnn.cluster.placement import PLACEMENT, misplacement
+from cnn.cluster.supervision import signals_to_stop
 from cnn.errors import RunError, UserError, end_unread, storage_error
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.shown_text import print_anything
@@ -52,6 +53,9 @@ class Job:
         self.again = False
         """Whether the job's workers have changed since this one began."""
 
+        self.lock: int | None = None
+        """The file by which rank 0 keeps others out of the run folder."""
+
         self.membership = Membership()
         self.folder: Path | None = None
         """The run folder, once there is one: the reason of an early end is written there, in failure.log."""
@@ -66,9 +70,10 @@ class Job:
         self._ending.acquire()  # never released: the first reason is the one that is told
         if speak:
             origin = f"rank {self._launch.rank}: " if self._launch.world_size > 1 else ""
-            print(f"error: {origin}{sentence}", file=sys.stderr, flush=True)
+            _say(f"error: {origin}{sentence}")
         self.record(sentence)
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         os._exit(exit_code)
 
     def settle(self) -> None:
@@ -120,7 +125,7 @@ class Job:
         return self._asked is not None
 
     def watch(self, peers: Sequence[Sequence[Any]]) -> None:
-        """From now on SIGTERM, SIGINT and SIGUSR1 end this process within moments, even in a compiled call.
+        """From now on the signals that ask to stop end this process within moments, even in a compiled call.
 
         Launchers end the other ranks by SIGTERM when one is lost, and some follow with SIGKILL a second later: Python's
         own handlers would run too late, so the signal's number is read from a pipe by a thread.
@@ -129,14 +134,13 @@ class Job:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        for number in signals_to_stop():
             signal.signal(number, lambda *_: None)
         threading.Thread(target=self._follow_signals, args=(reader,), daemon=True).start()
 
     def watch_others(self, peers: Sequence[Sequence[Any]]) -> None:
         """Takes these for the job's ranks. Where lost ones are replaced, their loss is no reason to end."""
         self._peers = [] if is_elastic() else peers
-        self.membership.settle()
 
     def _follow_signals(self, reader: int) -> None:
         patience = float(os.environ.get("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", _STALL_SECONDS))
@@ -149,10 +153,11 @@ class Job:
             came = [file for file, _ in events.poll(1000 * _LOOK_SECONDS)]
             number = signal.Signals(os.read(reader, 1)[0]) if reader in came else None
             if _OUTPUT in came:
-                # The launcher on another host has gone, whose ssh does not pass signals on: this asks to stop instead.
+                # What reads the output was ended by the same Ctrl-C; or the launcher on another host has gone, whose
+                # ssh does not pass signals on, and this asks to stop instead.
                 events.unregister(_OUTPUT)
                 _speak_to_nobody()
-                number = number or signal.SIGUSR1
+                number = number or (None if self.stop_asked() else signal.SIGUSR1)
             waiting = self._asked is not None and self._stoppable
             lost = self.lost_peers() if waiting or (number is not None and self._asked is None) else ""
             if lost:
@@ -164,6 +169,8 @@ class Job:
                 self.fail(f"{still}, so this rank ends; {self.advice}.", 1)
             if number is not None:
                 self._take(number)
+                if not is_elastic() and _OUTPUT not in came:
+                    events.register(_OUTPUT, 0)
 
     def _take(self, number: signal.Signals) -> None:
         now = time.monotonic()
@@ -179,7 +186,13 @@ class Job:
                 f"asked to stop by SIGTERM; if nothing follows, a rank of another host has gone; {self.advice}."
             )
         if self._launch.rank == 0:
-            print(f"{number.name}: stopping after this step; a second one ends at once.", file=sys.stderr, flush=True)
+            _say(f"{number.name}: stopping after this step; a second one ends at once.")
+
+
+def _say(line: str) -> None:
+    """To who reads the errors, if anybody still does."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _speak_to_nobody() -> None:
@@ -247,6 +260,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
             except Exception as error:
                 if not (isinstance(error, WorkersChangedError) or (is_elastic() and tells_of_a_lost_peer(error))):
                     raise
+            job.membership.settle()  # before: who comes meanwhile must not be forgotten
             cluster = _rejoined(cluster)
             job.again = True
             job.watch_others(cluster.peers)
@@ -256,8 +270,10 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
             job.fail(str(error), error.exit_code)
         job.settle()
         if launch.rank == 0:
-            print(f"{error.label}: {error}", file=sys.stderr, flush=True)
+            _say(f"{error.label}: {error}")
             job.record(str(error))
+        with contextlib.suppress(Exception):
+            cluster.gather(None)  # nobody leaves before: a launcher would end the rank that still saves
         cluster.close()
         sys.exit(error.exit_code)
     except BrokenPipeError:

@@ -14,11 +14,17 @@ import psutil
 _PR_SET_PDEATHSIG = 1
 
 
+def signals_to_stop() -> list[signal.Signals]:
+    """Those that ask a program to end: also a terminal's end, unless nohup lets it go on without."""
+    always = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
+    return always if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*always, signal.SIGHUP]
+
+
 def run_mpirun(command: Sequence[str]) -> NoReturn:
     """Does what the command does, and exits with its exit code.
 
     mpirun hands SIGUSR1 on to all ranks, which then stop in good order; SIGTERM and SIGINT it follows with SIGKILL
-    after a fixed time, host after host. So the first of these is sent on as SIGUSR1, and a second one as SIGTERM.
+    after a fixed time, host after host. So the first request to end is sent on as SIGUSR1, a second one as SIGTERM.
     """
     _run(command, lambda process: process.send_signal(signal.SIGUSR1))
 
@@ -27,8 +33,8 @@ def run_horovodrun(command: Sequence[str], program: Sequence[str]) -> NoReturn:
     """Does what the command does, and exits with its exit code.
 
     horovodrun hands no signal on; after SIGTERM it cuts the ssh of other hosts, and kills in five seconds. So the first
-    SIGTERM, SIGINT or SIGUSR1 goes as SIGUSR1 to a rank on this host, which stops all others with it, and a second one
-    to horovodrun; so does the first where there is no such rank.
+    request to end goes as SIGUSR1 to a rank on this host, which stops all others with it, and a second one to
+    horovodrun; so does the first where there is no such rank.
 
     Args:
         command: what starts horovodrun.
@@ -68,7 +74,7 @@ def _run(command: Sequence[str], ask: Callable[["subprocess.Popen[bytes]"], None
             with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
                 ask(process)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for number in signals_to_stop():
         signal.signal(number, send_on)
     code = process.wait()
     sys.exit(code if code >= 0 else 128 - code)

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from cnn.errors import RunError
 from cnn.training.checkpoints import CheckpointFolder
 
 _NICENESS = 7
@@ -18,7 +19,8 @@ _NICENESS = 7
 class BackgroundSaver:
     """Writes one checkpoint after another; on leaving its block, all are written.
 
-    What went wrong with one is raised by the next call, or on leaving.
+    What went wrong with the last one is raised on leaving. What went wrong with another is raised when the next cannot
+    be written either: the disk may have been full for a while.
     """
 
     def __init__(self, checkpoints: CheckpointFolder) -> None:
@@ -35,9 +37,15 @@ class BackgroundSaver:
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any], *, best: bool) -> None:
         """As `CheckpointFolder.save`, of a copy, once the state before is written."""
-        self.wait()
+        failed = False
+        try:
+            self.wait()
+        except RunError:
+            failed = True
         self.hold(arrays)
         self._last = self._thread.submit(self._checkpoints.save, step, self._copies, record, best=best)
+        if failed:
+            self.wait()
 
     def wait(self) -> None:
         """Until the last one is written; raises what went wrong with it."""

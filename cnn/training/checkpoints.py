@@ -133,11 +133,23 @@ class CheckpointFolder:
         """Saves the state after `step` steps; then removes those that are no longer kept."""
         with contextlib.suppress(OSError):  # if it is not there now, saving says so
             self.folder.mkdir(exist_ok=True)
-        save_checkpoint(self.path(step), arrays, record)
+        save_checkpoint(self.path(step), arrays, {**record, "best": best})
         if best:
             self._mark_best(step)
         for old in self.steps()[:-KEPT]:
             self.path(old).unlink(missing_ok=True)
+
+    def complete(self, last: Checkpoint) -> None:
+        """Ends what a killed process had begun: saving another one, or making the last one the best."""
+        for unfinished in self.folder.glob("*.unfinished"):
+            unfinished.unlink(missing_ok=True)
+        if last.record.get("best") is True and not (self.best.exists() and self.best.samefile(last.path)):
+            self._mark_best(int(last.path.stem.removeprefix("step-")))
+
+    def bytes(self) -> int:
+        """Of the disk that they take."""
+        files = [path.stat() for path in self.folder.glob("*.npz")]
+        return sum({each.st_ino: each.st_size for each in files}.values())
 
     def _mark_best(self, step: int) -> None:
         with _appears_whole(self.best) as unfinished:
@@ -145,6 +157,8 @@ class CheckpointFolder:
                 os.link(self.path(step), unfinished)
             except OSError:  # a file system without hard links
                 shutil.copyfile(self.path(step), unfinished)
+                with open(unfinished, "rb") as copied:
+                    os.fsync(copied.fileno())
 
 
 @contextlib.contextmanager

@@ -24,6 +24,8 @@ def last_checkpoint(
         if cluster.is_chief and resume:
             found = checkpoints.load_last()
             _check_record(found[0])
+            if found[0] is not None:
+                checkpoints.complete(found[0])
     return found
 
 

@@ -50,12 +50,15 @@ def check_unused(path: Path) -> None:
         )
 
 
-def reserve_folder(path: Path, patience: float = _SECONDS_TO_END) -> None:
-    """Makes a run's folder, if need be, and keeps others out of it until this process ends.
+def reserve_folder(path: Path, patience: float = _SECONDS_TO_END) -> int:
+    """Makes a run's folder, if need be, and keeps others out of it.
 
     Args:
         path: the folder.
         patience: seconds to wait for the end of another process that does so.
+
+    Returns:
+        The file that keeps them out for as long as it is open; this process's end closes it.
 
     Raises:
         UserError: the folder cannot be written.
@@ -64,12 +67,13 @@ def reserve_folder(path: Path, patience: float = _SECONDS_TO_END) -> None:
     deadline = time.monotonic() + patience
     with _writable(path, "make room or mend its permissions, or choose another --run_dir"):
         path.mkdir(parents=True, exist_ok=True)
-        while lock_folder(path) is None:
+        while (lock := lock_folder(path)) is None:
             if time.monotonic() > deadline:
                 raise RunError(
                     f"{locked_by(path)} is at work on the run in {path}: wait for its end, or choose another --run_dir."
                 )
             time.sleep(0.2)
+    return lock
 
 
 def start_folder(path: Path, settings: Mapping[str, Any]) -> None:
@@ -96,7 +100,7 @@ def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collectio
     if other:
         raise UserError(f"{path} was made with other settings: {other}; give the same, or choose another --run_dir.")
     with _writable(path, "make room, or mend its permissions"):
-        write_settings(path / SETTINGS, settings)
+        write_settings(path / SETTINGS, {**settings, "resume": False})  # from which it can be repeated elsewhere
 
 
 @contextlib.contextmanager
@@ -108,9 +112,15 @@ def _writable(path: Path, advice: str) -> Iterator[None]:
         raise UserError(f"the run folder {path} cannot be written ({error.strerror}); {advice}.") from error
 
 
-def check_room(path: Path, checkpoint_bytes: int) -> None:
-    """UserError when the checkpoints of a run do not fit on the disk of its folder, which need not be there yet."""
-    needed = (KEPT + 2) * checkpoint_bytes  # those kept, the best, and the one that is being written
+def check_room(path: Path, checkpoint_bytes: int, there: int = 0) -> None:
+    """UserError when the checkpoints of a run do not fit on the disk of its folder, which need not be there yet.
+
+    Args:
+        path: the run's folder.
+        checkpoint_bytes: of each.
+        there: bytes of those that it has already.
+    """
+    needed = (KEPT + 2) * checkpoint_bytes - there  # those kept, the best, and the one that is being written
     with _writable(path, "choose another --run_dir"):
         disk = shutil.disk_usage(next(each for each in (path, *path.absolute().parents) if each.exists()))
     free = disk.free

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +29,6 @@ from cnn.training.checkpoints import Checkpoint, CheckpointFolder
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import initialize_from
-from cnn.training.folder_lock import lock_folder
 from cnn.training.groups import group_size
 from cnn.training.loop import Loop, Progress
 from cnn.training.loss_scale import make_loss_scale
@@ -81,10 +81,10 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     # A worker that has just come makes the same calls as those that go on from what they kept.
-    checkpoint, damage = last_checkpoint(cluster, checkpoints, resume=run.resume and not job.again)
-    if job.again:
-        checkpoint = job.kept
-    exchange = earlier_exchange(cluster, checkpoint, folder, resume=run.resume and not job.again)
+    going_on = run.resume or job.folder is not None
+    checkpoint, damage = last_checkpoint(cluster, checkpoints, resume=going_on and job.kept is None)
+    checkpoint = job.kept or checkpoint
+    exchange = earlier_exchange(cluster, checkpoint, folder, resume=going_on)
     begun = cluster.gather(checkpoint is not None)[0]
     learner = _build(cluster, settings, dataset, order, exchange, begun=begun)
     _start_folder(cluster, folder, settings, job, learner.variables)
@@ -209,7 +209,6 @@ def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_s
         report.close()
     if end == "changed":
         raise WorkersChangedError(f"the workers change at step {step:,}")
-    cluster.gather(None)  # nobody leaves before: a launcher would end the rank that saves
     raise StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; go on with --resume.", agreed=True)
 
 
@@ -224,16 +223,19 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
 
 def _choose_folder(cluster: Cluster, settings: TrainingSettings, job: Job) -> Path:
     """The run folder; rank 0 chooses, and checks that this run may have it."""
+    if job.lock is not None and not cluster.is_chief:  # as it was before workers changed
+        os.close(job.lock)
+        job.lock = None
     name = choose_folder(settings.run.run_dir, settings.data.data, settings.model.model)
     folder = Path(cluster.gather(str(job.folder or name))[0])
     with cluster.together():
-        if cluster.is_chief and not job.again:
+        if cluster.is_chief and job.folder is None:
             if settings.run.resume:
                 length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
                 if holds_run(folder):
-                    reserve_folder(folder)
+                    _reserve(job, folder)
                 reopen_folder(folder, settings.merged, must_agree=length)
-            else:
+            elif not job.again:
                 check_unused(folder)
     return folder
 
@@ -244,14 +246,19 @@ def _start_folder(
     """Makes the folder of a new run, when all that can be refused has been looked at."""
     with cluster.together():
         if cluster.is_chief:
-            check_room(folder, sum(values.nbytes for values in read_state(variables).values()))
-            if job.again and holds_run(folder):
-                lock_folder(folder)  # rank 0 may be another now; if it is not, it has it still
-            elif not settings.run.resume:
-                reserve_folder(folder)
+            if not job.again:
+                size = sum(values.nbytes for values in read_state(variables).values())
+                check_room(folder, size, CheckpointFolder(folder / "checkpoints").bytes())
+            _reserve(job, folder)
+            if not (settings.run.resume or (job.again and holds_run(folder))):
                 check_unused(folder)  # another job may have taken it meanwhile
                 start_folder(folder, {**settings.merged, "run_dir": str(folder)})
     job.folder = folder
+
+
+def _reserve(job: Job, folder: Path) -> None:
+    if job.lock is None:
+        job.lock = reserve_folder(folder)
 
 
 def _describe(cluster: Cluster, folder: Path, dataset: Dataset, exchange: dict[str, Any]) -> None:

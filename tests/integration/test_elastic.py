@@ -1,5 +1,6 @@
 """Workers that are lost and others that come, under horovodrun: training goes on, as if with one worker."""
 
+import json
 import os
 import signal
 import socket
@@ -82,6 +83,28 @@ def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path, beg
     assert [point["step"] for point in points] == list(range(1, STEPS + 1))
     for name, values in right.items():
         assert np.linalg.norm(found[name] - values) <= 1e-9 * np.linalg.norm(values), name
+
+
+@pytest.mark.faults
+def test_a_worker_that_is_lost_before_the_first_step_of_a_resume_loses_nothing(
+    jobs, hosts: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    settings = train(folder)
+    settings[settings.index("--steps") + 1] = "40"
+    code, said = jobs.run(*settings)
+    assert code == 0, said
+    before = read_metrics(folder / "metrics.jsonl")
+    settings[settings.index("--steps") + 1] = "60"
+    with open(tmp_path / "output", "w+b") as output:
+        job = start(jobs, hosts, *settings[1:], output=output)
+        wait_for_workers(folder, 4, job)  # said before anything is compiled
+        os.kill(process_of_rank(rank_of_host(folder, "127.0.0.1"), folder), signal.SIGKILL)
+        assert job.wait(timeout=240) == 0, (tmp_path / "output").read_text()
+    points = read_metrics(folder / "metrics.jsonl")
+    assert points[: len(before)] == before
+    assert [point["step"] for point in points if point["part"] == "train"] == list(range(1, 61))
+    assert json.loads((folder / "environment.json").read_text())["topology"]["world_size"] == 2
 
 
 def test_asked_to_stop_it_saves_and_another_start_goes_on(jobs, hosts: Path, tmp_path: Path) -> None:

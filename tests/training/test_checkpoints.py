@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -34,13 +35,13 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-def assert_whole(path: Path) -> None:
+def assert_whole(path: Path, **more: bool) -> None:
     arrays, record = load_checkpoint(path)
     assert arrays.keys() == ARRAYS.keys()
     for name, values in ARRAYS.items():
         assert (arrays[name].dtype, arrays[name].shape) == (values.dtype, values.shape)
         assert arrays[name].tobytes() == values.tobytes()
-    assert record == {**RECORD, "format": 1}
+    assert record == {**RECORD, "format": 1, **more}
 
 
 def assert_refused(path: Path) -> None:
@@ -211,6 +212,30 @@ def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
     assert load_checkpoint(folder.path(folder.steps()[-1]))[0]["step"] == 12_345_678_901
 
 
+@pytest.mark.parametrize("others", [(), (3,)])
+def test_what_a_kill_has_interrupted_is_completed(tmp_path: Path, others: tuple[int, ...]) -> None:
+    """The checkpoint was there, but not yet as the best; or another one's writing had begun."""
+    folder = CheckpointFolder(tmp_path)
+    for step in (*others, 7):
+        folder.save(step, {"step": np.array(step)}, {}, best=True)
+    folder.best.unlink()
+    for step in others:
+        os.link(folder.path(step), folder.best)
+    (tmp_path / "step-000000008.npz.unfinished").write_bytes(b"x")
+    last, _ = folder.load_last()
+    assert last is not None
+    for _ in range(2):
+        folder.complete(last)
+        assert load_checkpoint(folder.best)[0]["step"] == 7
+    assert len(list(tmp_path.iterdir())) == len(others) + 2
+    assert folder.bytes() == sum(folder.path(step).stat().st_size for step in (*others, 7))
+    folder.save(9, {"step": np.array(9)}, {}, best=False)
+    last, _ = folder.load_last()
+    assert last is not None
+    folder.complete(last)
+    assert load_checkpoint(folder.best)[0]["step"] == 7
+
+
 def test_the_best_may_be_the_last(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
     for step in (1, 2):
@@ -320,7 +345,7 @@ def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(tmp_path: Path) -> N
     (tmp_path / "link").symlink_to("real")
     folder = CheckpointFolder(tmp_path / "link")
     folder.save(1, ARRAYS, RECORD, best=True)
-    assert_whole(tmp_path / "real" / "best.npz")
+    assert_whole(tmp_path / "real" / "best.npz", best=True)
     (tmp_path / "nowhere").symlink_to("gone")
     with pytest.raises(RunError, match="nowhere/step-000000001.npz could not be written") as caught:
         CheckpointFolder(tmp_path / "nowhere").save(1, ARRAYS, RECORD, best=True)

@@ -139,8 +139,9 @@ def path_of(checkpoints: CheckpointFolder, which: int | str) -> Path:
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_run(make_loop, tmp_path: Path) -> None:
-    (tmp_path / "a" / "step-000000004.npz").mkdir(parents=True)
-    with pytest.raises(RunError, match="step-000000004.npz could not be written"):
+    for step in (4, 8):
+        (tmp_path / "a" / f"step-{step:09d}.npz").mkdir(parents=True)
+    with pytest.raises(RunError, match="step-000000008.npz could not be written"):
         make_loop("a", 12).run()
 
 
