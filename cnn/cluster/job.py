@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
 from cnn.cluster.launch import Launch, launch_from_environment
 from cnn.cluster.placement import PLACEMENT, misplacement
-from cnn.cluster.supervision import signals_to_stop
+from cnn.cluster.supervision import ONLY_ASKING, signals_to_stop
 from cnn.errors import RunError, UserError, end_unread, storage_error
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.shown_text import print_anything
@@ -174,8 +174,7 @@ class Job:
 
     def _take(self, number: signal.Signals) -> None:
         now = time.monotonic()
-        # SIGUSR1 only ever asks: a launcher and a host that goes down may both send it, seconds apart.
-        if self._asked is not None and (now - self._asked < _SAME_SECONDS or number == signal.SIGUSR1):
+        if self._asked is not None and (now - self._asked < _SAME_SECONDS or number in ONLY_ASKING):
             return
         if self._asked is not None or not self._stoppable:
             self.fail(f"ended by {number.name}; {self.advice}.", 128 + number)

@@ -13,6 +13,10 @@ import psutil
 
 _PR_SET_PDEATHSIG = 1
 
+ONLY_ASKING = (signal.SIGUSR1, signal.SIGHUP)
+"""However often these come, they ask to end in good order: a launcher and a host that goes down may both send the one,
+a terminal that closes and its shell the other."""
+
 
 def signals_to_stop() -> list[signal.Signals]:
     """Those that ask a program to end: also a terminal's end, unless nohup lets it go on without."""
@@ -68,7 +72,7 @@ def _run(command: Sequence[str], ask: Callable[["subprocess.Popen[bytes]"], None
     def send_on(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         again, asked = asked, True  # before it is sent: the next signal may come meanwhile
-        if again and number != signal.SIGUSR1:
+        if again and number not in ONLY_ASKING:
             process.terminate()
         else:
             with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
