@@ -7,11 +7,11 @@
 # openssh-server, slurm-wlm, munge, docker.io and debootstrap, and are skipped, saying so, without. The shortest of them
 # are among the others.
 #
-# --faults, given first, kills and stops training at forty moments instead, and a process that saves at fifty (20
+# --faults, given first, kills and stops training at forty moments instead, and a process that saves at fifty (25
 # minutes); a few of these are among the others.
 #
 # --mutants, given first, makes a hundred small changes to what must be exact instead, of which the tests should notice
-# most (20 minutes); it changes the files in place, so it wants a clone of its own.
+# most (30 minutes); it changes the files in place, so it wants a clone of its own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
