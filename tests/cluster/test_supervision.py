@@ -10,20 +10,21 @@ LAUNCHER = """
 import signal, sys
 wanted = {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT}
 signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
-print("ready", flush=True)
+print("ready\\n", end="", flush=True)
 while True:
     number = signal.sigwait(wanted)
     print(number.name, flush=True)
     if number == signal.SIGTERM:
         sys.exit(7)
 """
-STARTED = "import sys; from cnn.cluster.supervision import run_mpirun; run_mpirun(sys.argv[1:])"
+# Also where this runs under nohup.
+STARTED = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); from cnn.cluster.supervision import run_mpirun; run_mpirun(sys.argv[1:])"
 
 
 RANK = """
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-print("rank", flush=True)
+print("rank\\n", end="", flush=True)  # in one piece, though unbuffered
 print("to a rank:", signal.sigwait({signal.SIGUSR1}).name, flush=True)
 """
 OF_RANKS = f"""
