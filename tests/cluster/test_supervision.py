@@ -17,10 +17,12 @@ while True:
     if number == signal.SIGTERM:
         sys.exit(7)
 """
-# Also where this runs under nohup.
-STARTED = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); from cnn.cluster.supervision import run_mpirun; run_mpirun(sys.argv[1:])"
-
-
+STARTED = """
+import signal, sys
+from cnn.cluster.supervision import run_mpirun
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
+run_mpirun(sys.argv[1:])
+"""
 RANK = """
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
