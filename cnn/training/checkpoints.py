@@ -148,7 +148,10 @@ class CheckpointFolder:
 
     def bytes(self) -> int:
         """Of the disk that they take."""
-        files = [path.stat() for path in self.folder.glob("*.npz")]
+        try:
+            files = [path.stat() for path in self.folder.glob("*.npz")]
+        except OSError:  # no such folder can be; who wants to write there is told why
+            return 0
         return sum({each.st_ino: each.st_size for each in files}.values())
 
     def _mark_best(self, step: int) -> None:

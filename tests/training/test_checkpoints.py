@@ -204,6 +204,7 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
 def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "checkpoints")
     assert folder.steps() == []
+    assert folder.bytes() == CheckpointFolder(tmp_path / ("x" * 300)).bytes() == 0
     for step in (1, 9, 10, 100, 1_000_000_000, 12_345_678_901):
         folder.save(step, {"step": np.array(step)}, {}, best=step in (1, 10))
     assert folder.steps() == [1_000_000_000, 12_345_678_901]
