@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
 from cnn.cluster.launch import Launch, launch_from_environment
 from cnn.cluster.placement import PLACEMENT, misplacement
-from cnn.cluster.supervision import ONLY_ASKING, signals_to_stop
+from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
 from cnn.errors import RunError, UserError, end_unread, storage_error
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.shown_text import print_anything
@@ -157,7 +157,7 @@ class Job:
                 # ssh does not pass signals on, and this asks to stop instead.
                 events.unregister(_OUTPUT)
                 _speak_to_nobody()
-                number = number or (None if self.stop_asked() else signal.SIGUSR1)
+                number = number or signal.SIGUSR1
             waiting = self._asked is not None and self._stoppable
             lost = self.lost_peers() if waiting or (number is not None and self._asked is None) else ""
             if lost:

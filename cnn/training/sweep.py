@@ -22,7 +22,7 @@ from cnn.quiet_import import import_tensorflow_quietly
 from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.folder_lock import lock_folder, locked_by
 from cnn.training.recipe import Combination, combinations
-from cnn.training.run_folder import differences, holds_run
+from cnn.training.run_folder import ENVIRONMENT, differences, holds_run
 
 OUTPUT = "output.log"
 """What a run wrote to its terminal, in its folder."""
@@ -150,7 +150,7 @@ def _find_state(folder: Path, combination: Combination) -> State:
             f"{combination.entry}: {folder} holds a run of other settings: {other}; give the same, or choose another "
             "--sweep_dir."
         )
-    environment = folder / "environment.json"
+    environment = folder / ENVIRONMENT
     checksum = _open(combination.settings.data).checksum
     if environment.is_file() and read_object(environment).get("data_checksum") != checksum:
         raise UserError(

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,6 +25,7 @@ from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.training.averaging import WeightAverage, make_average
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder
+from cnn.training.claimed_folder import begin_folder, claim_folder
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import initialize_from
@@ -37,19 +37,10 @@ from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
 from cnn.training.resumption import best_checkpoint, earlier_exchange, last_checkpoint, restore_everywhere
 from cnn.training.run_data import write_data
-from cnn.training.run_folder import (
-    check_room,
-    check_unused,
-    choose_folder,
-    holds_run,
-    reopen_folder,
-    reserve_folder,
-    start_folder,
-    write_environment,
-)
+from cnn.training.run_folder import write_environment
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
-from cnn.training.state import read_state, state_variables
+from cnn.training.state import state_variables
 from cnn.training.step import TrainingStep
 from cnn.training.training_data import open_training_data
 
@@ -75,7 +66,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     dataset = open_training_data(cluster, settings)
     training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
-    folder = _choose_folder(cluster, settings, job)
+    folder = claim_folder(cluster, settings, job)
     run = settings.run
     together = group_size(settings.model.model, settings.augmentation, run.group_size)
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
@@ -87,7 +78,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     exchange = earlier_exchange(cluster, checkpoint, folder, resume=going_on)
     begun = cluster.gather(checkpoint is not None)[0]
     learner = _build(cluster, settings, dataset, order, exchange, begun=begun)
-    _start_folder(cluster, folder, settings, job, learner.variables)
+    begin_folder(cluster, folder, settings, job, learner.variables)
     progress = restore_everywhere(cluster, checkpoint, learner.variables, dataset)
     total_steps = run.steps or run.epochs * order.steps_per_epoch
     report = None
@@ -219,46 +210,6 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
         if cluster.is_chief and settings.run.initialize_from is not None:
             origin = initialize_from(Path(settings.run.initialize_from), model)
     return origin
-
-
-def _choose_folder(cluster: Cluster, settings: TrainingSettings, job: Job) -> Path:
-    """The run folder; rank 0 chooses, and checks that this run may have it."""
-    if job.lock is not None and not cluster.is_chief:  # as it was before workers changed
-        os.close(job.lock)
-        job.lock = None
-    name = choose_folder(settings.run.run_dir, settings.data.data, settings.model.model)
-    folder = Path(cluster.gather(str(job.folder or name))[0])
-    with cluster.together():
-        if cluster.is_chief and job.folder is None:
-            if settings.run.resume:
-                length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
-                if holds_run(folder):
-                    _reserve(job, folder)
-                reopen_folder(folder, settings.merged, must_agree=length)
-            elif not job.again:
-                check_unused(folder)
-    return folder
-
-
-def _start_folder(
-    cluster: Cluster, folder: Path, settings: TrainingSettings, job: Job, variables: dict[str, Any]
-) -> None:
-    """Makes the folder of a new run, when all that can be refused has been looked at."""
-    with cluster.together():
-        if cluster.is_chief:
-            if not job.again:
-                size = sum(values.nbytes for values in read_state(variables).values())
-                check_room(folder, size, CheckpointFolder(folder / "checkpoints").bytes())
-            _reserve(job, folder)
-            if not (settings.run.resume or (job.again and holds_run(folder))):
-                check_unused(folder)  # another job may have taken it meanwhile
-                start_folder(folder, {**settings.merged, "run_dir": str(folder)})
-    job.folder = folder
-
-
-def _reserve(job: Job, folder: Path) -> None:
-    if job.lock is None:
-        job.lock = reserve_folder(folder)
 
 
 def _describe(cluster: Cluster, folder: Path, dataset: Dataset, exchange: dict[str, Any]) -> None:

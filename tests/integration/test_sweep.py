@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -35,6 +36,7 @@ def recipe(tmp_path: Path) -> Path:
 def damage(recipe: Path, folder: Path) -> None:
     """Leaves a run whose last checkpoint cannot be read."""
     combination = {each.name: each for each in combinations(recipe, {})}[FAILING]
+    shutil.rmtree(folder / FAILING, ignore_errors=True)  # on a slow machine it may have come to something
     start_folder(folder / FAILING, {**combination.settings.merged, "run_dir": str(folder / FAILING)})
     (folder / FAILING / "checkpoints").mkdir()
     (folder / FAILING / "checkpoints" / "step-000000010.npz").write_bytes(b"no checkpoint")
