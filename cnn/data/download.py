@@ -1,9 +1,10 @@
 """Getting a data set's files from where they are published."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
-from cnn.data.cache_folder import cache_folder, locked
 from cnn.data.source import Remote
 from cnn.data.unpacking import unpack
 from cnn.errors import UserError
@@ -14,7 +15,7 @@ _logger = logging.getLogger(__name__)
 def fetch_missing(name: str, remote: Remote, folder: Path) -> None:
     """Downloads what the folder still needs; what is there already stays and is not checked.
 
-    One process of the machine downloads, the others wait for it. A file appears under its name when it is whole and
+    One process downloads, the others wait for it, also those of other hosts that share the folder. A file appears under its name when it is whole and
     its checksum is right.
 
     Args:
@@ -27,7 +28,7 @@ def fetch_missing(name: str, remote: Remote, folder: Path) -> None:
     """
     if not remote.missing(folder):
         return
-    with locked(cache_folder() / "data" / f"{name}.lock"):
+    with _alone_in(folder):
         missing = remote.missing(folder)
         while missing:
             _fetch(remote, missing, folder)
@@ -35,6 +36,17 @@ def fetch_missing(name: str, remote: Remote, folder: Path) -> None:
             if len(still) == len(missing):
                 raise UserError(f"{folder / missing[0]} does not hold the data set {name}: remove it and start again.")
             missing = still
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Lets one process at a time download into a folder. Where nothing can be written the download itself says so."""
+    import filelock  # only here: where nothing is missing there is no need of a lock
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(filelock.FileLock(folder / ".lock"))
+        yield
 
 
 def _fetch(remote: Remote, missing: list[str], folder: Path) -> None:
