@@ -15,8 +15,8 @@ _logger = logging.getLogger(__name__)
 def fetch_missing(name: str, remote: Remote, folder: Path) -> None:
     """Downloads what the folder still needs; what is there already stays and is not checked.
 
-    One process downloads, the others wait for it, also those of other hosts that share the folder. A file appears under its name when it is whole and
-    its checksum is right.
+    One process downloads, the others wait for it, also those of other hosts that share the folder. A file appears under
+    its name when it is whole and its checksum is right.
 
     Args:
         name: of the data set.
