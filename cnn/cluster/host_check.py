@@ -1,11 +1,12 @@
 """Whether hosts can take their ranks: each is asked before a job is started, so that it starts whole or not at all."""
 
 import dataclasses
+import itertools
 import os
 import shlex
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from cnn.cluster.hosts import Host
@@ -79,6 +80,14 @@ def devices_here() -> Devices:
     """Those of this machine."""
     done = subprocess.run(["sh", "-c", _LIST_DEVICES], capture_output=True, text=True, check=True)
     return _read_devices(done.stdout, "localhost")
+
+
+def gpus_for_ranks(gpus: int, environ: Mapping[str, str]) -> list[str]:
+    """Those of a host's GPUs that ranks in this environment compute on, as CUDA_VISIBLE_DEVICES names them."""
+    if not gpus or environ.get("CNN_DEVICE") == "cpu":
+        return []
+    named = environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+    return list(itertools.takewhile(lambda name: name and name != "-1", named))  # CUDA too stops at what is no GPU
 
 
 def _read_devices(answer: str, name: str) -> Devices:

@@ -1,4 +1,4 @@
-"""Runs commands one after another, several at once where there are cores for them, each on cores of its own."""
+"""Runs commands one after another, several at once where there is room, each on cores and GPUs of its own."""
 
 import contextlib
 import dataclasses
@@ -26,6 +26,16 @@ class Command:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one of the commands that run at once has to itself."""
+
+    cores: frozenset[int]
+
+    gpus: tuple[str, ...] = ()
+    """As CUDA_VISIBLE_DEVICES names them; empty where there are none to divide."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Ended:
     """How a command ended."""
 
@@ -42,23 +52,35 @@ class EndedBySignalError(RunError):
         self.exit_code = 128 + number
 
 
-def divide_cores(allowed: Iterable[int], cores_each: int) -> list[frozenset[int]]:
-    """The cores of each of the commands that can run at once; UserError when there are too few for one."""
-    cores = sorted(allowed)
-    if cores_each > len(cores):
-        raise UserError(f"--cores {cores_each} is more than the {len(cores)} that there are: give fewer.")
-    return [frozenset(cores[first : first + cores_each]) for first in range(0, len(cores) - cores_each + 1, cores_each)]
+def divide(cores: Iterable[int], cores_each: int, gpus: Sequence[str] = (), gpus_each: int = 1) -> list[Share]:
+    """What each of the commands has that can run at once; UserError when there are too few cores for one.
+
+    Where there are GPUs, none is in two shares; if they are too few for one command, that has all of them.
+    """
+    ordered = sorted(cores)
+    if cores_each > len(ordered):
+        raise UserError(f"--cores {cores_each} is more than the {len(ordered)} that there are: give fewer.")
+    at_once = len(ordered) // cores_each
+    if gpus:
+        at_once = min(at_once, max(1, len(gpus) // gpus_each))
+    return [
+        Share(
+            cores=frozenset(ordered[cores_each * index : cores_each * (index + 1)]),
+            gpus=tuple(gpus[gpus_each * index : gpus_each * (index + 1)]),
+        )
+        for index in range(at_once)
+    ]
 
 
 def run_side_by_side(
-    commands: Iterable[Command], shares: Sequence[frozenset[int]], environment: Mapping[str, str], keep_open: int
+    commands: Iterable[Command], shares: Sequence[Share], environment: Mapping[str, str], keep_open: int
 ) -> Generator[Ended, None, None]:
-    """Starts the commands in their order, as many at once as there are shares of the cores.
+    """Starts the commands in their order, as many at once as there are shares.
 
     Args:
         commands: what to run.
-        shares: sets of cores.
-        environment: that of the commands.
+        shares: what each of those that run at once has.
+        environment: that of the commands, but for CUDA_VISIBLE_DEVICES.
         keep_open: a file that the commands hold open as long as they run, a lock say.
 
     Yields:
@@ -68,7 +90,7 @@ def run_side_by_side(
         EndedBySignalError: SIGINT, SIGTERM or SIGHUP came. Whatever ends this early ends the commands too.
     """
     waiting, free = iter(commands), list(shares)
-    running: list[tuple[Command, frozenset[int], subprocess.Popen[bytes]]] = []
+    running: list[tuple[Command, Share, subprocess.Popen[bytes]]] = []
     with _signals() as signals:
         try:
             while True:
@@ -107,17 +129,16 @@ def _signals() -> Iterator[int]:
         os.close(writer)
 
 
-def _start(
-    command: Command, share: frozenset[int], environment: Mapping[str, str], keep_open: int
-) -> subprocess.Popen[bytes]:
+def _start(command: Command, share: Share, environment: Mapping[str, str], keep_open: int) -> subprocess.Popen[bytes]:
     """In a session of its own, so that what is typed at the terminal comes to this program alone."""
     mine = os.sched_getaffinity(0)
+    gpus = {"CUDA_VISIBLE_DEVICES": ",".join(share.gpus)} if share.gpus else {}
     with open(command.output, "wb") as output:
-        os.sched_setaffinity(0, share)  # which the new process takes over
+        os.sched_setaffinity(0, share.cores)  # which the new process takes over
         try:
             return subprocess.Popen(
                 command.arguments,
-                env=environment,
+                env={**environment, **gpus},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

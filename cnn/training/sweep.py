@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from cnn.cluster.host_check import devices_here, gpus_for_ranks
 from cnn.cluster.launch import launch_from_environment
-from cnn.cluster.side_by_side import Command, divide_cores, run_side_by_side
+from cnn.cluster.side_by_side import Command, divide, run_side_by_side
 from cnn.data.augmentation import Augmentation
 from cnn.data.registry import open_dataset
 from cnn.errors import DIVERGED, UserError
@@ -41,7 +42,7 @@ class SweepSettings:
     """Folder of the runs and of what compares them; runs/RECIPE when not given."""
 
     cores: int = 1
-    """Processor cores of each run; as many runs as have room go on at once."""
+    """Processor cores of each run; as many runs as have room go on at once, with a GPU for each worker if there are."""
 
     workers: int = 1
     """Workers that share each run."""
@@ -94,7 +95,7 @@ def check_recipe(settings: SweepSettings, given: Mapping[str, Any]) -> list[Comb
     """
     if launch_from_environment(os.environ).controller != "none":
         raise UserError("start the sweep without mpirun or horovodrun: --workers says how many share each run.")
-    divide_cores(os.sched_getaffinity(0), settings.cores)
+    divide(os.sched_getaffinity(0), settings.cores)
     found = combinations(Path(settings.recipe), given)
     for each in found:
         try:
@@ -186,7 +187,8 @@ def train_runs(
     Raises:
         EndedBySignalError: nothing of the sweep runs any more.
     """
-    shares = divide_cores(os.sched_getaffinity(0), settings.cores)
+    gpus = gpus_for_ranks(devices_here().gpus, os.environ)
+    shares = divide(os.sched_getaffinity(0), settings.cores, gpus, settings.workers)
     # Open MPI would bind the workers of every run to the same cores, and refuses to run as root unless told so twice.
     environment = {
         **os.environ,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn.cluster.host_check import Devices, _read_devices, check_devices, devices_here
+from cnn.cluster.host_check import Devices, _read_devices, check_devices, devices_here, gpus_for_ranks
 from cnn.cluster.hosts import Host
 from cnn.errors import UserError
 from tests.hostile import read_or_sentence
@@ -64,3 +64,18 @@ def test_this_machine() -> None:
 def test_any_answer_of_a_host_tells_its_devices_or_is_one_sentence(answer: str) -> None:
     found = read_or_sentence(lambda: _read_devices(answer, "node7"), "the host node7 ")
     assert found is None or isinstance(found.cores + found.gpus, int)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "environment", "names"),
+    [
+        (3, {}, ["0", "1", "2"]),
+        (3, {"CNN_DEVICE": "cpu"}, []),
+        (3, {"CNN_DEVICE": "gpu", "CUDA_VISIBLE_DEVICES": "2,GPU-4af"}, ["2", "GPU-4af"]),
+        (3, {"CUDA_VISIBLE_DEVICES": "1,-1,2"}, ["1"]),
+        (3, {"CUDA_VISIBLE_DEVICES": ""}, []),
+        (0, {"CUDA_VISIBLE_DEVICES": "0"}, []),
+    ],
+)
+def test_gpus_for_ranks(gpus: int, environment: dict[str, str], names: list[str]) -> None:
+    assert gpus_for_ranks(gpus, environment) == names

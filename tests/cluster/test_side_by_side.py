@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from cnn.cluster import side_by_side
-from cnn.cluster.side_by_side import Command, Ended, EndedBySignalError, divide_cores, run_side_by_side
+from cnn.cluster.side_by_side import Command, Ended, EndedBySignalError, Share, divide, run_side_by_side
 from cnn.errors import UserError
 
 CORE = min(os.sched_getaffinity(0))
-SHARE = frozenset({CORE})
+SHARE = Share(cores=frozenset({CORE}))
 
 
 def python(name: str, folder: Path, code: str, *arguments: object) -> Command:
@@ -34,12 +34,37 @@ def run(commands: list[Command], shares: int) -> list[Ended]:
     ],
 )
 def test_dividing_cores(cores: set[int], each: int, shares: list[set[int]]) -> None:
-    assert divide_cores(cores, each) == shares
+    assert [share.cores for share in divide(cores, each)] == shares
+
+
+@pytest.mark.parametrize(
+    ("gpus", "each", "shares"),
+    [
+        ("", 1, [(), (), (), ()]),
+        ("0", 1, [("0",)]),
+        ("3,5", 1, [("3",), ("5",)]),
+        ("0,1,2,3,4,5", 1, [("0",), ("1",), ("2",), ("3",)]),
+        ("0,1,2,3,4", 2, [("0", "1"), ("2", "3")]),
+        ("0,1", 3, [("0", "1")]),
+    ],
+)
+def test_dividing_gpus(gpus: str, each: int, shares: list[tuple[str, ...]]) -> None:
+    divided = divide(range(4), 1, gpus.split(",") if gpus else [], each)
+    assert [share.gpus for share in divided] == shares
+    assert [share.cores for share in divided] == [{core} for core in range(len(shares))]
+
+
+def test_each_is_shown_its_own_gpus(tmp_path: Path) -> None:
+    shares = [Share(cores=SHARE.cores, gpus=gpus) for gpus in (("1", "2"), ("GPU-4af",))]
+    commands = [python(name, tmp_path, "print(os.environ['CUDA_VISIBLE_DEVICES'])") for name in ("a", "b")]
+    with open(os.devnull) as file:
+        list(run_side_by_side(commands, shares, {**os.environ, "CUDA_VISIBLE_DEVICES": "1,2,GPU-4af"}, file.fileno()))
+    assert [(tmp_path / name).read_text() for name in ("a", "b")] == ["1,2\n", "GPU-4af\n"]
 
 
 def test_more_cores_than_there_are() -> None:
     with pytest.raises(UserError, match="--cores 3 is more than the 2 that there are"):
-        divide_cores({0, 1}, 3)
+        divide({0, 1}, 3)
 
 
 def test_output_and_exit_codes_and_cores(tmp_path: Path) -> None:

@@ -64,6 +64,13 @@ def test_two_ranks_share_one_gpu_over_mpi(gpu_jobs: Jobs, tmp_path: Path) -> Non
     assert code == 0, output
 
 
+def test_runs_of_a_sweep_take_turns_on_one_gpu(gpu_jobs: Jobs, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model: lenet5\ndata: digits\nsteps: 5\nseed: [0, 1]\n")
+    code, output = gpu_jobs.run("jobs/sweep.py", "--recipe", recipe, "--sweep_dir", tmp_path / "sweep")
+    assert code == 0, output
+
+
 @pytest.mark.parametrize("model", ["alexnet", "vgg16"])
 def test_images_per_second_in_bfloat16(gpu_jobs: Jobs, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ("--model", model, "--data", "synthetic", "--image_size", 224, "--precision", "mixed_bfloat16")
