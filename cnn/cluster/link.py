@@ -53,7 +53,7 @@ def _numbers_per_second(
 
 def _seconds(cluster: Cluster, operation: Callable[[], Any], times: int) -> float:
     """The shortest time of an operation on the slowest rank; its first call, which also sets things up, is left out."""
-    compiled = tf.function(operation)
+    compiled = tf.function(operation, autograph=False)
     compiled()
     measured: list[float] = []
     for _ in range(times):

@@ -30,7 +30,7 @@ class Classifier:
         self._group = group
         self._at_once = max(1, min(batch_size // group, feed.most_steps(group)))
         images, _ = feed.specs(group)
-        self._compiled = tf.function(self._logits, input_signature=[images])
+        self._compiled = tf.function(self._logits, input_signature=[images], autograph=False)
 
     def __call__(self, groups: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Gives the logits (samples, classes) and the labels (samples,) of each group of indices (samples,)."""

@@ -76,7 +76,7 @@ def write_export(model: "keras.Model", data: RunData, folder: Path) -> None:
     module = tf.Module()
     module.weights = [variable.value for variable in network.variables]
     images = tf.TensorSpec((None, None, None, data.image_shape[2]), tf.uint8, name="images")
-    module.serve = tf.function(serve, input_signature=[images])
+    module.serve = tf.function(serve, input_signature=[images], autograph=False)
     tf.saved_model.save(module, folder / "saved_model", signatures=module.serve)
 
 

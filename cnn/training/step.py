@@ -64,7 +64,7 @@ class TrainingStep:
         self._micro_batch_size = micro_batch_size
         self._average = average
         self._loss_scale = loss_scale
-        self._forward_and_backward = tf.function(self._sums, jit_compile=True) if xla else self._sums
+        self._forward_and_backward = tf.function(self._sums, jit_compile=True, autograph=False) if xla else self._sums
         self._compiled: dict[int, Any] = {}
 
     def run(
@@ -118,7 +118,7 @@ class TrainingStep:
     def gradients(self, plan: Plan, row: int = 0) -> list[np.ndarray]:
         """The exchanged mean gradients of one step of a plan, without an update."""
         batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1))))
-        compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), batch.counts))
+        compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), batch.counts), autograph=False)
         return [gradient.numpy() for gradient in compiled().gradients]
 
     def _rows(self, plan: Plan) -> Row:
@@ -135,7 +135,8 @@ class TrainingStep:
                 counts=tf.TensorSpec((None,), tf.int32),
             )
             signature = [rows, tf.TensorSpec((None,), tf.float64), tf.TensorSpec((3,), self._model.dtype)]
-            self._compiled[width] = tf.function(self._steps, input_signature=signature)
+            # Loops and branches are TensorFlow's already: looking for Python's to turn into these takes a second.
+            self._compiled[width] = tf.function(self._steps, input_signature=signature, autograph=False)
         return self._compiled[width]
 
     def _steps(self, rows: Row, rates: Any, said: Any) -> Any:
