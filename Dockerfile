@@ -16,7 +16,7 @@ COPY pyproject.toml requirements*.lock LICENSE ./
 COPY launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_* launch/
 COPY cnn/__init__.py cnn/
 ARG DEVICE=cpu
-RUN touch README.md && if [ "$DEVICE" = cpu ]; then bash launch/setup.sh; else bash launch/setup.sh "--$DEVICE"; fi
+RUN touch README.md && bash launch/setup.sh "--$DEVICE"
 # Out goes what only building and developing need. Python cannot write what it compiles on a read-only file system, so
 # that is done here; a few packages have templates among their files, which are no Python.
 RUN rm -rf .venv/lib/python3.11/site-packages/tensorflow/include \

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv at the repository's root: every locked package, and Horovod built against them. With --gpu it is TensorFlow
-# for NVIDIA's GPUs and Horovod with NCCL, from packages alone: 9 GB, for which no GPU is needed here.
+# for NVIDIA's GPUs and Horovod with NCCL, from packages alone: 9 GB, for which no GPU is needed here. It stays so until
+# --cpu is given.
 # Run it again at any time: it goes on where it was interrupted, and returns at once when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,12 +9,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
-kind=cpu lock=requirements.lock
-if [ "${1:-}" = --gpu ]; then
-  kind=gpu lock=requirements-gpu.lock
-  shift
-fi
-[ $# -eq 0 ] || fail "'$1' is not an option; launch/setup.sh takes --gpu or none."
+installed=$(cat .venv/kind 2>/dev/null || echo cpu)
+kind=$installed
+case "${1:-}" in
+  --gpu | --cpu) kind=${1#--}; shift ;;
+esac
+[ $# -eq 0 ] || fail "'$1' is not an option; launch/setup.sh takes --gpu, --cpu, or neither for what is there."
+lock=requirements.lock
+[ "$kind" = cpu ] || lock=requirements-gpu.lock
 
 horovod=(launch/horovod.txt launch/horovod.cmake launch/horovod_stream.cc)
 inputs=(pyproject.toml "$lock" launch/setup.sh launch/uv.txt "${horovod[@]}")
@@ -70,7 +73,7 @@ link_cuda() {
 check_compiler
 rm -f "$stamp"
 # TensorFlow for GPUs and for processors are packages of the same files: one cannot take the other's place.
-[ "$(cat .venv/kind 2>/dev/null || echo cpu)" = "$kind" ] || rm -rf .venv
+[ "$installed" = "$kind" ] || rm -rf .venv
 if ! is_right_python .venv/bin/python; then
   python=$(find_python)
   say "creating .venv with $("$python" --version)."

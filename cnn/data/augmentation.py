@@ -18,6 +18,9 @@ CROPS = ("centre", "random", "pad", "resized")
 _SMALLEST_AREA = 0.25
 _ASPECTS = (3 / 4, 4 / 3)
 
+_INWARDS = 1e-6
+"""Of an image's side, how far inside cut-outs end: what rounding puts beyond a border would be black."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AugmentationSettings:
@@ -137,9 +140,8 @@ class Augmentation:
         top, left = draws[:, 3] * (1 - height), draws[:, 4] * (1 - width)
         right = left + width
         boxes = tf.stack([top, tf.where(flipped, right, left), top + height, tf.where(flipped, left, right)], 1)
-        cut = tf.image.crop_and_resize(
-            tf.cast(pixels, tf.float32), tf.cast(boxes, tf.float32), tf.range(tf.shape(pixels)[0]), self._input
-        )
+        boxes = (1 - 2 * _INWARDS) * tf.cast(boxes, tf.float32) + _INWARDS
+        cut = tf.image.crop_and_resize(tf.cast(pixels, tf.float32), boxes, tf.range(tf.shape(pixels)[0]), self._input)
         return tf.cast(cut, dtype)
 
     def colour(self, pixels: Any, keys: Any) -> Any:

@@ -59,6 +59,15 @@ def test_a_resized_crop_stays_within_its_image() -> None:
     assert len(np.unique(np.round(widths))) > 5
 
 
+@pytest.mark.parametrize("size", [*range(76, 100), 155, 200, 224, 256, 446])
+def test_the_border_of_a_resized_crop_is_never_black(size: int) -> None:
+    """Those that are as wide or as high as their image reach to its last row, which rounding may not pass."""
+    stored = size * 8 // 7
+    white = np.full((COUNT, stored, stored, 1), 255, np.uint8)
+    cut = make((stored, stored, 1), (size, size, 1), crop="resized", flip=True).crop(white, KEYS, tf.float32)
+    assert np.array_equal(cut, np.full_like(cut, 255))
+
+
 def test_colours_change_and_stay_in_range() -> None:
     pixels = PIXELS.astype(np.float32)
     changed = make(colour_jitter=0.5).colour(tf.constant(pixels), KEYS).numpy()

@@ -3,12 +3,14 @@
 import copy
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from .manifest_rules import all_faults, pod_templates
-from .rendering import FOLDERS, Manifest, find
+from .rendering import FOLDERS, Manifest, copy_with_key, find, render
 
 Change = Callable[[Any], None]
 
@@ -240,3 +242,19 @@ def test_gpus_are_on_workers_and_their_image_alone(rendered: dict[str, list[Mani
     assert asking == ["MPIJob train Worker"]
     images = {spec["containers"][0]["image"] for _, _, spec in pod_templates(rendered["overlays/gpu"])}
     assert images == {"cnn:0.1.0-gpu"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_name_of_a_registry_is_one_line_of_the_folder_that_is_applied(
+    rendered: dict[str, list[Manifest]], tmp_path: Path, folder: str
+) -> None:
+    kustomization = copy_with_key(tmp_path) / folder / "kustomization.yaml"
+    kustomization.write_text(kustomization.read_text().replace("newName: cnn", "newName: registry.example/cnn"))
+    names = {spec["containers"][0]["image"] for _, _, spec in pod_templates(render(kustomization.parent))}
+    before = {spec["containers"][0]["image"] for _, _, spec in pod_templates(rendered[folder])}
+    assert names == {f"registry.example/{name}" for name in before}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_data_needs_no_folder_that_a_new_claim_has_not(rendered: dict[str, list[Manifest]], folder: str) -> None:
+    assert "data_dir" not in yaml.safe_load(find(rendered[folder], "ConfigMap", "cnn-settings")["data"]["data.yaml"])
