@@ -81,7 +81,8 @@ def share_cores(launch: Launch, allowed: frozenset[int], host_cores: int, quota:
     cores = sorted(allowed)
     first = launch.local_rank * len(cores) // launch.local_size
     last = (launch.local_rank + 1) * len(cores) // launch.local_size
-    return Cores(pinned=frozenset(cores[first:last]), threads=last - first)
+    # As many threads for each rank: all wait for the slowest.
+    return Cores(pinned=frozenset(cores[first:last]), threads=len(cores) // launch.local_size)
 
 
 DEVICES = ("gpu", "cpu")

@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from cnn.training.fused import FusedSGD
+from cnn.training.norms import norm
 
 
 class LARS(FusedSGD):
@@ -29,7 +30,7 @@ class LARS(FusedSGD):
         """Takes the step of one variable, a TensorFlow one."""
         if self._trainable_variables[self._get_variable_index(variable)].name == "kernel":
             weights = tf.convert_to_tensor(variable)
-            length, slope = tf.norm(weights), tf.norm(gradient)
+            length, slope = norm(weights), norm(gradient)
             scale = self.trust * length / (slope + self.decay * length)
             # A kernel or a gradient of nothing but zeros has no direction to take a part of.
             scale = tf.where((length > 0) & (slope > 0), scale, tf.ones_like(scale))

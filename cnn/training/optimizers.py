@@ -16,7 +16,7 @@ class Optimizer:
     """A row of the table."""
 
     kind: str
-    """Class in keras.optimizers; of SGD, Adam and LARS there are our own."""
+    """Class in keras.optimizers; of SGD, Adam, LARS and Lamb there are our own."""
 
     learning_rate: float
     """The rate used when none is given."""
@@ -73,20 +73,20 @@ class OptimizerSettings:
 def build_optimizer(
     settings: OptimizerSettings, regularisation: RegularisationSettings, variables: list[Any]
 ) -> "keras.optimizers.Optimizer":
-    """The Keras optimizer, with its slots for `variables` made; it clips gradients and decays weights."""
+    """The Keras optimizer, with its slots for `variables` made; it decays weights."""
     import keras
 
     from cnn.training.fused import FusedAdam, FusedSGD
+    from cnn.training.lamb import LAMB
     from cnn.training.lars import LARS
 
     row = OPTIMIZERS[settings.optimizer]
-    ours: dict[str, Any] = {"SGD": FusedSGD, "Adam": FusedAdam, "LARS": LARS}
+    ours: dict[str, Any] = {"SGD": FusedSGD, "Adam": FusedAdam, "LARS": LARS, "Lamb": LAMB}
     kind = ours.get(row.kind) or getattr(keras.optimizers, row.kind)
     decay = row.weight_decay if regularisation.weight_decay is None else regularisation.weight_decay
     optimizer = kind(
         settings.base_learning_rate,
         weight_decay=decay or None,
-        global_clipnorm=regularisation.clip_norm,
         # Keras would number it, and with it the variables that a checkpoint names.
         name=row.kind.lower(),
         **row.arguments,

@@ -15,6 +15,7 @@ from cnn.models.batch import TrainingBatch, training_on
 from cnn.training.averaging import WeightAverage
 from cnn.training.loss import cross_entropy
 from cnn.training.loss_scale import LossScale
+from cnn.training.norms import clipped
 from cnn.training.regularisation import RegularisationSettings
 from cnn.training.step_values import Gradients, RankSums, Row, StepResults
 
@@ -33,7 +34,7 @@ class TrainingStep:
         optimizer: built for the model's trainable variables.
         feed: gives images and labels.
         exchange: sums over the ranks.
-        regularisation: L2 and label smoothing; the rest of it is the optimizer's and the average's.
+        regularisation: L2, label smoothing and clipping; the rest of it is the optimizer's and the average's.
         group_size: samples that are looked at together, as in the plans.
         micro_batch_size: most samples that a rank computes at once, as in the plans; all when None.
         average: follows the weights.
@@ -162,7 +163,10 @@ class TrainingStep:
         """Changes weights, moving statistics and average; whether it did so, which only float16 can prevent."""
 
         def update() -> Any:
-            self._optimizer.apply(exchanged.gradients, self._model.trainable_variables)
+            gradients, most = exchanged.gradients, self._regularisation.clip_norm
+            if most is not None:
+                gradients = clipped(gradients, most)
+            self._optimizer.apply(gradients, self._model.trainable_variables)
             for variable, value in zip(self._model.non_trainable_variables, exchanged.statistics, strict=True):
                 variable.assign(value)
             if self._average is not None:

@@ -86,7 +86,7 @@ def test_ranks_that_are_not_bound_divide_the_cores(cores: int, shares: list[list
     for rank, share in enumerate(shares):
         mine = share_cores(local(rank, len(shares)), frozenset(range(cores)), cores)
         assert mine.pinned == frozenset(share)
-        assert mine.threads == len(share)
+        assert mine.threads == cores // len(shares)
 
 
 def test_only_allowed_cores_are_divided() -> None:
@@ -125,4 +125,4 @@ def test_no_core_is_left_over_and_none_has_two_ranks(allowed: frozenset[int], da
     shares = [share_cores(local(rank, ranks), allowed, 256) for rank in range(ranks)]
     pinned = [core for share in shares for core in sorted(share.pinned or ())]
     assert pinned == sorted(allowed)
-    assert {share.threads for share in shares} <= {len(allowed) // ranks, -(-len(allowed) // ranks)}
+    assert {share.threads for share in shares} == {len(allowed) // ranks}
