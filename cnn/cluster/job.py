@@ -34,6 +34,9 @@ _MOST_LOSSES_AT_ONCE = 10
 _LOOK_SECONDS = 0.5
 """How often a rank looks whether others stand still, or, when it is to stop, have gone: it would wait in vain."""
 
+_EXITING = 4
+"""Linux's PF_EXITING, among a process's flags: it still runs, to give its memory back, when others know it is lost."""
+
 _OUTPUT, _ERRORS = 1, 2
 """File descriptors."""
 
@@ -42,7 +45,8 @@ class Job:
     """What a program knows of the job that it is one process of."""
 
     def __init__(self, launch: Launch) -> None:
-        self._launch = launch
+        self.rank = launch.rank
+        self._alone = launch.world_size == 1
         self._peers: Sequence[Sequence[Any]] = []
         self._ending = threading.Lock()
         self._stoppable = False
@@ -69,7 +73,7 @@ class Job:
         """Says why, here and in the run folder, and ends this process at once; the launcher then ends the others."""
         self._ending.acquire()  # never released: the first reason is the one that is told
         if speak:
-            origin = f"rank {self._launch.rank}: " if self._launch.world_size > 1 else ""
+            origin = "" if self._alone else f"rank {self.rank}: "
             _say(f"error: {origin}{sentence}")
         self.record(sentence)
         with contextlib.suppress(OSError):
@@ -85,14 +89,14 @@ class Job:
         if self.folder is None or not self.folder.is_dir():
             return
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        line = f"{now} rank {self._launch.rank} on {socket.gethostname()}: {sentence}\n"
+        line = f"{now} rank {self.rank} on {socket.gethostname()}: {sentence}\n"
         path = self.folder / "failure.log"
         with contextlib.suppress(OSError), open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line)
 
     def lost_peers(self) -> str:
         """Says which ranks of this host have gone or stand still; empty when none does."""
-        return " and ".join(filter(None, [self._peers_in("ZX", "has gone", "have gone"), self._still_peers()]))
+        return " and ".join(filter(None, [self._peers_in("X", "has gone", "have gone"), self._still_peers()]))
 
     def _still_peers(self) -> str:
         return self._peers_in("Tt", "stands still", "stand still")
@@ -124,13 +128,13 @@ class Job:
         """Whether a signal came while this was stoppable."""
         return self._asked is not None
 
-    def watch(self, peers: Sequence[Sequence[Any]]) -> None:
+    def watch(self, rank: int, peers: Sequence[Sequence[Any]]) -> None:
         """From now on the signals that ask to stop end this process within moments, even in a compiled call.
 
         Launchers end the other ranks by SIGTERM when one is lost, and some follow with SIGKILL a second later: Python's
         own handlers would run too late, so the signal's number is read from a pipe by a thread.
         """
-        self.watch_others(peers)
+        self.watch_others(rank, peers)
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer)
@@ -138,8 +142,10 @@ class Job:
             signal.signal(number, lambda *_: None)
         threading.Thread(target=self._follow_signals, args=(reader,), daemon=True).start()
 
-    def watch_others(self, peers: Sequence[Sequence[Any]]) -> None:
-        """Takes these for the job's ranks. Where lost ones are replaced, their loss is no reason to end."""
+    def watch_others(self, rank: int, peers: Sequence[Sequence[Any]]) -> None:
+        """Takes these for the job's ranks, and this one's place among them for its own. Where lost ones are replaced,
+        their loss is no reason to end."""
+        self.rank = rank
         self._peers = [] if is_elastic() else peers
 
     def _follow_signals(self, reader: int) -> None:
@@ -184,7 +190,7 @@ class Job:
             self.record(
                 f"asked to stop by SIGTERM; if nothing follows, a rank of another host has gone; {self.advice}."
             )
-        if self._launch.rank == 0:
+        if self.rank == 0:
             _say(f"{number.name}: stopping after this step; a second one ends at once.")
 
 
@@ -202,9 +208,10 @@ def _speak_to_nobody() -> None:
 
 
 def _state(process: int) -> str:
-    """A process's state as /proc has it: R, S, D, T (stopped), Z; X when there is none."""
+    """A process's state as /proc has it: R, S, D, T (stopped); X when there is none, or it is at its end."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return "X" if int(fields[6]) & _EXITING else fields[0]
     except (OSError, IndexError):
         return "X"
 
@@ -249,7 +256,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
 
     try:
         cluster = Cluster(launch)
-        job.watch(cluster.peers)
+        job.watch(cluster.rank, cluster.peers)
         while True:
             try:
                 placed = misplacement([host for host, _ in cluster.peers], os.environ.get(PLACEMENT))
@@ -262,13 +269,13 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
             job.membership.settle()  # before: who comes meanwhile must not be forgotten
             cluster = _rejoined(cluster)
             job.again = True
-            job.watch_others(cluster.peers)
+            job.watch_others(cluster.rank, cluster.peers)
         cluster.close()
     except RunError as error:
         if not error.agreed:
             job.fail(str(error), error.exit_code)
         job.settle()
-        if launch.rank == 0:
+        if job.rank == 0:
             _say(f"{error.label}: {error}")
             job.record(str(error))
         with contextlib.suppress(Exception):
