@@ -1,8 +1,9 @@
 """Saves checkpoints in a thread of its own, so that a step waits for a copy of the state at most."""
 
+import functools
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
@@ -19,13 +20,14 @@ _NICENESS = 7
 class BackgroundSaver:
     """Writes one checkpoint after another; on leaving its block, all are written.
 
-    What went wrong with the last one is raised on leaving. What went wrong with another is raised when the next cannot
-    be written either: the disk may have been full for a while.
+    One that could not be written is tried once more, before the next or on leaving: the disk may have been full for a
+    while. What goes wrong then is raised.
     """
 
     def __init__(self, checkpoints: CheckpointFolder) -> None:
         self._checkpoints = checkpoints
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint", initializer=_give_way)
+        self._write: Callable[[], None] = lambda: None
         self._last: Future[None] | None = None
         self._copies: dict[str, np.ndarray] = {}
 
@@ -37,21 +39,19 @@ class BackgroundSaver:
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any], *, best: bool) -> None:
         """As `CheckpointFolder.save`, of a copy, once the state before is written."""
-        failed = False
-        try:
-            self.wait()
-        except RunError:
-            failed = True
+        self.wait()
         self.hold(arrays)
-        self._last = self._thread.submit(self._checkpoints.save, step, self._copies, record, best=best)
-        if failed:
-            self.wait()
+        self._write = functools.partial(self._checkpoints.save, step, self._copies, record, best=best)
+        self._last = self._thread.submit(self._write)
 
     def wait(self) -> None:
-        """Until the last one is written; raises what went wrong with it."""
+        """Until the last one is written; raises what went wrong with it twice."""
         last, self._last = self._last, None
-        if last is not None:
-            last.result()
+        try:
+            if last is not None:
+                last.result()
+        except RunError:
+            self._write()
 
     def __enter__(self) -> Self:
         return self
@@ -59,9 +59,11 @@ class BackgroundSaver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown()
-        if error is None:
-            self.wait()
+        try:
+            if error is None:
+                self.wait()
+        finally:
+            self._thread.shutdown()
 
 
 def _give_way() -> None:

@@ -168,12 +168,20 @@ class Loop:
         best = epoch_ends and self._evaluate_now()
         if save:
             self._save(best=best)
+        if best and self._commit is not None:
+            self._await_writing()
         if save or self._uncommitted_seconds > _COMMIT_SECONDS:
             self._commit_now()
 
     def _save(self, *, best: bool) -> None:
         if self._cluster.is_chief:
             self._saver.save(self.progress.step, read_state(self._variables), self._record_now(), best=best)
+
+    def _await_writing(self) -> None:
+        """Until rank 0 has written the best state: those that go on without rank 0, and know of it, could not."""
+        if self._cluster.is_chief:
+            self._saver.wait()
+        self._cluster.gather(None)
 
     def _commit_now(self) -> None:
         self._uncommitted_seconds = 0.0
@@ -215,7 +223,8 @@ class Loop:
             self.progress.training_seconds += seconds
             self.progress.images += int(counts.sum())
         self._seconds_per_step = seconds / steps
-        self._own_seconds += results.own_seconds.tolist()
+        if not self._named_slow:
+            self._own_seconds += results.own_seconds.tolist()
         self._choose_steps_per_call(results)
         self.progress.step = first + steps
         if self._report is not None:

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from cnn.data.order import SampleOrder
 from cnn.errors import RunError
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.training.evaluation import Evaluation, Evaluator
-from cnn.training.loop import Loop, Progress
+from cnn.training.loop import Commit, Loop, Progress
 from cnn.training.optimizers import OptimizerSettings, build_optimizer
 from cnn.training.regularisation import RegularisationSettings
 from cnn.training.state import restore_state, state_variables
@@ -55,6 +56,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
         feed: Feed | None = None,
         before_call: Callable[[], None] = lambda: None,
         stop_asked: Callable[[], bool] = lambda: False,
+        commit: Commit | None = None,
     ) -> Loop:
         def rates(first: int, steps: int) -> np.ndarray:
             before_call()
@@ -82,6 +84,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             total_steps=total,
             save_every=save_every,
             stop_asked=stop_asked,
+            commit=commit,
         )
 
     return make
@@ -139,10 +142,22 @@ def path_of(checkpoints: CheckpointFolder, which: int | str) -> Path:
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_run(make_loop, tmp_path: Path) -> None:
-    for step in (4, 8):
-        (tmp_path / "a" / f"step-{step:09d}.npz").mkdir(parents=True)
-    with pytest.raises(RunError, match="step-000000008.npz could not be written"):
+    (tmp_path / "a" / "step-000000004.npz").mkdir(parents=True)
+    with pytest.raises(RunError, match="step-000000004.npz could not be written"):
         make_loop("a", 12).run()
+
+
+def test_what_is_kept_for_a_change_of_workers_knows_of_no_best_that_is_not_written(make_loop, tmp_path: Path) -> None:
+    """Rank 0 may be lost at any moment, and what it had still to write with it."""
+    best, known = CheckpointFolder(tmp_path / "a").best, []
+
+    def commit(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+        _, written = load_checkpoint(best)
+        known.append((record["progress"]["best_step"], written["progress"]["best_step"]))
+
+    make_loop("a", 12, commit=commit).run()
+    assert len(known) == 3
+    assert all(one == other for one, other in known)
 
 
 def test_what_is_saved_meanwhile_is_the_state_of_that_step(make_loop, tmp_path: Path, monkeypatch) -> None:
