@@ -24,15 +24,29 @@ class Launch:
     """Whether the launcher has already bound this process to some of the host's cores."""
 
 
+_OTHER_LAUNCHERS = {"SLURM_STEP_NUM_TASKS": "srun", "PMI_SIZE": "the mpirun of another MPI"}
+"""The number of processes that they start, by the variable that tells it."""
+
 ALONE = Launch(controller="none", rank=0, world_size=1, local_rank=0, local_size=1, bound=False)
 
 
 def launch_from_environment(environ: Mapping[str, str]) -> Launch:
-    """Reads what mpirun (Open MPI) or horovodrun put into the environment; a lone process where neither did."""
+    """Reads what mpirun (Open MPI) or horovodrun put into the environment; a lone process where neither did.
+
+    Raises:
+        UserError: the environment is not complete, or of a launcher that cannot connect the processes.
+    """
     if environ.get("HOROVOD_CONTROLLER") == "gloo" and "HOROVOD_RANK" in environ:
         return _read(environ, "gloo", "HOROVOD_{}", bound=False)
     if "OMPI_COMM_WORLD_SIZE" in environ:
         return _read(environ, "mpi", "OMPI_COMM_WORLD_{}", bound=environ.get("OMPI_MCA_orte_bound_at_launch") == "1")
+    for variable, launcher in _OTHER_LAUNCHERS.items():
+        count = environ.get(variable, "")
+        if count.isdecimal() and int(count) > 1:
+            raise UserError(
+                f"{launcher} started {count} processes, which would not know of each other: start them with mpirun or "
+                "horovodrun of .venv/bin, or under Slurm with launch/slurm.sbatch or launch/mpirun.sh."
+            )
     return ALONE
 
 

@@ -62,6 +62,22 @@ def test_incomplete_environment(environment: dict[str, str], missing: str, value
     assert (missing if value is None else repr(value)) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "1"}, "srun started 4 processes, which would not know of each"),
+        ({"PMI_SIZE": "2", "PMI_RANK": "0"}, "the mpirun of another MPI started 2 processes"),
+    ],
+)
+def test_a_launcher_that_cannot_connect_them_is_told(environment: dict[str, str], said: str) -> None:
+    """They would all train the same, each by itself."""
+    with pytest.raises(UserError, match=said):
+        launch_from_environment(environment)
+    assert launch_from_environment({**environment, **MPI}).world_size == 8
+    assert launch_from_environment({**environment, **GLOO}).world_size == 3
+    assert launch_from_environment(dict.fromkeys(environment, "1")) == ALONE
+
+
 def local(local_rank: int, local_size: int, *, bound: bool = False) -> Launch:
     return Launch(
         controller="mpi", rank=local_rank, world_size=local_size, local_rank=local_rank, local_size=local_size,

@@ -42,7 +42,7 @@ def submit(slurm: Slurm, tmp_path: Path, *settings: object) -> str:
         "--nodes",
         2,
         "--ntasks-per-node",
-        1,
+        2,
         "--output",
         tmp_path / "output",
         "--export",
@@ -56,19 +56,19 @@ def test_a_job_trains_on_two_hosts(slurm: Slurm, tmp_path: Path) -> None:
     state = wait_for(slurm, job, lambda state: state["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"))
     assert (state["JobState"], state["ExitCode"]) == ("COMPLETED", "0:0"), output(state)
     topology = json.loads((tmp_path / "run" / "environment.json").read_text())["topology"]
-    assert topology["hosts"] == list(NODES)
+    assert topology["hosts"] == [name for name in NODES for _ in range(2)]
     assert (tmp_path / "run" / "summary.json").exists()
 
 
 def test_a_warned_job_saves_and_goes_on_from_there(slurm: Slurm, tmp_path: Path) -> None:
-    run, steps = tmp_path / "run", 5_000
+    run, steps = tmp_path / "run", 1_500
     job = submit(slurm, tmp_path, "--steps", steps, "--save_every", 100)
     wait_for(slurm, job, lambda state: any(run.glob("checkpoints/step-*")))
     slurm.call("scancel", "--batch", "--signal", "USR1", job)  # as Slurm does before a job's time is over
     state = wait_for(slurm, job, lambda state: state["Restarts"] == "1")
     said = output(state)
     assert "SIGUSR1: stopping after this step" in said
-    assert "a checkpoint is saved; the job goes into the queue again" in said
+    assert "the job goes into the queue again, and on from its last checkpoint" in said
     state = wait_for(
         slurm, job, lambda state: state["JobState"] not in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED")
     )
