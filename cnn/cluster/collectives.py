@@ -4,8 +4,9 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +25,11 @@ _ENVIRONMENT = {
     # MPI waits by spinning, which takes the core from the computation that it waits for.
     "OMPI_MCA_mpi_yield_when_idle": "1",
 }
+_Result = TypeVar("_Result")
+
+_TURN_SECONDS = 20.0
+"""How often ranks that wait for a long work of one hear of each other; Horovod takes those for stalled that do not."""
+
 _PROCESSOR = "CPU:0"
 _NOT_TWICE = ("HOROVOD_FUSION_THRESHOLD", "HOROVOD_CYCLE_TIME")
 """What Horovod 0.28 cannot take twice: a process that joins others again would die of a segmentation fault."""
@@ -153,6 +159,20 @@ class Cluster:
         except UserError as error:
             mistake = error
         self.agree(mistake)
+
+    def done_everywhere(self, work: Callable[[], _Result]) -> _Result:
+        """What `work` gives on this rank, or raises, once all ranks have done theirs, however long one takes."""
+        if self.world_size == 1:
+            return work()
+        thread = ThreadPoolExecutor(1)
+        try:
+            result = thread.submit(work)
+            wait([result], _TURN_SECONDS)
+            while not all(self.gather(result.done())):
+                wait([result], _TURN_SECONDS)
+            return result.result()
+        finally:
+            thread.shutdown(wait=False)  # a job that ends before does not wait for it
 
     def rejoin(self) -> "Cluster":
         """The cluster of those workers that the launcher has now; it waits until they are there."""

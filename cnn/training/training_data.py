@@ -26,7 +26,7 @@ def _check_micro_batches(settings: TrainingSettings) -> None:
 def open_training_data(cluster: Cluster, settings: TrainingSettings) -> Dataset:
     """The data set, checked against the network and the number of workers; the same on every rank."""
     with cluster.together():
-        dataset = open_dataset(settings.data)
+        dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
         check_image_size(settings.model.model, dataset.input_shape)
         Augmentation(settings.augmentation, dataset.image_shape, dataset.input_shape)
         _check_micro_batches(settings)

@@ -134,6 +134,19 @@ def body(cluster, folder, job):
 run_job(parse, body)
 """
 
+PATIENT = """
+def body(cluster, folder, job):
+    import threading
+    from cnn.cluster import collectives
+
+    collectives._TURN_SECONDS = 0.5
+    long = threading.Event()
+    done = cluster.done_everywhere(lambda: long.wait(6 * cluster.rank))  # rank 0 has nothing to do
+    (folder / f"{cluster.rank}.json").write_text(json.dumps(done))
+
+run_job(parse, body)
+"""
+
 FAILING = """
 def body(cluster, folder, job):
     import numpy as np
@@ -201,6 +214,15 @@ def test_what_ranks_say_to_each_other(jobs, tmp_path: Path, launcher: str, worke
         sentence, agreed = seen["not finite"]
         assert sentence.startswith("at step 9 second is not finite: training has diverged; ")
         assert agreed
+
+
+def test_ranks_wait_for_one_that_has_much_to_do_longer_than_for_one_that_is_stalled(jobs, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(HEAD + PATIENT)
+    stall = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "1", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "3"}
+    code, output = jobs.run(program, tmp_path, launcher="mpirun", workers=2, **stall)
+    assert code == 0, output
+    assert all((tmp_path / f"{rank}.json").exists() for rank in range(2))
 
 
 @pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
