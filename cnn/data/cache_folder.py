@@ -12,7 +12,13 @@ def cache_folder() -> Path:
     """$CNN_CACHE_DIR, or else `cnn` in $XDG_CACHE_HOME or in ~/.cache; not necessarily there yet."""
     chosen = os.environ.get("CNN_CACHE_DIR")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        try:
+            return Path(chosen).expanduser().absolute()
+        except RuntimeError:
+            raise UserError(
+                f"CNN_CACHE_DIR '{chosen}' begins with a home folder that this machine does not know: set it to the "
+                "path of a folder."
+            ) from None
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     try:
         return (Path(base).expanduser() / "cnn").absolute()

@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100 in their binary layout: records of labels and 3,072 pixels, planes red, green, blue."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +47,9 @@ class Layout:
         )
 
     def files(self, folder: Path) -> list[Path]:
-        """The batches and the file of class names that are there."""
+        """The batches and the file of class names that are there, also links to nothing."""
         batches = self._batches_folder(folder)
-        single = [path for name in (self.names, self.test) if (path := batches / name).exists()]
+        single = [path for name in (self.names, self.test) if os.path.lexists(path := batches / name)]
         return sorted([*batches.glob(self.train), *single])
 
     def missing(self, folder: Path) -> list[str]:
@@ -57,7 +58,7 @@ class Layout:
 
     def _batches_folder(self, folder: Path) -> Path:
         inner = folder / self.folder
-        return inner if inner.is_dir() else folder
+        return inner if os.path.isdir(inner) else folder
 
     def _read_batches(self, paths: list[Path]) -> Part:
         batches = [self._read_records(path) for path in paths]

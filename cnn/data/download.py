@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def _fetch(remote: Remote, missing: list[str], folder: Path) -> None:
     """Gets the first of the missing files, which are all named if that fails."""
     file = missing[0]
     path = folder / file
-    own = not path.exists()
+    own = not os.path.exists(path)
     if own:
         _download(remote, missing, path)
     if file.endswith((".tar.gz", ".tgz")):

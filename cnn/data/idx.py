@@ -4,6 +4,7 @@ import functools
 import gzip
 import io
 import math
+import os
 import zlib
 from pathlib import Path
 
@@ -36,12 +37,12 @@ def read(folder: Path, class_names: tuple[str, ...]) -> RawDataset:
 
 def files(folder: Path) -> list[Path]:
     """Those of the four files that are in the folder."""
-    return sorted(path for name in _TRAIN + _TEST if (path := _find(folder, name)).exists())
+    return sorted(path for name in _TRAIN + _TEST if os.path.exists(path := _find(folder, name)))
 
 
 def missing(folder: Path) -> list[str]:
     """Those of the four files that are in the folder neither gzipped nor plain, by their gzipped names."""
-    return [f"{name}.gz" for name in _TRAIN + _TEST if not _find(folder, name).exists()]
+    return [f"{name}.gz" for name in _TRAIN + _TEST if not os.path.exists(_find(folder, name))]
 
 
 def read_idx(path: Path, magic: int) -> np.ndarray:
@@ -98,8 +99,8 @@ def _read_part(folder: Path, names: tuple[str, str], classes: int) -> Part:
 
 
 def _find(folder: Path, name: str) -> Path:
-    plain = folder / name
-    return plain if plain.exists() and not (folder / f"{name}.gz").exists() else folder / f"{name}.gz"
+    plain, gzipped = folder / name, folder / f"{name}.gz"
+    return plain if os.path.exists(plain) and not os.path.exists(gzipped) else gzipped
 
 
 def _open(path: Path) -> io.BufferedIOBase:

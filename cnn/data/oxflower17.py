@@ -1,5 +1,6 @@
 """The Oxford flowers: 80 photographs of each of 17 kinds, in the official files `jpg/image_0001.jpg` to `_1360.jpg`."""
 
+import os
 import re
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def missing(folder: Path) -> list[str]:
 def _photographs(folder: Path) -> dict[int, ImageFile]:
     """The files by their numbers."""
     inner = folder / _FOLDER
-    prefix = f"{_FOLDER}/" if inner.is_dir() else ""
+    prefix = f"{_FOLDER}/" if os.path.isdir(inner) else ""
     found = {}
     for entry in visible_entries(inner if prefix else folder):
         match = re.fullmatch(r"image_(\d+)\.jpg", entry.name)
@@ -100,7 +101,7 @@ def _photographs(folder: Path) -> dict[int, ImageFile]:
 def _divide(folder: Path, split: int, numbers: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The positions, in `numbers`, of the images to train and to test with; both ascending."""
     splits = folder / _SPLITS_FILE
-    if splits.exists():
+    if os.path.lexists(splits):  # of a link to nothing it is told that it cannot be read
         tested = np.isin(numbers, _official_test(splits, split))
     elif split != 1:
         raise UserError(

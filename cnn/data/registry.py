@@ -176,13 +176,18 @@ def _default_folder(name: str) -> Path:
 
 
 def _checked_folder(data_dir: str) -> Path:
-    folder = Path(data_dir).expanduser().absolute()
-    if not folder.exists():
-        fault = "does not exist on this machine"
-    elif not folder.is_dir():
-        fault = "is no folder"
-    elif not os.access(folder, os.R_OK | os.X_OK):
-        fault = "may not be read by you"
-    else:
-        return folder
+    try:
+        folder = Path(data_dir).expanduser().absolute()
+        if not folder.exists():
+            fault = "does not exist on this machine"
+        elif not folder.is_dir():
+            fault = "is no folder"
+        elif not os.access(folder, os.R_OK | os.X_OK):
+            fault = "may not be read by you"
+        else:
+            return folder
+    except OSError as error:  # a folder above it may not be entered, say
+        fault = f"cannot be looked at ({error.strerror})"
+    except RuntimeError:
+        fault = "begins with a home folder that this machine does not know"
     raise UserError(f"data_dir '{data_dir}' {fault}: name the folder of the data set's files, or leave data_dir out.")

@@ -27,6 +27,7 @@ from cnn.data.store_files import (
     write_array,
     write_manifest,
 )
+from cnn.errors import UserError
 
 RECORD = "record.jsonl"
 """The file in an unfinished store with which its preparation can go on."""
@@ -57,7 +58,7 @@ def open_store(
         The data set; its arrays are read-only memory maps.
 
     Raises:
-        UserError: the cache folder cannot be used; and whatever `read` raises.
+        UserError: one of the files or the cache folder cannot be used; and whatever `read` raises.
     """
 
     def prepare(unfinished: Path) -> None:
@@ -76,7 +77,12 @@ def open_store(
     if folder is not None:
         parts.append(str(folder.resolve()))
         for path in sorted(files):
-            stat = path.stat()
+            try:
+                stat = path.stat()
+            except OSError as error:  # a link to nothing, say
+                raise UserError(
+                    f"{path} cannot be read ({error.strerror}): mend that or name another folder."
+                ) from error
             parts.append([str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns])
     return open_or_prepare(name, parts, prepare, verify=verify)
 

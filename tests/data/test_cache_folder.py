@@ -16,6 +16,14 @@ def test_the_users_own_choice_comes_first(tmp_path: Path, monkeypatch: pytest.Mo
     assert cache_folder() == tmp_path / "home" / ".cache" / "cnn"
 
 
+@pytest.mark.parametrize("name", ["CNN_CACHE_DIR", "XDG_CACHE_HOME"])
+def test_a_home_folder_that_is_not_known(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv("CNN_CACHE_DIR")
+    monkeypatch.setenv(name, "~nobody-of-this-name/x")
+    with pytest.raises(UserError, match="set CNN_CACHE_DIR to|set it to the path of a folder"):
+        cache_folder()
+
+
 def test_an_error_of_the_folder_is_explained(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match=r"x cannot be used \(No such file or directory\): .*CNN_CACHE_DIR"),

@@ -139,6 +139,17 @@ def test_the_users_own_archive_is_unpacked_and_kept(
     assert server.asked == []
 
 
+@pytest.mark.parametrize("linked", ["nothing", "x" * 300])
+def test_a_link_to_nothing_is_no_archive(
+    cifar_folder: Path, published: Path, server: FileServer, target: Path, linked: str
+) -> None:
+    """Or to what cannot be looked at, as below a folder that may not be entered."""
+    _publish_cifar(cifar_folder, published)
+    (target / ARCHIVE).symlink_to(linked)
+    fetch_missing("cifar10", _remote(CIFAR10, server, published), target)
+    assert _names(target) == ["cifar-10-batches-bin"]
+
+
 def test_an_archive_of_something_else(published: Path, server: FileServer, target: Path) -> None:
     with tarfile.open(target / ARCHIVE, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("readme"), io.BytesIO())

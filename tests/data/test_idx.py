@@ -66,6 +66,17 @@ def test_a_file_that_cannot_be_read_is_named(idx_folder: Path) -> None:
     assert _complaint(idx_folder).startswith(f"{path} cannot be read (Is a directory)")
 
 
+@pytest.mark.parametrize("target", ["nothing", "x" * 300])
+def test_a_link_to_nothing_is_a_missing_file(idx_folder: Path, target: str) -> None:
+    """Or to what cannot be looked at, as below a folder that may not be entered."""
+    (idx_folder / f"{LABELS}.gz").unlink()
+    for name in (LABELS, f"{LABELS}.gz"):
+        (idx_folder / name).symlink_to(target)
+    assert MNIST.remote is not None
+    assert MNIST.remote.missing(idx_folder) == [f"{LABELS}.gz"]
+    assert len(MNIST.files(idx_folder)) == 3
+
+
 def test_no_gzip(idx_folder: Path) -> None:
     path = idx_folder / f"{IMAGES}.gz"
     path.write_bytes(gzip.decompress(path.read_bytes()))

@@ -85,6 +85,59 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
         open_dataset(DataSettings(data="mnist", data_dir=str(tmp_path / "closed")))
 
 
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("x" * 300, "cannot be looked at (File name too long)"),  # as below a folder that may not be entered
+        ("nul\0", "does not exist on this machine"),
+        ("~nobody-of-this-name/x", "begins with a home folder that this machine does not know"),
+    ],
+)
+def test_a_folder_that_cannot_be_looked_at(path: str, fault: str) -> None:
+    with pytest.raises(UserError) as caught:
+        open_dataset(DataSettings(data="mnist", data_dir=path))
+    shown = path.replace("\0", "\\x00")
+    assert str(caught.value) == (
+        f"data_dir '{shown}' {fault}: name the folder of the data set's files, or leave data_dir out."
+    )
+
+
+def test_a_link_to_nothing_is_named(cifar_folder: Path) -> None:
+    link = cifar_folder / "cifar-10-batches-bin" / "data_batch_2.bin"
+    link.symlink_to("nothing")
+    with pytest.raises(UserError) as caught:
+        open_dataset(DataSettings(data="cifar10", data_dir=str(cifar_folder)))
+    assert str(caught.value) == (
+        f"{link} cannot be read (No such file or directory): mend that or name another folder."
+    )
+
+
+def _link_to_what_cannot_be_looked_at(link: Path) -> None:
+    """As to a file below a folder that may not be entered."""
+    link.unlink(missing_ok=True)
+    link.symlink_to("x" * 300)
+
+
+@pytest.mark.parametrize("name", ["test_batch.bin", "batches.meta.txt"])
+def test_a_link_of_cifar_to_what_cannot_be_looked_at(cifar_folder: Path, name: str) -> None:
+    link = cifar_folder / "cifar-10-batches-bin" / name
+    _link_to_what_cannot_be_looked_at(link)
+    with pytest.raises(UserError, match=rf"{name} cannot be read \(File name too long\): mend that or name another"):
+        open_dataset(DataSettings(data="cifar10", data_dir=str(cifar_folder)))
+
+
+@pytest.mark.parametrize("target", ["nothing", "x" * 300])
+def test_a_link_of_the_flowers_division_to_nothing(
+    tmp_path: Path, noise: Callable[..., Image.Image], target: str
+) -> None:
+    for number in range(1, 9):
+        noise(number).save(tmp_path / f"image_{number:04}.jpg")
+    (tmp_path / "jpg").symlink_to("x" * 300)
+    (tmp_path / "datasplits.mat").symlink_to(target)
+    with pytest.raises(UserError, match=r"datasplits.mat cannot be read \(.*\): get it again, or remove it to do"):
+        open_dataset(DataSettings(data="oxflower17", data_dir=str(tmp_path), image_size=8))
+
+
 def test_damaged_files_make_no_store(idx_folder: Path, cache: Path) -> None:
     path = idx_folder / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-9])
