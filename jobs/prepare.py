@@ -46,8 +46,9 @@ def describe(dataset: Dataset, progress: PreparationProgress) -> str:
     for name, part in (("training", dataset.train), ("test", dataset.test)):
         counts = np.bincount(part.labels, minlength=dataset.classes)
         lines.append(f"{len(part.labels):,} {name} images, {counts.min():,} to {counts.max():,} a class")
+    held = "stored" if isinstance(dataset.train.images, np.memmap) else "scaled to"
     lines.append(
-        f"stored {'x'.join(map(str, dataset.image_shape))}, a network gets {'x'.join(map(str, dataset.input_shape))}"
+        f"{held} {'x'.join(map(str, dataset.image_shape))}, a network gets {'x'.join(map(str, dataset.input_shape))}"
     )
     lines.append(f"{megabytes:,.1f} MB in {store}")
     if progress.images and progress.seconds:

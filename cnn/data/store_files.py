@@ -137,9 +137,9 @@ def open_files(store: Path, *, verify: bool) -> Dataset:
 
 def folder_of(dataset: Dataset) -> Path:
     """The folder of the store that a data set was opened from."""
-    images = dataset.train.images
-    assert isinstance(images, np.memmap)
-    return Path(images.filename).parent  # type: ignore[arg-type]  # a path, as it was opened by one
+    labels = dataset.train.labels  # not the images, which may have been scaled since
+    assert isinstance(labels, np.memmap)
+    return Path(labels.filename).parent  # type: ignore[arg-type]  # a path, as it was opened by one
 
 
 def _read_manifest(path: Path) -> _Manifest:

@@ -37,6 +37,19 @@ def test_says_what_is_there_and_is_quick_the_second_time(jobs: Jobs, photographs
     assert jobs.run(*command, "--verify") == (0, "\n".join(lines[:5]) + "\n")
 
 
+def test_images_that_are_scaled_when_they_are_opened(jobs: Jobs) -> None:
+    code, output = jobs.run("jobs/prepare.py", "--data", "synthetic", "--image_size", 40)
+    assert code == 0, output
+    lines = output.splitlines()
+    assert lines[1:4] == [
+        "2,000 training images, 200 to 200 a class",
+        "500 test images, 50 to 50 a class",
+        "scaled to 40x40x3, a network gets 40x40x3",
+    ]
+    assert lines[4].startswith("7.7 MB in /")
+    assert len(lines) == 5
+
+
 def test_a_damaged_image_is_refused_or_skipped(jobs: Jobs, photographs: Path) -> None:
     path = photographs / "dog" / "7.jpg"
     path.write_text("no image")
