@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Literal
 
-from cnn.cluster.cpu_quota import cpu_quota
+from cnn.cpu_quota import cpu_quota
 from cnn.errors import UserError
 
 

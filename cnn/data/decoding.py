@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn.cpu_quota import cpu_quota
 from cnn.data.image_file import DamagedImageError, decode_image
 from cnn.errors import RunError
 
@@ -55,8 +56,9 @@ class Decoded:
 
 
 def worker_count() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """The cores that this process may use, at most as many as a container's limit amounts to."""
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, cpu_quota() or cores)
 
 
 def decode_chunks(chunks: list[Chunk]) -> Generator[Decoded, None, None]:

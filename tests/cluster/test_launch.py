@@ -142,3 +142,12 @@ def test_no_core_is_left_over_and_none_has_two_ranks(allowed: frozenset[int], da
     pinned = [core for share in shares for core in sorted(share.pinned or ())]
     assert pinned == sorted(allowed)
     assert {share.threads for share in shares} == {len(allowed) // ranks}
+
+
+def test_ranks_share_a_limit_without_being_bound() -> None:
+    two = local(0, 2)
+    allowed = frozenset(range(64))
+    shared = share_cores(two, allowed, 64, quota=6)
+    assert (shared.pinned, shared.threads) == (None, 3)
+    assert share_cores(two, allowed, 64, quota=1).threads == 1
+    assert share_cores(ALONE, allowed, 64, quota=None).threads == 64

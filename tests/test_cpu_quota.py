@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn.cluster.cpu_quota import cpu_quota
-from cnn.cluster.launch import ALONE, Launch, share_cores
+from cnn.cpu_quota import cpu_quota
 
 
 @pytest.mark.parametrize(
@@ -23,12 +22,3 @@ def test_limit_of_a_container_in_whole_cores(tmp_path: Path, files: dict[str, st
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     assert cpu_quota(tmp_path) == cores
-
-
-def test_ranks_share_a_limit_without_being_bound() -> None:
-    two = Launch(controller="mpi", rank=0, world_size=4, local_rank=0, local_size=2, bound=False)
-    allowed = frozenset(range(64))
-    shared = share_cores(two, allowed, 64, quota=6)
-    assert (shared.pinned, shared.threads) == (None, 3)
-    assert share_cores(two, allowed, 64, quota=1).threads == 1
-    assert share_cores(ALONE, allowed, 64, quota=None).threads == 64
