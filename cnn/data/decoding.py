@@ -11,6 +11,7 @@ import numpy as np
 
 from cnn.cpu_quota import cpu_quota
 from cnn.data.image_file import DamagedImageError, decode_image
+from cnn.data.listing import shown
 from cnn.errors import RunError
 
 # Images that are decoded sooner than other processes are started.
@@ -68,7 +69,7 @@ def decode_chunks(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
 
     Raises:
         OSError: an array cannot be written.
-        RunError: one of the processes was killed.
+        RunError: one of the processes was killed, or there is too little memory for an image.
     """
     if sum(len(chunk.paths) for chunk in chunks) <= _WORTH_NO_POOL:
         yield from map(_decode_chunk, chunks)
@@ -121,6 +122,11 @@ def _decode_chunk(chunk: Chunk) -> Decoded:
             images[position] = decode_image(Path(path), chunk.size)
         except DamagedImageError as error:
             damaged.append((chunk.start + position, str(error)))
+        except MemoryError:  # not damaged, which would be recorded, and be so on other machines too
+            raise RunError(
+                f"there is too little memory to decode {shown(path)}: make some free, or the image smaller, and start "
+                "again, which goes on with what is done."
+            ) from None
     with open(chunk.array, "r+b") as file:
         file.seek(chunk.offset)
         file.write(images.data)

@@ -1,7 +1,10 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cnn.cpu_quota import cpu_quota
 from cnn.data.decoding import worker_count
@@ -19,3 +22,37 @@ def test_a_container_gets_no_more_processes_than_its_limit_allows(
     (tmp_path / "cpu.max").write_text(limit)
     monkeypatch.setattr("cnn.data.decoding.cpu_quota", lambda: cpu_quota(tmp_path))
     assert worker_count() == workers
+
+
+_PROGRAM = """
+import os, resource, sys
+from pathlib import Path
+from cnn.data.decoding import Chunk, decode_chunks
+
+path, array, room = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+array.write_bytes(bytes(3 * 16 * 16))
+now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + room,) * 2)
+chunk = Chunk(part="train", start=0, paths=[path], size=16, array=array, offset=0)
+print([decoded.damaged for decoded in decode_chunks([chunk])])
+"""
+
+
+@pytest.mark.parametrize("bytes_of_a_pixel", [10, 2])
+def test_a_large_image_of_16_bits_takes_little_memory_or_is_named(tmp_path: Path, bytes_of_a_pixel: int) -> None:
+    path = tmp_path / "large.png"
+    Image.new("I;16", (4000, 4000), 0x8080).save(path, compress_level=1)
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, path, tmp_path / "array", str(bytes_of_a_pixel * 4000 * 4000)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    if bytes_of_a_pixel == 10:
+        assert done.stdout == "[[]]\n", done.stderr
+    else:
+        assert done.stderr.splitlines()[-1] == (
+            f"cnn.errors.RunError: there is too little memory to decode {path}: make some free, or the image smaller, "
+            "and start again, which goes on with what is done."
+        )

@@ -203,6 +203,14 @@ def test_pixels_that_are_no_bytes(tmp_path: Path) -> None:
     assert _reason(tmp_path / "wide.tiff") == "pixels of more than 16 bits"
 
 
+@pytest.mark.parametrize(("mode", "bytes_of_a_pixel"), [("I;16", "<u2"), ("I;16B", ">u2"), ("I", "<i4")])
+def test_each_value_of_16_bits_is_rounded_to_8(tmp_path: Path, mode: str, bytes_of_a_pixel: str) -> None:
+    values = np.arange(0x10000).reshape(256, 256)
+    Image.frombytes(mode, (256, 256), values.astype(bytes_of_a_pixel).tobytes()).save(tmp_path / "image.tiff")
+    expected = (values * 255 + 0x7FFF) // 0xFFFF
+    assert np.array_equal(decode_image(tmp_path / "image.tiff", 256), np.stack([expected] * 3, axis=-1))
+
+
 def test_a_path_that_cannot_be_looked_at(tmp_path: Path) -> None:
     """As one in a folder that may not be entered, whose names can be listed nevertheless."""
     assert _reason(tmp_path / ("x" * 300 + ".jpg")) == "cannot be decoded: File name too long"
