@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from cnn.data.lock import take_lock
 from cnn.errors import UserError
 
 
@@ -41,12 +42,9 @@ def explained(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Lets one process of the machine at a time run the code inside; the others wait. Makes the file's folder."""
-    import filelock  # only here: what is prepared already needs no lock
-
-    lock = filelock.FileLock(path)
     with explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock = take_lock(path)
     try:
         yield
     finally:

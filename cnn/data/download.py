@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from cnn.data.lock import take_lock
 from cnn.data.source import Remote
 from cnn.data.unpacking import unpack
 from cnn.errors import UserError
@@ -42,11 +43,9 @@ def fetch_missing(name: str, remote: Remote, folder: Path) -> None:
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Lets one process at a time download into a folder. Where nothing can be written the download itself says so."""
-    import filelock  # only here: where nothing is missing there is no need of a lock
-
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            stack.enter_context(filelock.FileLock(folder / ".lock"))
+            stack.callback(take_lock(folder / ".lock").release)
         yield
 
 
