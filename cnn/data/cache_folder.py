@@ -40,11 +40,16 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Lets one process of the machine at a time run the code inside; the others wait. Makes the file's folder."""
+def locked(path: Path, others: str) -> Iterator[None]:
+    """Lets one process at a time run the code inside; the others wait. Makes the lock's folder.
+
+    Args:
+        path: the lock's file.
+        others: what the process does that has the lock, as in "prepares digits".
+    """
     with explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = take_lock(path)
+        lock = take_lock(path, others)
     try:
         yield
     finally:

@@ -45,7 +45,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
     """Lets one process at a time download into a folder. Where nothing can be written the download itself says so."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            stack.callback(take_lock(folder / ".lock").release)
+            stack.callback(take_lock(folder / ".lock", f"downloads into {folder}").release)
         yield
 
 

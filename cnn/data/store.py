@@ -108,7 +108,7 @@ def open_or_prepare(name: str, parts: list[Any], prepare: Callable[[Path], None]
     with contextlib.suppress(DamagedStoreError), explained(stores):
         if store.is_dir():
             return open_files(store, verify=verify)
-    with locked(stores / ".lock"):
+    with locked(_lock(stores, store.name), f"prepares {name}"):
         try:  # again, for another process may have made or mended it meanwhile
             with explained(stores):
                 if store.is_dir():
@@ -124,20 +124,30 @@ def open_or_prepare(name: str, parts: list[Any], prepare: Callable[[Path], None]
             return open_files(store, verify=False)
 
 
+def _lock(stores: Path, store: str) -> Path:
+    """The lock of a store, by its name; of its own, so that nobody waits for the preparation of another data set."""
+    return stores / f"{store}.lock"
+
+
 def _remove_leftovers(name: str, own: Path) -> None:
-    """Removes what killed processes left, but not what may still be gone on with; needs the lock."""
+    """Removes what killed processes left, but not what may still be gone on with; needs the lock of `own`."""
+    import filelock  # only here, as in take_lock
+
     for leftover in own.parent.glob(f"*{_UNFINISHED}"):
         of_another = (leftover / RECORD).exists() and not leftover.name.startswith(f"{name}-")
         if leftover != own and not of_another:
-            shutil.rmtree(leftover)
+            lock = _lock(own.parent, leftover.name.partition(".")[0])
+            with contextlib.suppress(filelock.Timeout), filelock.FileLock(lock, timeout=0):  # else it is being made
+                shutil.rmtree(leftover)
 
 
 def _put_in_place(unfinished: Path, store: Path) -> None:
+    old = store.with_name(f"{store.name}.old{_UNFINISHED}")
     if store.exists():
-        old = store.with_name(f"{store.name}.old{_UNFINISHED}")
+        shutil.rmtree(old, ignore_errors=True)  # which a process left that was killed here
         store.rename(old)
-        shutil.rmtree(old)
     unfinished.rename(store)
+    shutil.rmtree(old, ignore_errors=True)
     (store / RECORD).unlink(missing_ok=True)
     sync_folder(store.parent)
 

@@ -33,13 +33,13 @@ def test_an_error_of_the_folder_is_explained(tmp_path: Path) -> None:
 
 
 def test_the_lock_makes_its_folder_and_says_so_if_it_cannot(tmp_path: Path) -> None:
-    with locked(tmp_path / "new" / "lock"):
+    with locked(tmp_path / "new" / "lock", "works"):
         assert (tmp_path / "new").is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file cannot be used"), locked(tmp_path / "file" / "lock"):
+    with pytest.raises(UserError, match="file cannot be used"), locked(tmp_path / "file" / "lock", "works"):
         pass
 
 
 def test_an_error_under_the_lock_passes_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), locked(tmp_path / "lock"):
+    with pytest.raises(FileNotFoundError), locked(tmp_path / "lock", "works"):
         raise FileNotFoundError

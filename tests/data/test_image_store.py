@@ -362,6 +362,17 @@ def test_of_two_processes_one_prepares_and_the_other_waits(image_folder: Path, c
     assert len(_stores(cache)) == 1
 
 
+def test_what_another_process_prepares_is_no_leftover(image_folder: Path, cache: Path) -> None:
+    first = _start(image_folder)
+    assert _line(first) == ["start", "0"]
+    path = image_folder / "dog" / "0.png"
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert _decoded(image_folder) == 10  # into another store, as a file has changed
+    output, error = first.communicate("\n", timeout=60)
+    assert output.splitlines()[-1].startswith("decoded 10 "), error
+    assert len(_stores(cache)) == 2
+
+
 def test_a_full_disk_is_explained_before_anything_is_decoded(many: Path) -> None:
     """Files may have 50,000 bytes only, which the images exceed."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"

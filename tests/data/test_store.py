@@ -178,6 +178,18 @@ def test_a_damaged_manifest_is_noticed_and_made_again(cache: Path, caplog: pytes
     assert _mend(store, caplog) == "manifest.json is missing"
 
 
+def test_what_a_process_left_that_was_killed_while_it_replaced_a_store(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_store("tiny", _raw)
+    (store,) = _stores(cache)
+    left = store.with_name(f"{store.name}.old.unfinished")
+    left.mkdir()
+    (left / "manifest.json").touch()
+    (store / "manifest.json").unlink()
+    assert _mend(store, caplog) == "manifest.json is missing"
+
+
 @pytest.mark.parametrize("error", [UserError("damaged"), KeyboardInterrupt()])
 def test_a_source_that_fails_leaves_nothing(cache: Path, error: BaseException) -> None:
     def fail() -> RawDataset:
@@ -220,14 +232,14 @@ def read():
     return RawDataset(class_names=("a",), train=part, test=part)
 
 print("opening", flush=True)
-print(open_store("tiny", read).checksum, flush=True)
+print(open_store("{name}", read).checksum, flush=True)
 """
 
 
-def _start(while_reading: str = "pass") -> subprocess.Popen[str]:
+def _start(while_reading: str = "pass", name: str = "tiny") -> subprocess.Popen[str]:
     """A process that is about to open the store; it reads its source once it is sent a line."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM.format(while_reading=while_reading)],
+        [sys.executable, "-c", _PROGRAM.format(while_reading=while_reading, name=name)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -251,6 +263,17 @@ def test_of_two_processes_one_prepares_and_the_other_waits(cache: Path) -> None:
     assert second.communicate(timeout=60)[0] == checksum
     assert (first.returncode, second.returncode) == (0, 0)
     assert len(_stores(cache)) == 1
+
+
+def test_of_two_processes_that_prepare_different_data_sets_none_waits(cache: Path) -> None:
+    first = _start()
+    assert first.stdout is not None
+    assert first.stdout.readline() == "reading\n"
+    second = _start(name="another")
+    assert len(second.communicate("\n", timeout=60)[0].splitlines()) == 2
+    first.communicate("\n", timeout=60)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert [store.name.split("-")[0] for store in _stores(cache)] == ["another", "tiny"]
 
 
 _SMALL_FILES = (
