@@ -26,7 +26,7 @@ TESTS = {
     "cnn/training/checkpoints.py": "tests/training/test_checkpoints.py",
     "cnn/training/background_saver.py": "tests/training/test_loop.py tests/integration/test_faults.py",
     "cnn/training/state.py": "tests/training/test_state.py",
-    "cnn/data/store.py": "tests/data/test_store.py",
+    "cnn/data/store.py": "tests/data/test_store.py tests/data/test_image_store.py",
     "cnn/data/store_files.py": "tests/data/test_store.py tests/data/test_image_store.py",
 }
 SECONDS = 180

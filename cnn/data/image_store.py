@@ -67,8 +67,8 @@ def open_image_store(
     preparation = _Preparation(
         name=name, folder=folder, index=index, size=size, skip_damaged=skip_damaged, progress=progress
     )
-    parts = [name, str(folder.resolve()), size, index.class_names, index.train, index.test]
-    dataset = open_or_prepare(name, parts, preparation.run, verify=verify)
+    origin, content = [str(folder.resolve()), size], [index.class_names, index.train, index.test]
+    dataset = open_or_prepare(name, origin, content, preparation.run, verify=verify)
     damaged = folder_of(dataset) / _DAMAGED
     if damaged.exists() and not skip_damaged:  # prepared when they were to be skipped
         raise _refusal(folder, _read_damaged(damaged))

@@ -1,7 +1,8 @@
 """The prepared form of a data set: arrays that every process of a machine maps into its memory.
 
 A store is a folder `<name>-<key>`; the key follows from the source's files, so that changed files make a new store.
-It is written under another name and renamed when it is whole.
+It is written as `<name>-<key>.<origin>.unfinished` and renamed when it is whole; the origin follows from the source's
+folder and the images' size, so that an unfinished store whose files have changed since is known as such.
 """
 
 import contextlib
@@ -73,9 +74,9 @@ def open_store(
                 shutil.rmtree(unfinished, ignore_errors=True)
                 raise
 
-    parts: list[Any] = [name]
+    origin, content = [], []
     if folder is not None:
-        parts.append(str(folder.resolve()))
+        origin.append(str(folder.resolve()))
         for path in sorted(files):
             try:
                 stat = path.stat()
@@ -83,28 +84,31 @@ def open_store(
                 raise UserError(
                     f"{path} cannot be read ({error.strerror}): mend that or name another folder."
                 ) from error
-            parts.append([str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns])
-    return open_or_prepare(name, parts, prepare, verify=verify)
+            content.append([str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns])
+    return open_or_prepare(name, origin, content, prepare, verify=verify)
 
 
-def open_or_prepare(name: str, parts: list[Any], prepare: Callable[[Path], None], *, verify: bool) -> Dataset:
+def open_or_prepare(
+    name: str, origin: list[Any], content: list[Any], prepare: Callable[[Path], None], *, verify: bool
+) -> Dataset:
     """Opens a store, or has it prepared.
 
     One process of the machine prepares, the others wait for it. A damaged store is prepared again, with a warning.
+    If anything in origin or content changes, it is another store.
 
     Args:
         name: of the data set.
-        parts: what the store follows from, as JSON can hold it: if anything there changes, it is another store.
-        prepare: fills the folder whose path it gets. What is there has the same parts and is of a process that was
-            killed, or of a `prepare` that raised an error.
+        origin: the source's folder and the images' size, or what there is of these; as JSON can hold it.
+        content: what is in the source; as JSON can hold it.
+        prepare: fills the folder whose path it gets. What is there has the same origin and content and is of a process
+            that was killed, or of a `prepare` that raised an error.
         verify: as for `open_store`.
 
     Raises:
         UserError: the cache folder cannot be used; and whatever `prepare` raises.
     """
-    key = hashlib.sha256(json.dumps([FORMAT, *parts]).encode()).hexdigest()[:16]
     stores = cache_folder() / "stores"
-    store = stores / f"{name}-{key}"
+    store = stores / f"{name}-{_key(FORMAT, name, *origin, *content)}"
     with contextlib.suppress(DamagedStoreError), explained(stores):
         if store.is_dir():
             return open_files(store, verify=verify)
@@ -115,13 +119,17 @@ def open_or_prepare(name: str, parts: list[Any], prepare: Callable[[Path], None]
                     return open_files(store, verify=verify)
         except DamagedStoreError as damage:
             _logger.warning("the prepared data set %s is damaged and is prepared again: %s", store, damage)
-        unfinished = store.with_name(store.name + _UNFINISHED)
+        unfinished = stores / f"{store.name}.{_key(name, *origin)}{_UNFINISHED}"
         with explained(stores):
-            _remove_leftovers(name, unfinished)
+            _remove_leftovers(unfinished)
         prepare(unfinished)
         with explained(stores):
             _put_in_place(unfinished, store)
             return open_files(store, verify=False)
+
+
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _lock(stores: Path, store: str) -> Path:
@@ -129,16 +137,22 @@ def _lock(stores: Path, store: str) -> Path:
     return stores / f"{store}.lock"
 
 
-def _remove_leftovers(name: str, own: Path) -> None:
+def _remove_leftovers(own: Path) -> None:
     """Removes what killed processes left, but not what may still be gone on with; needs the lock of `own`."""
     import filelock  # only here, as in take_lock
 
     for leftover in own.parent.glob(f"*{_UNFINISHED}"):
-        of_another = (leftover / RECORD).exists() and not leftover.name.startswith(f"{name}-")
-        if leftover != own and not of_another:
-            lock = _lock(own.parent, leftover.name.partition(".")[0])
-            with contextlib.suppress(filelock.Timeout), filelock.FileLock(lock, timeout=0):  # else it is being made
-                shutil.rmtree(leftover)
+        store = leftover.name.partition(".")[0]
+        if own.name.startswith(f"{store}."):
+            continue
+        # Whoever has its lock is at work on it.
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(_lock(own.parent, store), timeout=0):
+            goes_on = (leftover / RECORD).exists()
+            if goes_on and leftover.suffixes != own.suffixes:
+                continue
+            if goes_on:
+                _logger.warning("the unfinished %s is removed, as the files that it is made of have changed", leftover)
+            shutil.rmtree(leftover, ignore_errors=True)  # it may be whole by now, under its own name
 
 
 def _put_in_place(unfinished: Path, store: Path) -> None:

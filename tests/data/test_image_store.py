@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cnn.data.dataset import Dataset
+from cnn.data.digits import DIGITS
 from cnn.data.folder import FOLDER
 from cnn.data.image_file import decode_image
 from cnn.data.image_store import open_image_store
 from cnn.data.preparation_progress import PreparationProgress
+from cnn.data.store import open_store
 from cnn.errors import RunError, UserError
 from tests.hostile import altered, altered_json, examples, read_or_sentence
 
@@ -330,6 +332,33 @@ def test_what_is_recorded_of_other_files_is_not_used(image_folder: Path, cache: 
     assert _decoded(image_folder) == 10
     (store,) = _stores(cache)
     assert not store.name.endswith(".unfinished")
+
+
+def test_what_can_be_gone_on_with_outlives_all_but_a_change_of_its_files(
+    image_folder: Path, cache: Path, tmp_path: Path, noise: Noise, caplog: pytest.LogCaptureFixture
+) -> None:
+    other_folder = shutil.copytree(image_folder, tmp_path / "other")
+    bad, _ = _damage(image_folder)
+    with pytest.raises(UserError):
+        _open(image_folder)
+    unfinished = _unfinished(cache)
+    assert _decoded(other_folder) == 10
+    with pytest.raises(UserError):
+        _open(image_folder, size=8)
+    open_store("digits", DIGITS.read)
+    progress = PreparationProgress()
+    with pytest.raises(UserError):
+        _open(image_folder, progress)
+    assert progress.images == 0  # it has gone on
+    assert caplog.records == []
+    noise(6).save(bad)
+    with pytest.raises(UserError):
+        _open(image_folder)
+    assert not unfinished.exists()
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"the unfinished {unfinished} is removed, as the files that it is made of have changed"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

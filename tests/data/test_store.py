@@ -302,15 +302,6 @@ def test_what_a_killed_process_leaves_is_no_store_and_is_removed(cache: Path) ->
     assert [store.name.split("-")[0] for store in _stores(cache)] == ["another"]
 
 
-@pytest.mark.parametrize(("name", "stays"), [("tiny", False), ("another", True)])
-def test_what_can_be_gone_on_with_stays_until_its_data_set_changes(cache: Path, name: str, stays: bool) -> None:
-    leftover = cache / "stores" / "tiny-0123.unfinished"
-    leftover.mkdir(parents=True)
-    (leftover / "record.jsonl").touch()
-    open_store(name, _raw)
-    assert leftover.exists() == stays
-
-
 @pytest.fixture
 def whole(cache: Path) -> dict[Path, bytes]:
     """The files of a store, the manifest last."""
