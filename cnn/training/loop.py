@@ -186,6 +186,7 @@ class Loop:
     def _commit_now(self) -> None:
         self._uncommitted_seconds = 0.0
         if self._commit is not None:
+            self.progress.pending[:] = self._cluster.gather(self.progress.pending)[0]  # rank 0's, who reports
             self._commit(read_state(self._variables), self._record_now())
 
     def _record_now(self) -> dict[str, Any]:

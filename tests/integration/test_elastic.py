@@ -16,7 +16,7 @@ from cnn.monitoring.metrics import read_metrics
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 
 from .conftest import ROOT, Jobs
-from .processes import process_of_rank, wait_for, wait_for_workers
+from .processes import process_of_rank, until, wait_for, wait_for_workers
 
 STEPS = 300
 
@@ -83,6 +83,34 @@ def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path, beg
     assert [point["step"] for point in points] == list(range(1, STEPS + 1))
     for name, values in right.items():
         assert np.linalg.norm(found[name] - values) <= 1e-9 * np.linalg.norm(values), name
+
+
+@pytest.mark.faults
+def test_rank_0_is_lost_and_another_one_speaks_and_writes(jobs, hosts: Path, tmp_path: Path) -> None:
+    elastic, alone, output = tmp_path / "elastic", tmp_path / "alone", tmp_path / "output"
+    checkpoints = CheckpointFolder(elastic / "checkpoints")
+    more = ("--log_every", "7", "--validation_fraction", "0.1")
+    with open(output, "w+b") as file:
+        job = start(jobs, hosts, *train(elastic)[1:], *more, output=file)
+        wait_for(checkpoints.path(5), job)
+        os.kill(process_of_rank(0, elastic), signal.SIGKILL)
+        wait_for_workers(elastic, 2, job)
+        before = checkpoints.steps()[-1]
+        until(lambda: checkpoints.steps()[-1] > before, job)
+        job.terminate()
+        assert job.wait(timeout=60) == 75, output.read_text()
+    stopped = checkpoints.steps()[-1]
+    assert f"stopped: at step {stopped} of {STEPS}, which is saved" in output.read_text()
+    with open(output, "w+b") as file:
+        assert start(jobs, hosts, *train(elastic)[1:], *more, output=file).wait(timeout=240) == 0, output.read_text()
+
+    code, said = jobs.run(*train(alone), *more)
+    assert code == 0, said
+    found, right = read_metrics(elastic / "metrics.jsonl"), read_metrics(alone / "metrics.jsonl")
+    assert [(point["part"], point["step"]) for point in found] == [(point["part"], point["step"]) for point in right]
+    assert [point["loss"] for point in found] == pytest.approx([point["loss"] for point in right], rel=1e-9)
+    best = [load_checkpoint(CheckpointFolder(folder / "checkpoints").best) for folder in (elastic, alone)]
+    assert best[0][1]["progress"]["best_step"] == best[1][1]["progress"]["best_step"]
 
 
 @pytest.mark.faults
