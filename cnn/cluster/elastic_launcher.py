@@ -18,10 +18,10 @@ from pathlib import Path
 
 import psutil
 
-from cnn.cluster.horovodrun import become_horovodrun
 from cnn.cluster.host_check import is_this_machine
 from cnn.cluster.hosts import Host, parse_hosts
 from cnn.cluster.launcher import Parser, divide_arguments, find_launchers
+from cnn.cluster.supervision import run_horovodrun
 from cnn.errors import UserError, told
 
 _PROGRAM = "jobs/train.py"
@@ -67,8 +67,15 @@ def run_folder(settings: Sequence[str]) -> Path | None:
     return folder
 
 
-def command_for(given: argparse.Namespace, settings: Sequence[str], hosts: Sequence[Host]) -> list[str]:
-    """The command for horovodrun, which is to begin on these hosts."""
+def program_for(settings: Sequence[str]) -> list[str]:
+    """The command line of a rank, which goes on with the run if there is one."""
+    folder = run_folder(settings)
+    begun = folder is not None and (folder / "settings.yaml").is_file()
+    return [sys.executable, _PROGRAM, *settings, *(["--resume"] if begun and "--resume" not in settings else [])]
+
+
+def command_for(given: argparse.Namespace, hosts: Sequence[Host]) -> list[str]:
+    """The command for horovodrun, which is to begin on these hosts, as far as the program's."""
     room = sum(host.slots for host in hosts)
     limits = ["--min-np", str(given.min)] + ([] if given.max is None else ["--max-np", str(given.max)])
     times = ["--start-timeout", str(given.wait), "--elastic-timeout", str(given.wait)]
@@ -76,11 +83,7 @@ def command_for(given: argparse.Namespace, settings: Sequence[str], hosts: Seque
     command = ["horovodrun", "--gloo", "-np", str(min(room, given.max or room)), *limits, *times]
     command += ["--host-discovery-script", script, "--slots-per-host", "1", "--blacklist-cooldown-range", *_COOLDOWN]
     # Or Horovod would look for one itself, which takes two hosts.
-    command += ["--network-interfaces", given.interface or interface_to(hosts)]
-    folder = run_folder(settings)
-    begun = folder is not None and (folder / "settings.yaml").is_file()
-    resume = ["--resume"] if begun and "--resume" not in settings else []
-    return [*command, sys.executable, _PROGRAM, *settings, *resume]
+    return [*command, "--network-interfaces", given.interface or interface_to(hosts)]
 
 
 def ask(script: Path) -> list[Host]:
@@ -132,11 +135,12 @@ def main() -> None:
     given, settings = parse(sys.argv[1:])
     find_launchers()
     hosts = await_ranks(given.script, given.min, given.wait)
-    command = command_for(given, settings, hosts)
+    program = program_for(settings)
+    command = [*command_for(given, hosts), *program]
     if given.dry_run:
         print(shlex.join(command))
         return
-    become_horovodrun(command)
+    run_horovodrun([sys.executable, "-m", "cnn.cluster.horovodrun", *command[1:]], program, elastic=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def run_mpirun(command: Sequence[str]) -> NoReturn:
     _run(command, lambda process: process.send_signal(signal.SIGUSR1))
 
 
-def run_horovodrun(command: Sequence[str], program: Sequence[str]) -> NoReturn:
+def run_horovodrun(command: Sequence[str], program: Sequence[str], *, elastic: bool = False) -> NoReturn:
     """Does what the command does, and exits with its exit code.
 
     horovodrun hands no signal on; after SIGTERM it cuts the ssh of other hosts, and kills in five seconds. So the first
@@ -35,14 +35,19 @@ def run_horovodrun(command: Sequence[str], program: Sequence[str]) -> NoReturn:
     Args:
         command: what starts horovodrun.
         program: the command line of a rank.
+        elastic: whether the job goes on without a rank that is lost, as the one that is asked is when it does not train
+            yet: so horovodrun is ended as soon as that rank has.
     """
 
     def ask_a_rank(process: "subprocess.Popen[bytes]") -> None:
         rank = _descendant(process.pid, program)
-        if rank is None:
+        if rank is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
+                rank.send_signal(signal.SIGUSR1)
+                if elastic:
+                    rank.wait()
+        if rank is None or elastic:
             process.terminate()
-        else:
-            rank.send_signal(signal.SIGUSR1)
 
     _run(command, ask_a_rank)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cnn.cluster.elastic_launcher import ask, await_ranks, command_for, interface_to, parse
+from cnn.cluster.elastic_launcher import ask, await_ranks, command_for, interface_to, parse, program_for
 from cnn.cluster.hosts import Host
 from cnn.errors import UserError
 
@@ -22,7 +22,7 @@ HERE = [Host(name="localhost", slots=2)]
 
 def command(*words: object, hosts: list[Host] = HERE) -> list[str]:
     given, settings = parse([str(word) for word in words])
-    return command_for(given, settings, hosts)
+    return [*command_for(given, hosts), *program_for(settings)]
 
 
 def after(words: list[str], name: str) -> str:

@@ -34,9 +34,11 @@ import os, subprocess, sys
 ranks = [subprocess.Popen(["sh", "-c", 'A=1 "$@"; exit $?', "sh", *sys.argv[2:]]) for _ in range(int(sys.argv[1]))]
 {LAUNCHER.replace("sys.exit", "os.killpg(0, signal.SIGTERM), sys.exit")}"""
 """As horovodrun, which starts ranks through shells."""
-STARTED_WITH_RANKS = (
-    "import sys; from cnn.cluster.supervision import run_horovodrun; run_horovodrun(sys.argv[1:], sys.argv[5:])"
-)
+STARTED_WITH_RANKS = """
+import sys
+from cnn.cluster.supervision import run_horovodrun
+run_horovodrun(sys.argv[2:], sys.argv[6:], elastic=sys.argv[1] == "elastic")
+"""
 
 
 def start(program: str) -> "subprocess.Popen[str]":
@@ -44,9 +46,9 @@ def start(program: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
-def start_with_ranks(ranks: int) -> "subprocess.Popen[str]":
+def start_with_ranks(ranks: int, kind: str = "fixed") -> "subprocess.Popen[str]":
     own = [sys.executable, "-c", OF_RANKS, str(ranks)]
-    words = [sys.executable, "-c", STARTED_WITH_RANKS, *own, sys.executable, "-c", RANK]
+    words = [sys.executable, "-c", STARTED_WITH_RANKS, kind, *own, sys.executable, "-c", RANK]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
@@ -76,8 +78,18 @@ def test_one_rank_of_this_host_is_asked_to_save_and_a_second_time_horovodrun_to_
     assert process.wait(timeout=60) == 7
 
 
-def test_horovodrun_whose_ranks_are_all_on_other_hosts_is_ended() -> None:
-    process = start_with_ranks(0)
+def test_an_elastic_job_does_not_go_on_without_the_rank_that_was_asked() -> None:
+    process = start_with_ranks(2, "elastic")
+    assert process.stdout is not None
+    assert sorted(process.stdout.readline() for _ in range(3)) == ["rank\n", "rank\n", "ready\n"]
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.read() == "to a rank: SIGUSR1\nSIGTERM\n"
+    assert process.wait(timeout=60) == 7
+
+
+@pytest.mark.parametrize("kind", ["fixed", "elastic"])
+def test_horovodrun_whose_ranks_are_all_on_other_hosts_is_ended(kind: str) -> None:
+    process = start_with_ranks(0, kind)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)

@@ -144,6 +144,7 @@ def test_asked_to_stop_it_saves_and_another_start_goes_on(jobs, hosts: Path, tmp
         wait_for(saved.path(5), job)
         job.terminate()
         assert job.wait(timeout=60) == 75, output.read_text()
+    assert "SIGUSR1: stopping after this step" in output.read_text()  # SIGTERM would end it after 5 seconds
     stopped = saved.steps()[-1]
     assert f"stopped: at step {stopped} of {STEPS}, which is saved" in output.read_text()
     settings = train(folder)
@@ -152,3 +153,16 @@ def test_asked_to_stop_it_saves_and_another_start_goes_on(jobs, hosts: Path, tmp
         assert start(jobs, hosts, *settings[1:], output=file).wait(timeout=120) == 0, output.read_text()
     steps = [record["step"] for record in read_metrics(folder / "metrics.jsonl") if record["part"] == "train"]
     assert steps == list(range(1, stopped + 11))
+
+
+@pytest.mark.faults
+def test_asked_to_stop_it_ends_a_step_of_many_seconds(jobs, hosts: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "run", tmp_path / "output"
+    hosts.write_text("localhost:2\n")
+    settings = ("--model", "vgg11", "--data", "synthetic", "--global_batch_size", "2000", "--save_every", "1")
+    with open(output, "w+b") as file:
+        job = start(jobs, hosts, *settings, "--run_dir", str(folder), output=file)
+        wait_for(CheckpointFolder(folder / "checkpoints").path(1), job)
+        job.terminate()
+        assert job.wait(timeout=120) == 75, output.read_text()
+    assert "which is saved; go on with --resume" in output.read_text()
