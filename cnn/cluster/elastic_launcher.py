@@ -33,6 +33,9 @@ _COOLDOWN = ("10", "120")
 """Seconds that a host is left alone when ranks of it were lost: two to three times the first, then longer, and the
 second at most."""
 
+_ELSEWHERE = "192.0.2.1"
+"""An address of RFC 5737, which no host that is reached has."""
+
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The options, and what follows -- for the program; UserError for what no hosts could make a job of."""
@@ -116,14 +119,19 @@ def await_ranks(script: Path, least: int, seconds: float) -> list[Host]:
 
 
 def interface_to(hosts: Sequence[Host]) -> str:
-    """The network interface by which this machine reaches the others, or itself; UserError when there is none."""
+    """The network interface by which this machine reaches the others; UserError when there is none.
+
+    Without others it is that of the default route, as some may join; without such a route, lo.
+    """
     others = [host.name for host in hosts if not is_this_machine(host.name)]
-    target = others[0] if others else "127.0.0.1"
+    target = others[0] if others else _ELSEWHERE
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((target, 9))  # sends nothing
             own = probe.getsockname()[0]
     except (OSError, UnicodeError) as error:
+        if not others:
+            return "lo"
         raise UserError(f"the host {target} is not known here ({error}): look at what the script prints.") from error
     addresses = psutil.net_if_addrs()
     found = [name for name, each in addresses.items() if own in {address.address for address in each}]

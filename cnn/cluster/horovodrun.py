@@ -16,7 +16,12 @@ def become_horovodrun(command: Sequence[str]) -> NoReturn:
     with the exit code of the first rank that did.
     """
     import_tensorflow_quietly()
+    from horovod.runner.driver import driver_service
     from horovod.runner.launch import run_commandline
+
+    # On hosts that are all this one it takes lo, whatever it is told to take, and others could not join them later.
+    local = driver_service.get_local_interfaces
+    driver_service.get_local_interfaces = lambda settings: settings.nics or local(settings)
 
     sys.argv = list(command)
     try:

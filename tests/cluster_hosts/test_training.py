@@ -77,3 +77,31 @@ def test_a_job_that_is_ended_saves_first_on_all_hosts(hosts: Hosts, tmp_path: Pa
     assert said, ended.output
     step = int(said[1].replace(",", ""))
     assert list((tmp_path / "run" / "checkpoints").glob(f"step-*{step:09d}*"))
+
+
+def test_an_elastic_job_that_begins_on_one_host_takes_in_another(hosts: Hosts, tmp_path: Path) -> None:
+    run, script, now = tmp_path / "run", tmp_path / "hosts.sh", tmp_path / "now"
+    now.write_text(f"{NAMES[0]}:1\n")
+    script.write_text(f"#!/bin/sh\ncat {now}\n")
+    script.chmod(0o755)
+    settings = ("--model", "fcnn", "--data", "digits", "--steps", 10_000_000, "--save_every", 100, "--run_dir", run)
+
+    def workers_are(names: tuple[str, ...]) -> bool:
+        file = run / "environment.json"
+        return file.exists() and json.loads(file.read_text())["topology"]["hosts"] == list(names)
+
+    hosts[NAMES[0]].call("ip", "route", "add", "default", "dev", "eth0")
+    try:
+        job = hosts.start("bash", "launch/elastic.sh", script, "--", *settings)
+        job.wait_for(lambda: any(run.glob("checkpoints/step-*")))
+        now.write_text(f"{NAMES[0]}:1\n{NAMES[1]}:1\n")
+        job.wait_for(lambda: workers_are(NAMES[:2]))
+        at = (run / "metrics.jsonl").stat().st_size
+        job.wait_for(lambda: (run / "metrics.jsonl").stat().st_size > at)  # they train
+        hosts[NAMES[0]].call("pkill", "-TERM", "--full", "cnn.cluster.elastic_launcher")
+        ended = job.end()
+    finally:
+        hosts[NAMES[0]].call("ip", "route", "del", "default")
+    assert ended.code == 75, ended.output
+    for name in NAMES:
+        assert not hosts[name].processes("jobs/train.py")
