@@ -22,6 +22,8 @@ set -- /dev/nvidia[0-9]*
 [ -e "$1" ] && echo $# || echo 0
 cd /sys/class/net 2>/dev/null && echo * || echo
 """
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
 _LACKS_FOLDER = 3
 """Exit code of the question."""
 
@@ -37,14 +39,14 @@ class Devices:
 
 
 def check_hosts(
-    hosts: Sequence[Host], python: str, *, device: str | None, oversubscribe: bool, interface: str | None
+    hosts: Sequence[Host], python: str, environ: Mapping[str, str], *, oversubscribe: bool, interface: str | None
 ) -> None:
     """Asks each host, all at once, whether it can be entered, has this environment, and devices for its ranks.
 
     Args:
         hosts: those of the job, this machine perhaps among them.
         python: the path of the interpreter that ranks are run by.
-        device: gpu or cpu, which ranks are to compute on; None where that is a GPU if a host has one.
+        environ: the environment of the ranks, which tells what they are to compute on.
         oversubscribe: allow several ranks to a device.
         interface: the network interface that they are to use, if one was chosen.
 
@@ -55,7 +57,7 @@ def check_hosts(
     with ThreadPoolExecutor(min(64, len(hosts))) as pool:
         found = list(pool.map(lambda host: _ask(host, python), hosts))
     for host, devices in zip(hosts, found, strict=True):
-        check_devices(host, devices, device, oversubscribe=oversubscribe)
+        check_devices(host, devices, environ, oversubscribe=oversubscribe)
         if interface is not None and interface not in devices.interfaces:
             raise UserError(
                 f"--interface {interface} is none of the host {host.name}: choose one of "
@@ -63,16 +65,17 @@ def check_hosts(
             )
 
 
-def check_devices(host: Host, devices: Devices, device: str | None, *, oversubscribe: bool) -> None:
+def check_devices(host: Host, devices: Devices, environ: Mapping[str, str], *, oversubscribe: bool) -> None:
     """Raises UserError when a host has no GPU where one was asked for, or fewer devices than ranks."""
-    if device == "gpu" and not devices.gpus:
-        raise UserError(f"the host {host.name} has no GPU: leave out that host, or --device gpu.")
-    by_gpu = devices.gpus > 0 and device != "cpu"
-    room, kind = (devices.gpus, "GPU") if by_gpu else (devices.cores, "core")
+    gpus = len(gpus_for_ranks(devices.gpus, environ))
+    named = f" of CUDA_VISIBLE_DEVICES '{environ[_VISIBLE]}'" if devices.gpus and _VISIBLE in environ else ""
+    if environ.get("CNN_DEVICE") == "gpu" and not gpus:
+        raise UserError(f"the host {host.name} has no GPU{named}: leave out that host, or --device gpu.")
+    room, kind, of = (gpus, "GPU", named) if gpus else (devices.cores, "core", "")
     if host.slots > room and not oversubscribe:
         raise UserError(
-            f"the host {host.name} has {room} {kind}{'s' if room > 1 else ''}, fewer than its {host.slots} ranks: give "
-            f"it {room}, or let them share by --oversubscribe, which is slower."
+            f"the host {host.name} has {room} {kind}{'s' if room > 1 else ''}{of}, fewer than its {host.slots} ranks: "
+            f"give it {room}, or let them share by --oversubscribe, which is slower."
         )
 
 
@@ -86,8 +89,10 @@ def gpus_for_ranks(gpus: int, environ: Mapping[str, str]) -> list[str]:
     """Those of a host's GPUs that ranks in this environment compute on, as CUDA_VISIBLE_DEVICES names them."""
     if not gpus or environ.get("CNN_DEVICE") == "cpu":
         return []
-    named = environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
-    return list(itertools.takewhile(lambda name: name and name != "-1", named))  # CUDA too stops at what is no GPU
+    numbers = [str(number) for number in range(gpus)]
+    named = [name.strip() for name in environ.get(_VISIBLE, ",".join(numbers)).split(",")]
+    # CUDA too stops at what is no GPU.
+    return list(itertools.takewhile(lambda name: name in numbers or name.startswith(("GPU-", "MIG-")), named))
 
 
 def _read_devices(answer: str, name: str) -> Devices:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnn.cluster.await_hosts import await_hosts
-from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here, is_this_machine
+from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here, gpus_for_ranks, is_this_machine
 from cnn.cluster.hosts import Host, find_hosts, host_list
 from cnn.cluster.launch import DEVICES
 from cnn.cluster.placement import PLACEMENT
@@ -139,13 +139,13 @@ def horovodrun_command(
     return [*command, *program]
 
 
-def count_workers(asked: int | None, hosts: Sequence[Host] | None, device: str | None) -> int:
+def count_workers(asked: int | None, hosts: Sequence[Host] | None, environ: Mapping[str, str]) -> int:
     """How many ranks to start; UserError when the hosts have no room for them."""
     if asked is not None and asked < 1:
         raise UserError(f"-np {asked} is less than 1: give a number of ranks, or leave it out.")
     if hosts is None:
         here = devices_here()
-        return asked or (here.gpus if here.gpus and device != "cpu" else here.cores)
+        return asked or len(gpus_for_ranks(here.gpus, environ)) or here.cores
     room = sum(host.slots for host in hosts)
     if asked is not None and asked > room:
         raise UserError(f"-np {asked} is more than the {room} ranks of {host_list(hosts)}: give fewer, or more hosts.")
@@ -157,12 +157,12 @@ def main() -> None:
     given, arguments = parse(sys.argv[1:])
     find_launchers()
     hosts = find_hosts(given.hosts, given.hostfile, os.environ)
-    workers = count_workers(given.workers, hosts, given.device)
     if not Path(given.program).is_file():
         raise UserError(f"--program {given.program} is no file: name a program, jobs/train.py say.")
     if given.device is not None:
         check_choice("device", given.device, DEVICES)
         os.environ["CNN_DEVICE"] = given.device
+    workers = count_workers(given.workers, hosts, os.environ)
     if given.interface is not None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", given.interface)
     if hosts is not None and given.wait:
@@ -183,7 +183,7 @@ def main() -> None:
     check_hosts(
         hosts or [here],
         sys.executable,
-        device=given.device,
+        os.environ,
         oversubscribe=given.oversubscribe,
         interface=given.interface,
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cnn.cluster.launcher import forwarded
+from cnn.cluster.host_check import Devices
+from cnn.cluster.launcher import count_workers, forwarded
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +68,22 @@ def test_without_hosts_every_core_of_this_machine_has_a_rank() -> None:
     assert "-H" not in words
 
 
+@pytest.mark.parametrize(
+    ("environment", "workers"),
+    [
+        ({}, 8),
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, 2),
+        ({"CUDA_VISIBLE_DEVICES": ""}, 4),
+        ({"CNN_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "0,1"}, 4),
+    ],
+)
+def test_every_gpu_that_ranks_may_see_has_one(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], workers: int
+) -> None:
+    monkeypatch.setattr("cnn.cluster.launcher.devices_here", lambda: Devices(cores=4, gpus=8, interfaces=("lo",)))
+    assert count_workers(None, None, environment) == workers
+
+
 def test_the_environment_gives_hosts_too() -> None:
     assert options(command("mpirun", CNN_HOSTS="a:2,b:2"), "-np") == ["4"]
     assert options(command("horovodrun", CNN_HOSTS="a:2,b:2"), "-H") == ["a:2,b:2"]
@@ -83,6 +100,7 @@ def test_what_is_forwarded() -> None:
             "PATH",
             "HOME",
             "CNN_CACHE_DIR",
+            "CUDA_VISIBLE_DEVICES",
             "HOROVOD_CYCLE_TIME",
             "HOROVOD_RANK",
             "NCCL_DEBUG",
@@ -91,7 +109,7 @@ def test_what_is_forwarded() -> None:
         ),
         "",
     )
-    assert forwarded(environ) == ["CNN_CACHE_DIR", "HOROVOD_CYCLE_TIME", "NCCL_DEBUG", "PATH"]
+    assert forwarded(environ) == ["CNN_CACHE_DIR", "CUDA_VISIBLE_DEVICES", "HOROVOD_CYCLE_TIME", "NCCL_DEBUG", "PATH"]
 
 
 @pytest.mark.parametrize(
