@@ -10,18 +10,17 @@ workers that a launcher started, and writes what it measured to that file.
 """
 
 import dataclasses
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
-from cnn.cluster.relaunch import relaunch
+from cnn.cluster.relaunch import is_relaunched, relaunch
 from cnn.errors import told
 from cnn.monitoring.step_figure import write_report
 from cnn.monitoring.step_times import prediction_table, step_table
 from cnn.training.benchmark import Settings, measure, predicted
-from cnn.training.measured import Measured
+from cnn.training.measured import Measured, check_output
 from cnn.training.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -33,9 +32,13 @@ def parse() -> Settings:
 
 
 def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
+    output = settings.benchmark.output
+    with cluster.together():
+        if cluster.is_chief and output is not None:
+            check_output(Path(output))
     measured = measure(cluster, settings)
-    if cluster.is_chief and settings.benchmark.output is not None:
-        Path(settings.benchmark.output).write_text(measured.to_json())
+    if cluster.is_chief and output is not None:
+        Path(output).write_text(measured.to_json())
 
 
 def main() -> None:
@@ -57,7 +60,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if "--output" in sys.argv:
+    if is_relaunched():
         run_job(parse, body)
     with told():
         main()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn.cluster.job import Job, run_job
-from cnn.cluster.relaunch import relaunch
+from cnn.cluster.relaunch import is_relaunched, relaunch
 from cnn.errors import told
 from cnn.training.agreement import compare, table
 from cnn.training.proof import Settings, measure
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if "--output" in sys.argv:
+    if is_relaunched():
         run_job(parse, body)
     with told():
         main()

@@ -16,6 +16,11 @@ def relaunch(launcher: str, workers: int, output: Path) -> None:
     run_with_workers(launcher, workers, [*sys.argv, "--output", str(output)])
 
 
+def is_relaunched() -> bool:
+    """Whether this program was given --output, as `relaunch` does: it is to measure, with the workers there are."""
+    return any(word.partition("=")[0] == "--output" for word in sys.argv[1:])
+
+
 def run_with_workers(launcher: str, workers: int, program: Sequence[str]) -> None:
     """Runs a Python program, and waits for its end.
 

@@ -69,6 +69,16 @@ class Measured:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
+def check_output(path: Path) -> None:
+    """Makes an empty file where there is none, so that nothing is measured in vain; UserError when that cannot be."""
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise UserError(
+            f"--output {path} cannot be written ({error.strerror}): name a file in a folder that is there."
+        ) from error
+
+
 def read_measured(path: Path) -> Measured:
     """Reads a file of --output; UserError when it is none."""
     try:

@@ -37,7 +37,7 @@ def test_it_says_where_the_time_goes(jobs, tmp_path: Path) -> None:
         step, *parts = (float(each) for each in row.replace("%", "").split()[5:10])
         assert 0.5 * step <= sum(parts) <= 2 * step  # each is measured by itself
     file = tmp_path / "result.json"
-    factored = (*small, "--exchange", "factored", "--output", file)
+    factored = (*small, "--exchange", "factored", f"--output={file}")
     code, output = jobs.run("jobs/benchmark.py", *factored, launcher="mpirun", workers=2)
     assert code == 0, output
     measured = json.loads(file.read_text())
