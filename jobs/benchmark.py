@@ -45,7 +45,7 @@ def main() -> None:
     settings = parse()
     found = []
     with tempfile.TemporaryDirectory() as scratch:
-        for workers in settings.benchmark.workers:
+        for workers in sorted(settings.benchmark.workers):  # others are compared with the fewest
             file = Path(scratch, f"{workers}.json")
             relaunch(settings.benchmark.launcher, workers, file)
             found.append(Measured.from_json(file.read_text()))

@@ -187,7 +187,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
 
 
 def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors: bool) -> list[Predicted]:
-    """What the model makes of the measurements, of which the first is of the fewest workers.
+    """What the model makes of the measurements, those with more workers last.
 
     Args:
         settings: workers and link.

@@ -9,7 +9,7 @@ def test_it_says_where_the_time_goes(jobs, tmp_path: Path) -> None:
     small = ("--model", "lenet5-like", "--data", "synthetic", "--batch_size", 8, "--benchmark_steps", 3, "--repeats", 2)
     predict = ("--predict", 8, 64, "--link", "1gbit")
     report = tmp_path / "report"
-    code, output = jobs.run("jobs/benchmark.py", *small, "--workers", 1, 2, *predict, "--report", report)
+    code, output = jobs.run("jobs/benchmark.py", *small, "--workers", 2, 1, *predict, "--report", report)
     assert code == 0, output
     assert [row["workers"] for row in json.loads((report / "benchmark.json").read_text())["measured"]] == [1, 2]
     assert (report / "benchmark.png").read_bytes().startswith(b"\x89PNG")
