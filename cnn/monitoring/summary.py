@@ -23,11 +23,11 @@ def write_json(path: Path, mapping: Mapping[str, Any]) -> None:
     write_whole(path, text.encode(errors="backslashreplace") + b"\n")
 
 
-def closing_paragraph(summary: Mapping[str, Any]) -> str:
+def closing_paragraph(summary: Mapping[str, Any], *, by_steps: bool = False) -> str:
     """The result, where everything is and what to try next, wrapped to 100 columns.
 
     Reads the keys model, data, world_size, steps, epochs, test_accuracy (0 to 1), test_correct, test_count,
-    images_per_second, seconds, run_dir and figure.
+    images_per_second, seconds, run_dir and figure. `by_steps` tells that steps were set, which overrule epochs.
     """
     workers = _count(summary["world_size"], "worker")
     result = (
@@ -40,16 +40,17 @@ def closing_paragraph(summary: Mapping[str, Any]) -> str:
     live = _command(f"tensorboard --logdir {shell_word(run_dir.parent)}")
     place = f"Everything is in {on_one_line(str(run_dir))}: {figure} shows accuracy and loss; see it live with {live}."
     return textwrap.fill(
-        f"{result} {place} {_next(summary)}", _COLUMNS, break_long_words=False, break_on_hyphens=False
+        f"{result} {place} {_next(summary, by_steps)}", _COLUMNS, break_long_words=False, break_on_hyphens=False
     ).replace(_UNBREAKABLE_SPACE, " ")
 
 
-def _next(summary: Mapping[str, Any]) -> str:
+def _next(summary: Mapping[str, Any], by_steps: bool) -> str:
     data = _command("--data " + ("mnist" if summary["data"] == "fashion-mnist" else "fashion-mnist"))
     workers = _command(f"horovodrun -np {2 * summary['world_size']}")
     settings = shell_word(Path(summary["run_dir"]) / "settings.yaml")
-    longer = _command(f"--config {settings} --resume --epochs {2 * math.ceil(summary['epochs'])}")
-    return f"Next: another data set ({data}), more workers ({workers}) or more epochs ({longer})."
+    unit = "steps" if by_steps else "epochs"
+    longer = _command(f"--config {settings} --resume --{unit} {2 * math.ceil(summary[unit])}")
+    return f"Next: another data set ({data}), more workers ({workers}) or more {unit} ({longer})."
 
 
 def _command(text: str) -> str:

@@ -258,4 +258,4 @@ def _finish(
         "figure": str(figure),
     }
     write_json(folder / "summary.json", summary)
-    print("\n" + closing_paragraph(summary), flush=True)
+    print("\n" + closing_paragraph(summary, by_steps=settings.run.steps is not None), flush=True)

@@ -105,4 +105,5 @@ def test_a_run_ended_before_its_first_checkpoint_begins_anew(jobs, tmp_path: Pat
     for folder, more in ((stopped, ["--resume"]), (straight, [])):
         code, output = jobs.run(*train(folder, 20, *more))
         assert code == 0, output
+        assert "--resume --steps 40`" in output  # what it says is next
     assert curve(stopped, "train") == curve(straight, "train")

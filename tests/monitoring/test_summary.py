@@ -54,6 +54,11 @@ def test_the_paragraph_names_result_place_and_next_steps() -> None:
     )
 
 
+def test_a_run_of_so_many_steps_is_gone_on_with_by_more_steps() -> None:
+    paragraph = closing_paragraph(SUMMARY, by_steps=True)
+    assert "or more steps (`--config runs/x/settings.yaml --resume --steps 1380`)." in paragraph.replace("\n", " ")
+
+
 def test_one_worker_is_not_workers_and_the_next_data_set_is_another() -> None:
     paragraph = closing_paragraph(SUMMARY | {"world_size": 1, "epochs": 1, "data": "fashion-mnist"})
     assert "after 1 epoch (690 steps) on 1 worker at" in " ".join(paragraph.split())
