@@ -12,6 +12,7 @@ from typing import NoReturn
 import psutil
 
 from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
+from cnn.errors import StoppedError
 
 _PR_SET_PDEATHSIG = 1
 
@@ -36,7 +37,7 @@ def run_horovodrun(command: Sequence[str], program: Sequence[str], *, elastic: b
         command: what starts horovodrun.
         program: the command line of a rank.
         elastic: whether the job goes on without a rank that is lost, as the one that is asked is when it does not train
-            yet: so horovodrun is ended as soon as that rank has.
+            yet: so horovodrun is ended as soon as that rank has. Its exit code may be 0 then, though nothing is done.
     """
 
     def ask_a_rank(process: "subprocess.Popen[bytes]") -> None:
@@ -49,7 +50,7 @@ def run_horovodrun(command: Sequence[str], program: Sequence[str], *, elastic: b
         if rank is None or elastic:
             process.terminate()
 
-    _run(command, ask_a_rank)
+    _run(command, ask_a_rank, code_for_0=StoppedError.exit_code if elastic else 0)
 
 
 def _descendant(pid: int, command: Sequence[str]) -> psutil.Process | None:
@@ -61,7 +62,8 @@ def _descendant(pid: int, command: Sequence[str]) -> psutil.Process | None:
     return None
 
 
-def _run(command: Sequence[str], ask: Callable[["subprocess.Popen[bytes]"], None]) -> NoReturn:
+def _run(command: Sequence[str], ask: Callable[["subprocess.Popen[bytes]"], None], *, code_for_0: int = 0) -> NoReturn:
+    """As told above; `code_for_0` is what to exit with where a command that was asked to end exits with 0."""
     # In a session of its own: what is typed at the terminal comes to this program alone.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_parent)
     asked = False
@@ -78,6 +80,8 @@ def _run(command: Sequence[str], ask: Callable[["subprocess.Popen[bytes]"], None
     for number in signals_to_stop():
         signal.signal(number, send_on)
     code = process.wait()
+    if asked and code == 0:
+        sys.exit(code_for_0)
     sys.exit(code if code >= 0 else 128 - code)
 
 

@@ -97,6 +97,19 @@ def test_horovodrun_whose_ranks_are_all_on_other_hosts_is_ended(kind: str) -> No
     assert process.wait(timeout=60) == 7
 
 
+@pytest.mark.parametrize(("kind", "code"), [("fixed", 0), ("elastic", 75)])
+def test_what_horovodrun_says_of_an_elastic_job_that_was_ended_is_not_that_it_is_done(kind: str, code: int) -> None:
+    """It may say so when workers have just come or gone."""
+    command = [sys.executable, "-c", LAUNCHER.replace("sys.exit(7)", "sys.exit(0)"), "-", "-", "no rank"]
+    words = [sys.executable, "-c", STARTED_WITH_RANKS, kind, *command]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.read() == "SIGTERM\n"
+    assert process.wait(timeout=60) == code
+
+
 def test_what_it_runs_ends_with_it() -> None:
     process = start(LAUNCHER)
     assert process.stdout is not None

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_a_job_that_is_ended_saves_first_on_all_hosts(hosts: Hosts, tmp_path: Pa
     assert list((tmp_path / "run" / "checkpoints").glob(f"step-*{step:09d}*"))
 
 
+def workers_are(run: Path, names: tuple[str, ...]) -> bool:
+    """Whether those of a run are on these hosts."""
+    file = run / "environment.json"
+    return file.exists() and json.loads(file.read_text())["topology"]["hosts"] == list(names)
+
+
+def they_train(run: Path) -> Callable[[], bool]:
+    """Tells whether there are more points of the curve than now."""
+    points = run / "metrics.jsonl"
+    now = points.stat().st_size
+    return lambda: points.stat().st_size > now
+
+
 def test_an_elastic_job_that_begins_on_one_host_takes_in_another(hosts: Hosts, tmp_path: Path) -> None:
     run, script, now = tmp_path / "run", tmp_path / "hosts.sh", tmp_path / "now"
     now.write_text(f"{NAMES[0]}:1\n")
@@ -86,22 +100,39 @@ def test_an_elastic_job_that_begins_on_one_host_takes_in_another(hosts: Hosts, t
     script.chmod(0o755)
     settings = ("--model", "fcnn", "--data", "digits", "--steps", 10_000_000, "--save_every", 100, "--run_dir", run)
 
-    def workers_are(names: tuple[str, ...]) -> bool:
-        file = run / "environment.json"
-        return file.exists() and json.loads(file.read_text())["topology"]["hosts"] == list(names)
-
     hosts[NAMES[0]].call("ip", "route", "add", "default", "dev", "eth0")
     try:
         job = hosts.start("bash", "launch/elastic.sh", script, "--", *settings)
         job.wait_for(lambda: any(run.glob("checkpoints/step-*")))
         now.write_text(f"{NAMES[0]}:1\n{NAMES[1]}:1\n")
-        job.wait_for(lambda: workers_are(NAMES[:2]))
-        at = (run / "metrics.jsonl").stat().st_size
-        job.wait_for(lambda: (run / "metrics.jsonl").stat().st_size > at)  # they train
+        job.wait_for(lambda: workers_are(run, NAMES[:2]))
+        job.wait_for(they_train(run))
         hosts[NAMES[0]].call("pkill", "-TERM", "--full", "cnn.cluster.elastic_launcher")
         ended = job.end()
     finally:
         hosts[NAMES[0]].call("ip", "route", "del", "default")
     assert ended.code == 75, ended.output
+    for name in NAMES:
+        assert not hosts[name].processes("jobs/train.py")
+
+
+def test_an_elastic_job_whose_workers_are_all_on_other_hosts_saves_when_it_is_ended(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    """The launcher of pods is such a one."""
+    run, script = tmp_path / "run", tmp_path / "hosts.sh"
+    script.write_text(f"#!/bin/sh\necho {NAMES[1]}:1\necho {NAMES[2]}:1\n")
+    script.chmod(0o755)
+    settings = ("--model", "fcnn", "--data", "digits", "--steps", 10_000_000, "--save_every", 100, "--run_dir", run)
+    job = hosts.start("bash", "launch/elastic.sh", script, "--", *settings)
+    job.wait_for(lambda: any(run.glob("checkpoints/step-*")))
+    hosts[NAMES[2]].call("pkill", "-KILL", "--full", "^[^ ]*python jobs/train.py")
+    job.wait_for(lambda: workers_are(run, NAMES[1:2]))
+    job.wait_for(lambda: workers_are(run, NAMES[1:]))
+    job.wait_for(they_train(run))
+    hosts[NAMES[0]].call("pkill", "-TERM", "--full", "cnn.cluster.elastic_launcher")
+    ended = job.end()
+    assert ended.code not in (0, 2), ended.output
+    assert "which is saved; go on with --resume" in (run / "failure.log").read_text()
     for name in NAMES:
         assert not hosts[name].processes("jobs/train.py")
