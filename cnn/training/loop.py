@@ -168,20 +168,15 @@ class Loop:
         best = epoch_ends and self._evaluate_now()
         if save:
             self._save(best=best)
-        if best and self._commit is not None:
-            self._await_writing()
         if save or self._uncommitted_seconds > _COMMIT_SECONDS:
             self._commit_now()
 
     def _save(self, *, best: bool) -> None:
         if self._cluster.is_chief:
             self._saver.save(self.progress.step, read_state(self._variables), self._record_now(), best=best)
-
-    def _await_writing(self) -> None:
-        """Until rank 0 has written the best state: those that go on without rank 0, and know of it, could not."""
-        if self._cluster.is_chief:
-            self._saver.wait()
-        self._cluster.gather(None)
+            if best and self._commit is not None:
+                # The others commit when this rank does: they could not write it if they had to go on without this one.
+                self._saver.wait()
 
     def _commit_now(self) -> None:
         self._uncommitted_seconds = 0.0
