@@ -34,7 +34,7 @@ def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
     from cnn.monitoring.checkup_table import checkup_table
 
     with cluster.together():
-        dataset = open_dataset(settings.data)
+        dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
     found = check_up(cluster, {f"data {settings.data.data}": dataset.checksum[:16]})
     if cluster.is_chief:
         print(checkup_table(cluster.peers, cluster.controller, found), flush=True)

@@ -134,7 +134,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
 
     tf.get_logger().setLevel("ERROR")  # it warns of compiling several steps, which is what is done here
     benchmark, world_size = settings.benchmark, cluster.world_size
-    dataset = open_dataset(settings.data)
+    dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
     together = group_size(settings.model.model, settings.augmentation, _GROUP_SIZE)
     size = benchmark.batch_size * (world_size if benchmark.scaling == "weak" else 1)
     order = SampleOrder(np.arange(len(dataset.train.labels)), size, _SEED, together)

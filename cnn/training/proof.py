@@ -120,7 +120,7 @@ def measure(cluster: "Cluster", settings: Settings, folder: Path) -> None:
     with cluster.together():
         if cluster.is_chief and not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise UserError(f"--output {folder} is no folder that can be written to: make it, or name another.")
-    dataset = open_dataset(settings.data)
+    dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
     for model in settings.proof.models:
         measured = _measure_network(cluster, settings, ModelSettings(model=model), dataset)
         if cluster.is_chief:

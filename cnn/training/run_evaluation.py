@@ -52,7 +52,7 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
 
     run = _share_run(cluster, network)
     with cluster.together():
-        dataset = _open_data(run, settings.data_dir)
+        dataset = cluster.done_everywhere(lambda: _open_data(run, settings.data_dir))
         part, samples = _samples(run, dataset, settings.part)
     model = run.build_network()
     step = 0
