@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from cnn.cluster.horovodrun import as_a_process
 from cnn.cluster.host_check import is_this_machine
 from cnn.cluster.hosts import Host, parse_hosts
 from cnn.cluster.launcher import Parser, divide_arguments, find_launchers
@@ -148,7 +149,7 @@ def main() -> None:
     if given.dry_run:
         print(shlex.join(command))
         return
-    run_horovodrun([sys.executable, "-m", "cnn.cluster.horovodrun", *command[1:]], program, elastic=True)
+    run_horovodrun(as_a_process(command), program, elastic=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,11 @@ from cnn.errors import RunError, told
 from cnn.quiet_import import import_tensorflow_quietly
 
 
+def as_a_process(command: Sequence[str]) -> list[str]:
+    """What starts a process that does what a command of horovodrun does, and writes and exits as our programs do."""
+    return [sys.executable, "-m", "cnn.cluster.horovodrun", *command[1:]]
+
+
 def become_horovodrun(command: Sequence[str]) -> NoReturn:
     """Does what the command does, and exits.
 

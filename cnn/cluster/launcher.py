@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnn.cluster.await_hosts import await_hosts
+from cnn.cluster.horovodrun import as_a_process
 from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here, gpus_for_ranks, is_this_machine
 from cnn.cluster.hosts import Host, find_hosts, host_list
 from cnn.cluster.launch import DEVICES
@@ -188,8 +189,7 @@ def main() -> None:
         interface=given.interface,
     )
     if given.launcher == "horovodrun":
-        # As a module it writes and exits as our programs do.
-        run_horovodrun([sys.executable, "-m", "cnn.cluster.horovodrun", *command[1:]], program)
+        run_horovodrun(as_a_process(command), program)
     run_mpirun(command)
 
 
