@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -67,7 +68,8 @@ def open_image_store(
     preparation = _Preparation(
         name=name, folder=folder, index=index, size=size, skip_damaged=skip_damaged, progress=progress
     )
-    origin, content = [str(folder.resolve()), size], [index.class_names, index.train, index.test]
+    origin = [str(folder.resolve()), size]
+    content = [index.class_names, index.train, index.test, index.validation, index.division]
     dataset = open_or_prepare(name, origin, content, preparation.run, verify=verify)
     damaged = folder_of(dataset) / _DAMAGED
     if damaged.exists() and not skip_damaged:  # prepared when they were to be skipped
@@ -86,8 +88,10 @@ class _Preparation:
     skip_damaged: bool
     progress: PreparationProgress
 
-    def files(self, part: str) -> list[ImageFile]:
-        return self.index.train if part == "train" else self.index.test
+    @functools.cached_property
+    def _files(self) -> dict[str, list[ImageFile]]:
+        """Of each part; the last training images are the data set's own validation part, if it has one."""
+        return {"train": [*self.index.train, *self.index.validation], "test": self.index.test}
 
     def run(self, unfinished: Path) -> None:
         """Goes on with what is there, or begins."""
@@ -102,7 +106,7 @@ class _Preparation:
             self._finish(unfinished, arrays, decoded)
 
     def _shape(self, part: str) -> tuple[int, int, int, int]:
-        return len(self.files(part)), self.size, self.size, 3
+        return len(self._files[part]), self.size, self.size, 3
 
     def _can_go_on(self, record: Path, arrays: dict[str, Path]) -> bool:
         """Whether the arrays are there whole; one that was killed while it left damaged images out has cut them."""
@@ -130,8 +134,8 @@ class _Preparation:
         step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
         chunks = {}
         for part, path in arrays.items():
-            header = path.stat().st_size - len(self.files(part)) * image_bytes
-            paths = [os.path.join(self.folder, file.path) for file in self.files(part)]
+            header = path.stat().st_size - len(self._files[part]) * image_bytes
+            paths = [os.path.join(self.folder, file.path) for file in self._files[part]]
             for start in range(0, len(paths), step):
                 own = paths[start : start + step]
                 offset = header + start * image_bytes
@@ -142,7 +146,7 @@ class _Preparation:
 
     def _decode(self, record: Path, chunks: list[Chunk], earlier: list[Decoded]) -> list[Decoded]:
         done = sum(each.stop - each.start for each in earlier)
-        self.progress.start(self.name, sum(len(self.files(part)) for part in _PARTS), done)
+        self.progress.start(self.name, sum(len(self._files[part]) for part in _PARTS), done)
         decoded = []
         try:
             with open(record, "a", encoding="ascii") as file, contextlib.closing(decode_chunks(chunks)) as results:
@@ -160,19 +164,20 @@ class _Preparation:
         for each in decoded:
             damaged[each.part].update(each.damaged)
         told = [
-            (self.files(part)[position].path, reason)
+            (self._files[part][position].path, reason)
             for part in _PARTS
             for position, reason in sorted(damaged[part].items())
         ]
         if told and not self.skip_damaged:
             raise _refusal(self.folder, told)
         kept = {
-            part: np.setdiff1d(np.arange(len(self.files(part))), np.array([*damaged[part]], np.int64))
+            part: np.setdiff1d(np.arange(len(self._files[part])), np.array([*damaged[part]], np.int64))
             for part in _PARTS
         }
         labels = {part: self._labels(part)[kept[part]] for part in _PARTS}
+        validation = int(np.sum(kept["train"] >= len(self.index.train)))
         if told:
-            self._check_classes(labels, told)
+            self._check_classes(labels, validation, told)
             for part in _PARTS:
                 if damaged[part]:
                     _keep_only(arrays[part], kept[part])
@@ -182,15 +187,21 @@ class _Preparation:
             _logger.warning("%s left out: %s", _counted(len(told)), _listed(self.folder, told))
         for part in _PARTS:
             write_array(unfinished, f"{part}_labels", labels[part])
-        write_manifest(unfinished, self.name, self.index.class_names, self._statistics(decoded, len(kept["train"])))
+        if self.index.division == "by name":
+            keys = np.array([file.key for file in self._files["train"]], np.uint64)
+            write_array(unfinished, "train_keys", keys[kept["train"]])
+        statistics = self._statistics(decoded, len(kept["train"]))
+        write_manifest(unfinished, self.name, self.index.class_names, statistics, validation)
 
     def _labels(self, part: str) -> np.ndarray:
-        return np.array([file.label for file in self.files(part)], np.int32)
+        return np.array([file.label for file in self._files[part]], np.int32)
 
-    def _check_classes(self, labels: dict[str, np.ndarray], told: list[tuple[str, str]]) -> None:
-        lost = np.setdiff1d(self._labels("train"), labels["train"])
+    def _check_classes(self, labels: dict[str, np.ndarray], validation: int, told: list[tuple[str, str]]) -> None:
+        lost = np.setdiff1d(self._labels("train"), labels["train"][: len(labels["train"]) - validation])
         if len(lost):
             what = f"all training images of the class '{self.index.class_names[lost[0]]}'"
+        elif self.index.validation and not validation:
+            what = "all validation images"
         elif not len(labels["test"]):
             what = "all test images"
         else:

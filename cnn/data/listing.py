@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnn.data.source import ImageFile
+from cnn.data.split import path_key
 from cnn.errors import UserError
 from cnn.shown_text import on_one_line
 
@@ -45,8 +46,8 @@ def image_file(entry: "os.DirEntry[str]", path: str, label: int) -> ImageFile:
     try:
         status = entry.stat()
     except OSError:  # a link to nothing, which is told with the other damaged images
-        return ImageFile(path, label, -1, 0)
-    return ImageFile(path, label, status.st_size, status.st_mtime_ns)
+        return ImageFile(path, label, -1, 0, path_key(path))
+    return ImageFile(path, label, status.st_size, status.st_mtime_ns, path_key(path))
 
 
 def shown(path: str) -> str:

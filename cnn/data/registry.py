@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cnn.data.cache_folder import cache_folder, explained
 from cnn.data.cifar import CIFAR10, CIFAR100
-from cnn.data.dataset import Dataset
+from cnn.data.dataset import Dataset, Division
 from cnn.data.digits import DIGITS
 from cnn.data.download import fetch_missing
 from cnn.data.folder import FOLDER
@@ -127,12 +127,17 @@ class DataSettings:
 
 
 def open_dataset(
-    settings: DataSettings, *, progress: PreparationProgress | None = None, verify: bool = False
+    settings: DataSettings,
+    *,
+    division: Division = "by name",
+    progress: PreparationProgress | None = None,
+    verify: bool = False,
 ) -> Dataset:
     """Opens a data set; the first time on a machine it is downloaded, if it must be, and prepared.
 
     Args:
         settings: which one.
+        division: by what image files are divided into parts; "by place" only for a run that has been begun so.
         progress: is shown how far the preparation of image files is; one of its own if None.
         verify: compares the content of large stores, too, with their checksums.
 
@@ -150,10 +155,11 @@ def open_dataset(
     if isinstance(source, ImageSource):
         size = settings.image_size or _IMAGE_SIZE
         choice = {"split": settings.split} if source.splits > 1 else {}
+        index = source.index(folder, division=division, **choice)
         dataset = open_image_store(
             settings.data,
             folder,
-            source.index(folder, **choice),
+            index,
             stored_size(size),
             skip_damaged=settings.damaged == "skip",
             progress=progress or PreparationProgress(),

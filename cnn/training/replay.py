@@ -9,6 +9,7 @@ from typing import Any
 from cnn.cluster.relaunch import run_with_workers
 from cnn.errors import UserError
 from cnn.monitoring.metrics import read_metrics
+from cnn.training.run_data import DATA
 from cnn.training.run_folder import ENVIRONMENT, SETTINGS, holds_run, recorded_topology
 
 _COMPARED = ("loss", "accuracy", "learning_rate")
@@ -38,8 +39,9 @@ def replay(run: Path, launcher: str) -> tuple[int, str]:
         again = Path(scratch, "run")
         again.mkdir()
         # As a run that has not come to a first checkpoint, which keeps its choice of the exchange.
-        for each in (SETTINGS, ENVIRONMENT):
-            shutil.copy(run / each, again)
+        for each in (SETTINGS, ENVIRONMENT, DATA):
+            if (run / each).exists():
+                shutil.copy(run / each, again)
         own = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--resume"]
         run_with_workers(launcher, workers, [program, *own])
         repeated = read_metrics(again / "metrics.jsonl")

@@ -1,16 +1,18 @@
 """Going on from a checkpoint: which one, and how every rank gets its state."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_choice import Rates
-from cnn.data.dataset import Dataset
+from cnn.data.dataset import Dataset, Division
 from cnn.errors import UserError
 from cnn.from_json import from_json
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
 from cnn.training.loop import Progress
+from cnn.training.run_data import DATA, read_data
 from cnn.training.run_folder import recorded_topology
 from cnn.training.state import restore_state
 
@@ -42,6 +44,21 @@ def earlier_exchange(
                 exchange = recorded_topology(folder).get("exchange")
                 _check_exchange(exchange, str(folder))
     found: dict[str, Any] | None = cluster.gather(exchange)[0]
+    return found
+
+
+def earlier_division(cluster: Cluster, folder: Path | None) -> Division:
+    """On every rank what divides the image files into parts.
+
+    Args:
+        cluster: the workers.
+        folder: that of the run to resume, where rank 0 finds what divided them before; None for a new run.
+    """
+    division: Division = "by name"
+    if cluster.is_chief and folder is not None and (folder / DATA).exists():
+        with contextlib.suppress(UserError):  # a damaged file, which training mends
+            division = read_data(folder).division
+    found: Division = cluster.gather(division)[0]
     return found
 
 

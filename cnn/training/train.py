@@ -17,7 +17,7 @@ from cnn.cluster.job import Job
 from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
-from cnn.data.split import stratified_split
+from cnn.data.split import divide_training_part
 from cnn.errors import StoppedError
 from cnn.models.registry import build_network
 from cnn.monitoring.figure import draw_curves
@@ -35,7 +35,13 @@ from cnn.training.loss_scale import make_loss_scale
 from cnn.training.optimizers import build_optimizer
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
-from cnn.training.resumption import best_checkpoint, earlier_exchange, last_checkpoint, restore_everywhere
+from cnn.training.resumption import (
+    best_checkpoint,
+    earlier_division,
+    earlier_exchange,
+    last_checkpoint,
+    restore_everywhere,
+)
 from cnn.training.run_data import write_data
 from cnn.training.run_folder import write_environment
 from cnn.training.schedules import learning_rates
@@ -64,10 +70,11 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains, evaluates and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
-    dataset = open_training_data(cluster, settings)
-    training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
-    folder = claim_folder(cluster, settings, job)
     run = settings.run
+    earlier = job.folder or (Path(run.run_dir) if run.resume and run.run_dir else None)
+    dataset = open_training_data(cluster, settings, earlier_division(cluster, earlier))
+    training, validation = divide_training_part(dataset, settings.data.validation_fraction, run.seed)
+    folder = claim_folder(cluster, settings, job)
     together = group_size(settings.model.model, settings.augmentation, run.group_size)
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
     checkpoints = CheckpointFolder(folder / "checkpoints")

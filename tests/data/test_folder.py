@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnn.data.dataset import Division
 from cnn.data.folder import FOLDER
+from cnn.data.folder import index as index_folder
 from cnn.data.source import ImageFile
 from cnn.errors import UserError
 from cnn.shown_text import on_one_line
@@ -41,21 +43,35 @@ def parts(tmp_path: Path) -> Path:
     return _fill(tmp_path, "train/b/1.jpg", "train/b/2.jpg", "train/a/3.png", "test/a/4.png", "test/b/5.JPG")
 
 
-def test_a_fifth_of_every_class_is_kept(tmp_path: Path) -> None:
-    _fill(tmp_path, *(f"{name}/{number}.jpg" for name, count in (("b", 50), ("a", 10)) for number in range(count)))
-    index = FOLDER.index(tmp_path)
+@pytest.mark.parametrize(("division", "tested"), [("by name", [4, 43]), ("by place", [2, 40])])
+def test_a_fifth_is_kept(tmp_path: Path, division: Division, tested: list[int]) -> None:
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name, count in (("b", 200), ("a", 10)) for number in range(count)))
+    index = index_folder(tmp_path, division)
     assert index.class_names == ("a", "b")
-    assert np.bincount([file.label for file in index.train]).tolist() == [8, 40]
-    assert np.bincount([file.label for file in index.test]).tolist() == [2, 10]
-    assert len({*_paths(index.train), *_paths(index.test)}) == 60
+    assert np.bincount([file.label for file in index.test]).tolist() == tested
+    assert len({*_paths(index.train), *_paths(index.test)}) == 210
     assert all(file.path.startswith("ab"[file.label] + "/") for file in index.train + index.test)
-    assert FOLDER.index(tmp_path) == index
+    assert index_folder(tmp_path, division) == index
+
+
+def test_added_removed_and_renamed_images_move_no_other_ones(tmp_path: Path) -> None:
+    """A run that is begun with the weights of an earlier one must not be tested on what that one was trained on."""
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name in "ab" for number in range(50)))
+    before = FOLDER.index(tmp_path)
+    _fill(tmp_path, *(f"a/0{number}.jpg" for number in range(50)), "b/deeper/0.jpg", "c/1.jpg", "c/2.jpg")
+    (tmp_path / before.test[0].path).unlink()
+    (tmp_path / before.train[0].path).rename(tmp_path / "a/renamed.jpg")
+    after = FOLDER.index(tmp_path)
+    gone = {before.test[0].path, before.train[0].path}
+    assert {*_paths(before.train)} - gone <= {*_paths(after.train)}
+    assert {*_paths(before.test)} - gone <= {*_paths(after.test)}
 
 
 def test_the_choice_never_changes(tmp_path: Path) -> None:
     """A checkpoint that is resumed with a later version must not train on what was kept for the test."""
     _fill(tmp_path, *(f"{name}/{number}.jpg" for name in "ab" for number in range(10)))
-    assert _paths(FOLDER.index(tmp_path).test) == ["a/1.jpg", "a/4.jpg", "b/7.jpg", "b/9.jpg"]
+    assert _paths(FOLDER.index(tmp_path).test) == ["a/1.jpg", "a/4.jpg", "a/5.jpg", "a/8.jpg", "b/1.jpg"]
+    assert _paths(index_folder(tmp_path, "by place").test) == ["a/1.jpg", "a/4.jpg", "b/7.jpg", "b/9.jpg"]
 
 
 def test_two_parts(parts: Path) -> None:
