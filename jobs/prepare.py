@@ -64,6 +64,7 @@ def main() -> None:
     settings = parse()
     progress = PreparationProgress()
     dataset = open_dataset(settings.data, progress=progress, verify=settings.preparation.verify)
+    progress.tell_notes()  # those of what another start has prepared
     print(describe(dataset, progress))
 
 

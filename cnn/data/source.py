@@ -85,6 +85,12 @@ class ImageIndex:
     train: list[ImageFile]
     test: list[ImageFile]
 
+    validation: list[ImageFile] = dataclasses.field(default_factory=list)
+    """Those that the source itself keeps from training to choose the best checkpoint by; none in most sources."""
+
+    notes: tuple[str, ...] = ()
+    """What the user should be told of how the files were understood and of what was left out, in sentences."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSource:

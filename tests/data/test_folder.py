@@ -165,9 +165,9 @@ def test_one_part_only(parts: Path, there: str, absent: str) -> None:
 @pytest.mark.parametrize(("one", "other"), [("cat", "Cat"), ("Caf\u00e9", "Cafe\u0301"), ("caf\u00e9", "CAFE\u0301")])
 def test_two_names_of_one_class(tmp_path: Path, one: str, other: str) -> None:
     _fill(tmp_path / "whole", f"{one}/1.jpg", f"{other}/1.jpg", "dog/1.jpg")
-    assert f"in {tmp_path}/whole differ only in case or in how their letters" in _complaint(tmp_path / "whole")
+    assert f"in {tmp_path}/whole differ only in case, in spaces or in how their letters" in _complaint(tmp_path / "whole")
     _fill(tmp_path / "parts", f"train/{one}/1.jpg", f"test/{other}/1.jpg", "train/dog/1.jpg")
-    assert f"in {tmp_path}/parts differ only in case or in how their letters" in _complaint(tmp_path / "parts")
+    assert f"in {tmp_path}/parts differ only in case, in spaces or in how their letters" in _complaint(tmp_path / "parts")
 
 
 def test_a_class_in_any_script(tmp_path: Path) -> None:
