@@ -18,6 +18,7 @@ from cnn.data.repeats import Repeats
 from cnn.data.source import ImageFile, ImageIndex, ImageSource
 from cnn.data.split import stratified_split
 from cnn.errors import UserError
+from cnn.shown_text import on_one_line
 
 # Constants: a folder's test images are the same ones every time.
 _TEST_FRACTION = 0.2
@@ -51,8 +52,8 @@ def index(folder: Path) -> ImageIndex:
     found = _index_parts(walk, names, parts) if parts else _index_whole(walk, names)
     notes = [*found.notes, *_untested(folder, found), walk.repeats.note(folder)]
     if text := str(walk.left_out):
-        notes.append(f"not used in {shown(str(folder))}: {text}")
-    return dataclasses.replace(found, notes=tuple(note for note in notes if note))
+        notes.append(f"not used in {folder}: {text}")
+    return dataclasses.replace(found, notes=tuple(on_one_line(note) for note in notes if note))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _index_parts(walk: _Walk, names: list[str], parts: dict[str, str]) -> ImageI
     train = [walk.images(f"{parts[TRAIN]}/{name}", label) for name, label in labels.items()]
     _check_classes(folder / parts[TRAIN], present[TRAIN], train)
     files: dict[str, list[ImageFile]] = {VALIDATION: [], TEST: []}
-    for part in parts.keys() - {TRAIN}:
+    for part in [part for part in parts if part != TRAIN]:
         place = folder / parts[part]
         unknown = [name for name in present[part] if name not in labels]
         if unknown:
@@ -110,7 +111,8 @@ def _parts_note(folder: Path, parts: dict[str, str]) -> tuple[str, ...]:
     if parts == {TRAIN: "train", TEST: "test"}:
         return ()
     used = {part: TEST if part == VALIDATION and TEST not in parts else part for part in parts}
-    return (f"in {folder} {_listed(f'{shown(name)} is the {used[part]} part' for part, name in parts.items())}",)
+    texts = [f"'{name}' is the {used[part]} part" for part, name in parts.items()]
+    return (f"in {folder}, {_listed(texts)}",)
 
 
 def _index_whole(walk: _Walk, names: list[str]) -> ImageIndex:
@@ -119,23 +121,36 @@ def _index_whole(walk: _Walk, names: list[str]) -> ImageIndex:
     _check_distinct(folder, names)
     classes = [walk.images(name, label) for label, name in enumerate(names)]
     _check_classes(folder, names, classes)
-    for name, found in zip(names, classes, strict=True):
-        if divided_again({file.path.split("/", 2)[1] for file in found if file.path.count("/") > 1}):
-            raise UserError(
-                f"the class folder {folder / name} is divided into parts: put the parts above the classes, such as "
-                f"train/{name} and test/{name}, or rename its folders if all of it is one class."
-            )
+    notes = _deeper_notes(folder, names, classes)
+    if as_parts := named_parts(names):
+        notes.append(f"classes in {folder} that have names of parts of a data set: {_quoted(as_parts)}")
     files = [*chain(*classes)]
     train, test = stratified_split(np.array([file.label for file in files]), _TEST_FRACTION, _SPLIT_SEED)
     if not len(test):
         raise UserError(f"no class in {folder} has two images, so that none can be kept for the test: add images.")
-    as_parts = named_parts(names)
     return ImageIndex(
         class_names=tuple(names),
         train=[files[sample] for sample in train],
         test=[files[sample] for sample in test],
-        notes=(f"in {folder} {_quoted(as_parts)}: taken for classes, not for parts",) if as_parts else (),
+        notes=tuple(notes),
     )
+
+
+def _deeper_notes(folder: Path, names: list[str], classes: list[list[ImageFile]]) -> list[str]:
+    """Says that the folders in all class folders might be the classes; UserError if they are parts of a data set."""
+    deeper = [{file.path.split("/", 2)[1] for file in found if file.path.count("/") > 1} for found in classes]
+    for name, inner in zip(names, deeper, strict=True):
+        if divided_again(inner):
+            raise UserError(
+                f"the class folder {folder / name} is divided into parts: put the parts above the classes, such as "
+                f"train/{name} and test/{name}, or rename its folders if all of it is one class."
+            )
+    if len(deeper[0]) < 2 or any(inner != deeper[0] for inner in deeper):
+        return []
+    return [
+        f"the classes are {_quoted(names)}, though each holds the folders {_quoted(sorted(deeper[0]))}: if those are "
+        f"the classes, put them into {folder}"
+    ]
 
 
 def _untested(folder: Path, found: ImageIndex) -> list[str]:
@@ -192,8 +207,13 @@ def _check_classes(folder: Path, names: list[str], classes: list[list[ImageFile]
         raise UserError(f"{folder} holds {held}: at least two are needed, each with the images of one class{hint}.")
     empty = [name for name, files in zip(names, classes, strict=True) if not files]
     if empty:
+        left_out = LeftOut()
+        for _ in image_entries(folder, empty[0], left_out):
+            pass
+        found = f", but {left_out}" if str(left_out) else ""
         raise UserError(
-            f"the class '{empty[0]}' in {folder} has no images: put files of these kinds there, {kinds}, or remove it."
+            f"the class '{empty[0]}' in {folder} has no images{found}: put files of these kinds there, {kinds}, or "
+            "remove it."
         )
 
 

@@ -7,11 +7,12 @@ from cnn.shown_text import on_one_line
 
 OTHER_KINDS = "files of kinds that are not read"
 NOT_FILES = "pipes, sockets and devices"
+BROKEN = "links to nothing"
 OUTSIDE = "images outside the class folders"
 BESIDE = "folders beside the parts"
 OF_SYSTEMS = "what systems and other programs put there"
 
-_REASONS = (OTHER_KINDS, NOT_FILES, OUTSIDE, BESIDE, OF_SYSTEMS)
+_REASONS = (OTHER_KINDS, NOT_FILES, BROKEN, OUTSIDE, BESIDE, OF_SYSTEMS)
 
 # What a sentence shows: names, or suffixes, for each reason, and letters of each.
 _NAMES = 8

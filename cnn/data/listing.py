@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnn.data.image_file import EXTENSIONS
-from cnn.data.left_out import NOT_FILES, OF_SYSTEMS, OTHER_KINDS, OUTSIDE, LeftOut
+from cnn.data.left_out import BROKEN, NOT_FILES, OF_SYSTEMS, OTHER_KINDS, OUTSIDE, LeftOut
 from cnn.data.source import ImageFile
 from cnn.data.system_names import is_of_a_system
 from cnn.errors import UserError
@@ -68,7 +68,10 @@ def is_image(entry: "os.DirEntry[str]", left_out: LeftOut) -> bool:
     """Whether what is not a folder is an image by its name, or else it is counted."""
     name = entry.name
     if name[name.rfind(".") :].lower() not in EXTENSIONS:
-        left_out.add_file(OTHER_KINDS, name)
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            left_out.add(BROKEN, name)
+        else:
+            left_out.add_file(OTHER_KINDS, name)
     elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
         return True
     else:

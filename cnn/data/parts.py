@@ -1,6 +1,7 @@
 """Which folders of a data set are its parts, to train, to validate and to test with, and which are classes."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from cnn.data.listing import folder_names, shown
@@ -17,8 +18,8 @@ _WORDS = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 def find_parts(folder: Path, names: list[str]) -> dict[str, str]:
     """The names of the folders that are parts, by the part; empty if the folders are the classes.
 
-    Folders are parts if they have the names of a training part and of another, and hold folders. Words around the usual
-    names are taken into account if all folders have such a name, as `cats_train` and `cats_test` do.
+    Folders are parts if they have the usual names of a training part and of another, and hold folders. Other words in
+    the names, as in `seg_train` and `seg_test`, make no difference if all of these hold folders or there are no others.
 
     Args:
         folder: holds them.
@@ -28,14 +29,15 @@ def find_parts(folder: Path, names: list[str]) -> dict[str, str]:
         UserError: they are parts, but not as they must be, or they may be parts or classes.
     """
     named = {name: part for name in names if (part := _part(name)) is not None}
-    like = {name: part for name in names if (part := _like_part(name)) is not None}
-    if len(like) == len(names) and TRAIN in like.values() and len({*like.values()}) > 1:
-        named = like
-    divided = [name for name in named if folder_names(folder / name)]
-    present = {*named.values()}
-    if TRAIN in present and len(present) > 1:
+    divided = [name for name in names if _part_in(name) is not None and folder_names(folder / name)]
+    if not _is_a_division(named.values()):
+        like = {name: part for name in names if (part := _part_in(name)) is not None}
+        if _is_a_division(like.values()) and (len(like) == len(names) or len(like) == len(divided)):
+            named = like
+    divided = [name for name in divided if name in named]
+    if _is_a_division(named.values()):
         _check_parts(folder, named, divided)
-        return {part: name for name, part in named.items()}
+        return {part: name for part in _PARTS for name in named if named[name] == part}
     if divided:
         raise _incomplete(folder, divided[0], named[divided[0]])
     if len(named) == len(names) > 1:
@@ -50,7 +52,11 @@ def named_parts(names: list[str]) -> list[str]:
 
 def divided_again(names: set[str]) -> bool:
     """Whether among the names of folders are those of a training part and of another."""
-    present = {_part(name) for name in names} - {None}
+    return _is_a_division(map(_part, names))
+
+
+def _is_a_division(parts: Iterable[str | None]) -> bool:
+    present = {*parts} - {None}
     return TRAIN in present and len(present) > 1
 
 
@@ -60,7 +66,7 @@ def _part(name: str) -> str | None:
     return None if match is None else _PARTS[(match.lastindex or 1) - 1]
 
 
-def _like_part(name: str) -> str | None:
+def _part_in(name: str) -> str | None:
     """The part that the name, or a word in it, tells of."""
     parts = [_part(name), *map(_part, _WORDS.findall(name))]
     return next((part for part in parts if part is not None), None)
