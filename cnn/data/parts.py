@@ -97,5 +97,6 @@ def _incomplete(folder: Path, name: str, part: str) -> UserError:
     absent = "test" if part == TRAIN else "train"
     return UserError(
         f"{folder} has a folder '{shown(name)}' of class folders but no '{absent}' beside it: add it, or name "
-        f"{shown(str(folder / name))} to have a fifth of each class there kept for the test."
+        f"{shown(str(folder / name))} to have a fifth of each class there kept for the test; or if it is a class, "
+        "rename it."
     )
