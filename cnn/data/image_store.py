@@ -55,7 +55,7 @@ def open_image_store(
         index: which ones they are.
         size: pixels of each side of the stored images.
         skip_damaged: leaves damaged images out, with a warning; otherwise they are an error.
-        progress: is shown how far the preparation is.
+        progress: is shown how far the preparation is, and has the index's notes, which it tells if there is one.
         verify: compares the content of large stores, too, with their checksums.
 
     Returns:
@@ -65,6 +65,7 @@ def open_image_store(
         UserError: damaged images; a class without an undamaged one to train with; the cache folder cannot be used.
         RunError: one of the processes was killed.
     """
+    progress.notes = index.notes
     preparation = _Preparation(
         name=name, folder=folder, index=index, size=size, skip_damaged=skip_damaged, progress=progress
     )
@@ -95,6 +96,7 @@ class _Preparation:
 
     def run(self, unfinished: Path) -> None:
         """Goes on with what is there, or begins."""
+        self.progress.tell_notes()
         with explained(unfinished.parent):
             arrays = {part: unfinished / f"{part}_images.npy" for part in _PARTS}
             if not self._can_go_on(unfinished / RECORD, arrays):

@@ -41,7 +41,8 @@ class DataSettings:
 
     data: str = "digits"
     """The data set: digits, mnist, fashion-mnist, cifar10, cifar100, oxflower17, folder or synthetic. folder is your
-    own images: a folder for each class, in --data_dir itself or in train and in test there."""
+    own images: a folder for each class, in --data_dir itself or in the parts there: train, test, and validation if you
+    like."""
 
     data_dir: str | None = None
     """The folder of the data set's files; what is missing there is downloaded into it. Left out: a folder in the
@@ -59,7 +60,8 @@ class DataSettings:
     """What to do with image files that cannot be read: refuse, or skip."""
 
     validation_fraction: float = 0.1
-    """The part of the training images, 0 to below 1, that is kept from training to choose the best checkpoint by."""
+    """The part of the training images, 0 to below 1, that is kept from training to choose the best checkpoint by; not
+    used where the data set has a validation part of its own."""
 
     resident_mb: int = 2048
     """Megabytes of training or test images that each worker holds on its device; of a larger set it reads ahead what

@@ -92,6 +92,9 @@ class ImageIndex:
 
     division: Division = "by name"
 
+    notes: tuple[str, ...] = ()
+    """What the user should be told of how the files were understood and of what was left out, in sentences."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSource:

@@ -101,7 +101,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             launched=cluster.controller != "none",
             pending=progress.pending,
         )
-        for said in (*damage, cluster.crowding(), learner.origin, learner.exchange.said):
+        messages = (_own_validation(dataset), cluster.crowding(), learner.origin, learner.exchange.said)
+        for said in (*damage, *messages):
             if said:
                 report.message(said)
     evaluate = Evaluator(learner.model, learner.feed, validation, cluster, learner.average)
@@ -217,6 +218,12 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
         if cluster.is_chief and settings.run.initialize_from is not None:
             origin = initialize_from(Path(settings.run.initialize_from), model)
     return origin
+
+
+def _own_validation(dataset: Dataset) -> str:
+    """Says that --validation_fraction is not used, where it is not."""
+    images = dataset.validation_images
+    return f"validation: the data set's own part, {images:,} images" if images else ""
 
 
 def _describe(cluster: Cluster, folder: Path, dataset: Dataset, exchange: dict[str, Any]) -> None:

@@ -202,6 +202,23 @@ def test_without_damaged_images_there_is_one_store(image_folder: Path, cache: Pa
     assert len(_stores(cache)) == 1
 
 
+def test_what_is_not_used_is_told_by_who_prepares_and_by_who_asks(
+    image_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (image_folder / "cat" / "1.heic").touch()
+    text = f"warning: not used in {image_folder}: files of kinds that are not read (.heic: 1)"
+    progress = PreparationProgress()
+    _open(image_folder, progress)
+    progress.tell_notes()  # they are told already
+    assert [record.getMessage() for record in caplog.records] == [text]
+    caplog.clear()
+    progress = PreparationProgress()
+    _open(image_folder, progress)
+    assert caplog.records == []
+    progress.tell_notes()
+    assert [record.getMessage() for record in caplog.records] == [text]
+
+
 def test_of_many_damaged_images_ten_are_named(image_folder: Path, cache: Path) -> None:
     for number in range(12):
         (image_folder / "cat" / f"bad{number:02}.jpg").touch()

@@ -37,6 +37,21 @@ def test_says_what_is_there_and_is_quick_the_second_time(jobs: Jobs, photographs
     assert jobs.run(*command, "--verify") == (0, "\n".join(lines[:5]) + "\n")
 
 
+def test_says_each_time_what_is_not_used(jobs: Jobs, photographs: Path) -> None:
+    (photographs / "cat" / "a.heic").touch()
+    for number in range(3):
+        (photographs / "dog" / "@eaDir" / f"{number}.jpg").mkdir(parents=True)
+    command = ["jobs/prepare.py", "--data", "folder", "--data_dir", photographs, "--image_size", 16]
+    for _ in range(2):
+        code, output = jobs.run(*command)
+        assert code == 0
+        assert output.splitlines()[:2] == [
+            f"warning: not used in {photographs}: files of kinds that are not read (.heic: 1); what systems and other "
+            "programs put there (@eaDir: 1)",
+            "folder: 2 classes, cat, dog",
+        ]
+
+
 def test_images_that_are_scaled_when_they_are_opened(jobs: Jobs) -> None:
     code, output = jobs.run("jobs/prepare.py", "--data", "synthetic", "--image_size", 40)
     assert code == 0, output
