@@ -137,7 +137,7 @@ def test_damaged_images_are_refused_by_name(image_folder: Path, cache: Path) -> 
     text = str(caught.value)
     assert text.startswith(f"2 image files cannot be used: {one} (cannot be decoded: ")
     assert text.endswith(
-        f", {other} (no image of a known kind); replace or remove what is damaged, or leave it out by --damaged skip."
+        f", {other} (a text file); replace or remove what is damaged, or leave it out by --damaged skip."
     )
     assert _unfinished(cache)
 
@@ -233,7 +233,7 @@ def test_names_that_would_drive_a_terminal_are_escaped(image_folder: Path) -> No
     (image_folder / "cat" / "two\n\x1b[31m.jpg").touch()
     with pytest.raises(UserError) as caught:
         _open(image_folder)
-    assert f"{image_folder}/cat/two\\n\\x1b[31m.jpg (no image of a known kind)" in str(caught.value)
+    assert f"{image_folder}/cat/two\\n\\x1b[31m.jpg (an empty file)" in str(caught.value)
 
 
 def test_a_class_that_loses_all_its_images(image_folder: Path) -> None:

@@ -96,7 +96,7 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read_images(paths, (28, 28, 1))
     assert str(caught.value) == (
-        f"no image, or a damaged one: {paths[1]} (no image of a known kind), {paths[2]} (cannot be decoded: No such "
+        f"no image, or a damaged one: {paths[1]} (a text file), {paths[2]} (cannot be decoded: No such "
         "file or directory); leave it out."
     )
     with pytest.raises(UserError, match="File name too long"):

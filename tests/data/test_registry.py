@@ -159,7 +159,7 @@ def test_image_files(image_folder: Path) -> None:
 def test_damaged_image_files(image_folder: Path) -> None:
     (image_folder / "cat" / "text.jpg").write_text("no image")
     settings = {"data": "folder", "data_dir": str(image_folder), "image_size": 8}
-    with pytest.raises(UserError, match=r"cat/text.jpg \(no image of a known kind\)"):
+    with pytest.raises(UserError, match=r"cat/text.jpg \(a text file\)"):
         open_dataset(DataSettings(**settings))
     dataset = open_dataset(DataSettings(**settings, damaged="skip"))
     assert len(dataset.train.labels) + len(dataset.test.labels) == 10

@@ -72,12 +72,12 @@ def test_a_damaged_image_is_refused_or_skipped(jobs: Jobs, photographs: Path) ->
     code, output = jobs.run(*command)
     assert code == 2
     assert output == (
-        f"error: 1 image file cannot be used: {path} (no image of a known kind); replace or remove what is damaged, "
+        f"error: 1 image file cannot be used: {path} (a text file); replace or remove what is damaged, "
         "or leave it out by --damaged skip.\n"
     )
     code, output = jobs.run(*command, "--damaged", "skip")
     assert code == 0
-    assert output.startswith(f"1 image file left out: {path} (no image of a known kind)\nfolder: 2 classes, cat, dog\n")
+    assert output.startswith(f"1 image file left out: {path} (a text file)\nfolder: 2 classes, cat, dog\n")
 
 
 @pytest.mark.parametrize("setting", ["--data=folder", "--data=nothing", "--image_sise=3", "--image_size=32"])
