@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +57,26 @@ def _of_an_earlier_end(point: Mapping[str, Any], last_step: int) -> bool:
 def first_difference(recorded: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> str:
     """Says which point of a run is the first that its repetition has otherwise; empty when there is none.
 
-    The repetition may go further.
+    The repetition may go further. A training point that is the mean of other steps in it, since --log_every was changed
+    when the run was resumed, is not compared.
     """
-    others = {(point["part"], point["step"]): point for point in again}
-    for point in recorded:
-        part, step = point["part"], point["step"]
-        other = others.get((part, step))
+    others = dict(_by_steps(again))
+    for (part, first, step), point in _by_steps(recorded):
+        other = others.get((part, first, step))
         if other is None:
+            if part == "train":
+                continue
             return f"at step {step:,} the repetition has no {part} point"
         for name in _COMPARED:
             if point.get(name) != other.get(name):
                 return f"at step {step:,} the {part} {name} was {point.get(name)} and is {other.get(name)} now"
     return ""
+
+
+def _by_steps(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, int, int], Mapping[str, Any]]]:
+    """Each point with its part, and the steps after which that which it tells of begins and ends."""
+    begin = 0
+    for point in points:
+        part, step = point["part"], point["step"]
+        yield (part, begin if part == "train" else step, step), point
+        begin = step if part == "train" else begin
