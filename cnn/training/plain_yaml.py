@@ -26,7 +26,7 @@ _LARGEST = 1_000_000
 NULLS = ("null", "Null", "NULL")
 """Texts that stand for no value, unless they are in quotation marks."""
 
-_CURLY = "“”„‟‘’‚‛«»"
+_CURLY = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 """Quotation marks of word processors."""
 
 _MERGE = "<<"

@@ -49,8 +49,9 @@ def read_value(hint: Any, written: Any) -> Any:
     if origin is list:
         return [read_value(parts[0], each) for each in (written if isinstance(written, list) else [written])]
     if not isinstance(written, str):
-        what = "a list" if isinstance(written, list) else "a section"
-        raise ValueError(f"is {what} instead of one value: put a text that begins with a bracket in quotation marks")
+        if isinstance(written, dict):
+            raise ValueError("is a section instead of one value: write settings without sections")
+        raise ValueError("is a list instead of one value: put a text that begins with a bracket in quotation marks")
     if not written.strip():
         raise ValueError("is empty, as where a variable of the shell is not set: give it a value, or leave it out")
     return _choice(parts, written) if origin is typing.Literal else _READERS[hint](str(written))

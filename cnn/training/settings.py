@@ -203,6 +203,7 @@ def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
     import docstring_parser
     import jsonargparse  # a quarter of a second that importing this module need not cost
 
+    jsonargparse.set_dumper("yaml", dump_yaml)  # for --print_config
     parser = jsonargparse.ArgumentParser(
         description=description,
         exit_on_error=False,
