@@ -44,7 +44,8 @@ def replay(run: Path, launcher: str) -> tuple[int, str]:
         run_with_workers(launcher, workers, [program, *own])
         repeated = read_metrics(again / "metrics.jsonl")
         compared = [point for point in recorded if not _of_an_earlier_end(point, repeated[-1]["step"])]
-        return len(compared), first_difference(compared, repeated)
+        comparable = of_the_same_steps(compared, repeated)
+        return len(comparable), first_difference(comparable, repeated)
 
 
 def _of_an_earlier_end(point: Mapping[str, Any], last_step: int) -> bool:
@@ -54,29 +55,40 @@ def _of_an_earlier_end(point: Mapping[str, Any], last_step: int) -> bool:
     return bool(point["part"] == "test" or point["epoch"] % 1)
 
 
+def of_the_same_steps(
+    recorded: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """A run's points without those of the training curve that its repetition has no mean of the same steps for.
+
+    There are such where --log_every was changed when the run was resumed.
+    """
+    known = {steps for steps, _ in _with_steps(again)}
+    return [point for steps, point in _with_steps(recorded) if point["part"] != "train" or steps in known]
+
+
+def _with_steps(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int], Mapping[str, Any]]]:
+    """Each point with the steps after which that which it tells of begins and ends."""
+    begin = 0
+    for point in points:
+        if point["part"] == "train":
+            yield (begin, point["step"]), point
+            begin = point["step"]
+        else:
+            yield (point["step"], point["step"]), point
+
+
 def first_difference(recorded: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> str:
     """Says which point of a run is the first that its repetition has otherwise; empty when there is none.
 
-    The repetition may go further. A training point that is the mean of other steps in it, since --log_every was changed
-    when the run was resumed, is not compared.
+    The repetition may go further.
     """
-    others = dict(_by_steps(again))
-    for (part, first, step), point in _by_steps(recorded):
-        other = others.get((part, first, step))
+    others = {(point["part"], point["step"]): point for point in again}
+    for point in recorded:
+        part, step = point["part"], point["step"]
+        other = others.get((part, step))
         if other is None:
-            if part == "train":
-                continue
             return f"at step {step:,} the repetition has no {part} point"
         for name in _COMPARED:
             if point.get(name) != other.get(name):
                 return f"at step {step:,} the {part} {name} was {point.get(name)} and is {other.get(name)} now"
     return ""
-
-
-def _by_steps(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, int, int], Mapping[str, Any]]]:
-    """Each point with its part, and the steps after which that which it tells of begins and ends."""
-    begin = 0
-    for point in points:
-        part, step = point["part"], point["step"]
-        yield (part, begin if part == "train" else step, step), point
-        begin = step if part == "train" else begin

@@ -172,6 +172,8 @@ def parse_given(
 def _parse(
     description: str, groups: tuple[type[Any], ...], arguments: Sequence[str] | None, *, defaults: bool
 ) -> dict[str, Any]:
+    from jsonargparse import Namespace  # as below
+
     parser = _make_parser(description, groups)
     hints = _hints(groups)
     files = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -179,7 +181,7 @@ def _parse(
     try:
         found, others = files.parse_known_args(arguments)
         of_files = {name: value for each in found.config for name, value in _read_config(each, hints).items()}
-        values = vars(parser.parse_args(others, type(parser.get_defaults())(of_files), defaults=defaults))
+        values = vars(parser.parse_args(others, Namespace(of_files), defaults=defaults))
     except argparse.ArgumentError as error:
         raise UserError(_explain(error, hints)) from error
     values.pop("config", None)
