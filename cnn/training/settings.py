@@ -28,8 +28,6 @@ Settings = TypeVar("Settings")
 _NO = "no_"
 """Before the name of a setting that is true or false: false."""
 
-_METAVARS = {bool: "true|false"}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunSettings:
@@ -181,11 +179,12 @@ def _parse(
     try:
         found, others = files.parse_known_args(arguments)
         of_files = {name: value for each in found.config for name, value in _read_config(each, hints).items()}
-        values = vars(parser.parse_args(others, Namespace(of_files), defaults=defaults))
+        namespace = Namespace(of_files)  # type: ignore[no-untyped-call]
+        values = dict(vars(parser.parse_args(others, namespace, defaults=defaults)))
     except argparse.ArgumentError as error:
         raise UserError(_explain(error, hints)) from error
     values.pop("config", None)
-    return dict(values)
+    return values
 
 
 def _hints(groups: Iterable[type[Any]]) -> dict[str, Any]:
@@ -229,8 +228,11 @@ class _Setting(argparse.Action):
     """Takes the words that follow a setting's name on the command line."""
 
     def __init__(self, *, hint: Any, **rest: Any) -> None:
-        counts = {list: "+", bool: "?"}
-        super().__init__(**rest, nargs=counts.get(typing.get_origin(hint) or hint), metavar=_METAVARS.get(hint))
+        if hint is bool:
+            rest |= {"nargs": "?", "metavar": "true|false"}
+        elif typing.get_origin(hint) is list:
+            rest["nargs"] = "+"
+        super().__init__(**rest)
         self.hint = hint
 
     def __call__(self, parser: Any, namespace: Any, words: Any, option_string: str | None = None) -> None:
