@@ -30,6 +30,7 @@ _CURLY = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 """Quotation marks of word processors."""
 
 _MERGE = "<<"
+_STANDARD = "tag:yaml.org,2002:"
 
 
 class Written(str):
@@ -151,7 +152,7 @@ def _check(text: str) -> None:
     for event in yaml.parse(text, Loader=yaml.BaseLoader):
         tag = getattr(event, "tag", None)
         if tag is not None:
-            raise ValueError(f"line {_line(event)} has the tag {tag}; leave it out")
+            raise ValueError(f"line {_line(event)} has the tag {tag.replace(_STANDARD, '!!')}; leave it out")
         if isinstance(event, yaml.CollectionStartEvent):
             names.append(event.anchor)
             nodes.append(1)

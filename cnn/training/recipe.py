@@ -83,7 +83,7 @@ def combinations(path: Path, given: Mapping[str, Any]) -> list[Combination]:
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
-        place, recipe = read_group(str(path))
+        place, recipe = read_group(path)
         blocks = recipe.pop("blocks", [{}])
         if not (isinstance(blocks, list) and blocks and all(isinstance(block, dict) for block in blocks)):
             raise ValueError(

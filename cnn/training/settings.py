@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import functools
+import os
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -193,8 +194,11 @@ def _hints(groups: Iterable[type[Any]]) -> dict[str, Any]:
 
 
 def _read_config(source: str, hints: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says, or a text in braces, which a sweep hands on."""
+    name = _read_words("config", str, source) or source
+    inline = name.startswith("{") and not os.path.isfile(name)
     try:
-        return typed(*read_group(_read_words("config", str, source)), hints)
+        return typed(*read_group(name if inline else Path(name)), hints)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -278,6 +282,6 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 def read_settings(path: Path) -> dict[str, Any]:
     """Reads what `write_settings` wrote; RunError when it is missing or damaged."""
     try:
-        return typed(*read_group(str(path)), training_hints())
+        return typed(*read_group(path), training_hints())
     except ValueError as error:
         raise RunError(f"the settings {error}") from error

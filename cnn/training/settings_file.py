@@ -14,8 +14,11 @@ _SHOWN = 40
 """Characters of a line."""
 
 
-def read_group(source: str) -> tuple[str, dict[str, Any]]:
-    """Reads a file of settings, or a text that begins with a brace.
+def read_group(source: Path | str) -> tuple[str, dict[str, Any]]:
+    """Reads settings.
+
+    Args:
+        source: a file, or the text of one.
 
     Returns:
         What to call it, and its names and values as `load_yaml` gives them.
@@ -23,10 +26,9 @@ def read_group(source: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: it holds no settings; a sentence that says what it is and what to do.
     """
-    inline = source.startswith("{")
-    place = "the text of --config" if inline else source
+    place = str(source) if isinstance(source, Path) else "the text of --config"
     try:
-        content = load_yaml(source) if inline else read_yaml(Path(source))
+        content = read_yaml(source) if isinstance(source, Path) else load_yaml(source)
     except ValueError as error:
         raise ValueError(f"{place} cannot be read: {error}.") from error
     if not isinstance(content, dict):

@@ -439,6 +439,13 @@ def test_files_are_told_with_line_and_setting(tmp_path: Path, content: str, told
     assert f"a.yaml{told}" in refusal("--config", tmp_path / "a.yaml")
 
 
+def test_a_folder_whose_name_begins_with_a_brace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("{a}").mkdir()
+    write_settings(Path("{a}/settings.yaml"), parse("--epochs", 3).merged)
+    assert read_settings(Path("{a}/settings.yaml"))["epochs"] == parse("--config={a}/settings.yaml").run.epochs == 3
+
+
 def test_json_is_a_file_of_settings(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{\n  "epochs": 3, "flip": true,\n  "learning_rate": 1E-3, "steps": null\n}\n')
     settings = parse("--config", tmp_path / "a.json")
