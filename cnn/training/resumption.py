@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoi
 from cnn.training.loop import Progress
 from cnn.training.run_data import DATA, read_data
 from cnn.training.run_folder import recorded_topology
+from cnn.training.settings import RunSettings
 from cnn.training.state import restore_state
 
 
@@ -29,6 +31,35 @@ def last_checkpoint(
             if found[0] is not None:
                 checkpoints.complete(found[0])
     return found
+
+
+def check_length(
+    cluster: Cluster, checkpoint: Checkpoint | None, folder: Path, run: RunSettings, steps_per_epoch: int
+) -> int:
+    """The steps that a run is to have in the end, on every rank.
+
+    Args:
+        cluster: the workers.
+        checkpoint: the one to go on from, on rank 0.
+        folder: the run's.
+        run: how long it is to be.
+        steps_per_epoch: of this run.
+
+    Raises:
+        UserError: more are done already.
+    """
+    total = run.steps or run.epochs * steps_per_epoch
+    with cluster.together():
+        done = checkpoint.record["progress"]["step"] if checkpoint is not None else 0
+        if done > total:
+            epochs = math.ceil(done / steps_per_epoch)
+            enough = f"--epochs {epochs}" if run.steps is None else f"--steps {done}"
+            asked = f"--epochs {run.epochs} is {total:,}" if run.steps is None else f"--steps {total} is less"
+            raise UserError(
+                f"{folder} has done {done:,} steps ({done / steps_per_epoch:.4g} epochs), and {asked}: give {enough} "
+                "or more, or choose another --run_dir for a shorter run."
+            )
+    return total
 
 
 def earlier_exchange(
