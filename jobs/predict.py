@@ -2,6 +2,11 @@
 
 python jobs/predict.py --run_dir runs/a --images cat.jpg dog.png
 python jobs/predict.py --run_dir runs/a --images photographs --top 5
+python jobs/predict.py --run_dir runs/a --images @names.txt
+
+Files that cannot be read are left out, named at the end, and listed with the reasons in left_out.csv, which is there
+only if there are such files. The exit code is 0 if at least one image was predicted, and 2 if none could be read or a
+name is wrong. What ends a prediction before its time leaves the rows of its images in predictions.csv.unfinished.
 """
 
 import dataclasses
@@ -26,5 +31,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with told("start again to have all images predicted"):
         main()

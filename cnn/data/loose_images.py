@@ -1,68 +1,86 @@
-"""Image files of no data set, made into what the images of a data set are."""
+"""Which image files of no data set a user names."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from cnn.data.image_file import EXTENSIONS, DamagedImageError, decode_image
+from cnn.data.image_file import EXTENSIONS
+from cnn.data.listing import folder_id, is_folder, shown, visible_entries
 from cnn.errors import UserError
 
 _NAMED = 10
+_LIST = "@"
+_PATTERN = frozenset("*?[")
 
 
-def list_images(paths: Iterable[str]) -> list[Path]:
-    """The files among `paths`, and those in the folders among them and in their folders, in the order of their names.
+def list_images(names: Iterable[str]) -> list[str]:
+    """The files that are named, and those in the folders that are named and in their folders, each once.
 
-    Of a folder, hidden files and those that by their names are no images are left out. UserError if one has none.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not os.path.isdir(path):
-            found.append(path)
-            continue
-        inside = [each for each in path.rglob("*") if _is_image(each.relative_to(path))]
-        if not inside:
-            raise UserError(f"{printable(path)} holds no image files: name files, or a folder of them.")
-        found += sorted(inside)
-    return found
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in path.parts)
-
-
-def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> np.ndarray:
-    """Reads images as those of a data set are that is stored in this shape.
+    They are in the order in which they are named, those of a folder in the order of their names. Of a folder, hidden
+    files and those that by their names are no images are left out.
 
     Args:
-        paths: of the files.
-        shape: height, width and channels: 1 for grey, 3 for RGB.
-
-    Returns:
-        uint8 (images, height, width, channels).
+        names: of files, of folders, or with @ before it of a file that holds such names, one a line.
 
     Raises:
-        UserError: files that are no images, which are named; or stored images that are not square.
+        UserError: one is not there, a list cannot be read, or a folder has no images.
     """
-    height, width, channels = shape
-    if height != width:
-        raise UserError(f"the network's images have {height}x{width} pixels: only squares are made of image files.")
-    images = np.zeros((len(paths), *shape), np.uint8)
-    damaged = []
-    for position, path in enumerate(paths):
-        try:
-            pixels = decode_image(path, height)
-        except (DamagedImageError, OSError) as error:  # the latter: of a name that is too long, say
-            damaged.append(f"{printable(path)} ({error})")
-            continue
-        images[position] = pixels if channels == 3 else np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
-    if damaged:
-        more = f", and {len(damaged) - _NAMED:,} more" if len(damaged) > _NAMED else ""
-        raise UserError(f"no image, or a damaged one: {', '.join(damaged[:_NAMED])}{more}; leave it out.")
-    return images
+    named = [name for each in names for name in (_listed(each[1:]) if each.startswith(_LIST) else [each])]
+    missing = [name for name in named if not os.path.lexists(name)]
+    if missing:
+        raise _missing(missing)
+    here = os.getcwd()
+    found: dict[str, str] = {}  # by absolute path: a file may be named by itself and by its folder
+    for name in named:
+        for path in _inside(Path(name)) if os.path.isdir(name) else [str(Path(name))]:
+            found.setdefault(os.path.join(here, path), path)
+    return [*found.values()]
+
+
+def _listed(path: str) -> list[str]:
+    try:
+        lines = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
+    except OSError as error:
+        raise UserError(
+            f"the list {shown(path)} cannot be read ({error.strerror}): after @, name a file that holds the names of "
+            f"images, one a line; for an image whose name begins with @, give ./@... ."
+        ) from error
+    return [os.fsdecode(line) for line in lines if line]
+
+
+def _missing(names: list[str]) -> UserError:
+    told = ", ".join(map(shown, names[:_NAMED]))
+    more = f", and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    pattern = any(_PATTERN & set(name) for name in names)
+    hint = " (a pattern that no file fits, which the shell then leaves as it is)" if pattern else ""
+    return UserError(f"not there: {told}{more}{hint}; name image files, or folders of them.")
+
+
+def _inside(folder: Path) -> Iterator[str]:
+    """The images in a folder and in its folders; links are followed, but none back to a folder that it is in."""
+    pending = [_by_name(folder, frozenset())]
+    found = False
+    while pending:
+        entry, above = next(pending[-1], (None, frozenset()))
+        if entry is None:
+            pending.pop()
+        elif is_folder(entry):
+            pending.append(_by_name(Path(entry.path), above))
+        elif entry.name[entry.name.rfind(".") :].lower() in EXTENSIONS:
+            found = True
+            yield entry.path
+    if not found:
+        raise UserError(f"{shown(str(folder))} holds no image files: name files, or a folder of them.")
+
+
+def _by_name(
+    folder: Path, above: frozenset[tuple[int, int]]
+) -> Iterator[tuple["os.DirEntry[str]", frozenset[tuple[int, int]]]]:
+    """What is in a folder, with the folders that it is in; nothing where it is one of `above`, reached by a link."""
+    own = folder_id(folder)
+    if own not in above:
+        for entry in sorted(visible_entries(folder), key=lambda entry: entry.name):
+            yield entry, above | {own}
 
 
 def printable(name: str | Path) -> str:
