@@ -10,6 +10,8 @@ name is wrong. What ends a prediction before its time leaves the rows of its ima
 """
 
 import dataclasses
+import signal
+import sys
 
 from cnn.errors import told
 from cnn.training.prediction import PredictionSettings, predict
@@ -26,6 +28,7 @@ class Settings:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without ending what it started
     settings = parse_settings(str(__doc__), Settings)
     predict(settings.network, settings.prediction)
 

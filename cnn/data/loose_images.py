@@ -25,7 +25,7 @@ def list_images(names: Iterable[str]) -> list[str]:
     Raises:
         UserError: one is not there, a list cannot be read, or a folder has no images.
     """
-    named = [name for each in names for name in (_listed(each[1:]) if each.startswith(_LIST) else [each])]
+    named = [name for each in names for name in (_listed(each[1:]) if _is_list(each) else [each])]
     missing = [name for name in named if not os.path.lexists(name)]
     if missing:
         raise _missing(missing)
@@ -37,14 +37,20 @@ def list_images(names: Iterable[str]) -> list[str]:
     return [*found.values()]
 
 
+def _is_list(name: str) -> bool:
+    return name.startswith(_LIST) and not os.path.lexists(name)
+
+
 def _listed(path: str) -> list[str]:
     try:
         lines = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
     except OSError as error:
         raise UserError(
-            f"the list {shown(path)} cannot be read ({error.strerror}): after @, name a file that holds the names of "
-            f"images, one a line; for an image whose name begins with @, give ./@... ."
+            f"the list {shown(path)} cannot be read ({error.strerror}): after @, name a text file that names images, "
+            "one a line."
         ) from error
+    if not any(lines):
+        raise UserError(f"the list {shown(path)} names no images: write their names into it, one a line.")
     return [os.fsdecode(line) for line in lines if line]
 
 

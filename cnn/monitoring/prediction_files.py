@@ -1,5 +1,6 @@
 """What a network takes images for, in files for programs, which are written as it comes."""
 
+import contextlib
 import csv
 import fcntl
 import io
@@ -87,15 +88,17 @@ class PredictionFiles:
             self._left_out.discard()
             (self._folder / LEFT_OUT).unlink(missing_ok=True)
 
-    def discard(self) -> None:
-        """Leaves nothing that was not there before."""
-        for file in (self._csv, self._json, self._left_out):
-            file.discard()
-        if self._made:
-            self._folder.rmdir()
-
     def close(self) -> None:
-        """Lets others write to the folder."""
+        """Lets others write to the folder. Unfinished files stay there, or no trace if they hold no predictions."""
+        files = (self._csv, self._json, self._left_out)
+        for file in files:
+            file.close()
+        if not self.count:
+            with contextlib.suppress(OSError):
+                for file in files:
+                    file.discard()
+                if self._made:
+                    self._folder.rmdir()
         os.close(self._lock)
 
 

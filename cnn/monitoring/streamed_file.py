@@ -1,5 +1,6 @@
 """A file that is written piece by piece, for as long as it takes, and has its name only when it is whole."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,7 +31,12 @@ class StreamedFile:
         self._file.close()
         os.replace(self._unfinished, self._path)
 
+    def close(self) -> None:
+        """Ends what is not finished, which stays there under its other name."""
+        with contextlib.suppress(OSError):  # of a full disk, which `write` has told already
+            self._file.close()
+
     def discard(self) -> None:
         """Leaves nothing of it."""
-        self._file.close()
+        self.close()
         self._unfinished.unlink()

@@ -64,8 +64,6 @@ class PredictionOutput:
                 found = True
                 yield chunk
         if not found:
-            with self._written():
-                self._files.discard()
             more = self._files.left_out - len(self._damaged)
             told = ", ".join(f"{shown(path)} ({reason})" for path, reason in self._damaged)
             raise UserError(
