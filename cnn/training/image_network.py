@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     import keras
 
 _MOST = 32
-_PIXELS = 1 << 20
+_PIXELS = 1 << 19
 
 
 def images_at_once(data: RunData) -> int:
     """Images that are computed together. Fixed by their size, as the last bits may depend on how many these are.
 
-    At most a million pixels, so that a network takes little memory and a single image little time; but two, for one
-    alone is computed by other instructions.
+    At most half a million pixels, so that a network takes little memory and a single image little time; but two, as
+    one alone is computed by other instructions.
     """
     height, width, _ = data.input_shape
     return max(2, min(_MOST, _PIXELS // (height * width)))

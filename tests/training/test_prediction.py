@@ -78,7 +78,7 @@ def test_an_image_gives_the_same_bits_whatever_others_there_are(make_run: MakeRu
 def test_how_many_images_are_computed_at_once_follows_from_their_size_alone(make_run: MakeRun) -> None:
     data = make_run("--model", "fcnn").data
     sizes = [dataclasses.replace(data, input_shape=(size, size, 1)) for size in (8, 64, 224, 1024, 4096)]
-    assert [images_at_once(each) for each in sizes] == [32, 32, 20, 2, 2]
+    assert [images_at_once(each) for each in sizes] == [32, 32, 10, 2, 2]
 
 
 def outcome(run: SavedRun, output: Path, *images: Path) -> dict[str, bytes]:
