@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from cnn.data.image_chunks import ImageChunk
 from cnn.data.listing import shown
@@ -19,6 +20,8 @@ from cnn.monitoring.streamed_file import UNFINISHED
 
 _PICTURE = "predictions.png"
 _NAMED = 10
+# Pixels that a drawn image has at least, if it has so many; half as many fill its place in the picture.
+_DRAWN_SIDE = 512
 
 
 def is_drawn_by_a_prediction(path: str) -> bool:
@@ -89,7 +92,7 @@ class PredictionOutput:
             sys.stdout.flush()
         missing = DRAWN - len(self._drawn)
         self._drawn += predictions[:missing]
-        self._images += [image.copy() for image in images[:missing]]  # or their whole chunk would stay in memory
+        self._images += [_as_drawn(image) for image in images[:missing]]
         if self._progress is not None:
             self._progress.add(len(predictions))
 
@@ -135,3 +138,10 @@ class PredictionOutput:
             yield
         except OSError as error:
             raise UserError(f"{self._folder} cannot be written ({error.strerror}): choose another --output.") from error
+
+
+def _as_drawn(image: np.ndarray) -> np.ndarray:
+    """No larger than a picture can show, and a copy, so that its chunk does not stay in memory."""
+    factor = max(1, image.shape[0] // _DRAWN_SIDE)
+    pixels = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).reduce(factor)
+    return np.array(pixels).reshape(pixels.height, pixels.width, image.shape[2])

@@ -15,6 +15,8 @@ from scipy.special import softmax
 from cnn.data.registry import open_dataset
 from cnn.errors import UserError
 from cnn.monitoring.prediction_files import PredictionFiles
+from cnn.monitoring.predictions import Prediction
+from cnn.training import prediction_output
 from cnn.training.image_network import ImageNetwork, images_at_once
 from cnn.training.prediction import PredictionSettings, predict
 from cnn.training.saved_run import NetworkSettings, SavedRun
@@ -128,6 +130,21 @@ def test_the_picture_of_an_earlier_prediction_is_no_image(pictures: tuple[SavedR
     assert first.keys() == second.keys()
     for name in ("predictions.csv", "predictions.json", "predictions.png"):
         assert first[name] == second[name]
+
+
+def test_large_images_are_kept_for_the_picture_no_larger_than_it_shows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[np.ndarray] = []
+    monkeypatch.setattr(prediction_output, "draw_predictions", lambda _, images, *rest, **more: drawn.extend(images))
+    with prediction_output.PredictionOutput(tmp_path, ["a", "b", "c"]) as output:
+        output.begin({"model": "m", "data": "d", "step": 1}, 1)
+        for size, channels in ((28, 1), (1024, 1), (1100, 3)):
+            image = np.full((1, size, size, channels), 7, np.uint8)
+            output.add([Prediction("a", [("cat", 1.0)])], image)
+        output.finish()
+    assert [image.shape for image in drawn] == [(28, 28, 1), (512, 512, 1), (550, 550, 3)]
+    assert all(np.all(image == 7) for image in drawn)
 
 
 def test_mistakes(make_run: MakeRun, pictures: tuple[SavedRun, Path], tmp_path: Path) -> None:
