@@ -2,9 +2,16 @@
 
 python jobs/predict.py --run_dir runs/a --images cat.jpg dog.png
 python jobs/predict.py --run_dir runs/a --images photographs --top 5
+python jobs/predict.py --run_dir runs/a --images @names.txt
+
+Files that cannot be read are left out, named at the end, and listed with the reasons in left_out.csv, which is there
+only if there are such files. The exit code is 0 if at least one image was predicted, and 2 if none could be read or a
+name is wrong. What ends a prediction before its time leaves the rows of its images in predictions.csv.unfinished.
 """
 
 import dataclasses
+import signal
+import sys
 
 from cnn.errors import told
 from cnn.training.prediction import PredictionSettings, predict
@@ -21,10 +28,11 @@ class Settings:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without ending what it started
     settings = parse_settings(str(__doc__), Settings)
     predict(settings.network, settings.prediction)
 
 
 if __name__ == "__main__":
-    with told():
+    with told("start again to have all images predicted"):
         main()

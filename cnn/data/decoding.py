@@ -2,20 +2,16 @@
 
 import dataclasses
 import os
-import signal
-import threading
 from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 
 from cnn.cpu_quota import cpu_quota
+from cnn.data.decoding_pool import WORTH_NO_POOL, decoding_pool
 from cnn.data.image_file import DamagedImageError, decode_image
 from cnn.data.listing import shown
 from cnn.errors import RunError
-
-# Images that are decoded sooner than other processes are started.
-_WORTH_NO_POOL = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,47 +67,18 @@ def decode_chunks(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
         OSError: an array cannot be written.
         RunError: one of the processes was killed, or there is too little memory for an image.
     """
-    if sum(len(chunk.paths) for chunk in chunks) <= _WORTH_NO_POOL:
+    if sum(len(chunk.paths) for chunk in chunks) <= WORTH_NO_POOL:
         yield from map(_decode_chunk, chunks)
         return
     yield from _decode_by_processes(chunks)
 
 
 def _decode_by_processes(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
-    import multiprocessing  # only here: what is prepared already needs none
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
+    from concurrent.futures import as_completed  # only here: what is prepared already needs none
 
-    # Not forked: TensorFlow and MPI, which may run here, do not survive that.
-    pool = ProcessPoolExecutor(
-        min(worker_count(), len(chunks)), multiprocessing.get_context("spawn"), initializer=_begin
-    )
-    try:
-        futures = [pool.submit(_decode_chunk, chunk) for chunk in chunks]
-        for future in as_completed(futures):
+    with decoding_pool(min(worker_count(), len(chunks)), "start again, which goes on with what is done") as pool:
+        for future in as_completed([pool.submit(_decode_chunk, chunk) for chunk in chunks]):
             yield future.result()
-    except (BrokenProcessPool, MemoryError):
-        raise RunError(
-            "a process that decodes images was killed or had too little memory: make some free and start again, "
-            "which goes on with what is done."
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin() -> None:
-    """A worker ends with its parent, and not by the terminal's Ctrl-C before the parent has seen that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    import multiprocessing
-
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _decode_chunk(chunk: Chunk) -> Decoded:

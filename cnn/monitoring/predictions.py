@@ -1,20 +1,21 @@
-"""What a network takes images for: as a table, as files for programs, and as a picture."""
+"""What a network takes images for: as a table and as a picture."""
 
-import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cnn.monitoring.whole_file import write_whole
+from cnn.shown_text import on_one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DRAWN = 30
+DRAWN = 30
+"""Images of a picture, at most."""
+
 _ACROSS = 6
 _BARS = 3
 _LETTERS = 26
@@ -30,46 +31,52 @@ class Prediction(NamedTuple):
     """The likeliest, with their probabilities from 0 to 1, the likeliest first."""
 
 
-def prediction_table(predictions: Sequence[Prediction]) -> str:
-    """A line for each image."""
-    places = range(1, len(predictions[0].classes) + 1)
-    rows = [["image", "likeliest", *(f"{place}." for place in places[1:])]]
-    rows += [[each.image, *(f"{name} {_percent(part)}" for name, part in each.classes)] for each in predictions]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+class PredictionTable:
+    """Lines for a terminal, one for each image.
+
+    Args:
+        longest: characters of the longest name of all images.
+    """
+
+    def __init__(self, longest: int) -> None:
+        self._widths = [longest]
+        self._begun = False
+
+    def lines(self, predictions: Sequence[Prediction]) -> str:
+        """Lines of some images, which are aligned with those of the first call; before these there is a heading."""
+        rows = [
+            [on_one_line(each.image), *(f"{name} {_percent(part)}" for name, part in each.classes)]
+            for each in predictions
+        ]
+        if not self._begun:
+            places = range(2, len(predictions[0].classes) + 1)
+            rows.insert(0, ["image", "likeliest", *(f"{place}." for place in places)])
+            columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            self._widths = [max(self._widths[0], columns[0]), *columns[1:]]
+            self._begun = True
+        return "\n".join("  ".join(map(str.ljust, row, self._widths)).rstrip() for row in rows)
 
 
 def _percent(part: float) -> str:
     return f"{100 * part:.1f} %"
 
 
-def write_csv(predictions: Sequence[Prediction], path: Path) -> None:
-    """Writes a line for each image: its name, the likeliest class, its probability, the second, ... Raises OSError."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    places = range(1, len(predictions[0].classes) + 1)
-    writer.writerow(["image", *(f"{what}{place}" for place in places for what in ("class", "probability"))])
-    for each in predictions:
-        writer.writerow([each.image, *(value for pair in each.classes for value in pair)])
-    write_whole(path, text.getvalue().encode())
+def draw_predictions(
+    drawn: Sequence[Prediction], images: Sequence[np.ndarray], path: Path, title: str, *, count: int
+) -> None:
+    """Draws images, uint8 (height, width, channels), with their classes into a PNG. Raises OSError.
 
-
-def write_predictions(predictions: Sequence[Prediction], described: dict[str, Any], path: Path) -> None:
-    """Writes JSON: what `described` says of the network, and the predictions. Raises OSError."""
-    values = [
-        {"image": image, "classes": [{"name": name, "probability": part} for name, part in classes]}
-        for image, classes in predictions
-    ]
-    write_whole(path, json.dumps({**described, "predictions": values}, indent=2).encode() + b"\n")
-
-
-def draw_predictions(predictions: Sequence[Prediction], images: np.ndarray, path: Path, title: str) -> None:
-    """Draws the first images, uint8 (images, height, width, channels), with their classes into a PNG; OSError."""
+    Args:
+        drawn: the first DRAWN of all predictions.
+        images: those of `drawn`.
+        path: of the file.
+        title: above them.
+        count: of all predictions, which the title tells where not all are drawn.
+    """
     from matplotlib.figure import Figure
 
-    drawn = predictions[:_DRAWN]
-    if len(drawn) < len(predictions):
-        title += f": the first {len(drawn)} of {len(predictions):,} images"
+    if len(drawn) < count:
+        title += f": the first {len(drawn)} of {count:,} images"
     down = -(-len(drawn) // _ACROSS)
     across = -(-len(drawn) // down)
     bars = min(_BARS, len(drawn[0].classes))
@@ -78,7 +85,7 @@ def draw_predictions(predictions: Sequence[Prediction], images: np.ndarray, path
     panels = figure.subplots(2 * down, across, squeeze=False, height_ratios=[2.1, 0.22 * bars] * down)
     for axes in panels.ravel():
         axes.set_axis_off()
-    for number, (prediction, image) in enumerate(zip(drawn, images, strict=False)):
+    for number, (prediction, image) in enumerate(zip(drawn, images, strict=True)):
         row, column = divmod(number, across)
         _draw_image(panels[2 * row, column], prediction.image, image)
         _draw_bars(panels[2 * row + 1, column], prediction.classes[:bars])
@@ -92,7 +99,7 @@ def _draw_image(axes: "Axes", name: str, image: np.ndarray) -> None:
     pixels = image[..., 0] if image.shape[2] == 1 else image
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation=smooth)
     short = name if len(name) <= _LETTERS else "…" + name[1 - _LETTERS :]
-    axes.set_title(_plain(short), fontsize=8, color="#555555", pad=3)
+    axes.set_title(_plain(on_one_line(short)), fontsize=8, color="#555555", pad=3)
 
 
 def _draw_bars(axes: "Axes", classes: Sequence[tuple[str, float]]) -> None:

@@ -50,8 +50,12 @@ def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], record: Mappin
         os.fsync(file.fileno())
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_checkpoint(path: Path, without: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and the record of a checkpoint, every byte checked.
+
+    Args:
+        path: of the file.
+        without: what the names of arrays begin with that are checked only, and take no memory.
 
     Raises:
         DamagedCheckpointError: the file is not whole.
@@ -63,12 +67,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"the checkpoint {path} cannot be read: {error.strerror or error}.") from error
     try:
         with file:
-            arrays = _read_arrays(file)
+            arrays, all_names = _read_arrays(file, without)
         record = json.loads(arrays.pop(_RECORD).tobytes())
         if not isinstance(record, dict):
             raise ValueError("its record is none")
         form, names = record.get("format"), record.pop("arrays", None)
-        if form == FORMAT and names != sorted(arrays):
+        if form == FORMAT and names != sorted(all_names - {_RECORD}):
             raise ValueError("an array is missing")
     except Exception as error:  # NumPy and zipfile have no common class for what other bytes make them raise
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -80,8 +84,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, record
 
 
-def _read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
-    """All that is in a checkpoint. It is not compressed, so that it never takes more memory than its file is long."""
+def _read_arrays(file: IO[bytes], without: str | None) -> tuple[dict[str, np.ndarray], set[str]]:
+    """What is in a checkpoint, and all names. It is not compressed, so that it never takes more memory than its file
+    is long."""
     members = np.load(file, allow_pickle=False)
     if not isinstance(members, np.lib.npyio.NpzFile):
         raise ValueError("it is an array alone")
@@ -89,10 +94,14 @@ def _read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
         sizes = [each.file_size for each in members.zip.infolist()] if members.zip else []
         if sum(sizes) > os.fstat(file.fileno()).st_size:
             raise ValueError("it unpacks to more than it is")
-        arrays = {name: members[name] for name in members.files}
-    if not all(isinstance(each, np.ndarray) for each in arrays.values()):
-        raise ValueError("something in it is no array")
-    return arrays
+        arrays = {}
+        for name in members.files:
+            array = members[name]
+            if not isinstance(array, np.ndarray):
+                raise ValueError("something in it is no array")
+            if without is None or not name.startswith(without):
+                arrays[name] = array
+        return arrays, set(members.files)
 
 
 class CheckpointFolder:

@@ -1,21 +1,21 @@
 """The program that predicts: what the network of a run takes image files for."""
 
+import contextlib
 import dataclasses
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnn.data.loose_images import list_images, printable, read_images
+from cnn.data.image_chunks import read_images
+from cnn.data.loose_images import list_images, printable
 from cnn.errors import UserError
-from cnn.monitoring.predictions import Prediction, draw_predictions, prediction_table, write_csv, write_predictions
+from cnn.monitoring.predictions import Prediction
 from cnn.quiet_import import import_tensorflow_quietly
-from cnn.training.precision import PRECISIONS
+from cnn.training.image_network import ImageNetwork, images_at_once
+from cnn.training.prediction_output import PredictionOutput, is_drawn_by_a_prediction
 from cnn.training.run_data import RunData
-from cnn.training.saved_run import NetworkSettings, SavedRun, open_run
-
-if TYPE_CHECKING:
-    import keras
+from cnn.training.saved_run import NetworkSettings, open_run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class PredictionSettings:
     """What it looks at."""
 
     images: list[str] = dataclasses.field(default_factory=list)
-    """Image files, or folders of them."""
+    """Image files, folders of them, or @FILE for those that a text file names, one a line. Each is looked at once."""
 
     top: int = 3
     """How many classes to tell of each image, the likeliest first."""
@@ -39,44 +39,42 @@ class PredictionSettings:
 
 
 def predict(network: NetworkSettings, settings: PredictionSettings) -> None:
-    """Predicts, and writes the predictions to the terminal, as CSV and JSON, and as a picture."""
+    """Predicts, and writes the predictions to the terminal, as CSV and JSON, and as a picture.
+
+    Images are read, computed and written a few at a time, in the order in which they are listed. Those that cannot be
+    read are left out and told at the end.
+
+    Raises:
+        UserError: no image can be read; the folder for the results cannot be written, or another prediction does so.
+        RunError: a process that reads images was killed.
+    """
     run = open_run(network.folder)
-    paths = list_images(settings.images)
-    images = read_images(paths, run.data.image_shape)
-    folder = run.folder / "predictions" if settings.output is None else Path(settings.output)
+    paths = [path for path in list_images(settings.images) if not is_drawn_by_a_prediction(path)]
     run.checkpoint_path(network.checkpoint)
-    import_tensorflow_quietly()  # seconds that a mistake need not wait
-    model, step = run.load_network(network.checkpoint)
-    probabilities = image_probabilities(run, model, images)
-    predictions = [
-        Prediction(printable(path), _likeliest(row, run.data.class_names, settings.top))
-        for path, row in zip(paths, probabilities, strict=True)
-    ]
-    print(prediction_table(predictions))
-    described = {"model": run.settings.model.model, "data": run.settings.data.data, "step": step}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_csv(predictions, folder / "predictions.csv")
-        write_predictions(predictions, described, folder / "predictions.json")
-        title = "{model} on {data}, step {step:,}".format(**described)
-        draw_predictions(predictions, _middle(images, run.data), folder / "predictions.png", title)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output.") from error
-    print(f"\nKept in {folder}: predictions.csv, .json and .png", flush=True)
-
-
-def image_probabilities(run: SavedRun, model: "keras.Model", images: np.ndarray) -> np.ndarray:
-    """Probabilities (images, classes), float64, of images as they are stored, uint8 (images, height, ...)."""
-    from cnn.data.feed import Feed  # TensorFlow
-    from cnn.training.classifier import GROUP, Classifier, log_probabilities
-
-    dataset = run.data.around(images)
-    resident_mb = images.nbytes // 10**6 + 1
-    feed = Feed(dataset, dataset.test, PRECISIONS[run.settings.run.precision], resident_mb=resident_mb)
-    group = min(GROUP, len(images))
-    classifier = Classifier(model, feed, group=group)
-    groups = [np.arange(start, min(start + group, len(images))) for start in range(0, len(images), group)]
-    return np.concatenate([np.exp(log_probabilities(logits)) for logits, _ in classifier(groups)])
+    folder = run.folder / "predictions" if settings.output is None else Path(settings.output)
+    at_once = images_at_once(run.data)
+    with (
+        PredictionOutput(folder, paths) as output,
+        contextlib.closing(read_images(paths, run.data.image_shape, at_once)) as chunks,
+    ):
+        sound = output.without_damaged(chunks)
+        first = next(sound)  # others are decoded while TensorFlow is imported
+        import_tensorflow_quietly()
+        model, step = run.load_network(network.checkpoint)
+        output.begin(
+            {"model": run.settings.model.model, "data": run.settings.data.data, "step": step},
+            min(settings.top, run.data.classes),
+        )
+        probabilities = ImageNetwork(run, model)
+        for chunk in chain([first], sound):
+            output.add(
+                [
+                    Prediction(printable(path), _likeliest(row, run.data.class_names, settings.top))
+                    for path, row in zip(chunk.paths, probabilities(chunk.images), strict=True)
+                ],
+                _middle(chunk.images, run.data),
+            )
+        output.finish()
 
 
 def _likeliest(probabilities: np.ndarray, names: tuple[str, ...], top: int) -> list[tuple[str, float]]:

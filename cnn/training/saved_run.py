@@ -84,7 +84,7 @@ class SavedRun:
             UserError: there is no such checkpoint, it is damaged, or it is of other data.
         """
         path = self.checkpoint_path(checkpoint)
-        arrays, record = load_checkpoint(path)
+        arrays, record = load_checkpoint(path, without="optimizer/")
         if record.get("data_checksum") != self.data.checksum:
             raise UserError(f"{path} was trained on other data than {self.folder} tells of: it is of another run.")
         kind = "average/" if any(name.startswith("average/") for name in arrays) else "model/"

@@ -1,6 +1,8 @@
 """What a run leaves is used as users do: evaluated by any number of workers, asked about images, exported."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +100,34 @@ def test_predictions_and_what_is_no_image(jobs: Jobs, run: Path, tmp_path: Path)
         f"error: no image, or a damaged one: {bad} (a text file); leave it out.\n",
     )
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_ends_a_prediction_leaves_what_was_there_and_the_rows_that_are_done(
+    jobs: Jobs, run: Path, tmp_path: Path, ending: signal.Signals, code: int
+) -> None:
+    (tmp_path / "images").mkdir()
+    first = tmp_path / "images" / "00000.png"
+    Image.fromarray(np.arange(784, dtype=np.uint16).reshape(28, 28).astype(np.uint8)).save(first)
+    for number in range(1, 30_000):
+        os.link(first, first.with_name(f"{number:05}.png"))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "predictions.csv").write_text("earlier")
+    unfinished = out / "predictions.csv.unfinished"
+    job = jobs.start("jobs/predict.py", "--run_dir", run, "--images", first.parent, "--output", out)
+    assert job.stdout is not None
+    lines = [next(job.stdout) for _ in range(100)]  # they come while it runs
+    assert f"{first}  " in lines[1]
+    job.send_signal(ending)
+    output = job.stdout.read()
+    assert job.wait() == code
+    rows = unfinished.read_text().splitlines()
+    assert 100 <= len(rows) - 1 < 30_000
+    told = [line for line in output.splitlines() if "images/" not in line]
+    assert told[0] == f"{unfinished} holds the {len(rows) - 1:,} predictions that were made until then."
+    assert told[1:] == (["error: ended by SIGINT; start again to have all images predicted."] if code == 130 else [])
+    assert (out / "predictions.csv").read_text() == "earlier"
 
 
 def test_an_export_and_no_run(jobs: Jobs, run: Path, tmp_path: Path) -> None:

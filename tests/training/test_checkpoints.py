@@ -56,6 +56,19 @@ def test_what_is_saved_is_loaded_bit_for_bit(saved: Path) -> None:
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+def test_what_is_not_wanted_is_checked_and_not_kept(saved: Path) -> None:
+    unwanted = sorted(ARRAYS)[0]
+    arrays, record = load_checkpoint(saved, without=unwanted)
+    assert arrays.keys() == {name for name in ARRAYS if not name.startswith(unwanted)}
+    assert record == {**RECORD, "format": 1}
+    save_checkpoint(saved, {"kept": np.ones(3), "not/kept": np.ones(1000)}, {})
+    content = bytearray(saved.read_bytes())
+    content[content.index(np.ones(1000).tobytes())] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(DamagedCheckpointError):
+        load_checkpoint(saved, without="not/")
+
+
 def test_saving_again_replaces(saved: Path) -> None:
     save_checkpoint(saved, {"a": np.ones(3)}, {})
     assert load_checkpoint(saved)[0].keys() == {"a"}
