@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from cnn.cpu_quota import cpu_quota
-from cnn.data.image_file import DamagedImageError, decode_image
+from cnn.data.image_file import DamagedImageError, decode_content, read_image_file
 from cnn.data.listing import shown
+from cnn.data.source_record import digest, file_digest
 from cnn.errors import RunError
 
 # Images that are decoded sooner than other processes are started.
@@ -29,6 +30,9 @@ class Chunk:
     """Position in the part of the first one."""
 
     paths: list[str]
+    times: list[int]
+    """The change time of each, as `settled` gave it before any was read."""
+
     size: int
     """Pixels of a side of a stored image."""
 
@@ -54,6 +58,12 @@ class Decoded:
 
     damaged: list[tuple[int, str]]
     """Position in the part, and the reason, of each image that cannot be used; it is stored as zeros."""
+
+    times: list[int]
+    """The change time of each file, as the chunk has it."""
+
+    digests: list[str]
+    """Of what was read of each, in hexadecimal."""
 
 
 def worker_count() -> int:
@@ -116,10 +126,12 @@ def _end_with_parent() -> None:
 
 def _decode_chunk(chunk: Chunk) -> Decoded:
     images = np.zeros((len(chunk.paths), chunk.size, chunk.size, 3), np.uint8)
-    damaged = []
+    damaged, digests = [], []
     for position, path in enumerate(chunk.paths):
+        content = None
         try:
-            images[position] = decode_image(Path(path), chunk.size)
+            content = read_image_file(Path(path))
+            images[position] = decode_content(content, chunk.size)
         except DamagedImageError as error:
             damaged.append((chunk.start + position, str(error)))
         except MemoryError:  # not damaged, which would be recorded, and be so on other machines too
@@ -127,6 +139,7 @@ def _decode_chunk(chunk: Chunk) -> Decoded:
                 f"there is too little memory to decode {shown(path)}: make some free, or the image smaller, and start "
                 "again, which goes on with what is done."
             ) from None
+        digests.append((file_digest(path) if content is None else digest(content)).hex())
     with open(chunk.array, "r+b") as file:
         file.seek(chunk.offset)
         file.write(images.data)
@@ -139,4 +152,6 @@ def _decode_chunk(chunk: Chunk) -> Decoded:
         sums=images.sum((0, 1, 2), dtype=np.int64).tolist(),
         squares=np.square(images, dtype=np.uint16).sum((0, 1, 2), dtype=np.int64).tolist(),
         damaged=damaged,
+        times=chunk.times,
+        digests=digests,
     )

@@ -1,16 +1,24 @@
 """From an image file of any kind and size to a square of RGB pixels."""
 
+import io
+import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+DECODER = 1
+"""To be raised when other pixels are made of the same files, so that what is prepared already is prepared again."""
+
 MINIMUM_SIDE = 8
 """Pixels that both sides of an image must have."""
 
 # Decoding more than so many million pixels may take more memory than there is.
 _MILLIONS = 100
+
+# Bytes; as many pixels take less, whatever their kind. Files are read into memory whole.
+_LARGEST_FILE = 1 << 30
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 """Files with other names are no images, in lower case."""
@@ -53,10 +61,30 @@ def decode_image(path: Path, size: int) -> np.ndarray:
     Raises:
         DamagedImageError: it is no image, is cut off, is smaller than 8 pixels, or has over 100 million of them.
     """
+    return decode_content(read_image_file(path), size)
+
+
+def read_image_file(path: Path) -> bytes:
+    """What the file holds, read once so that the image and its digest are of the same bytes.
+
+    Raises:
+        DamagedImageError: it is no file, cannot be read, or is too large for an image.
+    """
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
             raise DamagedImageError("no file")
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
+                raise DamagedImageError(f"more than {_LARGEST_FILE:,} bytes")
+            return file.read()
+    except OSError as error:
+        raise DamagedImageError(f"cannot be decoded: {error.strerror}") from error
+
+
+def decode_content(content: bytes, size: int) -> np.ndarray:
+    """Decodes what an image file holds; arguments, result and errors are as of `decode_image`."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             _check_size(*image.size)
             _skip_detail(image, size)
             image.load()
