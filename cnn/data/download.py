@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnn.data.lock import take_lock
+from cnn.data.lying_files import instead
 from cnn.data.source import Remote
 from cnn.data.unpacking import unpack
 from cnn.errors import UserError
@@ -72,6 +73,7 @@ def _download(remote: Remote, missing: list[str], path: Path) -> None:
     except TransferError as error:
         verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
         raise UserError(
-            f"{', '.join(missing)} {verb} missing in {path.parent} and cannot be downloaded ({error}): "
+            f"{', '.join(missing)} {verb} missing in {path.parent}{instead(path.parent, missing, remote.md5)} and cannot be "
+            f"downloaded ({error}): "
             f"put {them} there, or use --data digits, which needs no network."
         ) from error
