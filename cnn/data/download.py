@@ -72,8 +72,8 @@ def _download(remote: Remote, missing: list[str], path: Path) -> None:
         transfer(url, remote.md5[path.name], path)
     except TransferError as error:
         verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+        others = instead(path.parent, missing, remote.md5)
         raise UserError(
-            f"{', '.join(missing)} {verb} missing in {path.parent}{instead(path.parent, missing, remote.md5)} and cannot be "
-            f"downloaded ({error}): "
+            f"{', '.join(missing)} {verb} missing in {path.parent}{others} and cannot be downloaded ({error}): "
             f"put {them} there, or use --data digits, which needs no network."
         ) from error

@@ -257,8 +257,8 @@ def test_fashion_mnist_in_the_place_of_mnist(idx_folder: Path, idx_bytes: Write,
         _damage(idx_folder, LABELS, lambda _: idx_bytes(FASHION_LABELS[:12]))
         _damage(idx_folder, IMAGES, lambda _: idx_bytes(np.zeros((12, 5, 4))))
     assert _complaint(idx_folder) == (
-        f"{idx_folder / LABELS}.gz holds what {LABELS} of fashion-mnist does, not {LABELS} of mnist: put the right file "
-        "there, or choose the data set that it is of."
+        f"{idx_folder / LABELS}.gz holds what {LABELS} of fashion-mnist does, not {LABELS} of mnist: put the right "
+        "file there, or choose the data set that it is of."
     )
     assert len(FASHION_MNIST.read(idx_folder).train.labels) in (40, 12)
 
