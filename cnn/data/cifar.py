@@ -12,7 +12,7 @@ import numpy as np
 
 from cnn.data.dataset import Part
 from cnn.data.listing import shown
-from cnn.data.lying_files import instead, levels
+from cnn.data.lying_files import instead, levels, lying_archive
 from cnn.data.plain_pickle import RefusedPickleError, read_plain_pickle
 from cnn.data.source import FolderSource, RawDataset, Remote
 from cnn.errors import UserError
@@ -100,11 +100,7 @@ class Layout:
         """If no batch is there: an archive that is there instead, as it is to be unpacked, or the one to download."""
         if self._locate(folder) is not None:
             return []
-        archives = [name for form in self.forms for name in form.archives]
-        for path in (inner / name for level in levels(folder) for inner in level for name in archives):
-            if os.path.isfile(path):
-                return [str(path.relative_to(folder))]
-        return archives[:1]
+        return [lying_archive(folder, [name for form in self.forms for name in form.archives])]
 
     def _locate(self, folder: Path) -> tuple[Form, Path] | None:
         """The folder of the batches: the one that was named, or one in it, or in one of these."""

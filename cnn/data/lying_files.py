@@ -2,10 +2,10 @@
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from cnn.data.listing import shown
+from cnn.data.listing import is_folder, shown
 
 # Folders in each other, below the one that was named: MNIST/raw and the like.
 _DEEPEST = 2
@@ -34,9 +34,17 @@ def file_names(folder: Path) -> list[str]:
     """The names of the files there, and of links to files; none where the folder cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if os.path.isfile(entry))
+            return sorted(entry.name for entry in entries if _is_file(entry))
     except OSError:
         return []
+
+
+def lying_archive(folder: Path, names: Sequence[str]) -> str:
+    """The path, in the folder, of the first of these archives that lies there or deeper; else the first one's name."""
+    for path in (inner / name for level in levels(folder) for inner in level for name in names):
+        if os.path.isfile(path):
+            return str(path.relative_to(folder))
+    return names[0]
 
 
 def letters(name: str) -> str:
@@ -76,10 +84,17 @@ def _stem(name: str) -> str:
     return letters(name).removesuffix("gz")
 
 
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, for example
+        return False
+
+
 def _folders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".") and os.path.isdir(entry)]
+            names = [entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry)]
     except OSError:
         return []
     return [folder / name for name in sorted(names)]
