@@ -96,9 +96,8 @@ def _photographs(folder: Path) -> dict[int, ImageFile]:
             )
         path = str((place / entry.name).relative_to(folder))
         if number in found:
-            raise UserError(
-                f"{folder / path} and {folder / found[number].path} are one photograph: remove one of them."
-            )
+            other = folder / found[number].path
+            raise UserError(f"{folder / path} and {other} are the same photograph: remove one of them.")
         found[number] = image_file(entry, path, (number - 1) // _PER_CLASS)
     return found
 
