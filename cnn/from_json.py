@@ -52,6 +52,8 @@ def _made(kind: Any, value: Any, name: str) -> Any:
             raise ValueError(f"{name} has other fields")
         return kind(**{field: _made(hints[field], part, field) for field, part in value.items()})
     origin = typing.get_origin(kind)
+    if origin is typing.Literal and isinstance(value, str) and value in kinds:
+        return value
     if origin in (list, tuple) and isinstance(value, list | tuple):
         if origin is list or kinds[-1] is ...:
             kinds = kinds[:1] * len(value)

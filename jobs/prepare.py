@@ -46,9 +46,12 @@ def describe(dataset: Dataset, progress: PreparationProgress, *, verified: bool)
     store = folder_of(dataset)
     megabytes = sum(path.stat().st_size for path in store.iterdir()) / 1e6
     lines = [f"{dataset.name}: {dataset.classes} classes, {', '.join(dataset.class_names)}"]
-    for name, part in (("training", dataset.train), ("test", dataset.test)):
-        counts = np.bincount(part.labels, minlength=dataset.classes)
-        lines.append(f"{len(part.labels):,} {name} images, {counts.min():,} to {counts.max():,} a class")
+    training = len(dataset.train.labels) - dataset.validation_images
+    parts = {"training": dataset.train.labels[:training], "validation": dataset.train.labels[training:]}
+    for name, labels in (*parts.items(), ("test", dataset.test.labels)):
+        counts = np.bincount(labels, minlength=dataset.classes)
+        if len(labels):
+            lines.append(f"{len(labels):,} {name} images, {counts.min():,} to {counts.max():,} a class")
     held = "stored" if isinstance(dataset.train.images, np.memmap) else "scaled to"
     lines.append(
         f"{held} {'x'.join(map(str, dataset.image_shape))}, a network gets {'x'.join(map(str, dataset.input_shape))}"
@@ -57,7 +60,7 @@ def describe(dataset: Dataset, progress: PreparationProgress, *, verified: bool)
     if verified:
         sources = count_sources(store)
         own = f"all {sources:,} source files and " if sources > 1 else "the one source file and " if sources else ""
-        lines.append(f"compared with their checksums: {own}the 4 prepared arrays; nothing differs")
+        lines.append(f"compared with their checksums: {own}all prepared arrays; nothing differs")
     if progress.images and progress.seconds:
         speed = progress.images / progress.seconds
         lines.append(
@@ -71,6 +74,7 @@ def main() -> None:
     settings = parse()
     progress = PreparationProgress()
     dataset = open_dataset(settings.data, progress=progress, verify=settings.preparation.verify)
+    progress.tell_notes()  # those of what another start has prepared
     print(describe(dataset, progress, verified=settings.preparation.verify))
 
 

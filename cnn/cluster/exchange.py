@@ -38,7 +38,7 @@ class LocalExchange:
         return list(gradients), list(others)
 
     def products(self, factors: Sequence[tuple[Any, Any]], kind: Any) -> list[Any]:
-        return [_product(x, dy, kind) for x, dy in factors]
+        return [product(x, dy, kind) for x, dy in factors]
 
 
 class GradientExchange:
@@ -121,7 +121,7 @@ class GradientExchange:
         for what, factor in (("inputs", x), ("outputs", dy)):
             parts = tf.split(factor, rows)
             gathered[what] = _joined([self._gathered(part, f"{what}.{number}.{n}") for n, part in enumerate(parts)])
-        return _product(gathered["inputs"], gathered["outputs"], kind)
+        return product(gathered["inputs"], gathered["outputs"], kind)
 
     def _gathered(self, tensor: Any, name: str) -> Any:
         shape = (None, *tensor.shape[1:])
@@ -149,6 +149,6 @@ def _joined(parts: Sequence[Any]) -> Any:
     return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
 
 
-def _product(x: Any, dy: Any, kind: Any) -> Any:
-    """Adds up in `kind`, whatever shorter type the factors came in."""
+def product(x: Any, dy: Any, kind: Any) -> Any:
+    """x^T dy (m, n) of x (samples, m) and dy (samples, n), added up in `kind`, whatever type the factors have."""
     return tf.matmul(tf.cast(x, kind), tf.cast(dy, kind), transpose_a=True)

@@ -1,8 +1,13 @@
 """What every data set is, wherever it came from."""
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
+
+Division = Literal["by name", "by place"]
+"""What decides which images are in the test or validation part: an image's own name, or its place in the list of all,
+as it was for image files in the first runs, whose parts must stay what they were."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,18 @@ class Dataset:
     input_size: int | None = None
     """Side in pixels of the square that a network gets of each image, where the images leave room to cut it out of
     them; None where it gets the whole image."""
+
+    train_keys: np.ndarray | None = None
+    """uint64 (samples,): a number for each training image that follows from its name, by which a part is drawn for
+    validation; None where an image is known by its place."""
+
+    validation_images: int = 0
+    """How many of the last training images are the part that the data set itself has for validation; 0 if none is."""
+
+    @property
+    def division(self) -> Division:
+        """What decided which images are in which part."""
+        return "by place" if self.train_keys is None else "by name"
 
     @property
     def classes(self) -> int:

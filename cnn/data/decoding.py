@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn.cpu_quota import cpu_quota
-from cnn.data.image_file import DamagedImageError, decode_content, read_image_file
+from cnn.data.image_file import DamagedImageError, decode_opened, open_image
 from cnn.data.listing import shown
 from cnn.data.source_record import digest, file_digest
 from cnn.errors import RunError
@@ -126,20 +126,22 @@ def _end_with_parent() -> None:
 
 def _decode_chunk(chunk: Chunk) -> Decoded:
     images = np.zeros((len(chunk.paths), chunk.size, chunk.size, 3), np.uint8)
-    damaged, digests = [], []
+    damaged: list[tuple[int, str]] = []
+    digests: list[str] = []
     for position, path in enumerate(chunk.paths):
-        content = None
         try:
-            content = read_image_file(Path(path))
-            images[position] = decode_content(content, chunk.size)
+            with open_image(Path(path)) as file:
+                digests.append(digest(file).hex())
+                images[position] = decode_opened(file, chunk.size)
         except DamagedImageError as error:
             damaged.append((chunk.start + position, str(error)))
+            if len(digests) == position:  # it could not be opened
+                digests.append(file_digest(path).hex())
         except MemoryError:  # not damaged, which would be recorded, and be so on other machines too
             raise RunError(
                 f"there is too little memory to decode {shown(path)}: make some free, or the image smaller, and start "
                 "again, which goes on with what is done."
             ) from None
-        digests.append((file_digest(path) if content is None else digest(content)).hex())
     with open(chunk.array, "r+b") as file:
         file.seek(chunk.offset)
         file.write(images.data)

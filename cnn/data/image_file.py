@@ -1,14 +1,23 @@
 """From an image file of any kind and size to a square of RGB pixels."""
 
+import contextlib
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, ImageCms, ImageOps, UnidentifiedImageError
 
-DECODER = 1
+from cnn.data.colour_profile import srgb_transform
+from cnn.data.file_kind import read_kind, unread_kind
+from cnn.data.jpeg import jpeg_pixels
+from cnn.data.png import SIGNATURE, png_content
+from cnn.data.tiff import check_tiff, white_is_zero
+
+DECODER = 2
 """To be raised when other pixels are made of the same files, so that what is prepared already is prepared again."""
 
 MINIMUM_SIDE = 8
@@ -17,14 +26,32 @@ MINIMUM_SIDE = 8
 # Decoding more than so many million pixels may take more memory than there is.
 _MILLIONS = 100
 
-# Bytes; as many pixels take less, whatever their kind. Files are read into memory whole.
-_LARGEST_FILE = 1 << 30
+EXTENSIONS = frozenset(
+    f".{name}"
+    for names in (
+        "jpg jpeg jpe jfif mpo png apng bmp dib gif webp avif",
+        "tif tiff jp2 j2k jpx jpf j2c jpc ppm pgm pbm pnm",
+    )
+    for name in names.split()
+)
+"""Files with other names are not images; in lower case. Which kind it is, the content decides, not the name."""
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-"""Files with other names are no images, in lower case."""
+# Pillow knows many more, some of which start other programs or are known by their name only.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 
-# Pillow knows many more, some of which start other programs.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+# Each core has a process that decodes.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+# A JPEG that may be decoded has all its pixels before this; what follows them may be a film.
+_LARGEST_JPEG = 1 << 30
+
+# Bytes of a file that is read into memory at once.
+_SMALL = 64 << 20
+
+_UNKNOWN = "not an image of a known kind"
+
+# Enough to tell any kind of file.
+_START = 4096
 
 # What each pixel of 16 bits becomes; by a table, as computing would take many times the memory of a large image.
 _EIGHT_BITS = [(value * 255 + 0x7FFF) // 0xFFFF for value in range(0x10000)]
@@ -48,56 +75,111 @@ class DamagedImageError(Exception):
 def decode_image(path: Path, size: int) -> np.ndarray:
     """Reads an image, its central square scaled to `size` with antialiasing; smaller images are enlarged.
 
-    The orientation that a camera noted is applied; grey, palette and CMYK become RGB, 16 bits become 8; what is
-    transparent becomes white; of an animation the first frame is taken.
+    All is done as browsers do to show it: the orientation that a camera noted and an embedded colour profile are
+    applied; grey, palette and CMYK become RGB, 16 bits become 8; what is transparent becomes white; of an animation
+    the first frame is taken.
 
     Args:
-        path: of a JPEG, PNG, BMP, GIF, WebP, TIFF, PPM or PGM file, whatever its name says.
+        path: of a JPEG, PNG, BMP, GIF, WebP, AVIF, TIFF, JPEG 2000, PPM, PGM or PBM file, whatever its name says.
         size: pixels of each side.
 
     Returns:
         uint8 (size, size, 3).
 
     Raises:
-        DamagedImageError: it is no image, is cut off, is smaller than 8 pixels, or has over 100 million of them.
+        DamagedImageError: it is not an image, its decoder had to guess some of the pixels, it is smaller than 8
+            pixels, or has over 100 million of them.
     """
-    return decode_content(read_image_file(path), size)
+    with open_image(path) as file:
+        return decode_opened(file, size)
 
 
-def read_image_file(path: Path) -> bytes:
-    """What the file holds, read once so that the image and its digest are of the same bytes.
+def open_image(path: Path) -> BinaryIO:
+    """Opens an image file for `decode_opened`; raises DamagedImageError where that cannot be.
 
-    Raises:
-        DamagedImageError: it is no file, cannot be read, or is too large for an image.
+    Unless it is very large it is read, once, so that all that is made of it is made of the same bytes.
     """
-    try:
+    with _explained():
         if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
-            raise DamagedImageError("no file")
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
-                raise DamagedImageError(f"more than {_LARGEST_FILE:,} bytes")
-            return file.read()
-    except OSError as error:
-        raise DamagedImageError(f"cannot be decoded: {error.strerror}") from error
+            raise DamagedImageError("not a file")
+        file = open(path, "rb")  # noqa: SIM115  # which the caller closes
+        if os.fstat(file.fileno()).st_size > _SMALL:
+            return file
+        with file:
+            return io.BytesIO(file.read())
 
 
-def decode_content(content: bytes, size: int) -> np.ndarray:
-    """Decodes what an image file holds; arguments, result and errors are as of `decode_image`."""
+def decode_opened(file: BinaryIO, size: int) -> np.ndarray:
+    """Decodes what `open_image` gave; the rest is as for `decode_image`."""
+    with _explained(), warnings.catch_warnings(action="ignore"):
+        file.seek(0)
+        return _decoded(file, size)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Makes whatever the code inside raises a DamagedImageError."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            _check_size(*image.size)
-            _skip_detail(image, size)
-            image.load()
-            return np.asarray(_upright(_scaled(_to_rgb(image), size), image))
+        yield
     except (DamagedImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise DamagedImageError(f"more than {_MILLIONS} million pixels") from None
-    except UnidentifiedImageError:
-        raise DamagedImageError("no image of a known kind") from None
     except Exception as error:  # Pillow has no common class for what damaged files make it raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
         raise DamagedImageError(f"cannot be decoded: {' '.join(reason.split())}") from error
+
+
+def _decoded(file: BinaryIO, size: int) -> np.ndarray:
+    start = file.read(_START)
+    file.seek(0)
+    if start.startswith(b"\xff\xd8\xff"):
+        content = file.read(_LARGEST_JPEG)
+        with _opened(io.BytesIO(content)) as image:
+            _skip_detail(image, size)
+            return _square(jpeg_pixels(content, image), image, size)
+    profile = None
+    if start.startswith(SIGNATURE):
+        file, profile = png_content(file)
+    elif kind := unread_kind(start):
+        raise DamagedImageError(kind)
+    with _opened(file) as image:
+        if image.format == "TIFF":
+            check_tiff(file, image)
+        image.load()
+        if profile:
+            image.info["icc_profile"] = profile
+        return _square(image, image, size)
+
+
+def _opened(file: BinaryIO) -> Image.Image:
+    try:
+        image = Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        file.seek(0)
+        kind = read_kind(file.read(_START))
+        reason = f"{kind} with a damaged header, or of a variety that is not read" if kind else _UNKNOWN
+        raise DamagedImageError(reason) from None
+    _check_size(*image.size)
+    return image
+
+
+def _square(pixels: Image.Image, original: Image.Image, size: int) -> np.ndarray:
+    """From decoded pixels, and what the file notes of them, to what is shown."""
+    transform, mode = _transform(original)
+    square = _scaled(pixels if mode == "CMYK" else _to_rgb(pixels), size)
+    if transform:
+        square = ImageCms.applyTransform(square.convert(mode), transform) or square
+    return np.asarray(_upright(square, original))
+
+
+def _transform(original: Image.Image) -> tuple[ImageCms.ImageCmsTransform | None, str]:
+    """What applies an image's colour profile, and the mode that it is for."""
+    profile = original.info.get("icc_profile")
+    for mode in ("CMYK",) if original.mode == "CMYK" else ("RGB", "L"):
+        if profile and (transform := srgb_transform(profile, mode)):
+            return transform, mode
+    return None, "RGB"
 
 
 def _check_size(width: int, height: int) -> None:
@@ -117,18 +199,18 @@ def _skip_detail(image: Image.Image, size: int) -> None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise DamagedImageError("pixels that are no whole numbers")
+        raise DamagedImageError("pixels that are not whole numbers")
     if image.mode.startswith("I"):
         whole = image if image.mode == "I" else image.convert("I")
         darkest, brightest = whole.getextrema()
         if darkest < 0 or brightest > 0xFFFF:  # type: ignore[operator]  # numbers, as there is one channel
             raise DamagedImageError("pixels of more than 16 bits")
         whole = whole.point(_EIGHT_BITS, "L")  # under the same name, which frees the wide one
-        return whole.convert("RGB")
+        return (ImageOps.invert(whole) if white_is_zero(image) else whole).convert("RGB")
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
 
 
 def _scaled(image: Image.Image, size: int) -> Image.Image:

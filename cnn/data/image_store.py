@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -34,7 +35,7 @@ _CHUNK_IMAGES = 128
 _CHUNK_BYTES = 32 << 20
 
 # Fields of ImageFile: all but the change time, which is another one on every machine.
-_IN_KEY = 4
+_IN_KEY = 5
 
 _DAMAGED = "damaged.json"
 _NAMED = 10
@@ -62,7 +63,7 @@ def open_image_store(
         index: which ones they are.
         size: pixels of each side of the stored images.
         skip_damaged: leaves damaged images out, with a warning; otherwise they are an error.
-        progress: is shown how far the preparation is.
+        progress: is shown how far the preparation is, and has the index's notes, which it tells if there is one.
         verify: compares the content of all image files, and of the store, with their checksums.
 
     Returns:
@@ -72,14 +73,14 @@ def open_image_store(
         UserError: damaged images; a class without an undamaged one to train with; the cache folder cannot be used.
         RunError: one of the processes was killed.
     """
+    progress.notes = index.notes
     preparation = _Preparation(
         name=name, folder=folder, index=index, size=size, skip_damaged=skip_damaged, progress=progress
     )
-    origin, listed = [str(folder.resolve()), size], [*index.train, *index.test]
-    content = [DECODER, index.class_names, *([file[:_IN_KEY] for file in part] for part in (index.train, index.test))]
-    sources = SourceFiles(
-        folder=folder, paths=[file.path for file in listed], times=[file.change_time for file in listed]
-    )
+    origin = [str(folder.resolve()), size]
+    parts = ([file[:_IN_KEY] for file in part] for part in (index.train, index.test, index.validation))
+    content = [DECODER, index.class_names, *parts, index.division]
+    sources = preparation.sources()
     dataset = open_or_prepare(name, origin, content, sources, preparation.run, verify=verify)
     damaged = folder_of(dataset) / _DAMAGED
     if damaged.exists() and not skip_damaged:  # prepared when they were to be skipped
@@ -98,16 +99,26 @@ class _Preparation:
     skip_damaged: bool
     progress: PreparationProgress
 
-    def files(self, part: str) -> list[ImageFile]:
-        return self.index.train if part == "train" else self.index.test
+    @functools.cached_property
+    def _files(self) -> dict[str, list[ImageFile]]:
+        """Of each part; the last training images are the data set's own validation part, if it has one."""
+        return {"train": [*self.index.train, *self.index.validation], "test": self.index.test}
+
+    def sources(self) -> SourceFiles:
+        """All image files, in the order of the parts."""
+        files = [file for part in _PARTS for file in self._files[part]]
+        return SourceFiles(
+            folder=self.folder, paths=[file.path for file in files], times=[file.change_time for file in files]
+        )
 
     def run(self, unfinished: Path) -> None:
         """Goes on with what is there, or begins."""
+        self.progress.tell_notes()
         with explained(unfinished.parent):
             arrays = {part: unfinished / f"{part}_images.npy" for part in _PARTS}
             if not self._can_go_on(unfinished / RECORD, arrays):
                 self._begin(unfinished, arrays)
-            times = {part: settled([file.change_time for file in self.files(part)]) for part in _PARTS}
+            times = {part: settled([file.change_time for file in self._files[part]]) for part in _PARTS}
             chunks = self._plan(arrays, times)
             recorded = _read_record(unfinished / RECORD, self.size**2)
             known = {key: recorded[key] for key in chunks if key in recorded and _holds(recorded[key], chunks[key])}
@@ -117,7 +128,7 @@ class _Preparation:
             write_record(unfinished, _digests(decoded), [*chain(*times.values())])
 
     def _shape(self, part: str) -> tuple[int, int, int, int]:
-        return len(self.files(part)), self.size, self.size, 3
+        return len(self._files[part]), self.size, self.size, 3
 
     def _can_go_on(self, record: Path, arrays: dict[str, Path]) -> bool:
         """Whether the arrays are there whole; one that was killed while it left damaged images out has cut them."""
@@ -145,8 +156,8 @@ class _Preparation:
         step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
         chunks = {}
         for part, path in arrays.items():
-            header = path.stat().st_size - len(self.files(part)) * image_bytes
-            paths = [os.path.join(self.folder, file.path) for file in self.files(part)]
+            header = path.stat().st_size - len(self._files[part]) * image_bytes
+            paths = [os.path.join(self.folder, file.path) for file in self._files[part]]
             for start in range(0, len(paths), step):
                 stop = min(start + step, len(paths))
                 chunks[part, start, stop] = Chunk(
@@ -162,7 +173,7 @@ class _Preparation:
 
     def _decode(self, record: Path, chunks: list[Chunk], earlier: list[Decoded]) -> list[Decoded]:
         done = sum(each.stop - each.start for each in earlier)
-        self.progress.start(self.name, sum(len(self.files(part)) for part in _PARTS), done)
+        self.progress.start(self.name, sum(len(self._files[part]) for part in _PARTS), done)
         decoded = []
         try:
             with open(record, "a", encoding="ascii") as file, contextlib.closing(decode_chunks(chunks)) as results:
@@ -180,19 +191,20 @@ class _Preparation:
         for each in decoded:
             damaged[each.part].update(each.damaged)
         told = [
-            (self.files(part)[position].path, reason)
+            (self._files[part][position].path, reason)
             for part in _PARTS
             for position, reason in sorted(damaged[part].items())
         ]
         if told and not self.skip_damaged:
             raise _refusal(self.folder, told)
         kept = {
-            part: np.setdiff1d(np.arange(len(self.files(part))), np.array([*damaged[part]], np.int64))
+            part: np.setdiff1d(np.arange(len(self._files[part])), np.array([*damaged[part]], np.int64))
             for part in _PARTS
         }
         labels = {part: self._labels(part)[kept[part]] for part in _PARTS}
+        validation = int(np.sum(kept["train"] >= len(self.index.train)))
         if told:
-            self._check_classes(labels, told)
+            self._check_classes(labels, validation, told)
             for part in _PARTS:
                 if damaged[part]:
                     _keep_only(arrays[part], kept[part])
@@ -202,15 +214,21 @@ class _Preparation:
             _logger.warning("%s left out: %s", _counted(len(told)), _listed(self.folder, told))
         for part in _PARTS:
             write_array(unfinished, f"{part}_labels", labels[part])
-        write_manifest(unfinished, self.name, self.index.class_names, self._statistics(decoded, len(kept["train"])))
+        if self.index.division == "by name":
+            keys = np.array([file.key for file in self._files["train"]], np.uint64)
+            write_array(unfinished, "train_keys", keys[kept["train"]])
+        statistics = self._statistics(decoded, len(kept["train"]))
+        write_manifest(unfinished, self.name, self.index.class_names, statistics, validation)
 
     def _labels(self, part: str) -> np.ndarray:
-        return np.array([file.label for file in self.files(part)], np.int32)
+        return np.array([file.label for file in self._files[part]], np.int32)
 
-    def _check_classes(self, labels: dict[str, np.ndarray], told: list[tuple[str, str]]) -> None:
-        lost = np.setdiff1d(self._labels("train"), labels["train"])
+    def _check_classes(self, labels: dict[str, np.ndarray], validation: int, told: list[tuple[str, str]]) -> None:
+        lost = np.setdiff1d(self._labels("train"), labels["train"][: len(labels["train"]) - validation])
         if len(lost):
             what = f"all training images of the class '{self.index.class_names[lost[0]]}'"
+        elif self.index.validation and not validation:
+            what = "all validation images"
         elif not len(labels["test"]):
             what = "all test images"
         else:

@@ -1,5 +1,6 @@
 """Image files of no data set, made into what the images of a data set are."""
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,31 +8,38 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cnn.data.image_file import EXTENSIONS, DamagedImageError, decode_image
+from cnn.data.image_file import DamagedImageError, decode_image
+from cnn.data.left_out import LeftOut
+from cnn.data.listing import image_entries
 from cnn.errors import UserError
 
 _NAMED = 10
+
+_logger = logging.getLogger(__name__)
 
 
 def list_images(paths: Iterable[str]) -> list[Path]:
     """The files among `paths`, and those in the folders among them and in their folders, in the order of their names.
 
-    Of a folder, hidden files and those that by their names are no images are left out. UserError if one has none.
+    Of a folder, what training would leave out is left out; a warning says what that is, unless it is hidden. Links are
+    followed. UserError if a folder cannot be read, or has no images.
     """
     found: list[Path] = []
+    left_out = LeftOut()
     for path in map(Path, paths):
         if not os.path.isdir(path):
             found.append(path)
             continue
-        inside = [each for each in path.rglob("*") if _is_image(each.relative_to(path))]
+        own = LeftOut()
+        inside = sorted(inner for _, inner in image_entries(path, "", own))
         if not inside:
-            raise UserError(f"{printable(path)} holds no image files: name files, or a folder of them.")
-        found += sorted(inside)
+            beside = f" but {own}" if str(own) else ""
+            raise UserError(f"{printable(path)} holds no image files{beside}: name files, or a folder of them.")
+        found += [path / inner for inner in inside]
+        left_out += own
+    if str(left_out):
+        _logger.warning("warning: not used: %s", left_out)
     return found
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in path.parts)
 
 
 def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn.data.dataset import Division
 from cnn.data.listing import image_file, shown, visible_entries
 from cnn.data.lying_files import file_names, levels, lying_archive
 from cnn.data.source import ImageFile, ImageIndex, ImageSource, Remote
@@ -45,19 +46,20 @@ _IMAGES = _PER_CLASS * len(CLASS_NAMES)
 # Constants: everybody's test flowers are the same ones.
 _SEED = 17
 _TRAIN_OF_ALL = 1000
-_TEST_FRACTION_OF_SOME = 0.25
+_TEST_FRACTION_BY_PLACE = 0.25
 
 
-def index(folder: Path, split: int = 1) -> ImageIndex:
+def index(folder: Path, split: int = 1, division: Division = "by name") -> ImageIndex:
     """Lists the photographs, and divides them.
 
     With the official `datasplits.mat` in the folder one of its splits: both the training and the validation part to
-    train, the test part to test. Else, if all are there, 1,000 drawn at random to train and 360 to test; if only some
-    are, a quarter of each class to test.
+    train, the test part to test. Otherwise 1,000 drawn at random from all to train and 360 to test; of these, those
+    that are there.
 
     Args:
         folder: holds `jpg`, or is that folder, or one of those in it does or is.
         split: 1, 2 or 3, the official one's number; 1 where there is none.
+        division: by place, a quarter of each class is to test if some images are missing.
 
     Raises:
         UserError: a file that has no place in the data set, too few photographs, or `datasplits.mat` is damaged or is
@@ -65,13 +67,15 @@ def index(folder: Path, split: int = 1) -> ImageIndex:
     """
     photographs = _photographs(folder)
     files = [photographs[number] for number in sorted(photographs)]
-    train, test = _divide(folder, split, np.array(sorted(photographs)), np.array([file.label for file in files]))
+    labels = np.array([file.label for file in files])
+    train, test = _divide(folder, split, np.array(sorted(photographs), np.int64), labels, division)
     if not len(train) or not len(test):
         raise UserError(f"{folder} holds too few flowers to train and to test with, {len(files)}: add more.")
     return ImageIndex(
         class_names=CLASS_NAMES,
         train=[files[position] for position in train],
         test=[files[position] for position in test],
+        division=division,
     )
 
 
@@ -98,7 +102,7 @@ def _photographs(folder: Path) -> dict[int, ImageFile]:
         if number in found:
             other = folder / found[number].path
             raise UserError(f"{folder / path} and {other} are the same photograph: remove one of them.")
-        found[number] = image_file(entry, path, (number - 1) // _PER_CLASS)
+        found[number] = image_file(entry, path, (number - 1) // _PER_CLASS)._replace(key=number)
     return found
 
 
@@ -119,7 +123,9 @@ def _holds_photographs(folder: Path) -> bool:
     return any(re.fullmatch(r"image_\d{4}\.jpg", name.lower()) for name in file_names(folder))
 
 
-def _divide(folder: Path, split: int, numbers: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _divide(
+    folder: Path, split: int, numbers: np.ndarray, labels: np.ndarray, division: Division
+) -> tuple[np.ndarray, np.ndarray]:
     """The positions, in `numbers`, of the images to train and to test with; both ascending."""
     splits = folder / _SPLITS_FILE
     if os.path.lexists(splits):  # of a link to nothing it is told that it cannot be read
@@ -128,11 +134,11 @@ def _divide(folder: Path, split: int, numbers: np.ndarray, labels: np.ndarray) -
         raise UserError(
             f"split is {split}, but there is no {_SPLITS_FILE} in {folder}: get it from {_URL}, or leave split out."
         )
-    elif len(numbers) == _IMAGES:
-        ranks = fold64(_SEED, numbers)
-        tested = np.argsort(np.argsort(ranks, kind="stable")) >= _TRAIN_OF_ALL
+    elif division == "by name" or len(numbers) == _IMAGES:
+        ranks = np.argsort(np.argsort(fold64(_SEED, np.arange(1, _IMAGES + 1)), kind="stable"))
+        tested = ranks[numbers - 1] >= _TRAIN_OF_ALL
     else:
-        return stratified_split(labels, _TEST_FRACTION_OF_SOME, _SEED)
+        return stratified_split(labels, _TEST_FRACTION_BY_PLACE, _SEED)
     return np.flatnonzero(~tested), np.flatnonzero(tested)
 
 

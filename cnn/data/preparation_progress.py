@@ -1,6 +1,10 @@
 """How far the preparing of a data set is."""
 
+import logging
+
 from cnn.data.work_progress import IMAGES, WorkProgress
+
+_logger = logging.getLogger(__name__)
 
 
 class PreparationProgress:
@@ -12,6 +16,15 @@ class PreparationProgress:
 
         self.seconds = 0.0
         """From the start to the last image."""
+
+        self.notes: tuple[str, ...] = ()
+        """What there is to say of the data set's files; nobody has said it yet."""
+
+    def tell_notes(self) -> None:
+        """Says it as warnings, once."""
+        for note in self.notes:
+            _logger.warning("warning: %s", note)
+        self.notes = ()
 
     def start(self, name: str, total: int, done: int) -> None:
         """Begins with `done` of `total` images, the earlier preparation's."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cnn.data.cache_folder import cache_folder, explained
 from cnn.data.cifar import CIFAR10, CIFAR100
-from cnn.data.dataset import Dataset
+from cnn.data.dataset import Dataset, Division
 from cnn.data.digits import DIGITS
 from cnn.data.download import fetch_missing
 from cnn.data.folder import FOLDER
@@ -41,7 +41,8 @@ class DataSettings:
 
     data: str = "digits"
     """The data set: digits, mnist, fashion-mnist, cifar10, cifar100, oxflower17, folder or synthetic. folder is your
-    own images: a folder for each class, in --data_dir itself or in train and in test there."""
+    own images: a folder for each class, in --data_dir itself or in the parts there: train, test, and validation if you
+    like."""
 
     data_dir: str | None = None
     """The folder of the data set's files; what is missing there is downloaded into it. Left out: a folder in the
@@ -59,7 +60,8 @@ class DataSettings:
     """What to do with image files that cannot be read: refuse, or skip."""
 
     validation_fraction: float = 0.1
-    """The part of the training images, 0 to below 1, that is kept from training to choose the best checkpoint by."""
+    """The part of the training images, 0 to below 1, that is kept from training to choose the best checkpoint by; not
+    used where the data set has a validation part of its own."""
 
     resident_mb: int = 2048
     """Megabytes of training or test images that each worker holds on its device; of a larger set it reads ahead what
@@ -127,12 +129,17 @@ class DataSettings:
 
 
 def open_dataset(
-    settings: DataSettings, *, progress: PreparationProgress | None = None, verify: bool = False
+    settings: DataSettings,
+    *,
+    division: Division = "by name",
+    progress: PreparationProgress | None = None,
+    verify: bool = False,
 ) -> Dataset:
     """Opens a data set; the first time on a machine it is downloaded, if it must be, and prepared.
 
     Args:
         settings: which one.
+        division: by what image files are divided into parts; "by place" only for a run that has been begun so.
         progress: is shown how far the preparation of image files is; one of its own if None.
         verify: compares the content of all source files, and of the store, with their checksums.
 
@@ -150,10 +157,11 @@ def open_dataset(
     if isinstance(source, ImageSource):
         size = settings.image_size or _IMAGE_SIZE
         choice = {"split": settings.split} if source.splits > 1 else {}
+        index = source.index(folder, division=division, **choice)
         dataset = open_image_store(
             settings.data,
             folder,
-            source.index(folder, **choice),
+            index,
             stored_size(size),
             skip_damaged=settings.damaged == "skip",
             progress=progress or PreparationProgress(),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cnn.data.dataset import Part
+from cnn.data.dataset import Division, Part
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,9 @@ class ImageFile(NamedTuple):
     changed: int
     """When its content was last changed, as far as its modification time says, in nanoseconds; 0 if there is none."""
 
+    key: int
+    """Below 2**64. Decides which part the image is in, so it follows from its name alone."""
+
     change_time: int
     """When anything of the file was last changed, by its change time, which no program can set; 0 if there is none."""
 
@@ -87,6 +90,13 @@ class ImageIndex:
     class_names: tuple[str, ...]
     train: list[ImageFile]
     test: list[ImageFile]
+    validation: list[ImageFile] = dataclasses.field(default_factory=list)
+    """The part that the data set itself has for validation, if it has one."""
+
+    division: Division = "by name"
+
+    notes: tuple[str, ...] = ()
+    """What the user should be told of how the files were understood and of what was left out, in sentences."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,9 +104,9 @@ class ImageSource:
     """A data set of image files, which may be of any size."""
 
     index: Callable[..., ImageIndex]
-    """Called with a folder, and with the number of a split as `split` if there are several. Lists the images, in an
-    order that depends on their names alone; raises UserError if they make up no data set. It is called whenever the
-    data set is opened, so it must be quick."""
+    """Called with a folder and a `division`, and with the number of a split as `split` if there are several. Lists the
+    images, in an order that depends on their names alone; raises UserError if they do not make up a data set. It is
+    called whenever the data set is opened, so it must be quick."""
 
     splits: int = 1
     """In how many official ways the images are divided into those to train and those to test with."""

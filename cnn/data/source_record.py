@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -37,18 +38,22 @@ class SourceFiles:
     """The change time of each in nanoseconds; 0 where there is none."""
 
 
-def digest(content: bytes) -> bytes:
-    """Identifies the content of a file."""
-    return hashlib.sha256(content).digest()[:_DIGEST_BYTES]
+def digest(file: BinaryIO) -> bytes:
+    """Identifies what an opened file holds; the same for all that cannot be read."""
+    try:
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").digest()[:_DIGEST_BYTES]  # type: ignore[arg-type]  # as it can be read
+    except OSError:
+        return _UNREADABLE
 
 
 def file_digest(path: Path | str) -> bytes:
-    """That of what the file holds; the same for all that cannot be read."""
+    """As `digest`, of a file that is not opened yet."""
     if not os.path.isfile(path):  # opening a pipe would wait for its writer
         return _UNREADABLE
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()[:_DIGEST_BYTES]
+            return digest(file)
     except OSError:
         return _UNREADABLE
 

@@ -1,4 +1,4 @@
-"""The files of a prepared data set: four arrays and a manifest with their checksums."""
+"""The files of a prepared data set: its arrays and a manifest with their checksums."""
 
 import dataclasses
 import hashlib
@@ -19,7 +19,7 @@ FORMAT = 1
 differently from the same files is told by a number in the key of the store instead."""
 
 _MANIFEST = "manifest.json"
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_KEYS = "train_keys"
 
 # Reading more would make every start wait: ten times as much for a second, on a processor without SHA instructions.
 _BYTES_ALWAYS_READ = 64 << 20
@@ -45,6 +45,7 @@ class _Arrays:
     train_labels: _Array
     test_images: _Array
     test_labels: _Array
+    train_keys: _Array | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,31 +56,39 @@ class _Manifest:
     mean: list[float]
     standard_deviation: list[float]
     arrays: _Arrays
+    validation_images: int = 0
     checksum: str
     """Of all the other fields."""
 
 
 def write_array(folder: Path, name: str, array: np.ndarray) -> None:
-    """Writes one of the arrays train_images, train_labels, test_images, test_labels."""
+    """Writes one of the arrays train_images, train_labels, test_images, test_labels, train_keys."""
     with open(folder / f"{name}.npy", "wb") as file:
         np.save(file, np.ascontiguousarray(array), allow_pickle=False)
         sync(file)
 
 
 def write_manifest(
-    folder: Path, name: str, class_names: tuple[str, ...], statistics: tuple[list[float], list[float]]
+    folder: Path,
+    name: str,
+    class_names: tuple[str, ...],
+    statistics: tuple[list[float], list[float]],
+    validation_images: int = 0,
 ) -> None:
-    """Makes a store of a folder that holds the four arrays.
+    """Makes a store of a folder that holds the four arrays, and may hold the training images' keys.
 
     Args:
         folder: to write to.
         name: of the data set.
         class_names: in the order of the labels.
         statistics: mean and standard deviation of each channel.
+        validation_images: how many of the last training images are the data set's own validation part.
     """
     entries = {}
-    for array_name in _ARRAYS:
+    for array_name in _array_names():
         path = folder / f"{array_name}.npy"
+        if array_name == _KEYS and not path.exists():
+            continue
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         entries[array_name] = {
             "shape": list(array.shape),
@@ -95,6 +104,8 @@ def write_manifest(
         "standard_deviation": statistics[1],
         "arrays": entries,
     }
+    if validation_images:  # else it is left out: the checksum is in the checkpoints of earlier runs
+        manifest["validation_images"] = validation_images
     manifest["checksum"] = _checksum(manifest)
     with open(folder / _MANIFEST, "w", encoding="utf-8") as text:
         json.dump(manifest, text, indent=2)
@@ -118,20 +129,25 @@ def open_files(store: Path, *, verify: bool) -> Dataset:
     of arrays whose change time is a new one. Raises DamagedStoreError if the store is not whole.
     """
     manifest = _read_manifest(store / _MANIFEST)
-    entries: dict[str, _Array] = vars(manifest.arrays)
+    entries: dict[str, _Array] = {name: entry for name, entry in vars(manifest.arrays).items() if entry is not None}
     times = _times(store)
     unseen = _seen(store).unseen(times)
     every = verify or sum(entry.bytes for entry in entries.values()) <= _BYTES_ALWAYS_READ
-    read = set(_ARRAYS) if every else {_ARRAYS[position] for position in unseen}
+    read = set(entries) if every else {_array_names()[position] for position in unseen}
     arrays = {name: _open_array(store / f"{name}.npy", entry, name in read) for name, entry in entries.items()}
     if len(unseen):
         _seen(store).add(times)
+    keys = arrays.get(_KEYS)
     try:
         train, test = (
             Part(images=arrays[f"{part}_images"], labels=arrays[f"{part}_labels"]) for part in ("train", "test")
         )
+        if keys is not None and (keys.dtype != np.uint64 or keys.shape != train.labels.shape):
+            raise ValueError(f"keys are {keys.dtype} {keys.shape}, not a uint64 for each training image")
     except ValueError as error:
         raise DamagedStoreError(f"its arrays are none of a data set: {error}") from error
+    if not 0 <= manifest.validation_images < len(train.labels):
+        raise DamagedStoreError(f"{_MANIFEST} names more validation images than there are training images")
     return Dataset(
         name=manifest.name,
         class_names=tuple(manifest.class_names),
@@ -140,6 +156,8 @@ def open_files(store: Path, *, verify: bool) -> Dataset:
         mean=tuple(manifest.mean),
         standard_deviation=tuple(manifest.standard_deviation),
         checksum=manifest.checksum,
+        train_keys=keys,
+        validation_images=manifest.validation_images,
     )
 
 
@@ -168,7 +186,11 @@ def _seen(store: Path) -> SeenTimes:
 
 
 def _times(store: Path) -> np.ndarray:
-    return np.array([change_time(store / f"{name}.npy") for name in _ARRAYS], np.int64)
+    return np.array([change_time(store / f"{name}.npy") for name in _array_names()], np.int64)
+
+
+def _array_names() -> list[str]:
+    return [field.name for field in dataclasses.fields(_Arrays)]
 
 
 def _open_array(path: Path, entry: _Array, read: bool) -> np.ndarray:

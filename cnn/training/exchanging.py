@@ -2,16 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
+from cnn.cluster.equal_products import odd_rank
 from cnn.cluster.exchange import Exchange, make_exchange
 from cnn.cluster.exchange_choice import (
     LARGEST_BUCKET,
+    Choice,
     ExchangeSettings,
     Kernel,
     Rates,
@@ -21,6 +23,7 @@ from cnn.cluster.exchange_choice import (
     choose,
 )
 from cnn.cluster.link import measure_rates
+from cnn.errors import UserError
 from cnn.models.dense import Dense
 
 _WORTH_MEASURING = 4 * 2**20
@@ -81,18 +84,33 @@ def choose_exchange(
             gradient_bytes=number,
             factor_bytes=factor,
         )
-        factored = [each for each in choices if each.factored]
+        odd = _odd_rank(cluster, choices, samples, model.variable_dtype)
+        if odd and how == "factored":
+            raise UserError(f"--exchange factored cannot work: {odd}; choose --exchange auto.", agreed=True)
+        factored = [] if odd else [each for each in choices if each.factored]
         sent += sum(each.factored_bytes - each.allreduce_bytes for each in factored)
         record |= {
             "factored": [each.kernel.path for each in factored],
             "bucket_bytes": max(bucket_bytes(rates.sent_per_second), sent // _MOST_MESSAGES),
             "rates": dataclasses.asdict(rates),
         }
-        if not again:
+        if odd:
+            said = f"{odd}: gradients are added up instead of being exchanged as factors."
+        elif not again:
             said = said or choice_table(choices, rates)
     factored_paths = frozenset(record["factored"])
     exchange = make_exchange(cluster, factored_paths, record["bucket_bytes"], compressed=compressed)
     return ChosenExchange(exchange, record, said, sent)
+
+
+def _odd_rank(cluster: Cluster, choices: Sequence[Choice], samples: int, dtype: str) -> str:
+    """Says which rank cannot multiply factors as rank 0 does, on every rank; empty if all can, or none need."""
+    kernels = [each.kernel for each in choices if each.factored]
+    odd = odd_rank(cluster, kernels, samples * cluster.world_size, dtype) if kernels else None
+    if odd is None:
+        return ""
+    hosts = f"rank {odd} (on {cluster.peers[odd][0]}) and rank 0 (on {cluster.peers[0][0]})"
+    return f"{hosts} have other processors or numbers of threads, so that their products differ in the last digits"
 
 
 def dense_kernels(model: keras.Model) -> list[Kernel]:

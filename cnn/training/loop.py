@@ -85,6 +85,8 @@ class Loop:
         progress: where to start.
         total_steps: where to end.
         save_every: steps; None for the epochs' ends only.
+        goes_on: is called once, after the first step and before anything is recorded of it, or at the end if no step is
+            left: until then the run folder tells of what was done before.
         stop_asked: tells whether this rank was asked to stop.
         change_heard: tells whether this rank heard that the workers are to change.
         commit: takes the state and the record of a checkpoint now and then, on every rank at the same step; None where
@@ -106,6 +108,7 @@ class Loop:
         progress: Progress,
         total_steps: int,
         save_every: int | None,
+        goes_on: Callable[[], None] | None = None,
         stop_asked: Callable[[], bool] = lambda: False,
         change_heard: Callable[[], bool] = lambda: False,
         commit: Commit | None = None,
@@ -121,6 +124,7 @@ class Loop:
         self._report = report
         self._total_steps = total_steps
         self._save_every = save_every
+        self._goes_on = goes_on
         self._stop_asked, self._change_heard = stop_asked, change_heard
         self._commit = commit
         self._uncommitted_seconds = 0.0
@@ -144,6 +148,7 @@ class Loop:
         progress = self.progress
         self._check_in_step()
         if self._epoch_ends() and progress.evaluated_step < progress.step:
+            self._go_on()
             self._do_what_is_due()  # the run was stopped before it could
         while progress.step < self._total_steps:
             results = self._call(min(self._steps_per_call, self._next_stop() - progress.step))
@@ -155,7 +160,13 @@ class Loop:
                 self._commit_now()
                 return "changed"
             self._do_what_is_due()
+        self._go_on()
         return "ended"
+
+    def _go_on(self) -> None:
+        if self._goes_on is not None:
+            self._goes_on()
+            self._goes_on = None
 
     def _do_what_is_due(self) -> None:
         """After a call: checks, evaluates, saves."""
@@ -223,6 +234,7 @@ class Loop:
             self._own_seconds += results.own_seconds.tolist()
         self._choose_steps_per_call(results)
         self.progress.step = first + steps
+        self._go_on()
         if self._report is not None:
             self._report.steps(first, results, counts, rates, speed)
         return results

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cnn.errors import UserError
-from cnn.training.plain_yaml import load_yaml
-from cnn.training.settings import TrainingSettings, parse_settings
+from cnn.training.settings import TrainingSettings, parse_settings, training_hints
+from cnn.training.settings_file import read_group, typed_value
 
 _NAMED = ("data", "model", "optimizer", "learning_rate")
 """What every run's name tells; what else differs between the runs follows these."""
@@ -68,7 +68,8 @@ def combinations(path: Path, given: Mapping[str, Any]) -> list[Combination]:
     """
     common, blocks = _read(path)
     entries: list[tuple[str, dict[str, Any], TrainingSettings]] = []
-    of_blocks = [_value_lists(path, {**common, **block, **given}) for block in blocks]
+    of_the_command = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
+    of_blocks = [{**common, **block, **of_the_command} for block in blocks]
     if sum(math.prod(map(len, lists.values())) for lists in of_blocks) > _MOST:
         raise UserError(f"{path} has more than {_MOST:,} combinations: shorten its lists.")
     for number, (block, lists) in enumerate(zip(blocks, of_blocks, strict=True), start=1):
@@ -82,28 +83,32 @@ def combinations(path: Path, given: Mapping[str, Any]) -> list[Combination]:
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
-        recipe = load_yaml(path.read_text())
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UserError(f"the recipe {path} cannot be read: {reason}.") from error
-    if not isinstance(recipe, dict):
-        raise UserError(f"the recipe {path} holds no settings: write one a line, `model: [fcnn, lenet5]` say.")
-    blocks = recipe.pop("blocks", [{}])
-    if not (isinstance(blocks, list) and blocks and all(isinstance(block, dict) for block in blocks)):
-        raise UserError(
-            f"{path}: blocks is no list of settings: begin each with a dash, "
-            "`- {optimizer: sgd, learning_rate: [0.1, 0.01]}` say."
-        )
-    return recipe, blocks
+        place, recipe = read_group(path)
+        blocks = recipe.pop("blocks", [{}])
+        if not (isinstance(blocks, list) and blocks and all(isinstance(block, dict) for block in blocks)):
+            raise ValueError(
+                f"{place}: blocks is no list of settings: begin each with a dash, "
+                "`- {optimizer: sgd, learning_rate: [0.1, 0.01]}` for example."
+            )
+        return _value_lists(place, recipe), [_value_lists(place, block) for block in blocks]
+    except ValueError as error:
+        raise UserError(f"the recipe {error}") from error
 
 
-def _value_lists(path: Path, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
-    for name, value in settings.items():
+def _value_lists(place: str, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
+    hints = training_hints()
+    found = {}
+    for name, written in settings.items():
         if name in _OF_THE_SWEEP:
-            raise UserError(f"{path}: {name} is chosen by the sweep: leave it out.")
-        if value == []:
-            raise UserError(f"{path}: {name} has an empty list: give it a value, or leave it out.")
-    return {str(name): value if isinstance(value, list) else [value] for name, value in settings.items()}
+            raise ValueError(f"{place}: {name} is chosen by the sweep: leave it out.")
+        if written == []:
+            raise ValueError(f"{place}: {name} has an empty list: give it a value, or leave it out.")
+        values = written if isinstance(written, list) else [written]
+        known = name in hints
+        found[str(name)] = [
+            None if known and value is None else typed_value(place, name, value, hints) for value in values
+        ]
+    return found
 
 
 def _checked(entry: str, choice: Mapping[str, Any]) -> TrainingSettings:
@@ -111,16 +116,14 @@ def _checked(entry: str, choice: Mapping[str, Any]) -> TrainingSettings:
         settings = parse_settings("", TrainingSettings, _arguments(choice))
     except UserError as error:
         raise UserError(f"{entry}: {error}") from error
-    for name in choice.keys() - settings.merged.keys():  # config, say, which is for the command line
-        raise UserError(f"{entry}: {name} is no setting of training: leave it out.")
     if not settings.data.validation_fraction:
         raise UserError(f"{entry}: runs are compared on the validation part: give a --validation_fraction above 0.")
     return settings
 
 
 def _arguments(choice: Mapping[str, Any]) -> tuple[str, ...]:
-    """As one YAML text, in which names are exact and values have types; null stands for the default."""
-    return "--config", json.dumps({name: value for name, value in choice.items() if value is not None}, default=str)
+    """As one YAML text, in which texts are in quotation marks; null stands for the default."""
+    return "--config", json.dumps({name: value for name, value in choice.items() if value is not None})
 
 
 def _named(entries: Sequence[tuple[str, dict[str, Any], TrainingSettings]]) -> list[Combination]:

@@ -2,13 +2,14 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cnn.cluster.relaunch import run_with_workers
 from cnn.errors import UserError
 from cnn.monitoring.metrics import read_metrics
+from cnn.training.run_data import DATA
 from cnn.training.run_folder import ENVIRONMENT, SETTINGS, holds_run, recorded_topology
 
 _COMPARED = ("loss", "accuracy", "learning_rate")
@@ -38,13 +39,15 @@ def replay(run: Path, launcher: str) -> tuple[int, str]:
         again = Path(scratch, "run")
         again.mkdir()
         # As a run that has not come to a first checkpoint, which keeps its choice of the exchange.
-        for each in (SETTINGS, ENVIRONMENT):
-            shutil.copy(run / each, again)
+        for each in (SETTINGS, ENVIRONMENT, DATA):
+            if (run / each).exists():
+                shutil.copy(run / each, again)
         own = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--resume"]
         run_with_workers(launcher, workers, [program, *own])
         repeated = read_metrics(again / "metrics.jsonl")
         compared = [point for point in recorded if not _of_an_earlier_end(point, repeated[-1]["step"])]
-        return len(compared), first_difference(compared, repeated)
+        comparable = of_the_same_steps(compared, repeated)
+        return len(comparable), first_difference(comparable, repeated)
 
 
 def _of_an_earlier_end(point: Mapping[str, Any], last_step: int) -> bool:
@@ -52,6 +55,28 @@ def _of_an_earlier_end(point: Mapping[str, Any], last_step: int) -> bool:
     if point["part"] == "train" or point["step"] >= last_step:
         return False
     return bool(point["part"] == "test" or point["epoch"] % 1)
+
+
+def of_the_same_steps(
+    recorded: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """A run's points without those of the training curve that its repetition has no mean of the same steps for.
+
+    There are such where --log_every was changed when the run was resumed.
+    """
+    known = {steps for steps, _ in _with_steps(again)}
+    return [point for steps, point in _with_steps(recorded) if point["part"] != "train" or steps in known]
+
+
+def _with_steps(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int], Mapping[str, Any]]]:
+    """Each point with the steps after which that which it tells of begins and ends."""
+    begin = 0
+    for point in points:
+        if point["part"] == "train":
+            yield (begin, point["step"]), point
+            begin = point["step"]
+        else:
+            yield (point["step"], point["step"]), point
 
 
 def first_difference(recorded: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> str:

@@ -1,17 +1,21 @@
 """Going on from a checkpoint: which one, and how every rank gets its state."""
 
+import contextlib
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_choice import Rates
-from cnn.data.dataset import Dataset
+from cnn.data.dataset import Dataset, Division
 from cnn.errors import UserError
 from cnn.from_json import from_json
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
 from cnn.training.loop import Progress
+from cnn.training.run_data import DATA, read_data
 from cnn.training.run_folder import recorded_topology
+from cnn.training.settings import RunSettings
 from cnn.training.state import restore_state
 
 
@@ -29,6 +33,35 @@ def last_checkpoint(
     return found
 
 
+def check_length(
+    cluster: Cluster, checkpoint: Checkpoint | None, folder: Path, run: RunSettings, steps_per_epoch: int
+) -> int:
+    """The steps that a run is to have in the end, on every rank.
+
+    Args:
+        cluster: the workers.
+        checkpoint: the one to go on from, on rank 0.
+        folder: the run's.
+        run: how long it is to be.
+        steps_per_epoch: of this run.
+
+    Raises:
+        UserError: more are done already.
+    """
+    total = run.steps or run.epochs * steps_per_epoch
+    with cluster.together():
+        done = checkpoint.record["progress"]["step"] if checkpoint is not None else 0
+        if done > total:
+            epochs = math.ceil(done / steps_per_epoch)
+            enough = f"--epochs {epochs}" if run.steps is None else f"--steps {done}"
+            asked = f"--epochs {run.epochs} is {total:,}" if run.steps is None else f"--steps {total} is less"
+            raise UserError(
+                f"{folder} has done {done:,} steps ({done / steps_per_epoch:.4g} epochs), and {asked}: give {enough} "
+                "or more, or choose another --run_dir for a shorter run."
+            )
+    return total
+
+
 def earlier_exchange(
     cluster: Cluster, checkpoint: Checkpoint | None, folder: Path, *, resume: bool
 ) -> dict[str, Any] | None:
@@ -42,6 +75,21 @@ def earlier_exchange(
                 exchange = recorded_topology(folder).get("exchange")
                 _check_exchange(exchange, str(folder))
     found: dict[str, Any] | None = cluster.gather(exchange)[0]
+    return found
+
+
+def earlier_division(cluster: Cluster, folder: Path | None) -> Division:
+    """On every rank what divides the image files into parts.
+
+    Args:
+        cluster: the workers.
+        folder: that of the run to resume, where rank 0 finds what divided them before; None for a new run.
+    """
+    division: Division = "by name"
+    if cluster.is_chief and folder is not None and (folder / DATA).exists():
+        with contextlib.suppress(UserError):  # a damaged file, which training mends
+            division = read_data(folder).division
+    found: Division = cluster.gather(division)[0]
     return found
 
 

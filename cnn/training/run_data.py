@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn.data.dataset import Dataset, Part
+from cnn.data.dataset import Dataset, Division, Part
 from cnn.data.loose_images import printable
 from cnn.errors import UserError
 from cnn.from_json import from_json, parse_json
 from cnn.monitoring.whole_file import write_whole
 
-_FILE = "data.json"
+DATA = "data.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,9 @@ class RunData:
 
     checksum: str
     """The data set's."""
+
+    division: Division = "by place"
+    """What decided which images are in which part; runs of version 0.1.0 do not say."""
 
     def __post_init__(self) -> None:
         channels = {len(self.mean), len(self.standard_deviation), self.image_shape[2], self.input_shape[2]}
@@ -72,17 +75,17 @@ def write_data(folder: Path, dataset: Dataset) -> None:
     """Writes what there is to say of a data set into a run folder. Raises OSError."""
     values = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(RunData)}
     values["class_names"] = [printable(name) for name in dataset.class_names]  # some are names of folders
-    write_whole(folder / _FILE, json.dumps(values, indent=2).encode() + b"\n")
+    write_whole(folder / DATA, json.dumps(values, indent=2).encode() + b"\n")
 
 
 def read_data(folder: Path) -> RunData:
     """Reads what `write_data` wrote; UserError when it is missing or damaged."""
-    path = folder / _FILE
+    path = folder / DATA
     try:
         return from_json(RunData, parse_json(path.read_bytes()))
     except FileNotFoundError:
         raise UserError(
-            f"{folder} holds no {_FILE}, which training writes: it is of an older version, so train anew."
+            f"{folder} holds no {DATA}, which training writes: it is of an older version, so train anew."
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(

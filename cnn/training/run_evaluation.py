@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.data.registry import open_dataset
-from cnn.data.split import stratified_split
+from cnn.data.split import divide_training_part
 from cnn.errors import UserError, check_choice
 from cnn.monitoring.confusion import class_rows, class_table, confusion_table, draw_confusion
 from cnn.monitoring.summary import write_json
@@ -79,7 +79,8 @@ def _share_run(cluster: "Cluster", network: NetworkSettings) -> SavedRun:
 
 def _open_data(run: SavedRun, data_dir: str | None) -> "Dataset":
     data = run.settings.data
-    dataset = open_dataset(data if data_dir is None else dataclasses.replace(data, data_dir=data_dir))
+    data = data if data_dir is None else dataclasses.replace(data, data_dir=data_dir)
+    dataset = open_dataset(data, division=run.data.division)
     if dataset.checksum != run.data.checksum:
         raise UserError(
             f"the data set {data.data} is not the one that {run.folder} was trained on (its checksum is another): give "
@@ -93,7 +94,7 @@ def _samples(run: SavedRun, dataset: "Dataset", name: str) -> tuple["Part", np.n
     if name == "test":
         return dataset.test, np.arange(len(dataset.test.labels))
     fraction = run.settings.data.validation_fraction
-    training, validation = stratified_split(dataset.train.labels, fraction, run.settings.run.seed)
+    training, validation = divide_training_part(dataset, fraction, run.settings.run.seed)
     samples = training if name == "train" else validation
     if not len(samples):
         raise UserError(f"{run.folder} kept no images for validation: give --part test or train.")

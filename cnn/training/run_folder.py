@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import itertools
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -14,7 +15,7 @@ from cnn.from_json import read_object
 from cnn.monitoring.summary import write_json
 from cnn.training.checkpoints import KEPT
 from cnn.training.folder_lock import lock_folder, locked_by
-from cnn.training.settings import read_settings, write_settings
+from cnn.training.settings import read_settings, training_defaults, write_settings
 
 # What may differ when a run goes on: where things are, how often it reports, and how far it goes.
 _MAY_DIFFER = {
@@ -35,11 +36,25 @@ _SECONDS_TO_END = 20
 """In which a run has ended that lost a worker, or was started again elsewhere; who goes on with it waits so long."""
 
 
-def choose_folder(run_dir: str | None, data: str, model: str) -> str:
-    """The folder asked for, else one that tells data, network and time apart."""
-    if run_dir is not None:
-        return run_dir
-    return f"runs/{data}-{model}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+def default_folder(data: str, model: str) -> Path:
+    """The folder of a run that was told none: it tells data, network and time apart."""
+    return Path("runs", f"{data}-{model}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
+
+
+def make_new_folder(path: Path) -> Path:
+    """Makes a folder that nobody else has: of this name, or with a number after it where others were faster.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    names = (path if number == 1 else path.with_name(f"{path.name}-{number}") for number in itertools.count(1))
+    with _writable(path, "choose another --run_dir"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for each in names:
+            with contextlib.suppress(FileExistsError):
+                each.mkdir()
+                return each
+    raise AssertionError("there are numbers without end")
 
 
 def check_unused(path: Path) -> None:
@@ -83,8 +98,8 @@ def start_folder(path: Path, settings: Mapping[str, Any]) -> None:
         write_settings(path / SETTINGS, settings)
 
 
-def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> None:
-    """Checks that a run can go on with these settings, and records them.
+def check_same(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> None:
+    """Checks that a run can go on with these settings.
 
     Args:
         path: the run's folder.
@@ -99,6 +114,10 @@ def reopen_folder(path: Path, settings: Mapping[str, Any], must_agree: Collectio
     other = differences(path, settings, must_agree)
     if other:
         raise UserError(f"{path} was made with other settings: {other}; give the same, or choose another --run_dir.")
+
+
+def record_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Records the settings with which a run goes on, once it has; UserError when they cannot be written."""
     with _writable(path, "make room, or mend its permissions"):
         write_settings(path / SETTINGS, {**settings, "resume": False})  # from which it can be repeated elsewhere
 
@@ -133,10 +152,10 @@ def check_room(path: Path, checkpoint_bytes: int, there: int = 0) -> None:
 
 def differences(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> str:
     """Says which settings the run in a folder was made with that are not these; empty when all agree that must."""
-    before = read_settings(path / SETTINGS)
+    before = training_defaults() | read_settings(path / SETTINGS)  # an earlier version may not have known them all
     return ", ".join(
         f"{name} ({before.get(name)} there, {settings.get(name)} now)"
-        for name in sorted((set(before) | set(settings)) - (_MAY_DIFFER - set(must_agree)))
+        for name in sorted(set(settings) - (_MAY_DIFFER - set(must_agree)))
         if before.get(name) != settings.get(name)
     )
 

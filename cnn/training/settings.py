@@ -2,11 +2,11 @@
 
 import argparse
 import dataclasses
-import difflib
 import functools
+import os
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +17,17 @@ from cnn.errors import RunError, UserError, check_choice
 from cnn.models.registry import ModelSettings
 from cnn.monitoring.whole_file import write_whole
 from cnn.training.optimizers import OptimizerSettings
-from cnn.training.plain_yaml import dump_yaml, load_yaml
+from cnn.training.plain_yaml import dump_yaml
 from cnn.training.precision import PRECISIONS
 from cnn.training.regularisation import RegularisationSettings
 from cnn.training.schedules import ScheduleSettings
+from cnn.training.setting_value import read_words
+from cnn.training.settings_file import closest, read_group, typed
 
 Settings = TypeVar("Settings")
+
+_NO = "no_"
+"""Before the name of a setting that is true or false: false."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +38,7 @@ class RunSettings:
     """How often every training sample is seen."""
 
     steps: int | None = None
-    """Train for so many steps instead of --epochs."""
+    """Train for so many steps instead of --epochs; of both on the command line the last one counts."""
 
     global_batch_size: int = 128
     """Samples of a step, over all workers: what is computed does not depend on how many share them."""
@@ -159,7 +164,6 @@ def parse_given(
         The section, and those of the other settings that were given, by name.
     """
     values = _parse(description, (group, *typing.get_type_hints(others).values()), arguments, defaults=False)
-    values.pop("config", None)
     own = {field.name for field in dataclasses.fields(group)} & values.keys()  # type: ignore[arg-type]
     return group(**{name: values.pop(name) for name in own}), values
 
@@ -167,18 +171,36 @@ def parse_given(
 def _parse(
     description: str, groups: tuple[type[Any], ...], arguments: Sequence[str] | None, *, defaults: bool
 ) -> dict[str, Any]:
+    from jsonargparse import Namespace  # as below
+
     parser = _make_parser(description, groups)
-    hints = {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
+    hints = _hints(groups)
+    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    files.add_argument("--config", action="append", default=[])
     try:
-        values = dict(vars(parser.parse_args(arguments, defaults=defaults)))
+        found, others = files.parse_known_args(arguments)
+        of_files = {name: value for each in found.config for name, value in _read_config(each, hints).items()}
+        namespace = Namespace(of_files)  # type: ignore[no-untyped-call]
+        values = dict(vars(parser.parse_args(others, namespace, defaults=defaults)))
     except argparse.ArgumentError as error:
-        raise UserError(_explain(error.message or str(error), list(hints))) from error
-    except Exception as error:  # jsonargparse has no common class for what it makes of other bytes and values
-        raise UserError(f"the settings cannot be read: {_one_line(str(error))}.") from error
-    for name, hint in hints.items():
-        if values.get(name, 0) is None and type(None) not in typing.get_args(hint):
-            raise UserError(f"--{name} has no value: give it one, or leave it out.")
+        raise UserError(_explain(error, hints)) from error
+    values.pop("config", None)
     return values
+
+
+def _hints(groups: Iterable[type[Any]]) -> dict[str, Any]:
+    """The types of the settings, by name."""
+    return {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
+
+
+def _read_config(source: str, hints: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says, or a text in braces, which a sweep hands on."""
+    name = _read_words("config", str, source) or source
+    inline = name.startswith("{") and not os.path.isfile(name)
+    try:
+        return typed(*read_group(name if inline else Path(name)), hints)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 @functools.cache
@@ -186,51 +208,70 @@ def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
     import docstring_parser
     import jsonargparse  # a quarter of a second that importing this module need not cost
 
-    jsonargparse.set_loader("settings", _load, (ValueError,))
+    jsonargparse.set_dumper("yaml", dump_yaml)  # for --print_config
     parser = jsonargparse.ArgumentParser(
         description=description,
         exit_on_error=False,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parser_mode="settings",
     )
-    parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
+    parser.add_argument("--config", action="config", help="YAML file with any of these settings; may be repeated.")
     for group in groups:
         section = parser.add_argument_group(str(group.__doc__).rstrip("."))
         helps = {each.arg_name: each.description for each in docstring_parser.parse_from_object(group).params}
         hints = typing.get_type_hints(group)
         for field in dataclasses.fields(group):
-            kind: dict[str, Any] = {"type": hints[field.name]}
-            if typing.get_origin(hints[field.name]) is list:
-                kind = {"type": typing.get_args(hints[field.name])[0], "nargs": "+"}
-            elif hints[field.name] is bool:
-                kind = {"action": jsonargparse.ActionYesNo}
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            section.add_argument(f"--{field.name}", **kind, default=default, help=helps[field.name])
+            name, hint = field.name, hints[field.name]
+            names = [f"--{name}", f"--{_NO}{name}"] if hint is bool else [f"--{name}"]
+            section.add_argument(*names, action=_Setting, hint=hint, default=default, help=helps[name])
     return parser
 
 
-def _load(text: str, path: str = "") -> Any:
-    """As jsonargparse wants it: `path` is that of the file that the text is from, if it is from one."""
+class _Setting(argparse.Action):
+    """Takes the words that follow a setting's name on the command line."""
+
+    def __init__(self, *, hint: Any, **rest: Any) -> None:
+        if hint is bool:
+            rest |= {"nargs": "?", "metavar": "true|false"}
+        elif typing.get_origin(hint) is list:
+            rest["nargs"] = "+"
+        super().__init__(**rest)
+        self.hint = hint
+
+    def __call__(self, parser: Any, namespace: Any, words: Any, option_string: str | None = None) -> None:
+        value = True if words is None else _read_words(self.dest, self.hint, words)
+        negated = self.hint is bool and str(option_string).startswith(f"--{_NO}")
+        setattr(namespace, self.dest, not value if negated else value)
+        if self.dest == "epochs":
+            namespace.steps = None  # of a file, which would count instead
+
+
+def _read_words(name: str, hint: Any, words: str | list[str]) -> Any:
     try:
-        content = load_yaml(text)
+        return read_words(hint, words)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}" if path else str(error)) from error
-    if path and not isinstance(content, dict):
-        raise ValueError(f"{path} holds no settings")
-    return content
+        raise UserError(f"--{name} {error}.") from error
 
 
-def _explain(message: str, names: list[str]) -> str:
+def _explain(error: argparse.ArgumentError, hints: Mapping[str, Any]) -> str:
     """A parser's message in one line; a mistyped name's with the closest one."""
-    message = _one_line(message)
-    unknown = re.match(r"(?:unrecognized arguments: -*|option ')(\w+)", message, re.IGNORECASE)
-    closest = difflib.get_close_matches(unknown[1], names, n=1) if unknown else []
-    hint = f"; did you mean --{closest[0]}?" if closest else ";"
-    return f"{message}{hint} --help lists all settings."
+    options = [*hints, *(f"{_NO}{name}" for name, hint in hints.items() if hint is bool), "config", "print_config"]
+    message = " ".join((error.message or str(error)).split()).rstrip(".")
+    unknown = message.removeprefix("unrecognized arguments: ")
+    hint = closest(re.split("[ =]", unknown)[0], options, "--") if unknown != message else ""
+    return f"{message}{hint or ';'} --help lists all settings."
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
+def training_defaults() -> dict[str, Any]:
+    """What the settings of training are when they are left out, by name."""
+    groups = typing.get_type_hints(TrainingSettings).values()
+    return {field.name: field.default for group in groups for field in dataclasses.fields(group)}
+
+
+def training_hints() -> dict[str, Any]:
+    """The types of the settings of training, by name."""
+    return _hints(typing.get_type_hints(TrainingSettings).values())
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
@@ -241,9 +282,6 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 def read_settings(path: Path) -> dict[str, Any]:
     """Reads what `write_settings` wrote; RunError when it is missing or damaged."""
     try:
-        settings = load_yaml(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"the settings {path} cannot be read ({_one_line(str(error))}).") from error
-    if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
-        raise RunError(f"{path} holds no settings.")
-    return settings
+        return typed(*read_group(path), training_hints())
+    except ValueError as error:
+        raise RunError(f"the settings {error}") from error

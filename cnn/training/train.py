@@ -17,7 +17,7 @@ from cnn.cluster.job import Job
 from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
-from cnn.data.split import stratified_split
+from cnn.data.split import divide_training_part
 from cnn.errors import StoppedError
 from cnn.models.registry import build_network
 from cnn.monitoring.figure import draw_curves
@@ -35,9 +35,16 @@ from cnn.training.loss_scale import make_loss_scale
 from cnn.training.optimizers import build_optimizer
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
-from cnn.training.resumption import best_checkpoint, earlier_exchange, last_checkpoint, restore_everywhere
+from cnn.training.resumption import (
+    best_checkpoint,
+    check_length,
+    earlier_division,
+    earlier_exchange,
+    last_checkpoint,
+    restore_everywhere,
+)
 from cnn.training.run_data import write_data
-from cnn.training.run_folder import write_environment
+from cnn.training.run_folder import record_settings, write_environment
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import state_variables
@@ -64,26 +71,29 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains, evaluates and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
-    dataset = open_training_data(cluster, settings)
-    training, validation = stratified_split(dataset.train.labels, settings.data.validation_fraction, settings.run.seed)
-    folder = claim_folder(cluster, settings, job)
     run = settings.run
+    earlier = job.folder or (Path(run.run_dir) if run.resume and run.run_dir else None)
+    dataset = open_training_data(cluster, settings, earlier_division(cluster, earlier))
+    training, validation = divide_training_part(dataset, settings.data.validation_fraction, run.seed)
+    folder = claim_folder(cluster, settings, job)
     together = group_size(settings.model.model, settings.augmentation, run.group_size)
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
-    checkpoints = CheckpointFolder(folder / "checkpoints")
     # A worker that has just come makes the same calls as those that go on from what they kept.
     going_on = run.resume or job.folder is not None
-    checkpoint, damage = last_checkpoint(cluster, checkpoints, resume=going_on and job.kept is None)
+    checkpoint, damage = last_checkpoint(cluster, _checkpoints(folder), resume=going_on and job.kept is None)
     checkpoint = job.kept or checkpoint
+    total_steps = check_length(cluster, checkpoint, folder, run, order.steps_per_epoch)
     exchange = earlier_exchange(cluster, checkpoint, folder, resume=going_on)
     begun = cluster.gather(checkpoint is not None)[0]
     learner = _build(cluster, settings, dataset, order, exchange, begun=begun)
-    begin_folder(cluster, folder, settings, job, learner.variables)
+    folder = begin_folder(cluster, folder, settings, job, learner.variables)
     progress = restore_everywhere(cluster, checkpoint, learner.variables, dataset)
-    total_steps = run.steps or run.epochs * order.steps_per_epoch
+    checkpoints = _checkpoints(folder)
     report = None
+    describe = functools.partial(_describe, cluster, folder, settings, dataset, learner.exchange.record)
     if cluster.is_chief:
-        _describe(cluster, folder, dataset, learner.exchange.record)
+        if not begun:
+            describe()
         report = Report(
             folder,
             total_steps=total_steps,
@@ -94,7 +104,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             launched=cluster.controller != "none",
             pending=progress.pending,
         )
-        for said in (*damage, cluster.crowding(), learner.origin, learner.exchange.said):
+        messages = (_own_validation(dataset), cluster.crowding(), learner.origin, learner.exchange.said)
+        for said in (*damage, *messages):
             if said:
                 report.message(said)
     evaluate = Evaluator(learner.model, learner.feed, validation, cluster, learner.average)
@@ -118,6 +129,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         progress=progress,
         total_steps=total_steps,
         save_every=run.save_every,
+        goes_on=describe if cluster.is_chief and begun else None,
         stop_asked=job.stop_asked,
         change_heard=job.membership.changed,
         commit=functools.partial(_keep, job) if is_elastic() else None,
@@ -212,7 +224,21 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
     return origin
 
 
-def _describe(cluster: Cluster, folder: Path, dataset: Dataset, exchange: dict[str, Any]) -> None:
+def _own_validation(dataset: Dataset) -> str:
+    """Says that --validation_fraction is not used, where it is not."""
+    images = dataset.validation_images
+    return f"validation: the data set's own part, {images:,} images" if images else ""
+
+
+def _checkpoints(folder: Path) -> CheckpointFolder:
+    return CheckpointFolder(folder / "checkpoints")
+
+
+def _describe(
+    cluster: Cluster, folder: Path, settings: TrainingSettings, dataset: Dataset, exchange: dict[str, Any]
+) -> None:
+    if settings.run.resume:
+        record_settings(folder, settings.merged)
     topology = {
         "world_size": cluster.world_size,
         "controller": cluster.controller,

@@ -2,7 +2,7 @@
 
 from cnn.cluster.collectives import Cluster
 from cnn.data.augmentation import Augmentation
-from cnn.data.dataset import Dataset
+from cnn.data.dataset import Dataset, Division
 from cnn.data.registry import open_dataset
 from cnn.errors import UserError
 from cnn.models.registry import check_image_size
@@ -23,10 +23,16 @@ def _check_micro_batches(settings: TrainingSettings) -> None:
         )
 
 
-def open_training_data(cluster: Cluster, settings: TrainingSettings) -> Dataset:
-    """The data set, checked against the network and the number of workers; the same on every rank."""
+def open_training_data(cluster: Cluster, settings: TrainingSettings, division: Division) -> Dataset:
+    """The data set, checked against the network and the number of workers; the same on every rank.
+
+    Args:
+        cluster: the workers.
+        settings: all of them.
+        division: by what image files are divided into parts.
+    """
     with cluster.together():
-        dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
+        dataset = cluster.done_everywhere(lambda: open_dataset(settings.data, division=division))
         check_image_size(settings.model.model, dataset.input_shape)
         Augmentation(settings.augmentation, dataset.image_shape, dataset.input_shape)
         _check_micro_batches(settings)

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnn.data.dataset import Division
 from cnn.data.folder import FOLDER
+from cnn.data.folder import index as index_folder
 from cnn.data.source import ImageFile
 from cnn.errors import UserError
 from cnn.shown_text import on_one_line
@@ -41,21 +43,35 @@ def parts(tmp_path: Path) -> Path:
     return _fill(tmp_path, "train/b/1.jpg", "train/b/2.jpg", "train/a/3.png", "test/a/4.png", "test/b/5.JPG")
 
 
-def test_a_fifth_of_every_class_is_kept(tmp_path: Path) -> None:
-    _fill(tmp_path, *(f"{name}/{number}.jpg" for name, count in (("b", 50), ("a", 10)) for number in range(count)))
-    index = FOLDER.index(tmp_path)
+@pytest.mark.parametrize(("division", "tested"), [("by name", [4, 43]), ("by place", [2, 40])])
+def test_a_fifth_is_kept(tmp_path: Path, division: Division, tested: list[int]) -> None:
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name, count in (("b", 200), ("a", 10)) for number in range(count)))
+    index = index_folder(tmp_path, division)
     assert index.class_names == ("a", "b")
-    assert np.bincount([file.label for file in index.train]).tolist() == [8, 40]
-    assert np.bincount([file.label for file in index.test]).tolist() == [2, 10]
-    assert len({*_paths(index.train), *_paths(index.test)}) == 60
+    assert np.bincount([file.label for file in index.test]).tolist() == tested
+    assert len({*_paths(index.train), *_paths(index.test)}) == 210
     assert all(file.path.startswith("ab"[file.label] + "/") for file in index.train + index.test)
-    assert FOLDER.index(tmp_path) == index
+    assert index_folder(tmp_path, division) == index
+
+
+def test_added_removed_and_renamed_images_move_no_other_ones(tmp_path: Path) -> None:
+    """A run that is begun with the weights of an earlier one must not be tested on what that one was trained on."""
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name in "ab" for number in range(50)))
+    before = FOLDER.index(tmp_path)
+    _fill(tmp_path, *(f"a/0{number}.jpg" for number in range(50)), "b/deeper/0.jpg", "c/1.jpg", "c/2.jpg")
+    (tmp_path / before.test[0].path).unlink()
+    (tmp_path / before.train[0].path).rename(tmp_path / "a/renamed.jpg")
+    after = FOLDER.index(tmp_path)
+    gone = {before.test[0].path, before.train[0].path}
+    assert {*_paths(before.train)} - gone <= {*_paths(after.train)}
+    assert {*_paths(before.test)} - gone <= {*_paths(after.test)}
 
 
 def test_the_choice_never_changes(tmp_path: Path) -> None:
     """A checkpoint that is resumed with a later version must not train on what was kept for the test."""
     _fill(tmp_path, *(f"{name}/{number}.jpg" for name in "ab" for number in range(10)))
-    assert _paths(FOLDER.index(tmp_path).test) == ["a/1.jpg", "a/4.jpg", "b/7.jpg", "b/9.jpg"]
+    assert _paths(FOLDER.index(tmp_path).test) == ["a/1.jpg", "a/4.jpg", "a/5.jpg", "a/8.jpg", "b/1.jpg"]
+    assert _paths(index_folder(tmp_path, "by place").test) == ["a/1.jpg", "a/4.jpg", "b/7.jpg", "b/9.jpg"]
 
 
 def test_two_parts(parts: Path) -> None:
@@ -67,6 +83,11 @@ def test_two_parts(parts: Path) -> None:
     assert [file.label for file in index.train] == [0, 1, 1, 2]
     assert [file.label for file in index.test] == [0, 1]
     assert (index.train[0].bytes, index.train[0].changed) == (1, (parts / "train/a/3.png").stat().st_mtime_ns)
+    assert index.validation == []
+    assert index.notes == (
+        f"classes in {parts} without test images: 'c'",
+        f"not used in {parts}: images outside the class folders (.jpg: 1); folders beside the parts (models: 1)",
+    )
 
 
 def test_one_of_the_parts_may_be_named_itself(parts: Path) -> None:
@@ -76,7 +97,109 @@ def test_one_of_the_parts_may_be_named_itself(parts: Path) -> None:
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     _fill(tmp_path, "bus/1.jpg", "bus/2.jpg", "train/1.jpg", "train/2.jpg")
-    assert FOLDER.index(tmp_path).class_names == ("bus", "train")
+    index = FOLDER.index(tmp_path)
+    assert index.class_names == ("bus", "train")
+    assert index.notes == (f"classes in {tmp_path} that have names of parts of a data set: 'train'",)
+
+
+@pytest.mark.parametrize(
+    "names", [("control", "test"), ("broken", "valid"), ("bullet train", "ice train"), ("#1", "@b")]
+)
+def test_classes_may_have_names_of_a_part_if_others_do_not(tmp_path: Path, names: tuple[str, str]) -> None:
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name in names for number in (1, 2)))
+    assert FOLDER.index(tmp_path).class_names == names
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        *(
+            ("Training", "Testing"),
+            ("train", "val"),
+            ("TRAIN", "valid"),
+            ("training_set", "test_set"),
+            ("Train", "Test"),
+        ),
+        *(("train2017", "val2017"), ("seg_train", "seg_test"), ("img-train", "validation"), ("train", "dev")),
+        *(("ILSVRC2012_img_train", "ILSVRC2012_img_val"), ("TrainImages", "eval")),
+    ],
+)
+def test_parts_by_their_usual_names(tmp_path: Path, train: str, test: str) -> None:
+    _fill(tmp_path, *(f"{train}/{name}/{number}.jpg" for name in "ab" for number in (1, 2)), f"{test}/b/1.jpg")
+    _fill(tmp_path, "pred/1.jpg")
+    index = FOLDER.index(tmp_path)
+    assert index.class_names == ("a", "b")
+    assert _paths(index.train) == [f"{train}/{path}" for path in ("a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")]
+    assert _paths(index.test) == [f"{test}/b/1.jpg"]
+    assert index.notes[0] == f"in {tmp_path}, '{train}' is the training part, '{test}' is the test part"
+
+
+def test_three_parts(parts: Path) -> None:
+    whole = FOLDER.index(parts)
+    _fill(parts, "Valid/b/6.jpg", "Valid/a/7.jpg")
+    index = FOLDER.index(parts)
+    assert _paths(index.validation) == ["Valid/a/7.jpg", "Valid/b/6.jpg"]
+    assert [file.label for file in index.validation] == [0, 1]
+    assert (index.train, index.test) == (whole.train, whole.test)
+    assert index.notes == (
+        f"in {parts}, 'train' is the training part, 'Valid' is the validation part, 'test' is the test part",
+    )
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "test1"), ("testA", "trainA"), ("train", "valid", "bus"), ("test", "valid")]
+)
+def test_parts_without_class_folders_are_not_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name in names for number in (1, 2)))
+    text = _complaint(tmp_path)
+    assert text.startswith(f"folders in {tmp_path} have the names of parts of a data set but hold no class folders, '")
+    assert text.endswith("or if they are classes, rename them.")
+
+
+def test_a_part_without_class_folders(parts: Path) -> None:
+    _fill(parts, "val/1.jpg", "val/@eaDir/1.jpg")
+    assert "but hold no class folders, 'val': put a folder for each class" in _complaint(parts)
+
+
+@pytest.mark.parametrize(("one", "other", "part"), [("Testing", "test", "test"), ("val", "valid", "validation")])
+def test_two_folders_for_one_part(parts: Path, one: str, other: str, part: str) -> None:
+    _fill(parts, f"{one}/a/1.jpg", f"{other}/a/2.jpg")
+    assert _complaint(parts).startswith(f"'{one}' and '{other}' in {parts} are both the {part} part by their names: ")
+
+
+def test_parts_of_each_class(tmp_path: Path) -> None:
+    _fill(tmp_path, *(f"{name}/{part}/1.jpg" for name in "ab" for part in ("Train", "val")))
+    assert _complaint(tmp_path).startswith(f"the class folder {tmp_path}/a is divided into parts: put the parts above")
+
+
+def test_the_same_folders_in_all_class_folders(tmp_path: Path) -> None:
+    _fill(tmp_path, *(f"{year}/{name}/1.jpg" for year in (2019, 2020) for name in ("cat", "dog")))
+    assert FOLDER.index(tmp_path).notes == (
+        "the classes are '2019', '2020', though each holds the folders 'cat', 'dog': if those are the classes, put "
+        f"them into {tmp_path}",
+    )
+
+
+def test_all_of_it_a_folder_deeper(parts: Path) -> None:
+    (parts / "set").mkdir()
+    for part in ("train", "test"):
+        (parts / part).rename(parts / "set" / part)
+    _fill(parts, "labels.csv", "__MACOSX/set/train/a/1.jpg")
+    assert f"if those in {parts}/set are meant, name that folder, or move them up." in _complaint(parts)
+
+
+def test_a_part_a_folder_deeper(tmp_path: Path) -> None:
+    _fill(tmp_path, *(f"{part}/{part}/{name}/1.jpg" for part in ("train", "test") for name in "ab"))
+    assert f"if those in {tmp_path}/train/train are meant" in _complaint(tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["", "train/"])
+@pytest.mark.parametrize("other", ["labels", "Masks"])
+def test_images_beside_what_another_task_needs(tmp_path: Path, prefix: str, other: str) -> None:
+    _fill(tmp_path, f"{prefix}images/1.jpg", f"{prefix}images/2.jpg", f"{prefix}{other}/1.png", "val/images/1.jpg")
+    if not prefix:
+        shutil.rmtree(tmp_path / "val")
+    assert f"in {tmp_path} are not named as classes are: name the folder that" in _complaint(tmp_path)
 
 
 def test_what_is_an_image_is_told_by_the_name(tmp_path: Path) -> None:
@@ -87,6 +210,55 @@ def test_what_is_an_image_is_told_by_the_name(tmp_path: Path) -> None:
     index = FOLDER.index(tmp_path)
     assert index.class_names == ("a", "b")
     assert len(index.train + index.test) == len(kinds) + 2
+    assert index.notes == (
+        f"not used in {tmp_path}: files of kinds that are not read (no suffix: 2, .bak: 1, .txt: 1)",
+    )
+
+
+def test_what_systems_and_programs_put_there_is_left_out_and_told(tmp_path: Path) -> None:
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name in "ab" for number in (1, 2)))
+    whole = FOLDER.index(tmp_path)
+    _fill(tmp_path, "a/@eaDir/1.jpg/SYNOPHOTO_THUMB_XL.jpg", "b/@EADIR/1.jpg/x.jpg", "a/SYNOPHOTO_THUMB_M.jpg")
+    _fill(tmp_path, "#recycle/1.jpg", "$RECYCLE.BIN/1.jpg", "__MACOSX/a/1.jpg", "a/Thumbs.db", "b/.DS_Store", "x.jpg")
+    _fill(tmp_path, "a/.ipynb_checkpoints/1.jpg", "b/Icon\r", "b/1.HEIC", "b/2.heic")
+    index = FOLDER.index(tmp_path)
+    assert (index.class_names, index.train, index.test) == (whole.class_names, whole.train, whole.test)
+    assert index.notes == (
+        f"not used in {tmp_path}: files of kinds that are not read (.heic: 2); images outside the class folders "
+        "(.jpg: 1); what systems and other programs put there (#recycle: 1, $RECYCLE.BIN: 1, @EADIR: 1, @eaDir: 1, "
+        "Icon\\r: 1, SYNOPHOTO_THUMB_M.jpg: 1, Thumbs.db: 1, __MACOSX: 1)",
+    )
+
+
+def test_what_is_not_a_file_is_told_by_how_it_is_named(tmp_path: Path) -> None:
+    _fill(tmp_path, *(f"{name}/{number}.jpg" for name in "ab" for number in (1, 2)))
+    os.mkfifo(tmp_path / "a/3.jpg")
+    (tmp_path / "c").symlink_to("nothing")
+    (tmp_path / "a/4.jpg").symlink_to("nothing")
+    index = FOLDER.index(tmp_path)
+    assert [file.path for file in index.train + index.test if file.bytes == -1] == ["a/4.jpg"]
+    assert index.notes == (f"not used in {tmp_path}: pipes, sockets and devices (.jpg: 1); links to nothing (c: 1)",)
+
+
+def test_one_folder_is_not_two_classes_or_parts(parts: Path) -> None:
+    (parts / "test/c").symlink_to(parts / "train/a")
+    (parts / "train/c").mkdir()
+    assert f"{parts}/train/a and {parts}/test/c are the same folder, by a link: remove" in _complaint(parts)
+    (parts / "train/c").rmdir()
+    shutil.rmtree(parts / "test")
+    (parts / "test").symlink_to("train")
+    assert f"{parts}/train and {parts}/test are the same folder" in _complaint(parts)
+    (parts / "train/c").symlink_to("a")
+    assert f"{parts}/train/a and {parts}/train/c are the same folder" in _complaint(parts / "train")
+
+
+def test_images_of_two_classes_or_parts_are_told(parts: Path) -> None:
+    (parts / "train/a/linked.jpg").symlink_to(parts / "train/b/1.jpg")
+    (parts / "test/a/hard.jpg").hardlink_to(parts / "train/a/3.png")
+    (parts / "train/b/again.jpg").symlink_to("2.jpg")  # a second time in its own class
+    assert FOLDER.index(parts).notes == (
+        f"images in {parts} that links put into two classes or parts: 2; train/a/linked.jpg and train/b/1.jpg",
+    )
 
 
 def test_folders_in_a_class_folder_and_links(tmp_path: Path) -> None:
@@ -132,12 +304,22 @@ def test_no_images(tmp_path: Path) -> None:
 
 def test_a_class_without_images(tmp_path: Path) -> None:
     _fill(tmp_path, "a/1.jpg", "b/2.txt")
-    assert _complaint(tmp_path).startswith(f"the class 'b' in {tmp_path} has no images: put files")
+    text = _complaint(tmp_path)
+    assert text.startswith(
+        f"the class 'b' in {tmp_path} has no images, but files of kinds that are not read (.txt: 1): p"
+    )
+
+
+def test_a_class_of_one_image_is_told(tmp_path: Path) -> None:
+    _fill(tmp_path, "a/1.jpg", "b/1.jpg", "b/2.jpg")
+    index = FOLDER.index(tmp_path)
+    assert "a/1.jpg" in _paths(index.train)
+    assert index.notes == (f"classes in {tmp_path} without test images: 'a'",)
 
 
 def test_a_class_without_training_images(parts: Path) -> None:
     _fill(parts, "train/c/1.txt")
-    assert _complaint(parts).startswith(f"the class 'c' in {parts}/train has no images")
+    assert _complaint(parts).startswith(f"the class 'c' in {parts}/train has no images, but files of kinds")
 
 
 def test_no_test_images(parts: Path) -> None:
@@ -162,12 +344,19 @@ def test_one_part_only(parts: Path, there: str, absent: str) -> None:
     assert _complaint(parts).startswith(f"{parts} has a folder '{there}' of class folders but no '{absent}' beside it")
 
 
-@pytest.mark.parametrize(("one", "other"), [("cat", "Cat"), ("Caf\u00e9", "Cafe\u0301"), ("caf\u00e9", "CAFE\u0301")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("cat", "Cat"), ("Caf\u00e9", "Cafe\u0301"), ("caf\u00e9", "CAFE\u0301"), ("a", "a "), ("a", "a\u200b")],
+)
 def test_two_names_of_one_class(tmp_path: Path, one: str, other: str) -> None:
     _fill(tmp_path / "whole", f"{one}/1.jpg", f"{other}/1.jpg", "dog/1.jpg")
-    assert f"in {tmp_path}/whole differ only in case or in how their letters" in _complaint(tmp_path / "whole")
+    assert f"in {tmp_path}/whole differ only in case, in spaces or in how their letters" in _complaint(
+        tmp_path / "whole"
+    )
     _fill(tmp_path / "parts", f"train/{one}/1.jpg", f"test/{other}/1.jpg", "train/dog/1.jpg")
-    assert f"in {tmp_path}/parts differ only in case or in how their letters" in _complaint(tmp_path / "parts")
+    assert f"in {tmp_path}/parts differ only in case, in spaces or in how their letters" in _complaint(
+        tmp_path / "parts"
+    )
 
 
 def test_a_class_in_any_script(tmp_path: Path) -> None:
@@ -209,7 +398,7 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
 
 ALPHABET = [*"ab-'\"\\$ \n\t\x1b;*", "\N{COMBINING ACUTE ACCENT}", "\N{LINE SEPARATOR}", "\N{VIOLIN}", "\x80", "\udcff"]
 NAMES = st.text(st.sampled_from(ALPHABET), min_size=1, max_size=8) | st.sampled_from(
-    ["train", "test", "-rf", "x" * 250]
+    ["train", "test", "-rf", "x" * 250, "Testing", "val", "seg_train"]
 )
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import logging
 import multiprocessing
@@ -19,9 +20,11 @@ from PIL import Image
 from cnn.data.dataset import Dataset
 from cnn.data.digits import DIGITS
 from cnn.data.folder import FOLDER
+from cnn.data.folder import index as index_folder
 from cnn.data.image_file import decode_image
 from cnn.data.image_store import open_image_store
 from cnn.data.preparation_progress import PreparationProgress
+from cnn.data.source import ImageIndex
 from cnn.data.store import open_store
 from cnn.errors import RunError, UserError
 from tests.hostile import altered, altered_json, examples, read_or_sentence
@@ -91,7 +94,8 @@ def test_what_is_in_the_files_is_what_is_opened(image_folder: Path, cache: Path)
     assert np.allclose(dataset.mean, scaled.mean((0, 1, 2)), rtol=1e-12)
     assert np.allclose(dataset.standard_deviation, scaled.std((0, 1, 2)), rtol=1e-12)
     (store,) = _stores(cache)
-    arrays = [f"{part}_{kind}.npy" for part in ("train", "test") for kind in ("images", "labels")]
+    assert np.array_equal(dataset.train_keys, [file.key for file in index.train])
+    arrays = ["train_keys.npy", *(f"{part}_{kind}.npy" for part in ("train", "test") for kind in ("images", "labels"))]
     assert sorted(_content(store)) == sorted([*arrays, "manifest.json", "sources.npy"])
     assert _decoded(image_folder) == 0
 
@@ -134,7 +138,7 @@ def test_damaged_images_are_refused_by_name(image_folder: Path, cache: Path) -> 
     text = str(caught.value)
     assert text.startswith(f"2 image files cannot be used: {one} (cannot be decoded: ")
     assert text.endswith(
-        f", {other} (no image of a known kind); replace or remove what is damaged, or leave it out by --damaged skip."
+        f", {other} (a text file); replace or remove what is damaged, or leave it out by --damaged skip."
     )
     assert _unfinished(cache)
 
@@ -158,6 +162,34 @@ def test_damaged_images_are_skipped_and_told(image_folder: Path, cache: Path, ca
     assert np.allclose(dataset.standard_deviation, scaled.std((0, 1, 2)), rtol=1e-12)
 
 
+def _with_validation(folder: Path) -> ImageIndex:
+    """The first two of the training images are the data set's own validation part."""
+    index = FOLDER.index(folder)
+    return dataclasses.replace(index, train=index.train[2:], validation=index.train[:2])
+
+
+def _open_index(folder: Path, index: ImageIndex) -> Dataset:
+    return open_image_store("mine", folder, index, 16, skip_damaged=True, progress=PreparationProgress())
+
+
+def test_the_data_sets_own_validation_part_is_behind_the_training_images(image_folder: Path) -> None:
+    first, second = (image_folder / file.path for file in _with_validation(image_folder).validation)
+    first.write_text("not an image")
+    index = _with_validation(image_folder)
+    dataset = _open_index(image_folder, index)
+    assert dataset.validation_images == 1
+    expected = [decode_image(image_folder / file.path, 16) for file in [*index.train, index.validation[1]]]
+    assert np.array_equal(dataset.train.images, expected)
+    second.write_text("not an image either")
+    with pytest.raises(UserError, match=f"all validation images in {image_folder} are damaged"):
+        _open_index(image_folder, _with_validation(image_folder))
+
+
+def test_images_divided_by_place_have_no_keys(image_folder: Path) -> None:
+    dataset = _open_index(image_folder, index_folder(image_folder, "by place"))
+    assert (dataset.train_keys, dataset.validation_images, dataset.division) == (None, 0, "by place")
+
+
 def test_a_store_without_the_skipped_images_is_refused_where_they_are_to_be_there(image_folder: Path) -> None:
     damaged = _damage(image_folder)
     _open(image_folder, skip_damaged=True)
@@ -169,6 +201,23 @@ def test_without_damaged_images_there_is_one_store(image_folder: Path, cache: Pa
     _open(image_folder)
     assert _decoded(image_folder, skip_damaged=True) == 0
     assert len(_stores(cache)) == 1
+
+
+def test_what_is_not_used_is_told_by_who_prepares_and_by_who_asks(
+    image_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (image_folder / "cat" / "1.heic").touch()
+    text = f"warning: not used in {image_folder}: files of kinds that are not read (.heic: 1)"
+    progress = PreparationProgress()
+    _open(image_folder, progress)
+    progress.tell_notes()  # they are told already
+    assert [record.getMessage() for record in caplog.records] == [text]
+    caplog.clear()
+    progress = PreparationProgress()
+    _open(image_folder, progress)
+    assert caplog.records == []
+    progress.tell_notes()
+    assert [record.getMessage() for record in caplog.records] == [text]
 
 
 def test_of_many_damaged_images_ten_are_named(image_folder: Path, cache: Path) -> None:
@@ -185,7 +234,7 @@ def test_names_that_would_drive_a_terminal_are_escaped(image_folder: Path) -> No
     (image_folder / "cat" / "two\n\x1b[31m.jpg").touch()
     with pytest.raises(UserError) as caught:
         _open(image_folder)
-    assert f"{image_folder}/cat/two\\n\\x1b[31m.jpg (no image of a known kind)" in str(caught.value)
+    assert f"{image_folder}/cat/two\\n\\x1b[31m.jpg (an empty file)" in str(caught.value)
 
 
 def test_a_class_that_loses_all_its_images(image_folder: Path) -> None:
@@ -321,7 +370,7 @@ def test_a_line_of_the_record_that_is_cut_off_costs_its_own_chunk_only(image_fol
         if len(decoded) == 2:
             record = _unfinished(cache) / "record.jsonl"
             record.write_text(record.read_text().rstrip()[:-5])
-    assert decoded == [10, 0, 2, 0]
+    assert decoded == [10, 0, len(FOLDER.index(image_folder).test), 0]
 
 
 def test_what_is_recorded_of_other_files_is_not_used(image_folder: Path, cache: Path, noise: Noise) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnn.data.folder import FOLDER
 from cnn.data.loose_images import list_images, printable, read_images
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
@@ -36,6 +37,30 @@ def test_files_and_folders_are_listed_in_order(photographs: Path) -> None:
     assert [str(path.relative_to(photographs)) for path in found] == [
         "picture", "cat/0.jpg", "cat/1.jpg", "cat/2.jpg", "dog/0.jpg", "dog/1.jpg", "dog/2.jpg",
     ]  # fmt: skip
+
+
+def test_folders_are_walked_through_as_in_training(photographs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(photographs / "cat" / "@eaDir" / "0.jpg" / "SYNOPHOTO_THUMB_M.jpg", (9, 9))
+    (photographs / "cat" / "1.HEIC").touch()
+    (photographs / "cat" / "loop").symlink_to(photographs)
+    (photographs / "dog" / "elsewhere").symlink_to(photographs / "cat")
+    (photographs / "dog" / "linked.jpg").symlink_to(photographs / "cat" / "0.jpg")
+    index = FOLDER.index(photographs)
+    found = list_images([str(photographs / "cat"), str(photographs / "dog")])
+    assert [str(path.relative_to(photographs)) for path in found] == sorted(
+        file.path for file in index.train + index.test
+    )
+    (record,) = caplog.records
+    (note,) = (note for note in index.notes if note.startswith("not used in "))
+    assert record.getMessage() == f"warning: not used: {note.partition(': ')[2]}"
+
+
+def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "1.heic").touch()
+    with pytest.raises(
+        UserError, match=r"holds no image files but files of kinds that are not read \(.heic: 1\): name"
+    ):
+        list_images([str(tmp_path)])
 
 
 def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
@@ -71,7 +96,7 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read_images(paths, (28, 28, 1))
     assert str(caught.value) == (
-        f"no image, or a damaged one: {paths[1]} (no image of a known kind), {paths[2]} (cannot be decoded: No such "
+        f"no image, or a damaged one: {paths[1]} (a text file), {paths[2]} (cannot be decoded: No such "
         "file or directory); leave it out."
     )
     with pytest.raises(UserError, match="File name too long"):

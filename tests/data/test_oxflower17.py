@@ -128,13 +128,25 @@ def test_a_split_of_something_else(whole: Path) -> None:
     assert _complaint(whole).startswith(f"{whole}/datasplits.mat cannot be read")
 
 
-def test_a_quarter_of_every_class_of_a_part(whole: Path) -> None:
+def test_missing_photographs_move_no_other_ones(whole: Path) -> None:
+    before = OXFLOWER17.index(whole)
+    for number in (1, 2, 700, 1360):
+        (whole / "jpg" / f"image_{number:04}.jpg").unlink()
+    after = OXFLOWER17.index(whole)
+    for part in ("train", "test"):
+        assert _numbers(getattr(after, part)) == [
+            n for n in _numbers(getattr(before, part)) if n not in (1, 2, 700, 1360)
+        ]
+
+
+def test_the_first_runs_tested_a_quarter_of_every_class_of_a_part(whole: Path) -> None:
     for number in range(1, 1361):
         if (number - 1) % 80 >= 60:
             (whole / "jpg" / f"image_{number:04}.jpg").unlink()
-    index = OXFLOWER17.index(whole)
+    index = OXFLOWER17.index(whole, division="by place")
     assert np.bincount([file.label for file in index.train]).tolist() == [45] * 17
     assert np.bincount([file.label for file in index.test]).tolist() == [15] * 17
+    assert index.division == "by place"
 
 
 def test_names_and_labels(whole: Path) -> None:
@@ -169,5 +181,5 @@ def test_the_archive_is_missing_where_no_photograph_is(whole: Path) -> None:
 
 def test_real_flowers(real_data: Callable[[str], Path]) -> None:
     index = OXFLOWER17.index(real_data("oxflower17"))
-    assert np.bincount([file.label for file in index.train]).tolist() == [45] * 17
-    assert np.bincount([file.label for file in index.test]).tolist() == [15] * 17
+    assert np.bincount([file.label for file in index.train + index.test]).tolist() == [60] * 17
+    assert np.bincount([file.label for file in index.test]).min() >= 10

@@ -159,7 +159,7 @@ def test_image_files(image_folder: Path) -> None:
 def test_damaged_image_files(image_folder: Path) -> None:
     (image_folder / "cat" / "text.jpg").write_text("no image")
     settings = {"data": "folder", "data_dir": str(image_folder), "image_size": 8}
-    with pytest.raises(UserError, match=r"cat/text.jpg \(no image of a known kind\)"):
+    with pytest.raises(UserError, match=r"cat/text.jpg \(a text file\)"):
         open_dataset(DataSettings(**settings))
     dataset = open_dataset(DataSettings(**settings, damaged="skip"))
     assert len(dataset.train.labels) + len(dataset.test.labels) == 10
@@ -170,7 +170,12 @@ def test_flowers(tmp_path: Path, noise: Callable[..., Image.Image]) -> None:
     for number in range(1, 9):
         noise(number).save(tmp_path / "jpg" / f"image_{number:04}.jpg")
     dataset = open_dataset(DataSettings(data="oxflower17", data_dir=str(tmp_path), image_size=8))
-    assert (len(dataset.train.labels), len(dataset.test.labels), dataset.classes) == (6, 2, 17)
+    assert (len(dataset.train.labels), len(dataset.test.labels), dataset.classes) == (5, 3, 17)
+    assert dataset.train_keys is not None
+    assert dataset.train_keys.tolist() == [2, 3, 5, 6, 7]
+    settings = DataSettings(data="oxflower17", data_dir=str(tmp_path), image_size=8)
+    dataset = open_dataset(settings, division="by place")
+    assert (len(dataset.train.labels), len(dataset.test.labels), dataset.train_keys) == (6, 2, None)
 
 
 def test_each_split_is_a_store_of_its_own(tmp_path: Path, cache: Path, noise: Callable[..., Image.Image]) -> None:

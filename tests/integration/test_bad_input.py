@@ -62,6 +62,8 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
     file = tmp_path / "file"
     file.write_text("")
     broken_yaml, unknown_yaml = tmp_path / "broken.yaml", tmp_path / "unknown.yaml"
+    sexagesimal = tmp_path / "sexagesimal.yaml"
+    sexagesimal.write_text("model: fcnn\nsteps: 1:30\n")
     broken_yaml.write_text("model: [fcnn\nlearning_rate: }")
     unknown_yaml.write_text("modle: fcnn\n")
     images = mnist(tmp_path / "wrong-magic", train_images=lambda content: b"\0\0\x0d" + content[3:])
@@ -103,6 +105,9 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "broken YAML": Mistake(("--config", broken_yaml, *new), "error:"),
         "unknown in YAML": Mistake(("--config", unknown_yaml, *new), "modle"),
         "no YAML": Mistake(("--config", tmp_path / "none.yaml", *new), "none.yaml"),
+        "time of day in YAML": Mistake(("--config", sexagesimal, *new), "line 2: steps '1:30' is not a whole number"),
+        "no variable": Mistake(("--run_dir", ""), "--run_dir is empty, as where a variable of the shell is not set"),
+        "abbreviation": Mistake(("--epoch", 3, *new), "did you mean --epochs?"),
         "launcher": Mistake(new, "environment is not complete", {"OMPI_COMM_WORLD_SIZE": "2"}),
         "device": Mistake(new, "CNN_DEVICE 'tpu' is no device: choose one of gpu, cpu", {"CNN_DEVICE": "tpu"}),
         "cache": Mistake(new, "cache folder", {"CNN_CACHE_DIR": str(file)}),
@@ -141,6 +146,8 @@ def mistakes_of_other_programs(empty: Path) -> dict[str, Mistake]:
     elastic, script = ("-m", "cnn.cluster.elastic_launcher"), empty / "hosts.sh"
     return {
         "evaluate": of("evaluate", "holds no run", "--run_dir", empty),
+        "report": of("benchmark", "--report is empty", "--report="),
+        "export's output": of("export", "--output is empty", "--run_dir", empty, "--output", ""),
         "predict": of("predict", "holds no run", "--run_dir", empty, "--images", empty),
         "export": of("export", "holds no run", "--run_dir", empty),
         "replay": of("prove", "empty", "--replay", empty),

@@ -34,8 +34,23 @@ def test_says_what_is_there_and_is_quick_the_second_time(jobs: Jobs, photographs
     ]
     assert lines[4].startswith("1.6 MB in /")
     assert lines[5].startswith("decoded 100 images in ")
-    compared = "compared with their checksums: all 100 source files and the 4 prepared arrays; nothing differs"
+    compared = "compared with their checksums: all 100 source files and all prepared arrays; nothing differs"
     assert jobs.run(*command, "--verify") == (0, "\n".join([*lines[:5], compared]) + "\n")
+
+
+def test_says_each_time_what_is_not_used(jobs: Jobs, photographs: Path) -> None:
+    (photographs / "cat" / "a.heic").touch()
+    for number in range(3):
+        (photographs / "dog" / "@eaDir" / f"{number}.jpg").mkdir(parents=True)
+    command = ["jobs/prepare.py", "--data", "folder", "--data_dir", photographs, "--image_size", 16]
+    for _ in range(2):
+        code, output = jobs.run(*command)
+        assert code == 0
+        assert output.splitlines()[:2] == [
+            f"warning: not used in {photographs}: files of kinds that are not read (.heic: 1); what systems and other "
+            "programs put there (@eaDir: 1)",
+            "folder: 2 classes, cat, dog",
+        ]
 
 
 def test_images_that_are_scaled_when_they_are_opened(jobs: Jobs) -> None:
@@ -48,7 +63,7 @@ def test_images_that_are_scaled_when_they_are_opened(jobs: Jobs) -> None:
         "scaled to 40x40x3, a network gets 40x40x3",
     ]
     assert lines[4].startswith("7.7 MB in /")
-    assert lines[5:] == ["compared with their checksums: the 4 prepared arrays; nothing differs"]
+    assert lines[5:] == ["compared with their checksums: all prepared arrays; nothing differs"]
 
 
 def test_a_damaged_image_is_refused_or_skipped(jobs: Jobs, photographs: Path) -> None:
@@ -58,12 +73,12 @@ def test_a_damaged_image_is_refused_or_skipped(jobs: Jobs, photographs: Path) ->
     code, output = jobs.run(*command)
     assert code == 2
     assert output == (
-        f"error: 1 image file cannot be used: {path} (no image of a known kind); replace or remove what is damaged, "
+        f"error: 1 image file cannot be used: {path} (a text file); replace or remove what is damaged, "
         "or leave it out by --damaged skip.\n"
     )
     code, output = jobs.run(*command, "--damaged", "skip")
     assert code == 0
-    assert output.startswith(f"1 image file left out: {path} (no image of a known kind)\nfolder: 2 classes, cat, dog\n")
+    assert output.startswith(f"1 image file left out: {path} (a text file)\nfolder: 2 classes, cat, dog\n")
 
 
 @pytest.mark.parametrize("setting", ["--data=folder", "--data=nothing", "--image_sise=3", "--image_size=32"])

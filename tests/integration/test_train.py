@@ -8,6 +8,7 @@ import yaml
 
 from cnn.monitoring.metrics import read_metrics
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.training.settings import read_settings
 
 SETTINGS = ("--data", "digits", "--model", "lenet5-like", "--global_batch_size", 100, "--precision", "float64")
 STEPS_PER_EPOCH = 13
@@ -88,6 +89,25 @@ def test_neither_workers_nor_a_resume_change_a_run(jobs, tmp_path: Path) -> None
         weights = last(folder)
         for name, values in initial.items():
             assert np.linalg.norm(weights[name] - values) <= 1e-9 * np.linalg.norm(values), name
+
+
+def test_a_run_says_how_far_it_came_whatever_it_was_asked_since(jobs, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    size = ("--model", "fcnn", "--data", "digits", "--run_dir", run)
+    code, output = jobs.run("jobs/train.py", *size, "--epochs", 2)
+    assert code == 0, output
+    before = {each: each.read_bytes() for each in run.rglob("*") if each.is_file() and each.name != ".lock"}
+    code, output = jobs.run("jobs/train.py", *size, "--epochs", 1, "--resume")
+    assert code == 2, output
+    told = "has done 22 steps (2 epochs), and --epochs 1 is 11: give --epochs 2 or more"
+    assert output.startswith(f"error: {run} {told}"), output
+    assert before == {each: each.read_bytes() for each in run.rglob("*") if each.is_file() and each.name != ".lock"}
+    code, output = jobs.run("jobs/train.py", *size, "--epochs", 3, "--log_every", 4, "--resume")
+    assert code == 0, output
+    settings = read_settings(run / "settings.yaml")
+    assert (settings["epochs"], settings["log_every"]) == (3, 4)
+    code, output = jobs.run("jobs/prove.py", "--replay", run)
+    assert code == 0, output
 
 
 def test_streamed_images_train_two_workers_to_the_same_bits(jobs, tmp_path: Path) -> None:

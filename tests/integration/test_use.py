@@ -95,7 +95,7 @@ def test_predictions_and_what_is_no_image(jobs: Jobs, run: Path, tmp_path: Path)
     code, output = jobs.run(*command[:3], "--images", bad, "--output", tmp_path / "other")
     assert (code, output) == (
         2,
-        f"error: no image, or a damaged one: {bad} (no image of a known kind); leave it out.\n",
+        f"error: no image, or a damaged one: {bad} (a text file); leave it out.\n",
     )
     assert not (tmp_path / "other").exists()
 

@@ -237,3 +237,24 @@ def test_divergence_ends_the_run_and_keeps_the_last_checkpoint(make_loop, tmp_pa
     assert caught.value.agreed
     arrays, _ = load_checkpoint(CheckpointFolder(tmp_path / "a").path(4))
     assert all(np.isfinite(values).all() for values in arrays.values())
+
+
+def test_a_run_goes_on_once_it_has_computed_and_before_it_records(make_loop, tmp_path: Path) -> None:
+    make_loop("a", 4).run()
+    told: list[tuple[int, list[int]]] = []
+
+    def resume(total: int, **more: object) -> Loop:
+        loop = make_loop("a", total, save_every=1, resume=CheckpointFolder(tmp_path / "a").steps()[-1], **more)
+        loop._goes_on = lambda: told.append((loop.progress.step, CheckpointFolder(tmp_path / "a").steps()))
+        return loop
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        resume(8, before_call=interrupt).run()
+    assert told == []
+    resume(6).run()
+    assert told == [(5, [4])]
+    resume(6).run()  # has nothing left to do
+    assert told[1:] == [(6, [5, 6])]

@@ -71,6 +71,13 @@ def test_the_command_line_overrules_lists_and_blocks(read) -> None:
     assert [each.settings.run.epochs for each in found] == [9, 9]
 
 
+def test_values_are_those_of_the_command_line(read) -> None:
+    found = read("data: mnist\nmodel: fcnn\nseed: [010, 011]\nflip: [on]\ndata_dir: [0123, no, 2026-05-04, 'null']")
+    assert [each.settings.run.seed for each in found] == [10] * 4 + [11] * 4
+    assert [each.settings.data.data_dir for each in found[:4]] == ["0123", "no", "2026-05-04", "null"]
+    assert all(parse_settings("", TrainingSettings, each.arguments) == each.settings for each in found)
+
+
 def test_null_is_the_default(read) -> None:
     assert names(read("model: [fcnn, null]")) == ["digits-fcnn-adam-0.001", "digits-lenet5-like-adam-0.001"]
 
@@ -108,11 +115,11 @@ def test_names_are_those_of_files(read) -> None:
             "recipe.yaml, block 2, optimizer adma, learning_rate 0.1: unknown optimizer 'adma'",
         ),
         ("learning_rate: [0.1, -0.1]", "recipe.yaml, learning_rate -0.1: --learning_rate -0.1 is not a positive"),
-        ("epochs: [1, perhaps]", "recipe.yaml, epochs perhaps: Parser key"),
-        ("modle: fcnn", "recipe.yaml: Option 'modle' is not accepted; did you mean --model?"),
-        ("model: [[fcnn]]", "recipe.yaml: Parser key"),
+        ("epochs: [1, perhaps]", "recipe.yaml, line 1: epochs 'perhaps' is not a whole number"),
+        ("modle: fcnn", "recipe.yaml, line 1: there is no setting 'modle'; did you mean model?"),
+        ("model: [[fcnn]]", "recipe.yaml, line 1: model is a list instead of one value"),
         ("model: []", "recipe.yaml: model has an empty list"),
-        ("validation_fraction: [0.1, 0]", "recipe.yaml, validation_fraction 0: runs are compared on the validation"),
+        ("validation_fraction: [0.1, 0]", "recipe.yaml, validation_fraction 0.0: runs are compared on the validation"),
         ("run_dir: a", "recipe.yaml: run_dir is chosen by the sweep"),
         ("resume: true", "recipe.yaml: resume is chosen by the sweep"),
         ("blocks: {optimizer: sgd}", "recipe.yaml: blocks is no list"),
@@ -123,13 +130,15 @@ def test_names_are_those_of_files(read) -> None:
         ("model: [fcnn", "recipe.yaml cannot be read"),
         ("data: mnist\ndata_dir: [a/b, a b]", "recipe.yaml, data_dir a b: its folder would have the name of another's"),
         ("config: x.yaml", "recipe.yaml"),
-        ("__path__: 1", "recipe.yaml: __path__ is no setting of training: leave it out."),
+        ("model: fcnn\nblocks:\n- {epochs: 1}\n- {epochs: 1:30}", "recipe.yaml, line 4: epochs '1:30' is not a whole"),
+        ("model: fcnn\nseed: 1\nmodel: lenet5", "recipe.yaml cannot be read: line 3: model stands in line 1 already"),
+        ("__path__: 1", "recipe.yaml, line 1: there is no setting '__path__'; leave it out."),
         (
             "data: mnist\ndata_dir: [a, " + 250 * "b" + "]",
             "its folder's name would be too long, mnist-lenet5-like-adam",
         ),
         (
-            "\n".join(f"{name}: [1, 2, 3, 4, 5, 6, 7, 8, 9]" for name in "abcde"),
+            "\n".join(f"{name}: [1, 2, 3, 4, 5, 6, 7, 8, 9]" for name in ("seed", "epochs", "steps", "l2", "erase")),
             "recipe.yaml has more than 10,000 combi",
         ),
     ],

@@ -4,15 +4,17 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_choice import Rates
 from cnn.errors import UserError
-from cnn.training.checkpoints import CheckpointFolder, save_checkpoint
+from cnn.training.checkpoints import Checkpoint, CheckpointFolder, save_checkpoint
 from cnn.training.loop import Progress
-from cnn.training.resumption import best_checkpoint, last_checkpoint
+from cnn.training.resumption import best_checkpoint, check_length, last_checkpoint
+from cnn.training.settings import RunSettings
 from tests.hostile import JSON, altered_json, examples, read_or_sentence
 
 RATES = Rates(latency=1e-4, sent_per_second=1e9, gathered_per_second=1e9, multiply_adds_per_second=1e11)
@@ -43,3 +45,19 @@ def test_a_best_checkpoint_that_no_run_has_written(cluster: Cluster, tmp_path: P
         save_checkpoint(folder.best, {"a": np.zeros(1)}, {**RECORD, "progress": progress})
         found = read_or_sentence(lambda: best_checkpoint(cluster, folder), str(folder.best), UserError)
         assert (found is None) == (progress != {})
+
+
+def test_a_run_is_not_made_shorter_than_it_is(cluster: Cluster) -> None:
+    folder, checkpoint = Path("runs/a"), Checkpoint(path=Path("a.npz"), arrays={}, record=RECORD)
+
+    def total(checkpoint: Checkpoint | None = checkpoint, **length: int) -> int:
+        return check_length(cluster, checkpoint, folder, RunSettings(**length), steps_per_epoch=4)
+
+    assert (total(steps=9), total(epochs=3), total(epochs=1, steps=10)) == (9, 12, 10)
+    assert total(checkpoint=None, steps=3) == 3
+    with pytest.raises(
+        UserError, match=r"runs/a has done 9 steps \(2.25 epochs\), and --epochs 2 is 8: give --epochs 3"
+    ):
+        total(epochs=2)
+    with pytest.raises(UserError, match=r"runs/a has done 9 steps .*, and --steps 8 is less: give --steps 9 or more"):
+        total(steps=8)

@@ -6,15 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnn.cluster.collectives import Cluster
 from cnn.data.registry import open_dataset
 from cnn.data.split import stratified_split
 from cnn.errors import UserError
+from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.run_evaluation import EvaluationSettings, evaluate_run
 from cnn.training.saved_run import NetworkSettings, SavedRun
 
 MakeRun = Callable[..., SavedRun]
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder of two classes."""
+    for name, count in (("a", 31), ("b", 17)):
+        (tmp_path / "photographs" / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (8, 8), (5 * number, 99, 0)).save(tmp_path / "photographs" / name / f"{number}.png")
+    return tmp_path / "photographs"
 
 
 def evaluate(cluster: Cluster, run: SavedRun, checkpoint: str = "best", **settings: object) -> None:
@@ -75,6 +87,32 @@ def test_other_data_than_that_of_the_run(cluster: Cluster, make_run: MakeRun, tm
     mine.rename(tmp_path / "moved")
     assert "does not exist" in refusal(cluster, run)
     evaluate(cluster, run, data_dir=str(tmp_path / "moved"))
+
+
+def test_a_run_that_does_not_say_how_its_images_were_divided_is_evaluated_as_it_was(
+    cluster: Cluster, make_run: MakeRun, photographs: Path
+) -> None:
+    """Runs of version 0.1.0 divided images by their places in the list."""
+    run = make_run("--model", "fcnn", "--data", "folder", "--data_dir", photographs, "--image_size", 8)
+    assert run.data.division == "by name"
+    now = open_dataset(run.settings.data)
+    before = open_dataset(run.settings.data, division="by place")
+    assert now.test.labels.tolist() != before.test.labels.tolist()
+    values = json.loads((run.folder / "data.json").read_text())
+    del values["division"]
+    (run.folder / "data.json").write_text(json.dumps({**values, "checksum": before.checksum}))
+    for checkpoint in (run.folder / "checkpoints").glob("*.npz"):
+        checkpoint.unlink()
+    initial = {f"model/{each.path}": each.value.numpy() for each in run.build_network().variables}
+    record = {"data_checksum": before.checksum, "progress": {"step": 3}}
+    CheckpointFolder(run.folder / "checkpoints").save(3, initial, record, best=True)
+    for part, labels in (
+        ("test", before.test.labels),
+        ("validation", before.train.labels[stratified_split(before.train.labels, 0.1, 1)[1]]),
+    ):
+        evaluate(cluster, run, part=part)
+        result = json.loads((run.folder / f"evaluation-{part}-000000003.json").read_text())
+        assert [row["images"] for row in result["classes"]] == np.bincount(labels).tolist()
 
 
 def test_mistakes(cluster: Cluster, make_run: MakeRun, tmp_path: Path) -> None:

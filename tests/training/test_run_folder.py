@@ -17,9 +17,11 @@ from cnn.errors import RunError, UserError
 from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.run_folder import (
     check_room,
+    check_same,
     check_unused,
-    choose_folder,
-    reopen_folder,
+    default_folder,
+    make_new_folder,
+    record_settings,
     reserve_folder,
     start_folder,
     write_environment,
@@ -46,9 +48,32 @@ def refusal(call, *arguments: object) -> str:
     return str(caught.value)
 
 
-def test_names() -> None:
-    assert choose_folder("a/b", "digits", "fcnn") == "a/b"
-    assert re.fullmatch(r"runs/digits-fcnn-\d{8}-\d{6}", choose_folder(None, "digits", "fcnn"))
+def test_the_default_name_tells_data_network_and_time() -> None:
+    assert re.fullmatch(r"runs/digits-fcnn-\d{8}-\d{6}", str(default_folder("digits", "fcnn")))
+
+
+MAKING = """
+import sys
+from pathlib import Path
+from cnn.training.run_folder import make_new_folder
+sys.stdin.readline()
+print(*(make_new_folder(Path("runs/a")) for _ in range(50)), sep="\\n")
+"""
+
+
+def test_each_of_many_gets_a_new_folder_of_its_own(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", MAKING]
+    every = [
+        subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, cwd=tmp_path, env=environment) for _ in range(3)
+    ]
+    made = [name for each in every for name in each.communicate("go\n")[0].split()]
+    assert sorted(made) == sorted(["runs/a", *(f"runs/a-{number}" for number in range(2, 151))])
+
+
+def test_a_new_folder_where_none_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    assert "cannot be written" in refusal(make_new_folder, tmp_path / "runs" / "a")
 
 
 def test_a_new_folder_holds_the_settings(run: Path) -> None:
@@ -97,7 +122,9 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str) -> None:
 def test_going_on_from_the_last_step_with_more_epochs(run: Path) -> None:
     more = {**SETTINGS, "epochs": 9, "run_dir": "y", "resume": True, "steps": 5, "save_every": 3, "log_every": 1}
     more["resident_mb"] = 0
-    reopen_folder(run, more)
+    check_same(run, more)
+    assert read_settings(run / "settings.yaml") == SETTINGS  # until it has gone on
+    record_settings(run, more)
     assert read_settings(run / "settings.yaml") == {**more, "resume": False}  # so that others can repeat it
 
 
@@ -107,24 +134,34 @@ def test_going_on_from_the_last_step_with_more_epochs(run: Path) -> None:
         ({"seed": 2}, "seed (1 there, 2 now)"),
         ({"learning_rate": 0.1}, "learning_rate (None there, 0.1 now)"),
         ({"model": "fcnn", "seed": 3}, "model (lenet5 there, fcnn now), seed (1 there, 3 now)"),
-        ({"newer": 4}, "newer (None there, 4 now)"),
+        ({"flip": True}, "flip (False there, True now)"),
     ],
 )
 def test_other_settings_are_named(run: Path, changed: dict, told: str) -> None:
-    assert f"was made with other settings: {told};" in refusal(reopen_folder, run, {**SETTINGS, **changed})
+    assert f"was made with other settings: {told};" in refusal(check_same, run, {**SETTINGS, **changed})
     assert read_settings(run / "settings.yaml") == SETTINGS
+
+
+def test_settings_that_an_earlier_version_did_not_know_are_their_defaults(run: Path) -> None:
+    check_same(run, {**SETTINGS, "flip": False, "validation_fraction": 0.1})
+
+
+def test_a_setting_that_there_is_no_more_is_told_with_its_line(run: Path) -> None:
+    (run / "settings.yaml").write_text("model: lenet5\ngone: 3\n")
+    with pytest.raises(RunError, match=r"settings.yaml, line 2: there is no setting 'gone'; leave it out"):
+        check_same(run, SETTINGS)
 
 
 def test_what_a_schedule_follows_from_may_not_differ(run: Path) -> None:
     more = {**SETTINGS, "epochs": 9}
-    assert "other settings: epochs (" in refusal(reopen_folder, run, more, {"epochs", "steps"})
+    assert "other settings: epochs (" in refusal(check_same, run, more, {"epochs", "steps"})
     assert read_settings(run / "settings.yaml") == SETTINGS
 
 
 @pytest.mark.parametrize("place", ["none", "file/run", "x" * 300])
 def test_no_run_to_go_on_with(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
-    assert "found no run" in refusal(reopen_folder, tmp_path / place, SETTINGS)
+    assert "found no run" in refusal(check_same, tmp_path / place, SETTINGS)
 
 
 def test_environment(tmp_path: Path) -> None:
@@ -145,7 +182,8 @@ def test_a_disk_without_room_for_the_checkpoints(tmp_path: Path) -> None:
 def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(run: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(run)
     assert "already holds a run" in refusal(check_unused, tmp_path / "link")
-    reopen_folder(tmp_path / "link", {**SETTINGS, "epochs": 9})
+    check_same(tmp_path / "link", {**SETTINGS, "epochs": 9})
+    record_settings(tmp_path / "link", {**SETTINGS, "epochs": 9})
     assert read_settings(run / "settings.yaml")["epochs"] == 9
     (tmp_path / "empty").mkdir()
     (tmp_path / "new").symlink_to("empty")
@@ -153,12 +191,12 @@ def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(run: Path, tmp_path:
     assert read_settings(tmp_path / "empty" / "settings.yaml") == SETTINGS
     (tmp_path / "nowhere").symlink_to("gone")
     assert "nowhere cannot be written (File exists)" in refusal(start_folder, tmp_path / "nowhere", SETTINGS)
-    assert "found no run in" in refusal(reopen_folder, tmp_path / "nowhere", SETTINGS)
+    assert "found no run in" in refusal(check_same, tmp_path / "nowhere", SETTINGS)
 
 
 @pytest.mark.parametrize("content", ["1: 2", "seed: !!int x", "model: &a [*a]", "- 1"])
 def test_settings_that_are_none_are_told(run: Path, content: str) -> None:
     (run / "settings.yaml").write_text(content)
     with pytest.raises(RunError, match="settings") as caught:
-        reopen_folder(run, SETTINGS)
+        check_same(run, SETTINGS)
     assert "\n" not in str(caught.value)

@@ -1,0 +1,44 @@
+"""Whether all ranks compute the same matrix products bit for bit, as kernels that are exchanged as factors require.
+
+Every rank multiplies the factors for itself. Processors with other instructions, GPUs of another kind, and another
+number of threads add up in another order: the last digits differ, and the ranks would go out of step.
+"""
+
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from cnn.cluster.collectives import Cluster
+from cnn.cluster.exchange import product
+from cnn.cluster.exchange_choice import Kernel
+from cnn.keyed_random import fold32
+
+
+def odd_rank(cluster: Cluster, kernels: Iterable[Kernel], samples: int, dtype: str) -> int | None:
+    """Multiplies factors of the kernels' shapes on every rank; every rank calls it.
+
+    Args:
+        cluster: the workers.
+        kernels: which are to be exchanged as factors.
+        samples: of all ranks in a step.
+        dtype: in which the products are added up.
+
+    Returns:
+        The first rank whose products differ from rank 0's; None if all are equal. The same on every rank.
+    """
+    shapes = sorted({(kernel.inputs, kernel.outputs) for kernel in kernels})
+    by_rank = cluster.gather([_checksum(samples, *shape, dtype) for shape in shapes])
+    return next((rank for rank, theirs in enumerate(by_rank) if theirs != by_rank[0]), None)
+
+
+def _checksum(samples: int, inputs: int, outputs: int, dtype: str) -> int:
+    x, dy = (tf.constant(_factor(samples, width), dtype) for width in (inputs, outputs))
+    compiled = tf.function(product, autograph=False)  # as the step's
+    return zlib.crc32(compiled(x, dy, dtype).numpy().reshape(-1).view(np.uint8).data)
+
+
+def _factor(samples: int, width: int) -> np.ndarray:
+    """Numbers from -0.5 to 0.5, the same on every machine."""
+    return fold32(samples, width, np.arange(samples * width)).reshape(samples, width) * 2.0**-32 - 0.5
