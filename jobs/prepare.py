@@ -12,6 +12,7 @@ from cnn.data.dataset import Dataset
 from cnn.data.decoding import worker_count
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.registry import DataSettings, open_dataset
+from cnn.data.source_record import count_sources
 from cnn.data.store_files import folder_of
 from cnn.errors import told
 from cnn.training.settings import parse_settings
@@ -22,8 +23,10 @@ class PreparationSettings:
     """How what is prepared already is looked at."""
 
     verify: bool = False
-    """Compare all of it with its checksums; otherwise that is done up to 64 MiB, and above with what was written to
-    since."""
+    """Read all source files and all of what was prepared, and compare them with their checksums. Otherwise, as in
+    training, a file is read again only if its change time, which no program can set, is a new one; and what was
+    prepared always, up to 64 MiB. Where files can change without a new change time (FAT, mounted object storage, a
+    failing disk), only this notices it. What has changed is prepared again."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ def parse() -> Settings:
     return parse_settings(str(__doc__), Settings)
 
 
-def describe(dataset: Dataset, progress: PreparationProgress) -> str:
+def describe(dataset: Dataset, progress: PreparationProgress, *, verified: bool) -> str:
     """What is there, in lines."""
     store = folder_of(dataset)
     megabytes = sum(path.stat().st_size for path in store.iterdir()) / 1e6
@@ -54,6 +57,10 @@ def describe(dataset: Dataset, progress: PreparationProgress) -> str:
         f"{held} {'x'.join(map(str, dataset.image_shape))}, a network gets {'x'.join(map(str, dataset.input_shape))}"
     )
     lines.append(f"{megabytes:,.1f} MB in {store}")
+    if verified:
+        sources = count_sources(store)
+        own = f"all {sources:,} source files and " if sources > 1 else "the one source file and " if sources else ""
+        lines.append(f"compared with their checksums: {own}all prepared arrays; nothing differs")
     if progress.images and progress.seconds:
         speed = progress.images / progress.seconds
         lines.append(
@@ -68,7 +75,7 @@ def main() -> None:
     progress = PreparationProgress()
     dataset = open_dataset(settings.data, progress=progress, verify=settings.preparation.verify)
     progress.tell_notes()  # those of what another start has prepared
-    print(describe(dataset, progress))
+    print(describe(dataset, progress, verified=settings.preparation.verify))
 
 
 if __name__ == "__main__":

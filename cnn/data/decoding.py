@@ -9,8 +9,9 @@ import numpy as np
 
 from cnn.cpu_quota import cpu_quota
 from cnn.data.decoding_pool import WORTH_NO_POOL, decoding_pool
-from cnn.data.image_file import DamagedImageError, decode_image
+from cnn.data.image_file import DamagedImageError, decode_opened, open_image
 from cnn.data.listing import shown
+from cnn.data.source_record import digest, file_digest
 from cnn.errors import RunError
 
 
@@ -25,6 +26,9 @@ class Chunk:
     """Position in the part of the first one."""
 
     paths: list[str]
+    times: list[int]
+    """The change time of each, as `settled` gave it before any was read."""
+
     size: int
     """Pixels of a side of a stored image."""
 
@@ -50,6 +54,12 @@ class Decoded:
 
     damaged: list[tuple[int, str]]
     """Position in the part, and the reason, of each image that cannot be used; it is stored as zeros."""
+
+    times: list[int]
+    """The change time of each file, as the chunk has it."""
+
+    digests: list[str]
+    """Of what was read of each, in hexadecimal."""
 
 
 def worker_count() -> int:
@@ -83,12 +93,17 @@ def _decode_by_processes(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
 
 def _decode_chunk(chunk: Chunk) -> Decoded:
     images = np.zeros((len(chunk.paths), chunk.size, chunk.size, 3), np.uint8)
-    damaged = []
+    damaged: list[tuple[int, str]] = []
+    digests: list[str] = []
     for position, path in enumerate(chunk.paths):
         try:
-            images[position] = decode_image(Path(path), chunk.size)
+            with open_image(Path(path)) as file:
+                digests.append(digest(file).hex())
+                images[position] = decode_opened(file, chunk.size)
         except DamagedImageError as error:
             damaged.append((chunk.start + position, str(error)))
+            if len(digests) == position:  # it could not be opened
+                digests.append(file_digest(path).hex())
         except MemoryError:  # not damaged, which would be recorded, and be so on other machines too
             raise RunError(
                 f"there is too little memory to decode {shown(path)}: make some free, or the image smaller, and start "
@@ -106,4 +121,6 @@ def _decode_chunk(chunk: Chunk) -> Decoded:
         sums=images.sum((0, 1, 2), dtype=np.int64).tolist(),
         squares=np.square(images, dtype=np.uint16).sum((0, 1, 2), dtype=np.int64).tolist(),
         damaged=damaged,
+        times=chunk.times,
+        digests=digests,
     )

@@ -1,16 +1,17 @@
-"""MNIST and Fashion-MNIST: four files in the IDX format, gzipped or not."""
+"""MNIST and Fashion-MNIST: four files in the IDX format, gzipped or not, as tools and archives leave them."""
 
-import functools
+import dataclasses
 import gzip
 import io
 import math
-import os
+import re
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from cnn.data.dataset import Part
+from cnn.data.lying_files import file_names, instead, letters, levels
 from cnn.data.source import FolderSource, RawDataset, Remote
 from cnn.errors import UserError
 
@@ -24,25 +25,110 @@ _LABELS_MAGIC = 0x801
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20
 
+_CLASSES = 10
+_LABELS_KNOWN = 10
 
-def read(folder: Path, class_names: tuple[str, ...]) -> RawDataset:
-    """Reads the four files, whole sets or parts of them; raises UserError naming a file that is missing or damaged."""
-    train, test = (_read_part(folder, names, len(class_names)) for names in (_TRAIN, _TEST))
-    if train.images.shape[1:] != test.images.shape[1:]:
-        sizes = " and ".join("{1}x{2}".format(*part.images.shape) for part in (train, test))
-        paths = " and ".join(str(_find(folder, names[0])) for names in (_TRAIN, _TEST))
-        raise UserError(f"{paths} hold images of different sizes, {sizes}: put files of one data set there.")
-    return RawDataset(class_names=class_names, train=train, test=test)
+# Folders that are named after another data set are not looked into: where torchvision has put several, say.
+_DATA_SETS = frozenset({"mnist", "fashionmnist", "fashion", "emnist", "kmnist", "kuzushijimnist", "qmnist", "notmnist"})
 
 
-def files(folder: Path) -> list[Path]:
-    """Those of the four files that are in the folder."""
-    return sorted(path for name in _TRAIN + _TEST if os.path.exists(path := _find(folder, name)))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IdxFiles:
+    """One of the data sets, and how its files are told from others'."""
 
+    name: str
+    """As users write it."""
 
-def missing(folder: Path) -> list[str]:
-    """Those of the four files that are in the folder neither gzipped nor plain, by their gzipped names."""
-    return [f"{name}.gz" for name in _TRAIN + _TEST if not os.path.exists(_find(folder, name))]
+    class_names: tuple[str, ...]
+    folders: frozenset[str]
+    """What a folder of it may be called, by letters and digits in lower case."""
+
+    md5: tuple[str, str, str, str]
+    """Checksums of the official gzipped files, in the order of `_TRAIN` and `_TEST`."""
+
+    begin: dict[str, bytes]
+    """What is in the first image of a file of images, and what are the first labels of one of labels."""
+
+    def read(self, folder: Path) -> RawDataset:
+        """Reads the four files, whole sets or parts of them.
+
+        Raises:
+            UserError: a file is missing or damaged, of another data set or in another's place, or is there twice with
+                different content; names it.
+        """
+        found = self._find(folder)
+        train, test = (self._read_part(folder, names, found) for names in (_TRAIN, _TEST))
+        if train.images.shape[1:] != test.images.shape[1:]:
+            sizes = " and ".join("{1}x{2}".format(*part.images.shape) for part in (train, test))
+            paths = " and ".join(str(found[names[0]][0]) for names in (_TRAIN, _TEST))
+            raise UserError(f"{paths} hold images of different sizes, {sizes}: put files of one data set there.")
+        return RawDataset(class_names=self.class_names, train=train, test=test)
+
+    def files(self, folder: Path) -> list[Path]:
+        """Those of the four files that are there; one that is there several times counts as often."""
+        return sorted(path for paths in self._find(folder).values() for path in paths)
+
+    def missing(self, folder: Path) -> list[str]:
+        """Those of the four files that are there neither gzipped nor plain, by their gzipped names."""
+        return [f"{name}.gz" for name, paths in self._find(folder).items() if not paths]
+
+    def _find(self, folder: Path) -> dict[str, list[Path]]:
+        """Where each of the four files is: in the folder, or as much below it as is needed to find all."""
+        found: dict[str, list[Path]] = {name: [] for name in _TRAIN + _TEST}
+        known = {letters(name): name for name in found}
+        for level in levels(folder, _DATA_SETS - self.folders):
+            for path in (inner / name for inner in level for name in file_names(inner)):
+                name = known.get(letters(re.sub(r"\.gz$", "", path.name, flags=re.IGNORECASE)))
+                if name is not None:
+                    found[name].append(path)
+            if all(found.values()):
+                break
+        return found
+
+    def _read_part(self, folder: Path, names: tuple[str, str], found: dict[str, list[Path]]) -> Part:
+        images, labels = (
+            self._read_one(folder, name, found, magic)
+            for name, magic in zip(names, (_IMAGES_MAGIC, _LABELS_MAGIC), strict=True)
+        )
+        images_path, labels_path = (found[name][0] for name in names)
+        if len(images) != len(labels):
+            raise UserError(
+                f"{images_path} holds {len(images):,} images but {labels_path} {len(labels):,} labels: they do not "
+                "belong together, get both again."
+            )
+        if labels.max() >= _CLASSES:
+            raise UserError(
+                f"{labels_path} is damaged, or of another data set such as EMNIST: label {np.argmax(labels):,} is "
+                f"{labels.max()}, not 0 to {_CLASSES - 1}; put the file of {self.name} there."
+            )
+        self._check_beginning(images_path, names[0], images)
+        self._check_beginning(labels_path, names[1], labels)
+        return Part(images=images[..., np.newaxis], labels=labels.astype(np.int32))
+
+    def _read_one(self, folder: Path, name: str, found: dict[str, list[Path]], magic: int) -> np.ndarray:
+        paths = found[name]
+        if not paths:
+            path = folder / f"{name}.gz"
+            raise UserError(f"{path} is missing{instead(folder, [path.name], found)}: put it there.")
+        first = read_idx(paths[0], magic)
+        for path in paths[1:]:
+            if not np.array_equal(read_idx(path, magic), first):
+                raise UserError(
+                    f"{paths[0]} and {path} are both {name} but hold different things: remove the one that is not of "
+                    f"{self.name}, or name the folder that holds the right one as data_dir."
+                )
+        return first
+
+    def _check_beginning(self, path: Path, name: str, array: np.ndarray) -> None:
+        """Notices files of another data set or in another's place, whole or in part and whoever has packed them."""
+        for data_set in (MNIST_FILES, FASHION_MNIST_FILES):
+            for other, begin in data_set.begin.items():
+                own = (data_set.name, other) == (self.name, name)
+                if not own and begin in (array[0] if array.ndim == 3 else array[:_LABELS_KNOWN]).tobytes():
+                    raise UserError(
+                        f"{path} holds what {other} of {data_set.name} does, not {name} of {self.name}: put the right "
+                        "file there, or choose the data set that it is of."
+                    )
 
 
 def read_idx(path: Path, magic: int) -> np.ndarray:
@@ -51,7 +137,7 @@ def read_idx(path: Path, magic: int) -> np.ndarray:
     No memory is taken for what the header promises, only for what is there, and never much more than was promised.
 
     Args:
-        path: the file, gzipped if its name ends in .gz.
+        path: the file, gzipped or not, which its content tells.
         magic: the number that must be at its beginning; its last byte is the number of dimensions.
 
     Returns:
@@ -62,9 +148,7 @@ def read_idx(path: Path, magic: int) -> np.ndarray:
     """
     try:
         with _open(path) as file:
-            header = file.read(4)
-            if header != magic.to_bytes(4, "big"):
-                raise _damaged(path, f"it begins with {header.hex() or 'nothing'} instead of {magic:08x}")
+            _check_magic(path, file.read(4), magic)
             dimensions = magic & 0xFF
             sizes = file.read(4 * dimensions)
             if len(sizes) < 4 * dimensions:
@@ -78,38 +162,27 @@ def read_idx(path: Path, magic: int) -> np.ndarray:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(path, f"its compressed content is cut off or altered ({error})") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): mend that or name another folder.") from error
+        raise _unreadable(path, error) from error
     if len(content) != math.prod(shape):
         held = "fewer" if len(content) < math.prod(shape) else "more"
         raise _damaged(path, f"it holds {held} bytes than the {math.prod(shape):,} its header promises")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _read_part(folder: Path, names: tuple[str, str], classes: int) -> Part:
-    images_path, labels_path = (_find(folder, name) for name in names)
-    images, labels = read_idx(images_path, _IMAGES_MAGIC), read_idx(labels_path, _LABELS_MAGIC)
-    if len(images) != len(labels):
-        raise UserError(
-            f"{images_path} holds {len(images):,} images but {labels_path} {len(labels):,} labels: they do not belong "
-            "together, get both again."
-        )
-    if labels.max() >= classes:
-        raise _damaged(labels_path, f"label {np.argmax(labels):,} is {labels.max()}, not 0 to {classes - 1}")
-    return Part(images=images[..., np.newaxis], labels=labels.astype(np.int32))
-
-
-def _find(folder: Path, name: str) -> Path:
-    plain, gzipped = folder / name, folder / f"{name}.gz"
-    return plain if os.path.exists(plain) and not os.path.exists(gzipped) else gzipped
+def _check_magic(path: Path, header: bytes, magic: int) -> None:
+    if header == magic.to_bytes(4, "big"):
+        return
+    kinds = {_IMAGES_MAGIC: "images", _LABELS_MAGIC: "labels"}
+    held = kinds.get(int.from_bytes(header, "big"))
+    if held is not None and magic in kinds:
+        raise UserError(f"{path} holds {held}, not {kinds[magic]}: put each file under its own name.")
+    raise _damaged(path, f"it begins with {header.hex() or 'nothing'} instead of {magic:08x}")
 
 
 def _open(path: Path) -> io.BufferedIOBase:
-    if path.suffix != ".gz":
-        return open(path, "rb")
     with open(path, "rb") as file:
-        if file.read(2) != _GZIP_MAGIC:
-            raise _damaged(path, "it is no gzip file")
-    return gzip.open(path, "rb")
+        gzipped = file.read(2) == _GZIP_MAGIC
+    return gzip.open(path, "rb") if gzipped else open(path, "rb")
 
 
 def _read_up_to(file: io.BufferedIOBase, limit: int) -> bytearray:
@@ -123,33 +196,66 @@ def _damaged(path: Path, what: str) -> UserError:
     return UserError(f"{path} is damaged: {what}; get it again, or remove it to have it downloaded.")
 
 
-def _source(base_url: str, md5: tuple[str, str, str, str], class_names: tuple[str, ...]) -> FolderSource:
-    checksums = dict(zip((f"{name}.gz" for name in _TRAIN + _TEST), md5, strict=True))
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be read ({error.strerror}): mend that or name another folder.")
+
+
+def _source(data_set: IdxFiles, base_url: str) -> FolderSource:
+    checksums = dict(zip((f"{name}.gz" for name in _TRAIN + _TEST), data_set.md5, strict=True))
     return FolderSource(
-        read=functools.partial(read, class_names=class_names),
-        files=files,
-        remote=Remote(base_url=base_url, md5=checksums, missing=missing),
+        read=data_set.read,
+        files=data_set.files,
+        remote=Remote(base_url=base_url, md5=checksums, missing=data_set.missing),
     )
 
 
-MNIST = _source(
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    (
+MNIST_FILES = IdxFiles(
+    name="mnist",
+    class_names=tuple("0123456789"),
+    folders=frozenset({"mnist"}),
+    md5=(
         "f68b3c2dcbeaaa9fbdd348bbdeb94873",
         "d53e105ee54ea40749a09fcbcd1e9432",
         "9fb629c4189551a2d022fa330f9573f3",
         "ec29112dd5afa0611ce80d1b7f02629c",
     ),
-    tuple("0123456789"),
+    begin={
+        _TRAIN[0]: bytes([3, 18, 18, 18, 126, 136, 175, 26, 166, 255, 247, 127]),
+        _TRAIN[1]: bytes([5, 0, 4, 1, 9, 2, 1, 3, 1, 4]),
+        _TEST[0]: bytes([84, 185, 159, 151, 60, 36]),
+        _TEST[1]: bytes([7, 2, 1, 0, 4, 1, 4, 9, 5, 9]),
+    },
 )
 
-FASHION_MNIST = _source(
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    (
+FASHION_MNIST_FILES = IdxFiles(
+    name="fashion-mnist",
+    class_names=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    folders=frozenset({"fashionmnist", "fashion"}),
+    md5=(
         "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "25c81989df183df01b3e8a0aad5dffbe",
         "bef4ecab320f06d8554ea6380940ec79",
         "bb300cfdad3c16e7a12a480ee83cd310",
     ),
-    ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    begin={
+        _TRAIN[0]: bytes([193, 228, 218, 213, 198, 180, 212, 210, 211, 213, 223, 220, 243, 202]),
+        _TRAIN[1]: bytes([9, 0, 0, 3, 0, 2, 7, 2, 5, 5]),
+        _TEST[0]: bytes([53, 129, 120, 147, 175, 157, 166, 135, 154, 168, 140]),
+        _TEST[1]: bytes([9, 2, 1, 1, 6, 1, 4, 6, 5, 7]),
+    },
 )
+
+MNIST = _source(MNIST_FILES, "https://ossci-datasets.s3.amazonaws.com/mnist/")
+
+FASHION_MNIST = _source(FASHION_MNIST_FILES, "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/")

@@ -1,7 +1,10 @@
 """From an image file of any kind and size to a square of RGB pixels."""
 
+import contextlib
 import io
+import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +16,9 @@ from cnn.data.file_kind import read_kind, unread_kind
 from cnn.data.jpeg import jpeg_pixels
 from cnn.data.png import SIGNATURE, png_content
 from cnn.data.tiff import check_tiff, white_is_zero
+
+DECODER = 2
+"""To be raised when other pixels are made of the same files, so that what is prepared already is prepared again."""
 
 MINIMUM_SIDE = 8
 """Pixels that both sides of an image must have."""
@@ -38,6 +44,9 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 # A JPEG that may be decoded has all its pixels before this; what follows them may be a film.
 _LARGEST_JPEG = 1 << 30
+
+# Bytes of a file that is read into memory at once.
+_SMALL = 64 << 20
 
 _UNKNOWN = "not an image of a known kind"
 
@@ -81,11 +90,37 @@ def decode_image(path: Path, size: int) -> np.ndarray:
         DamagedImageError: it is not an image, its decoder had to guess some of the pixels, it is smaller than 8
             pixels, or has over 100 million of them.
     """
-    try:
+    with open_image(path) as file:
+        return decode_opened(file, size)
+
+
+def open_image(path: Path) -> BinaryIO:
+    """Opens an image file for `decode_opened`; raises DamagedImageError where that cannot be.
+
+    Unless it is very large it is read, once, so that all that is made of it is made of the same bytes.
+    """
+    with _explained():
         if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
             raise DamagedImageError("not a file")
-        with warnings.catch_warnings(action="ignore"), open(path, "rb") as file:
-            return _decoded(file, size)
+        file = open(path, "rb")  # noqa: SIM115  # which the caller closes
+        if os.fstat(file.fileno()).st_size > _SMALL:
+            return file
+        with file:
+            return io.BytesIO(file.read())
+
+
+def decode_opened(file: BinaryIO, size: int) -> np.ndarray:
+    """Decodes what `open_image` gave; the rest is as for `decode_image`."""
+    with _explained(), warnings.catch_warnings(action="ignore"):
+        file.seek(0)
+        return _decoded(file, size)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Makes whatever the code inside raises a DamagedImageError."""
+    try:
+        yield
     except (DamagedImageError, MemoryError):
         raise
     except Image.DecompressionBombError:

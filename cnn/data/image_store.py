@@ -6,7 +6,9 @@ import functools
 import json
 import logging
 import os
+import re
 import shutil
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -15,9 +17,12 @@ import numpy as np
 from cnn.data.cache_folder import explained
 from cnn.data.dataset import Dataset
 from cnn.data.decoding import Chunk, Decoded, decode_chunks
+from cnn.data.image_file import DECODER
 from cnn.data.listing import shown
 from cnn.data.preparation_progress import PreparationProgress
+from cnn.data.seen_times import NEVER
 from cnn.data.source import ImageFile, ImageIndex
+from cnn.data.source_record import SourceFiles, file_digest, settled, write_record
 from cnn.data.store import RECORD, open_or_prepare
 from cnn.data.store_files import folder_of, mean_and_deviation, sync, sync_folder, write_array, write_manifest
 from cnn.errors import UserError
@@ -28,6 +33,9 @@ _PARTS = ("train", "test")
 # An array's images that are decoded together; what is lost at most, for each process, when a preparation is killed.
 _CHUNK_IMAGES = 128
 _CHUNK_BYTES = 32 << 20
+
+# Fields of ImageFile: all but the change time, which is another one on every machine.
+_IN_KEY = 5
 
 _DAMAGED = "damaged.json"
 _NAMED = 10
@@ -56,7 +64,7 @@ def open_image_store(
         size: pixels of each side of the stored images.
         skip_damaged: leaves damaged images out, with a warning; otherwise they are an error.
         progress: is shown how far the preparation is, and has the index's notes, which it tells if there is one.
-        verify: compares the content of large stores, too, with their checksums.
+        verify: compares the content of all image files, and of the store, with their checksums.
 
     Returns:
         The data set; its arrays are read-only memory maps.
@@ -70,8 +78,10 @@ def open_image_store(
         name=name, folder=folder, index=index, size=size, skip_damaged=skip_damaged, progress=progress
     )
     origin = [str(folder.resolve()), size]
-    content = [index.class_names, index.train, index.test, index.validation, index.division]
-    dataset = open_or_prepare(name, origin, content, preparation.run, verify=verify)
+    parts = ([file[:_IN_KEY] for file in part] for part in (index.train, index.test, index.validation))
+    content = [DECODER, index.class_names, *parts, index.division]
+    sources = preparation.sources()
+    dataset = open_or_prepare(name, origin, content, sources, preparation.run, verify=verify)
     damaged = folder_of(dataset) / _DAMAGED
     if damaged.exists() and not skip_damaged:  # prepared when they were to be skipped
         raise _refusal(folder, _read_damaged(damaged))
@@ -94,6 +104,13 @@ class _Preparation:
         """Of each part; the last training images are the data set's own validation part, if it has one."""
         return {"train": [*self.index.train, *self.index.validation], "test": self.index.test}
 
+    def sources(self) -> SourceFiles:
+        """All image files, in the order of the parts."""
+        files = [file for part in _PARTS for file in self._files[part]]
+        return SourceFiles(
+            folder=self.folder, paths=[file.path for file in files], times=[file.change_time for file in files]
+        )
+
     def run(self, unfinished: Path) -> None:
         """Goes on with what is there, or begins."""
         self.progress.tell_notes()
@@ -101,11 +118,14 @@ class _Preparation:
             arrays = {part: unfinished / f"{part}_images.npy" for part in _PARTS}
             if not self._can_go_on(unfinished / RECORD, arrays):
                 self._begin(unfinished, arrays)
-            chunks = self._plan(arrays)
-            known = _read_record(unfinished / RECORD, self.size**2)
-            decoded = [known[key] for key in chunks if key in known]
+            times = {part: settled([file.change_time for file in self._files[part]]) for part in _PARTS}
+            chunks = self._plan(arrays, times)
+            recorded = _read_record(unfinished / RECORD, self.size**2)
+            known = {key: recorded[key] for key in chunks if key in recorded and _holds(recorded[key], chunks[key])}
+            decoded = [*known.values()]
             decoded += self._decode(unfinished / RECORD, [chunks[key] for key in chunks if key not in known], decoded)
             self._finish(unfinished, arrays, decoded)
+            write_record(unfinished, _digests(decoded), [*chain(*times.values())])
 
     def _shape(self, part: str) -> tuple[int, int, int, int]:
         return len(self._files[part]), self.size, self.size, 3
@@ -130,7 +150,7 @@ class _Preparation:
         sync_folder(unfinished)
         (unfinished / RECORD).touch()
 
-    def _plan(self, arrays: dict[str, Path]) -> dict[tuple[str, int, int], Chunk]:
+    def _plan(self, arrays: dict[str, Path], times: dict[str, list[int]]) -> dict[tuple[str, int, int], Chunk]:
         """The chunks by part, start and stop."""
         image_bytes = 3 * self.size**2
         step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
@@ -139,10 +159,15 @@ class _Preparation:
             header = path.stat().st_size - len(self._files[part]) * image_bytes
             paths = [os.path.join(self.folder, file.path) for file in self._files[part]]
             for start in range(0, len(paths), step):
-                own = paths[start : start + step]
-                offset = header + start * image_bytes
-                chunks[part, start, start + len(own)] = Chunk(
-                    part=part, start=start, paths=own, size=self.size, array=path, offset=offset
+                stop = min(start + step, len(paths))
+                chunks[part, start, stop] = Chunk(
+                    part=part,
+                    start=start,
+                    paths=paths[start:stop],
+                    times=times[part][start:stop],
+                    size=self.size,
+                    array=path,
+                    offset=header + start * image_bytes,
                 )
         return chunks
 
@@ -221,6 +246,20 @@ class _Preparation:
         return [mean for mean, _ in both], [deviation for _, deviation in both]
 
 
+def _holds(decoded: Decoded, chunk: Chunk) -> bool:
+    """Whether the chunk's files still hold what was decoded."""
+    return all(
+        NEVER != then == now or file_digest(path).hex() == digest
+        for path, then, now, digest in zip(chunk.paths, decoded.times, chunk.times, decoded.digests, strict=True)
+    )
+
+
+def _digests(decoded: list[Decoded]) -> list[bytes]:
+    """Of all files, in the order of the parts and of the files in them."""
+    ordered = sorted(decoded, key=lambda each: (_PARTS.index(each.part), each.start))
+    return [bytes.fromhex(digest) for each in ordered for digest in each.digests]
+
+
 def _add_to_record(file: IO[str], decoded: Decoded) -> None:
     file.write(json.dumps(dataclasses.asdict(decoded)) + "\n")
     sync(file)
@@ -249,7 +288,9 @@ def _is_possible(decoded: Decoded, pixels: int) -> bool:
     damaged = {position for position, _ in decoded.damaged}
     values = (decoded.stop - decoded.start - len(damaged)) * pixels
     return (
-        len(decoded.sums) == len(decoded.squares) == 3
+        len(decoded.times) == len(decoded.digests) == decoded.stop - decoded.start
+        and all(re.fullmatch("[0-9a-f]{32}", digest) for digest in decoded.digests)
+        and len(decoded.sums) == len(decoded.squares) == 3
         and all(decoded.start <= position < decoded.stop for position in damaged)
         and all(
             first * first <= values * second and 0 <= first <= second <= 255 * first

@@ -118,8 +118,8 @@ def image_file(entry: "os.DirEntry[str]", path: str, label: int) -> ImageFile:
     try:
         status = entry.stat()
     except OSError:  # a link to nothing, which is told with the other damaged images
-        return ImageFile(path, label, -1, 0, path_key(path))
-    return ImageFile(path, label, status.st_size, status.st_mtime_ns, path_key(path))
+        return ImageFile(path, label, -1, 0, path_key(path), 0)
+    return ImageFile(path, label, status.st_size, status.st_mtime_ns, path_key(path), status.st_ctime_ns)
 
 
 def shown(path: str) -> str:

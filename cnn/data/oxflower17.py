@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cnn.data.dataset import Division
-from cnn.data.listing import image_file, visible_entries
+from cnn.data.listing import image_file, shown, visible_entries
+from cnn.data.lying_files import file_names, levels, lying_archive
 from cnn.data.source import ImageFile, ImageIndex, ImageSource, Remote
 from cnn.data.split import stratified_split
 from cnn.errors import UserError
@@ -56,7 +57,7 @@ def index(folder: Path, split: int = 1, division: Division = "by name") -> Image
     that are there.
 
     Args:
-        folder: holds `jpg`, or is that folder.
+        folder: holds `jpg`, or is that folder, or one of those in it does or is.
         split: 1, 2 or 3, the official one's number; 1 where there is none.
         division: by place, a quarter of each class is to test if some images are missing.
 
@@ -79,17 +80,16 @@ def index(folder: Path, split: int = 1, division: Division = "by name") -> Image
 
 
 def missing(folder: Path) -> list[str]:
-    """The archive, if no photograph is there."""
-    return [] if _photographs(folder) else [_ARCHIVE]
+    """The archive, wherever it lies, if no photograph is there."""
+    return [] if _photographs(folder) else [lying_archive(folder, [_ARCHIVE])]
 
 
 def _photographs(folder: Path) -> dict[int, ImageFile]:
     """The files by their numbers."""
-    inner = folder / _FOLDER
-    prefix = f"{_FOLDER}/" if os.path.isdir(inner) else ""
-    found = {}
-    for entry in visible_entries(inner if prefix else folder):
-        match = re.fullmatch(r"image_(\d+)\.jpg", entry.name)
+    place = _place(folder)
+    found: dict[int, ImageFile] = {}
+    for entry in visible_entries(place):
+        match = re.fullmatch(r"image_(\d+)\.jpg", entry.name.lower())
         if match is None:
             continue
         number = int(match[1])
@@ -98,9 +98,29 @@ def _photographs(folder: Path) -> dict[int, ImageFile]:
                 f"{entry.path} has no place in oxflower17, whose images are image_0001.jpg to image_{_IMAGES}.jpg: "
                 "remove it, or use --data folder for images of your own."
             )
-        file = image_file(entry, prefix + entry.name, (number - 1) // _PER_CLASS)
-        found[number] = file._replace(key=number)
+        path = str((place / entry.name).relative_to(folder))
+        if number in found:
+            other = folder / found[number].path
+            raise UserError(f"{folder / path} and {other} are the same photograph: remove one of them.")
+        found[number] = image_file(entry, path, (number - 1) // _PER_CLASS)._replace(key=number)
     return found
+
+
+def _place(folder: Path) -> Path:
+    """The folder of the photographs."""
+    for level in levels(folder):
+        for named in ([inner / _FOLDER for inner in level], level):
+            found = [inner for inner in named if _holds_photographs(inner)]
+            if len(found) > 1:
+                both = " and ".join(shown(str(place)) for place in found[:2])
+                raise UserError(f"{both} both hold flowers: name one of them as data_dir.")
+            if found:
+                return found[0]
+    return folder
+
+
+def _holds_photographs(folder: Path) -> bool:
+    return any(re.fullmatch(r"image_\d{4}\.jpg", name.lower()) for name in file_names(folder))
 
 
 def _divide(

@@ -141,7 +141,7 @@ def open_dataset(
         settings: which one.
         division: by what image files are divided into parts; "by place" only for a run that has been begun so.
         progress: is shown how far the preparation of image files is; one of its own if None.
-        verify: compares the content of large stores, too, with their checksums.
+        verify: compares the content of all source files, and of the store, with their checksums.
 
     Raises:
         UserError: the folder, a file, the download or the cache is at fault; says what to do about it.

@@ -74,10 +74,13 @@ class ImageFile(NamedTuple):
     """The file's size; -1 if it cannot be had."""
 
     changed: int
-    """When the file was last changed, in nanoseconds; 0 if that cannot be had."""
+    """When its content was last changed, as far as its modification time says, in nanoseconds; 0 if there is none."""
 
     key: int
     """Below 2**64. Decides which part the image is in, so it follows from its name alone."""
+
+    change_time: int
+    """When anything of the file was last changed, by its change time, which no program can set; 0 if there is none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,9 @@
 """The prepared form of a data set: arrays that every process of a machine maps into its memory.
 
-A store is a folder `<name>-<key>`; the key follows from the source's files, so that changed files make a new store.
+A store is a folder `<name>-<key>`; the key follows from the names, sizes and modification times of the source's files,
+so that changed files make a new store. A file that keeps all of these and yet holds something else is noticed by its
+change time (see `source_record`), and the store is made again.
+
 It is written as `<name>-<key>.<origin>.unfinished` and renamed when it is whole; the origin follows from the source's
 folder and the images' size, so that an unfinished store whose files have changed since is known as such.
 """
@@ -9,8 +12,9 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ import numpy as np
 from cnn.data.cache_folder import cache_folder, explained, locked
 from cnn.data.dataset import Dataset
 from cnn.data.source import RawDataset
+from cnn.data.source_record import SourceFiles, compare, file_digest, is_known, settled, write_record
 from cnn.data.store_files import (
     FORMAT,
     DamagedStoreError,
@@ -28,7 +33,7 @@ from cnn.data.store_files import (
     write_array,
     write_manifest,
 )
-from cnn.errors import UserError
+from cnn.errors import RunError, UserError
 
 RECORD = "record.jsonl"
 """The file in an unfinished store with which its preparation can go on."""
@@ -53,7 +58,7 @@ def open_store(
         read: gets it from its source; is called only for preparing.
         folder: where the source's files are; None for a source without files.
         files: all that `read` reads, in or below `folder`.
-        verify: compares the content of large stores, too, with their checksums.
+        verify: compares the content of all source files, and of the store, with their checksums.
 
     Returns:
         The data set; its arrays are read-only memory maps.
@@ -62,19 +67,8 @@ def open_store(
         UserError: one of the files or the cache folder cannot be used; and whatever `read` raises.
     """
 
-    def prepare(unfinished: Path) -> None:
-        raw = read()
-        _logger.info("%s: %d training and %d test images", name, len(raw.train.labels), len(raw.test.labels))
-        with explained(unfinished.parent):
-            try:
-                shutil.rmtree(unfinished, ignore_errors=True)
-                unfinished.mkdir()
-                _write(unfinished, name, raw)
-            except BaseException:
-                shutil.rmtree(unfinished, ignore_errors=True)
-                raise
-
     origin, content = [], []
+    sources = SourceFiles(folder=folder or Path(), paths=[], times=[])
     if folder is not None:
         origin.append(str(folder.resolve()))
         for path in sorted(files):
@@ -85,47 +79,101 @@ def open_store(
                     f"{path} cannot be read ({error.strerror}): mend that or name another folder."
                 ) from error
             content.append([str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns])
-    return open_or_prepare(name, origin, content, prepare, verify=verify)
+            sources.paths.append(str(path.relative_to(folder)))
+            sources.times.append(stat.st_ctime_ns)
+
+    def prepare(unfinished: Path) -> None:
+        times = settled(sources.times)
+        # Before they are read, so that it is noticed at the next start if they change meanwhile.
+        digests = [file_digest(os.path.join(sources.folder, path)) for path in sources.paths]
+        raw = read()
+        _logger.info("%s: %d training and %d test images", name, len(raw.train.labels), len(raw.test.labels))
+        with explained(unfinished.parent):
+            try:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                _write(unfinished, name, raw)
+                write_record(unfinished, digests, times)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+
+    return open_or_prepare(name, origin, content, sources, prepare, verify=verify)
 
 
 def open_or_prepare(
-    name: str, origin: list[Any], content: list[Any], prepare: Callable[[Path], None], *, verify: bool
+    name: str,
+    origin: list[Any],
+    content: list[Any],
+    sources: SourceFiles,
+    prepare: Callable[[Path], None],
+    *,
+    verify: bool,
 ) -> Dataset:
     """Opens a store, or has it prepared.
 
-    One process of the machine prepares, the others wait for it. A damaged store is prepared again, with a warning.
-    If anything in origin or content changes, it is another store.
+    One process of the machine prepares, or compares files, and the others wait for it. A store that is damaged, or one
+    of whose source files holds something else now, is prepared again, with a warning. If anything in origin or content
+    changes, it is another store.
 
     Args:
         name: of the data set.
         origin: the source's folder and the images' size, or what there is of these; as JSON can hold it.
         content: what is in the source; as JSON can hold it.
+        sources: the source's files, in an order that follows from origin and content.
         prepare: fills the folder whose path it gets. What is there has the same origin and content and is of a process
             that was killed, or of a `prepare` that raised an error.
         verify: as for `open_store`.
 
     Raises:
         UserError: the cache folder cannot be used; and whatever `prepare` raises.
+        RunError: a file changes while it is read, as far as `verify` shows.
     """
     stores = cache_folder() / "stores"
     store = stores / f"{name}-{_key(FORMAT, name, *origin, *content)}"
-    with contextlib.suppress(DamagedStoreError), explained(stores):
-        if store.is_dir():
-            return open_files(store, verify=verify)
-    with locked(_lock(stores, store.name), f"prepares {name}"):
+    if not verify:
+        with contextlib.suppress(DamagedStoreError), explained(stores):
+            if store.is_dir() and is_known(store, sources):
+                return open_files(store, verify=False)
+    with _locked_or_read_only(_lock(stores, store.name), f"prepares {name}") as read_only:
         try:  # again, for another process may have made or mended it meanwhile
             with explained(stores):
                 if store.is_dir():
-                    return open_files(store, verify=verify)
+                    return _compared(store, sources, verify=verify)
         except DamagedStoreError as damage:
-            _logger.warning("the prepared data set %s is damaged and is prepared again: %s", store, damage)
+            _logger.warning("the prepared data set %s is prepared again: %s", store, damage)
+        if read_only is not None:
+            raise read_only
         unfinished = stores / f"{store.name}.{_key(name, *origin)}{_UNFINISHED}"
         with explained(stores):
             _remove_leftovers(unfinished)
         prepare(unfinished)
         with explained(stores):
             _put_in_place(unfinished, store)
-            return open_files(store, verify=False)
+            if not verify:
+                return open_files(store, verify=False)
+            try:
+                return _compared(store, sources, verify=True)
+            except DamagedStoreError as change:
+                raise RunError(f"{change}: start again when nothing writes there any more.") from change
+
+
+def _compared(store: Path, sources: SourceFiles, *, verify: bool) -> Dataset:
+    dataset = open_files(store, verify=verify)
+    compare(store, sources, every=verify)
+    return dataset
+
+
+@contextlib.contextmanager
+def _locked_or_read_only(path: Path, others: str) -> Iterator[UserError | None]:
+    """As `locked`; but the code inside is run without the lock, and gets the error, where nothing can be written."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path, others))
+        except UserError as error:
+            yield error
+            return
+        yield None
 
 
 def _key(*parts: Any) -> str:

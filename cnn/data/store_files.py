@@ -11,10 +11,12 @@ from typing import IO, Any
 import numpy as np
 
 from cnn.data.dataset import Dataset, Part
+from cnn.data.seen_times import SeenTimes, change_time
 from cnn.from_json import from_json, parse_json
 
 FORMAT = 1
-"""To be raised when the files change or a source comes to read the same files differently."""
+"""To be raised when the files change. It is part of every checksum, which checkpoints record; so what comes to be read
+differently from the same files is told by a number in the key of the store instead."""
 
 _MANIFEST = "manifest.json"
 _KEYS = "train_keys"
@@ -83,7 +85,7 @@ def write_manifest(
         validation_images: how many of the last training images are the data set's own validation part.
     """
     entries = {}
-    for array_name in (field.name for field in dataclasses.fields(_Arrays)):
+    for array_name in _array_names():
         path = folder / f"{array_name}.npy"
         if array_name == _KEYS and not path.exists():
             continue
@@ -108,6 +110,7 @@ def write_manifest(
     with open(folder / _MANIFEST, "w", encoding="utf-8") as text:
         json.dump(manifest, text, indent=2)
         sync(text)
+    _seen(folder).add(_times(folder))
     sync_folder(folder)
 
 
@@ -122,14 +125,18 @@ def mean_and_deviation(total: int, first: int, second: int) -> tuple[float, floa
 def open_files(store: Path, *, verify: bool) -> Dataset:
     """Opens a store; its arrays are read-only memory maps.
 
-    Sizes and headers are always checked; checksums if the arrays are small together or `verify` asks for it, and that
-    of an array which was written to after the manifest. Raises DamagedStoreError if the store is not whole.
+    Sizes and headers are always checked; checksums if the arrays are small together or `verify` asks for it, and those
+    of arrays whose change time is a new one. Raises DamagedStoreError if the store is not whole.
     """
     manifest = _read_manifest(store / _MANIFEST)
     entries: dict[str, _Array] = {name: entry for name, entry in vars(manifest.arrays).items() if entry is not None}
-    read = verify or sum(entry.bytes for entry in entries.values()) <= _BYTES_ALWAYS_READ
-    trusted_until = -1 if read else (store / _MANIFEST).stat().st_mtime_ns
-    arrays = {name: _open_array(store / f"{name}.npy", entry, trusted_until) for name, entry in entries.items()}
+    times = _times(store)
+    unseen = _seen(store).unseen(times)
+    every = verify or sum(entry.bytes for entry in entries.values()) <= _BYTES_ALWAYS_READ
+    read = set(entries) if every else {_array_names()[position] for position in unseen}
+    arrays = {name: _open_array(store / f"{name}.npy", entry, name in read) for name, entry in entries.items()}
+    if len(unseen):
+        _seen(store).add(times)
     keys = arrays.get(_KEYS)
     try:
         train, test = (
@@ -174,13 +181,25 @@ def _read_manifest(path: Path) -> _Manifest:
     return manifest
 
 
-def _open_array(path: Path, entry: _Array, trusted_until: int) -> np.ndarray:
-    """Reads it through if it was changed after `trusted_until`, in nanoseconds."""
+def _seen(store: Path) -> SeenTimes:
+    return SeenTimes(store, "arrays")
+
+
+def _times(store: Path) -> np.ndarray:
+    return np.array([change_time(store / f"{name}.npy") for name in _array_names()], np.int64)
+
+
+def _array_names() -> list[str]:
+    return [field.name for field in dataclasses.fields(_Arrays)]
+
+
+def _open_array(path: Path, entry: _Array, read: bool) -> np.ndarray:
+    """Compares its content if it is to be read."""
     try:
-        status = path.stat()
-        if status.st_size != entry.bytes:
-            raise DamagedStoreError(f"{path.name} has {status.st_size:,} bytes instead of {entry.bytes:,}")
-        if status.st_mtime_ns > trusted_until and _sha256(path) != entry.sha256:
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise DamagedStoreError(f"{path.name} has {size:,} bytes instead of {entry.bytes:,}")
+        if read and _sha256(path) != entry.sha256:
             raise DamagedStoreError(f"{path.name} has another checksum than when it was written")
         array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:

@@ -23,6 +23,7 @@ class Unit(NamedTuple):
 
 
 IMAGES = Unit("images", 1, " images")
+FILES = Unit("files", 1, " files")
 MEGABYTES = Unit("MB", 1_000_000, "B")
 
 

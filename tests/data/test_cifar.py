@@ -1,3 +1,8 @@
+import functools
+import os
+import pickle
+import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn.data.cifar import CIFAR10, CIFAR100
+from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from tests.hostile import altered, examples, read_or_sentence
+
+from .pickled import python2
 
 
 def _complaint(folder: Path) -> str:
@@ -49,7 +57,8 @@ def test_the_folder_of_the_batches_itself_may_be_named(cifar_folder: Path, batch
 def test_the_archive_is_missing_only_where_no_batch_is(cifar_folder: Path, tmp_path: Path) -> None:
     assert CIFAR10.remote is not None
     assert CIFAR10.remote.missing(cifar_folder) == []
-    assert CIFAR10.remote.missing(tmp_path) == ["cifar-10-binary.tar.gz"]
+    (tmp_path / "empty").mkdir()
+    assert CIFAR10.remote.missing(tmp_path / "empty") == ["cifar-10-binary.tar.gz"]
 
 
 @pytest.mark.parametrize("size", [0, 3072, 3073 * 20 - 1, 3073 * 20 + 1])
@@ -129,7 +138,8 @@ def test_damage_to_the_hundred_classes(cifar_folder: Path, tmp_path: Path) -> No
         CIFAR100.read(cifar_folder)
     assert CIFAR100.remote is not None
     assert CIFAR100.remote.missing(cifar_folder) == []
-    assert CIFAR100.remote.missing(tmp_path) == ["cifar-100-binary.tar.gz"]
+    (tmp_path / "empty").mkdir()
+    assert CIFAR100.remote.missing(tmp_path / "empty") == ["cifar-100-binary.tar.gz"]
 
 
 RECORDS = st.binary(min_size=1, max_size=3).map(
@@ -151,3 +161,91 @@ def test_any_bytes_are_a_data_set_or_one_sentence(
             assert raw.train.images.shape == (20 + len(records) // 3073, 32, 32, 3)
             assert set(raw.train.labels) <= set(range(10))
             assert len(set(raw.class_names)) == 10
+
+
+def _write_pickles(cifar_folder: Path, dump: Callable[[dict], bytes]) -> Path:
+    """The same images in the other form, in a folder of their own."""
+    ten, hundred = (cifar_folder.parent / "pickles" / name for name in ("cifar-10-batches-py", "cifar-100-python"))
+    for folder, source, labels in ((ten, "cifar-10-batches-bin", 1), (hundred, "cifar-100-binary", 2)):
+        folder.mkdir(parents=True)
+        for path in (cifar_folder / source).glob("*.bin"):
+            records = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, labels + 3072)
+            names = ["labels"] if labels == 1 else ["coarse_labels", "fine_labels"]
+            batch = {name: records[:, column].tolist() for column, name in enumerate(names)}
+            (folder / path.stem).write_bytes(dump({"data": records[:, labels:], **batch, "batch_label": "batch"}))
+    (ten / "batches.meta").write_bytes(dump({"label_names": [*"abcdefghij"]}))
+    (hundred / "meta").write_bytes(dump({"fine_label_names": [f"class_{number}" for number in range(100)]}))
+    return ten.parent
+
+
+@pytest.mark.parametrize("dump", [python2, functools.partial(pickle.dumps, protocol=5)])
+@pytest.mark.parametrize(("name", "inner"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")])
+def test_the_pickled_form_is_the_same_data_set(
+    cifar_folder: Path, dump: Callable[[dict], bytes], name: str, inner: str
+) -> None:
+    checksum = open_dataset(DataSettings(data=name, data_dir=str(cifar_folder))).checksum
+    folder = _write_pickles(cifar_folder, dump)
+    deeper = folder.parent / "deeper"
+    shutil.copytree(folder, deeper / "downloads")
+    for place in (folder, folder / inner, deeper):
+        assert open_dataset(DataSettings(data=name, data_dir=str(place))).checksum == checksum
+
+
+@pytest.mark.parametrize("place", [".", "downloads"])
+def test_an_archive_that_lies_there_is_unpacked(cifar_folder: Path, tmp_path: Path, place: str) -> None:
+    pickles = _write_pickles(cifar_folder, python2)
+    (tmp_path / "target" / place).mkdir(parents=True)
+    with tarfile.open(tmp_path / "target" / place / "cifar-10-python.tar.gz", "w:gz") as tar:
+        tar.add(pickles / "cifar-10-batches-py", "cifar-10-batches-py")
+    dataset = open_dataset(DataSettings(data="cifar10", data_dir=str(tmp_path / "target")))
+    assert np.array_equal(dataset.train.images, CIFAR10.read(cifar_folder).train.images)
+    assert (tmp_path / "target" / place / "cifar-10-python.tar.gz").exists()
+
+
+def test_two_folders_of_batches(cifar_folder: Path, batches: Path) -> None:
+    batches.rename(cifar_folder / "old")
+    shutil.copytree(cifar_folder / "old", cifar_folder / "new")
+    with pytest.raises(UserError, match="new and .*old both hold CIFAR-10: name one of them as data_dir"):
+        CIFAR10.read(cifar_folder)
+    assert len(CIFAR10.files(cifar_folder / "old")) == 4
+
+
+def test_the_other_data_set_in_its_place(cifar_folder: Path, batches: Path) -> None:
+    pickles = _write_pickles(cifar_folder, python2) / "cifar-100-python"
+    shutil.copy(cifar_folder / "cifar-100-binary" / "train.bin", batches / "data_batch_1.bin")
+    assert _complaint(cifar_folder).startswith(f"{batches / 'data_batch_1.bin'} is of CIFAR-100, not of CIFAR-10: cho")
+    shutil.copy(batches / "test_batch.bin", cifar_folder / "cifar-100-binary" / "train.bin")
+    with pytest.raises(UserError, match=r"train.bin is of CIFAR-10, not of CIFAR-100"):
+        CIFAR100.read(cifar_folder)
+    shutil.copy(pickles / "test", pickles.parent / "cifar-10-batches-py" / "test_batch")
+    with pytest.raises(UserError, match=r"test_batch is of CIFAR-100, not of CIFAR-10"):
+        CIFAR10.read(pickles.parent)
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"labels": [1]}, "it holds no images of 3,072 bytes under 'data'"),
+        ({"labels": [1], "data": np.zeros((1, 3071), np.uint8)}, "it holds no images"),
+        ({"data": np.zeros((2, 3072), np.uint8)}, "it holds no label for each image under 'labels'"),
+        ({"labels": [1], "data": np.zeros((2, 3072), np.uint8)}, "it holds no label for each image"),
+        ({"labels": [1, "x"], "data": np.zeros((2, 3072), np.uint8)}, "it holds no label for each image"),
+        ({"labels": [1, 2**80], "data": np.zeros((2, 3072), np.uint8)}, "it holds no label for each image"),
+        ({"labels": [1, 10], "data": np.zeros((2, 3072), np.uint8)}, "the label of record 1 is 10, not 0 to 9"),
+        ({"labels": [], "data": np.zeros((0, 3072), np.uint8)}, "it holds no label for each image"),
+        ({"labels": os.system}, "it names 'posix.system', which plain data do without"),
+    ],
+)
+def test_a_pickled_batch_that_is_none(cifar_folder: Path, values: dict, what: str) -> None:
+    path = _write_pickles(cifar_folder, pickle.dumps) / "cifar-10-batches-py" / "data_batch_3"
+    path.write_bytes(pickle.dumps(values))
+    text = _complaint(path.parent)
+    assert text.startswith(f"{path} is damaged: {what}")
+    assert text.endswith("; get it again.")
+
+
+@pytest.mark.parametrize("names", [None, ["a"], [1] * 10, "abcdefghij"])
+def test_pickled_class_names_that_are_none(cifar_folder: Path, names: object) -> None:
+    path = _write_pickles(cifar_folder, pickle.dumps) / "cifar-10-batches-py" / "batches.meta"
+    path.write_bytes(pickle.dumps({"label_names": names}))
+    assert f"{path} is damaged: it holds" in _complaint(path.parent)

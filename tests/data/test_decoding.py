@@ -33,7 +33,7 @@ path, array, room = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 array.write_bytes(bytes(3 * 16 * 16))
 now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now + room,) * 2)
-chunk = Chunk(part="train", start=0, paths=[path], size=16, array=array, offset=0)
+chunk = Chunk(part="train", start=0, paths=[path], times=[0], size=16, array=array, offset=0)
 print([decoded.damaged for decoded in decode_chunks([chunk])])
 """
 

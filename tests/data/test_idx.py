@@ -1,4 +1,6 @@
 import gzip
+import re
+import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn.data.idx import MNIST, read_idx
+from cnn.data.idx import FASHION_MNIST, MNIST, read_idx
 from cnn.errors import UserError
 from tests.hostile import altered, examples, read_or_sentence
 
@@ -62,8 +64,8 @@ def test_a_missing_file_is_named(idx_folder: Path) -> None:
 def test_a_file_that_cannot_be_read_is_named(idx_folder: Path) -> None:
     path = idx_folder / f"{LABELS}.gz"
     path.unlink()
-    path.mkdir()
-    assert _complaint(idx_folder).startswith(f"{path} cannot be read (Is a directory)")
+    path.symlink_to("/proc/self/mem")
+    assert _complaint(idx_folder).startswith(f"{path} cannot be read (Input/output error)")
 
 
 @pytest.mark.parametrize("target", ["nothing", "x" * 300])
@@ -77,10 +79,12 @@ def test_a_link_to_nothing_is_a_missing_file(idx_folder: Path, target: str) -> N
     assert len(MNIST.files(idx_folder)) == 3
 
 
-def test_no_gzip(idx_folder: Path) -> None:
+def test_whether_a_file_is_gzipped_is_told_by_its_content(idx_folder: Path) -> None:
+    gzipped = MNIST.read(idx_folder)
     path = idx_folder / f"{IMAGES}.gz"
     path.write_bytes(gzip.decompress(path.read_bytes()))
-    assert _complaint(idx_folder).startswith(f"{path} is damaged: it is no gzip file;")
+    (idx_folder / f"{LABELS}.gz").rename(idx_folder / LABELS)
+    assert np.array_equal(MNIST.read(idx_folder).train.images, gzipped.train.images)
 
 
 @pytest.mark.parametrize("keep", [12, 60, -9, -1])
@@ -101,7 +105,7 @@ def test_gzip_with_another_checksum(idx_folder: Path) -> None:
 def test_labels_where_images_should_be(idx_folder: Path) -> None:
     path = idx_folder / f"{IMAGES}.gz"
     path.write_bytes((idx_folder / f"{LABELS}.gz").read_bytes())
-    assert f"{path} is damaged: it begins with 00000801 instead of 00000803;" in _complaint(idx_folder)
+    assert _complaint(idx_folder) == f"{path} holds labels, not images: put each file under its own name."
 
 
 def test_an_empty_file(idx_folder: Path) -> None:
@@ -138,7 +142,9 @@ def test_counts_that_differ(idx_folder: Path, idx_bytes: Write) -> None:
 
 def test_a_label_out_of_range(idx_folder: Path) -> None:
     _damage(idx_folder, LABELS, lambda content: content[:-1] + b"\x0a")
-    assert f"{LABELS}.gz is damaged: label 39 is 10, not 0 to 9" in _complaint(idx_folder)
+    assert f"{LABELS}.gz is damaged, or of another data set such as EMNIST: label 39 is 10, not" in _complaint(
+        idx_folder
+    )
 
 
 def test_images_of_different_sizes(idx_folder: Path, idx_bytes: Write) -> None:
@@ -173,6 +179,102 @@ def _frugal_complaint(path: Path) -> str:
     finally:
         tracemalloc.stop()
     return str(caught.value)
+
+
+def _rename(folder: Path, rename: Callable[[str], str]) -> None:
+    for path in sorted(folder.iterdir()):
+        other = folder / rename(path.name.removesuffix(".gz"))
+        other.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / "moving")
+        (folder / "moving").rename(other)
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda name: re.sub("-idx", ".idx", name),
+        lambda name: re.sub("-idx", ".idx", name) + ".gz",
+        lambda name: name.upper() + ".GZ",
+        lambda name: name.replace("-", "_"),
+        lambda name: f"MNIST/raw/{name}",
+        lambda name: f"mnist/{name}.gz",
+        lambda name: f"archive/{re.sub('-idx', '.idx', name)}/{name}",
+    ],
+)
+def test_the_names_that_tools_unpack_to(idx_folder: Path, rename: Callable[[str], str]) -> None:
+    expected = MNIST.read(idx_folder)
+    assert MNIST.remote is not None
+    _rename(idx_folder, rename)
+    assert MNIST.remote.missing(idx_folder) == []
+    assert len(MNIST.files(idx_folder)) == 4
+    assert np.array_equal(MNIST.read(idx_folder).train.images, expected.train.images)
+
+
+def test_a_folder_of_another_data_set_is_not_looked_into(idx_folder: Path, idx_bytes: Write) -> None:
+    """As torchvision has them beside each other."""
+    for name in ("MNIST", "FashionMNIST", "KMNIST"):
+        shutil.copytree(idx_folder, idx_folder.parent / "root" / name / "raw")
+    root = idx_folder.parent / "root"
+    (root / "FashionMNIST" / "raw" / f"{LABELS}.gz").write_bytes(idx_bytes(np.full(40, 3)))
+    assert MNIST.read(root).train.labels[0] == 0
+    assert FASHION_MNIST.read(root).train.labels[0] == 3
+
+
+def test_a_file_that_is_there_twice(idx_folder: Path, idx_bytes: Write) -> None:
+    path = idx_folder / LABELS
+    path.write_bytes(gzip.decompress((idx_folder / f"{LABELS}.gz").read_bytes()))
+    assert len(MNIST.read(idx_folder).train.labels) == 40
+    assert len(MNIST.files(idx_folder)) == 5
+    path.write_bytes(idx_bytes(np.zeros(40)))
+    text = _complaint(idx_folder)
+    assert text.startswith(f"{path} and {path}.gz are both {LABELS} but hold different things: remove the one")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (f"{LABELS}.gz.crdownload", f"{LABELS}.gz.crdownload, whose download is not finished"),
+        (f"{LABELS} (1).gz", f"{LABELS} (1).gz"),
+        (f"emnist-digits-{LABELS}.gz", f"emnist-digits-{LABELS}.gz"),
+    ],
+)
+def test_what_is_there_in_place_of_a_missing_file_is_named(idx_folder: Path, name: str, shown: str) -> None:
+    (idx_folder / f"{LABELS}.gz").rename(idx_folder / name)
+    assert _complaint(idx_folder) == (
+        f"{idx_folder / LABELS}.gz is missing (what is there has another name: {shown}): put it there."
+    )
+
+
+FASHION_LABELS = np.array([9, 0, 0, 3, 0, 2, 7, 2, 5, 5, *range(10), *range(10), *range(10)])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_fashion_mnist_in_the_place_of_mnist(idx_folder: Path, idx_bytes: Write, whole: bool) -> None:
+    """Or a part of it, by what it begins with."""
+    if whole:
+        _damage(idx_folder, LABELS, lambda _: idx_bytes(FASHION_LABELS))
+    else:
+        _damage(idx_folder, LABELS, lambda _: idx_bytes(FASHION_LABELS[:12]))
+        _damage(idx_folder, IMAGES, lambda _: idx_bytes(np.zeros((12, 5, 4))))
+    assert _complaint(idx_folder) == (
+        f"{idx_folder / LABELS}.gz holds what {LABELS} of fashion-mnist does, not {LABELS} of mnist: put the right "
+        "file there, or choose the data set that it is of."
+    )
+    assert len(FASHION_MNIST.read(idx_folder).train.labels) in (40, 12)
+
+
+def test_training_and_test_labels_that_are_swapped(idx_folder: Path, idx_bytes: Write) -> None:
+    (idx_folder / f"{LABELS}.gz").write_bytes(idx_bytes(np.array([7, 2, 1, 0, 4, 1, 4, 9, 5, 9, *range(10)] * 2)))
+    assert f"holds what t10k-labels-idx1-ubyte of mnist does, not {LABELS} of mnist" in _complaint(idx_folder)
+
+
+@pytest.mark.parametrize("row", [[3, 18, 18, 18, 126, 136, 175, 26, 166, 255, 247, 127]])
+def test_images_of_mnist_in_the_place_of_fashion_mnist(idx_folder: Path, idx_bytes: Write, row: list[int]) -> None:
+    images = np.zeros((40, 28, 28))
+    images[0, 5, 12:24] = row
+    _damage(idx_folder, IMAGES, lambda _: idx_bytes(images))
+    with pytest.raises(UserError, match=f"holds what {IMAGES} of mnist does, not {IMAGES} of fashion-mnist"):
+        FASHION_MNIST.read(idx_folder)
 
 
 def test_real_mnist(real_data: Callable[[str], Path]) -> None:

@@ -42,6 +42,47 @@ def _write_splits(folder: Path) -> list[list[np.ndarray]]:
     return splits
 
 
+@pytest.mark.parametrize(
+    "place", [lambda name: f"17flowers/jpg/{name}", lambda name: f"flowers/{name.upper()}", lambda name: name.upper()]
+)
+def test_where_tools_leave_the_photographs(whole: Path, place: Callable[[str], str]) -> None:
+    expected = OXFLOWER17.index(whole)
+    folder = whole.with_name("elsewhere")
+    for path in (whole / "jpg").iterdir():
+        other = folder / place(path.name)
+        other.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(other)
+    index = OXFLOWER17.index(folder)
+    assert [_numbers(part) for part in (index.train, index.test)] == [
+        _numbers(part) for part in (expected.train, expected.test)
+    ]
+    assert (folder / index.train[0].path).exists()
+    assert OXFLOWER17.remote is not None
+    assert OXFLOWER17.remote.missing(folder) == []
+
+
+def test_one_photograph_by_two_names(whole: Path) -> None:
+    (whole / "jpg" / "IMAGE_0007.JPG").touch()
+    assert "are the same photograph: remove one of them." in _complaint(whole)
+
+
+def test_two_folders_of_photographs(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "jpg").mkdir(parents=True)
+        (tmp_path / name / "jpg" / "image_0001.jpg").touch()
+    assert _complaint(tmp_path) == (
+        f"{tmp_path}/a/jpg and {tmp_path}/b/jpg both hold flowers: name one of them as data_dir."
+    )
+
+
+def test_an_archive_that_lies_there_is_to_be_unpacked(tmp_path: Path) -> None:
+    assert OXFLOWER17.remote is not None
+    assert OXFLOWER17.remote.missing(tmp_path) == ["17flowers.tgz"]
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "17flowers.tgz").touch()
+    assert OXFLOWER17.remote.missing(tmp_path) == ["downloads/17flowers.tgz"]
+
+
 def test_the_tutorials_split_of_all(whole: Path) -> None:
     index = OXFLOWER17.index(whole)
     train, test = _numbers(index.train), _numbers(index.test)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn.data.dataset import Dataset, Part
+from cnn.data.seen_times import SeenTimes, change_time
 from cnn.data.source import RawDataset
 from cnn.data.store import open_store
 from cnn.data.store_files import DamagedStoreError, open_files
@@ -57,8 +58,9 @@ def test_what_was_read_is_what_is_opened(cache: Path) -> None:
     assert isinstance(dataset.train.images, np.memmap)
     assert not dataset.train.images.flags.writeable
     (store,) = _stores(cache)
+    (seen,) = store.glob("arrays-*.npy")
     assert sorted(path.name for path in store.iterdir()) == sorted(
-        [f"{name}.npy" for name in ARRAYS] + ["manifest.json"]
+        [f"{name}.npy" for name in ARRAYS] + ["manifest.json", seen.name]
     )
 
 
@@ -82,9 +84,6 @@ def test_a_store_is_opened_again_without_its_source(tmp_path: Path) -> None:
     file = tmp_path / "source"
     file.write_bytes(b"1")
     first = open_store("tiny", _raw, tmp_path, [file])
-    stat = file.stat()
-    file.write_bytes(b"2")
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert open_store("tiny", _never, tmp_path, [file]).checksum == first.checksum
 
 
@@ -115,7 +114,7 @@ def _mend(store: Path, caplog: pytest.LogCaptureFixture) -> str:
     with caplog.at_level(logging.WARNING):
         assert _equal(open_store("tiny", _raw), _raw())
     (record,) = caplog.records
-    start = f"the prepared data set {store} is damaged and is prepared again: "
+    start = f"the prepared data set {store} is prepared again: "
     assert record.getMessage().startswith(start)
     assert _equal(open_store("tiny", _never), _raw())
     assert _stores(store.parents[1]) == [store]
@@ -123,10 +122,16 @@ def _mend(store: Path, caplog: pytest.LogCaptureFixture) -> str:
 
 
 def _write_unnoticed(path: Path, content: bytes) -> None:
-    """As a failing disk does: the file's time stays."""
+    """The file's size and modification time stay."""
     status = path.stat()
     path.write_bytes(content)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _see(store: Path) -> None:
+    """As if what is in the arrays now had been there when they were compared: thus a disk fails."""
+    times = [change_time(store / f"{name}.npy") for name in (*ARRAYS, "train_keys")]
+    SeenTimes(store, "arrays").add(np.array(times, np.int64))
 
 
 @pytest.mark.parametrize("name", ARRAYS)
@@ -152,17 +157,20 @@ def test_of_a_large_store_the_content_is_compared_when_asked_for_or_when_it_was_
     open_store("tiny", _raw)
     (store,) = _stores(cache)
     path = store / "test_images.npy"
+    path.touch()
+    assert _equal(open_store("tiny", _never), _raw())
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     _write_unnoticed(path, content)
+    assert _mend(store, caplog) == "test_images.npy has another checksum than when it was written"
+    path.write_bytes(content)
+    _see(store)
     assert not _equal(open_store("tiny", _never), _raw())
     with caplog.at_level(logging.WARNING):
         assert _equal(open_store("tiny", _raw, verify=True), _raw())
     assert "test_images.npy has another checksum than when it was written" in caplog.text
-    path.write_bytes(content)
-    os.utime(path, ns=(0, (store / "manifest.json").stat().st_mtime_ns + 1))
-    assert _mend(store, caplog) == "test_images.npy has another checksum than when it was written"
-    _write_unnoticed(path, b"x" * len(content))
+    path.write_bytes(b"x" * len(content))
+    _see(store)
     assert _mend(store, caplog) == "test_images.npy has another header than when it was written"
 
 

@@ -34,7 +34,8 @@ def test_says_what_is_there_and_is_quick_the_second_time(jobs: Jobs, photographs
     ]
     assert lines[4].startswith("1.6 MB in /")
     assert lines[5].startswith("decoded 100 images in ")
-    assert jobs.run(*command, "--verify") == (0, "\n".join(lines[:5]) + "\n")
+    compared = "compared with their checksums: all 100 source files and all prepared arrays; nothing differs"
+    assert jobs.run(*command, "--verify") == (0, "\n".join([*lines[:5], compared]) + "\n")
 
 
 def test_says_each_time_what_is_not_used(jobs: Jobs, photographs: Path) -> None:
@@ -53,7 +54,7 @@ def test_says_each_time_what_is_not_used(jobs: Jobs, photographs: Path) -> None:
 
 
 def test_images_that_are_scaled_when_they_are_opened(jobs: Jobs) -> None:
-    code, output = jobs.run("jobs/prepare.py", "--data", "synthetic", "--image_size", 40)
+    code, output = jobs.run("jobs/prepare.py", "--data", "synthetic", "--image_size", 40, "--verify")
     assert code == 0, output
     lines = output.splitlines()
     assert lines[1:4] == [
@@ -62,7 +63,7 @@ def test_images_that_are_scaled_when_they_are_opened(jobs: Jobs) -> None:
         "scaled to 40x40x3, a network gets 40x40x3",
     ]
     assert lines[4].startswith("7.7 MB in /")
-    assert len(lines) == 5
+    assert lines[5:] == ["compared with their checksums: all prepared arrays; nothing differs"]
 
 
 def test_a_damaged_image_is_refused_or_skipped(jobs: Jobs, photographs: Path) -> None:
