@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ import numpy as np
 from cnn.data.cache_folder import explained
 from cnn.data.dataset import Dataset
 from cnn.data.decoding import Chunk, Decoded, decode_chunks
+from cnn.data.equal_images import EqualImages
 from cnn.data.image_file import DECODER
 from cnn.data.listing import shown
 from cnn.data.preparation_progress import PreparationProgress
@@ -212,6 +214,8 @@ class _Preparation:
                 json.dump(told, text)
                 sync(text)
             _logger.warning("%s left out: %s", _counted(len(told)), _listed(self.folder, told))
+        for note in EqualImages(self._digested(decoded)).notes():
+            _logger.warning("warning: %s", note)
         for part in _PARTS:
             write_array(unfinished, f"{part}_labels", labels[part])
         if self.index.division == "by name":
@@ -219,6 +223,15 @@ class _Preparation:
             write_array(unfinished, "train_keys", keys[kept["train"]])
         statistics = self._statistics(decoded, len(kept["train"]))
         write_manifest(unfinished, self.name, self.index.class_names, statistics, validation)
+
+    def _digested(self, decoded: list[Decoded]) -> Iterator[tuple[ImageFile, str, str]]:
+        """The images that can be used, in their order, each with its part and its digest."""
+        for each in sorted(decoded, key=lambda each: (_PARTS.index(each.part), each.start)):
+            damaged = {position for position, _ in each.damaged}
+            for position, digest in enumerate(each.digests, each.start):
+                if position not in damaged:
+                    own = each.part == "train" and position >= len(self.index.train)
+                    yield self._files[each.part][position], "validation" if own else each.part, digest
 
     def _labels(self, part: str) -> np.ndarray:
         return np.array([file.label for file in self._files[part]], np.int32)
