@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn.data.loose_images import list_images, printable, read_images
-from cnn.errors import UserError
+from cnn.errors import RunError, UserError
 from cnn.monitoring.predictions import Prediction, draw_predictions, prediction_table, write_csv, write_predictions
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.training.precision import PRECISIONS
@@ -68,7 +68,7 @@ def predict(network: NetworkSettings, settings: PredictionSettings) -> None:
 def image_probabilities(run: SavedRun, model: "keras.Model", images: np.ndarray) -> np.ndarray:
     """Probabilities (images, classes), float64, of images as they are stored, uint8 (images, height, ...)."""
     from cnn.data.feed import Feed  # TensorFlow
-    from cnn.training.classifier import GROUP, Classifier, log_probabilities
+    from cnn.training.classifier import GROUP, Classifier, answered, log_probabilities
 
     dataset = run.data.around(images)
     resident_mb = images.nbytes // 10**6 + 1
@@ -76,7 +76,14 @@ def image_probabilities(run: SavedRun, model: "keras.Model", images: np.ndarray)
     group = min(GROUP, len(images))
     classifier = Classifier(model, feed, group=group)
     groups = [np.arange(start, min(start + group, len(images))) for start in range(0, len(images), group)]
-    return np.concatenate([np.exp(log_probabilities(logits)) for logits, _ in classifier(groups)])
+    logits = np.concatenate([of_group for of_group, _ in classifier(groups)])
+    unanswered = len(images) - int(answered(logits).sum())
+    if unanswered:
+        raise RunError(
+            f"the network of {run.folder} gives infinite or no numbers for {unanswered:,} of {len(images):,} images: "
+            "nothing can be told of it; choose another --checkpoint, or train with a smaller --learning_rate."
+        )
+    return np.exp(log_probabilities(logits))
 
 
 def _likeliest(probabilities: np.ndarray, names: tuple[str, ...], top: int) -> list[tuple[str, float]]:
