@@ -59,7 +59,7 @@ def answered(logits: np.ndarray) -> np.ndarray:
 
     Where a network overflows, logits are no numbers or infinite; to rank these would name a class all the same.
     """
-    return np.isfinite(logits.max(axis=1))  # NaN wherever there is one
+    return np.asarray(np.isfinite(logits.max(axis=1)))  # NaN wherever there is one
 
 
 def ranking(logits: np.ndarray, places: int) -> np.ndarray:

@@ -83,7 +83,7 @@ def image_probabilities(run: SavedRun, model: "keras.Model", images: np.ndarray)
             f"the network of {run.folder} gives infinite or no numbers for {unanswered:,} of {len(images):,} images: "
             "nothing can be told of it; choose another --checkpoint, or train with a smaller --learning_rate."
         )
-    return np.exp(log_probabilities(logits))
+    return np.asarray(np.exp(log_probabilities(logits)))
 
 
 def _likeliest(probabilities: np.ndarray, names: tuple[str, ...], top: int) -> list[tuple[str, float]]:
