@@ -11,8 +11,8 @@ _OTHERS = ("NVIDIA_TF32_OVERRIDE", "DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_DEFAULT_F
 """With these float32 is computed in shorter types, asked for or not."""
 
 _KEPT = ("TF_CPP_", "TF_CONFIG", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR")
-"""What is written, and how memory is got: that changes no result. TensorFlow's list of a cluster's workers, which we never
-let it read, tells who else was started."""
+"""What is written, and how memory is got: that changes no result. TensorFlow's list of a cluster's workers, which it is
+never asked to read, tells who else was started."""
 
 
 def use_own_settings(environment: MutableMapping[str, str]) -> None:

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import difflib
 import functools
+import math
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ from cnn.training.regularisation import RegularisationSettings
 from cnn.training.schedules import ScheduleSettings
 
 Settings = TypeVar("Settings")
+
+_TOO_LARGE = 2**63
+"""For a whole number."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,14 @@ class TrainingSettings:
     exchange: ExchangeSettings
     run: RunSettings
 
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(
+                f"the learning rate {self.optimizer.base_learning_rate}, scaled from --scale_learning_rate "
+                f"{self.optimizer.scale_learning_rate} to --global_batch_size {self.run.global_batch_size}, is "
+                f"{self.learning_rate}: give another rate or another reference."
+            )
+
     @property
     def learning_rate(self) -> float:
         """The rate before any schedule."""
@@ -178,7 +190,15 @@ def _parse(
     for name, hint in hints.items():
         if values.get(name, 0) is None and type(None) not in typing.get_args(hint):
             raise UserError(f"--{name} has no value: give it one, or leave it out.")
+        _check_size(name, values.get(name))
     return values
+
+
+def _check_size(name: str, value: Any) -> None:
+    """Raises UserError for a whole number, or one in a list, that no tensor and no float could hold."""
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, int) and abs(each) >= _TOO_LARGE:
+            raise UserError(f"--{name} is a number of {len(str(abs(each)))} digits: give one below 2**63.")
 
 
 @functools.cache
