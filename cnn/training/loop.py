@@ -180,9 +180,9 @@ class Loop:
     def _check_sound(self, evaluation: Evaluation | None, *, last: bool) -> bool:
         """Whether what the latest step made of the network may be saved; else RunError after the last step.
 
-        Weights may be finite and yet so large that all that is computed with them overflows. The next step's loss
-        tells whether training has diverged. Answers alone may be wrong for a while (where moving statistics lag behind
-        in float16), so the run goes on without a checkpoint, as long as there is a next step.
+        Weights may be finite and yet so large that all that is computed with them overflows. Whether training has
+        diverged is for the next step's loss to tell: a sound network's answers, too, may overflow for a while (in
+        float16, while moving statistics lag behind). So the run continues without a checkpoint, if a step follows.
         """
         if self._is_sound() and (evaluation is None or math.isfinite(evaluation.loss)):
             return True

@@ -165,7 +165,7 @@ class TrainingStep:
         def update() -> Any:
             gradients, most = exchanged.gradients, self._regularisation.clip_norm
             if most is not None:
-                gradients = clipped(gradients, most)
+                gradients = clipped(gradients, min(most, float(gradients[0].dtype.max)))  # more is infinite
             self._optimizer.apply(gradients, self._model.trainable_variables)
             for variable, value in zip(self._model.non_trainable_variables, exchanged.statistics, strict=True):
                 variable.assign(value)
