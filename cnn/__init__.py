@@ -2,6 +2,6 @@
 
 import os
 
-# Read once, when Keras and TensorFlow are first imported.
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from cnn.library_settings import use_own_settings
+
+use_own_settings(os.environ)  # read once, when Keras and TensorFlow are first imported

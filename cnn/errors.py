@@ -12,7 +12,7 @@ from typing import NoReturn
 from cnn.shown_text import on_one_line, print_anything
 
 DIVERGED = "training has diverged"
-"""Words of the sentence that ends a run whose loss is not finite; a sweep tells by them a result from a failure."""
+"""Words of the sentence that ends a run whose numbers are not finite; a sweep tells by them a result from a failure."""
 
 
 class RunError(Exception):
@@ -42,6 +42,13 @@ class StoppedError(RunError):
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
     label = "stopped"
+
+
+def diverged(step: int, what: str) -> RunError:
+    """What ends a run, on every rank, whose numbers are no longer finite; `what` says which, and how one knows."""
+    return RunError(
+        f"at step {step} {what}: {DIVERGED}; try a smaller --learning_rate. The last checkpoint is kept.", agreed=True
+    )
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:

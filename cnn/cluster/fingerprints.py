@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
-from cnn.errors import DIVERGED, RunError
+from cnn.errors import RunError, diverged
 
 
 def check_in_step(cluster: Cluster, variables: Sequence[Any], step: int) -> None:
@@ -36,11 +36,7 @@ def check_in_step(cluster: Cluster, variables: Sequence[Any], step: int) -> None
                 )
     for variable, (_, finite) in zip(variables, by_rank[0], strict=True):
         if not finite:
-            raise RunError(
-                f"at step {step} {variable.path} is not finite: {DIVERGED}; try a smaller --learning_rate. The last "
-                "checkpoint is kept.",
-                agreed=True,
-            )
+            raise diverged(step, f"{variable.path} is not finite")
 
 
 def _is_finite(value: np.ndarray) -> bool:

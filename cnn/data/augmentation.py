@@ -227,5 +227,6 @@ def _beta(alpha: float, draws: Any) -> Any:
     from scipy.stats import beta
 
     levels = 4096
+    alpha = min(max(alpha, 1e-8), 1e15)  # beyond, SciPy fails; there all draws are 0 or 1, or all are 0.5, already
     table = tf.constant(beta.ppf((np.arange(levels) + 0.5) / levels, alpha, alpha), draws.dtype)
     return tf.gather(table, tf.cast(draws * levels, tf.int32))

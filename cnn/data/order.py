@@ -45,8 +45,9 @@ class SampleOrder:
         samples: indices of the images to visit, shape (samples,).
         global_batch_size: samples of a step, over all ranks.
         seed: of the order and of the keys.
-        group_size: samples that are looked at together (by batch normalisation, say) and so are never divided between
-            ranks: a batch is cut into groups, of which the last may be smaller, and a rank takes whole ones.
+        group_size: samples that are looked at together (by batch normalisation, for example) and so are never divided
+            between ranks: a batch is cut into groups, of which the last may be smaller, and a rank takes whole ones. No
+            group is larger than a batch, or most of it would be computed for nothing.
         micro_batch_size: most samples that a rank computes at once, whole groups; a plan's `samples` then divide into
             the fewest equal pieces that are no larger. None: all at once.
     """
@@ -62,7 +63,7 @@ class SampleOrder:
         self.samples = samples
         self.global_batch_size = global_batch_size
         self.seed = seed
-        self.group_size = group_size
+        self.group_size = max(1, min(group_size, global_batch_size, len(samples)))
         self.micro_batch_size = micro_batch_size
         self._latest: tuple[int, np.ndarray] | None = None
 

@@ -31,12 +31,15 @@ class TrainingBatch:
     weights: Any
     """Floating tensor (samples,): 1, or 0 for a sample that only fills up."""
 
+    count: Any
+    """int32 tensor (): real samples of the whole global batch."""
+
     group_size: int
     """Samples that are normalised together: the rank's samples are whole groups, one behind the other."""
 
     statistics: list[tuple[Any, Any]] = dataclasses.field(default_factory=list)
-    """Filled by layers: a variable, and the sum over the rank's groups of what a group says its value is. The step
-    sums it over the ranks, too."""
+    """Filled by layers: a variable, and what the rank's groups add to its next value. The step sums it over the ranks,
+    too, which gives that value."""
 
     factors: dict[str, Factors] = dataclasses.field(default_factory=dict)
     """Filled by fully connected layers, by the path of their kernel."""

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cnn.models.bias import add_bias
+
 _LANES = 16
 """Channels that oneDNN computes at once on processors: of fewer, the rest is wasted work."""
 
@@ -15,6 +17,13 @@ class Conv2D(keras.layers.Conv2D):
     TensorFlow runs what is ready in any order, on processors most kernels' gradients behind all those of inputs; then
     nothing could travel while the layers below are computed.
     """
+
+    def call(self, inputs: Any) -> Any:
+        """Maps (samples, height, width, channels) to (samples, rows, columns, filters)."""
+        outputs = self.convolution_op(inputs, self.kernel)
+        if self.use_bias:
+            outputs = add_bias(outputs, tf.convert_to_tensor(self.bias))
+        return self.activation(outputs)
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Maps (samples, height, width, channels) and kernel to maps, as Keras's."""

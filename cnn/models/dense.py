@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from cnn.models.batch import Factors, batch_in_training
+from cnn.models.bias import add_bias
 
 
 class Dense(keras.layers.Dense):
@@ -20,6 +21,6 @@ class Dense(keras.layers.Dense):
         batch = batch_in_training()
         if batch is None:
             return super().call(inputs)
-        linear = tf.nn.bias_add(tf.matmul(inputs, tf.convert_to_tensor(self.kernel)), tf.convert_to_tensor(self.bias))
+        linear = add_bias(tf.matmul(inputs, tf.convert_to_tensor(self.kernel)), tf.convert_to_tensor(self.bias))
         batch.factors[self.kernel.path] = Factors(inputs, linear)
         return self.activation(linear)

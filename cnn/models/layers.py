@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from cnn.keyed_random import hash_tensor
 from cnn.models.batch import TrainingBatch, current_batch
-from cnn.models.conv2d import paired
+from cnn.models.bias import add_bias
+from cnn.models.conv2d import Conv2D, paired
 
 
 class Dropout(keras.layers.Layer):
@@ -46,9 +47,14 @@ class Dropout(keras.layers.Layer):
 class GroupBatchNormalization(keras.layers.Layer):
     """Batch normalisation (Ioffe, Szegedy, 2015) over fixed groups of the global batch.
 
-    Each group of samples, 32 say, is normalised by its own mean and variance, as if it were a batch. Groups are never
-    divided between workers, so that the number of these changes nothing. What fills up a group does not count. The
-    moving statistics, used outside training, follow the mean over the groups.
+    Each group of samples, 32 for example, is normalised by its own mean and variance, as if it were a batch. Groups are
+    never divided between workers, so that the number of these changes nothing. What fills up a group does not count.
+
+    The moving statistics, used outside training, follow the mean of all the batch's values and their unbiased variance
+    within the groups (algorithm 2 of the paper), pooled: a partial group counts as much as it has, and one of a single
+    value, which has a mean but no variance to estimate, counts for nothing there. Where no group has one (an epoch's
+    last batch is of one sample, whose maps are 1x1), the moving variance stays what it was; Keras lets it shrink,
+    PyTorch refuses such a batch. What the layer gives for a single value is beta, and no gradient passes.
 
     Args:
         momentum: of the moving statistics.
@@ -95,17 +101,29 @@ class GroupBatchNormalization(keras.layers.Layer):
             return tf.reduce_sum(tf.reshape(values, (-1, batch.group_size, values.shape[-1])), 1)
 
         weights = tf.cast(batch.weights, inputs.dtype)[:, None]
+        real = over_group(weights)
         # A group of nothing but fillers has no say; it is normalised, too, so that nothing overflows there.
-        present = tf.minimum(over_group(weights), 1)
-        weights += tf.repeat(1 - present, batch.group_size, axis=0)
+        weights += tf.repeat(1 - tf.minimum(real, 1), batch.group_size, axis=0)
         count = over_group(weights)
         mean = over_group(weights * sample_mean) / count
         distance = sample_mean - tf.repeat(mean, batch.group_size, axis=0)
         variance = over_group(weights * (sample_variance + tf.square(distance))) / count
-        for moving, values in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            after = self.momentum * moving.value + (1 - self.momentum) * values
-            batch.statistics.append((moving, tf.reduce_sum(present * after, 0)))
+        self._follow(batch, real, mean, variance, inputs.shape[1] * inputs.shape[2])
         return mean, variance
+
+    def _follow(self, batch: TrainingBatch, real: Any, mean: Any, variance: Any, positions: int) -> None:
+        """Says what these groups, of `real` samples (groups, 1), add to the moving statistics' next values."""
+        samples = tf.cast(batch.count, mean.dtype)
+        share = tf.reduce_sum(real) / samples
+        # Of the whole batch: the values of each channel less one for each group's mean, which is estimated from them.
+        free = samples * positions - tf.math.ceil(samples / batch.group_size)
+        for moving, total, divisor in (
+            (self.moving_mean, tf.reduce_sum(real * mean, 0), samples),
+            (self.moving_variance, tf.reduce_sum(real * positions * variance, 0), free),
+        ):
+            kept = tf.where(divisor > 0, tf.constant(self.momentum, mean.dtype), 1)
+            following = (1 - kept) * tf.math.divide_no_nan(total, divisor)
+            batch.statistics.append((moving, share * kept * moving.value + following))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
@@ -136,15 +154,15 @@ class LocalResponseNormalization(keras.layers.Layer):
         return {**super().get_config(), "radius": self.radius, "k": self.k, "alpha": self.alpha}
 
 
-class FewChannelConv2D(keras.layers.Conv2D):
-    """A convolution of images with few channels, about 1.4 times as fast as Keras's on processors; the same weights.
+class FewChannelConv2D(Conv2D):
+    """A convolution of images with few channels, about 1.4 times as fast as others on processors; the same weights.
 
     oneDNN computes 16 output channels at once, so 6 waste most of its work. Here two neighbouring columns of pixels
     become one of twice the channels (which moves nothing in memory), and the kernel, written down once for each of
     them, computes both with one column of zeros more: 5x5 pixels to 6 channels become 5x3 column pairs to 12.
 
     It takes odd square kernels whose half is even (5, 9), stride 1 and padding "same"; on a GPU, or for images of odd
-    width, it is Keras's.
+    width, it is as others.
     """
 
     def call(self, inputs: Any) -> Any:
@@ -154,7 +172,7 @@ class FewChannelConv2D(keras.layers.Conv2D):
             return super().call(inputs)
         columns = tf.reshape(inputs, (-1, height, width // 2, 2 * channels))
         outputs = tf.nn.conv2d(columns, paired(tf.convert_to_tensor(self.kernel)), 1, "SAME")
-        outputs = tf.nn.bias_add(outputs, tf.tile(tf.convert_to_tensor(self.bias), [2]))
+        outputs = add_bias(outputs, tf.tile(tf.convert_to_tensor(self.bias), [2]))
         return tf.reshape(self.activation(outputs), (-1, height, width, self.filters))
 
 

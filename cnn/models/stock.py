@@ -9,7 +9,6 @@ from cnn.models.conv2d import Conv2D
 from cnn.models.dense import Dense
 from cnn.models.layers import (
     Dropout,
-    FewChannelConv2D,
     GroupBatchNormalization,
     HalvingAveragePooling2D,
     LocalResponseNormalization,
@@ -35,7 +34,7 @@ def _stock_layer(layer: Any) -> Any:
         return layers.Dropout(layer.rate, **same)
     if isinstance(layer, GroupBatchNormalization):
         return layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, **same)
-    if isinstance(layer, Conv2D | FewChannelConv2D):
+    if isinstance(layer, Conv2D):
         return layers.Conv2D.from_config(layer.get_config())
     if isinstance(layer, Dense):
         return layers.Dense.from_config(layer.get_config())

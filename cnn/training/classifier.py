@@ -54,10 +54,18 @@ class Classifier:
         return tf.map_fn(of_group, images, parallel_iterations=1, fn_output_signature=kind)
 
 
+def answered(logits: np.ndarray) -> np.ndarray:
+    """Which samples have an answer, bool (samples,) of logits (samples, classes): those with a largest logit.
+
+    Where a network overflows, logits are no numbers or infinite; to rank these would name a class all the same.
+    """
+    return np.asarray(np.isfinite(logits.max(axis=1)))  # NaN wherever there is one
+
+
 def ranking(logits: np.ndarray, places: int) -> np.ndarray:
     """The classes with the largest logits, the largest first, (samples, places) or as many as there are classes.
 
-    Of equal ones the first comes first; one that is no number comes last.
+    Of equal ones the first comes first.
     """
     return np.argsort(-logits, axis=1, kind="stable")[:, :places]
 

@@ -9,7 +9,10 @@ import numpy as np
 from cnn.cluster.collectives import Cluster
 from cnn.data.feed import Feed
 from cnn.training.averaging import WeightAverage
-from cnn.training.classifier import GROUP, Classifier, log_probabilities, ranking
+from cnn.training.classifier import GROUP, Classifier, answered, log_probabilities, ranking
+
+_GLANCED = 8
+"""Images that tell whether a network overflows: an epoch's end, or a checkpoint, need not wait for more."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,9 +20,11 @@ class Evaluation:
     """What a network is worth on some samples."""
 
     correct: int
+    """Of samples whose logits are no numbers none is."""
+
     count: int
     loss: float
-    """Mean cross-entropy."""
+    """Mean cross-entropy; not finite where the network overflows on a sample."""
 
     @property
     def accuracy(self) -> float:
@@ -35,6 +40,28 @@ class ClassEvaluation(Evaluation):
 
     confusion: np.ndarray = dataclasses.field(compare=False)
     """int64 (classes, classes): how many of a row's class the network takes for a column's."""
+
+
+class Soundness:
+    """Tells by a few images whether a network's weights give finite numbers; every rank calls it, and hears the same.
+
+    Args:
+        model: gives logits.
+        feed: gives the images.
+        samples: indices of images to choose from.
+        cluster: the workers, of which rank 0 looks.
+    """
+
+    def __init__(self, model: keras.Model, feed: Feed, samples: np.ndarray, cluster: Cluster) -> None:
+        self._samples = samples[:_GLANCED]
+        self._cluster = cluster
+        self._classifier = Classifier(model, feed, group=len(self._samples))
+
+    def __call__(self) -> bool:
+        sound = True
+        if self._cluster.is_chief:
+            sound = all(answered(logits).all() for logits, _ in self._classifier([self._samples]))
+        return bool(self._cluster.gather(sound)[0])
 
 
 class Evaluator:
@@ -76,9 +103,10 @@ class Evaluator:
         losses = np.zeros(len(groups))
         confusion, top5 = np.zeros((classes, classes), np.int64), 0
         for number, (logits, labels) in zip(mine, self._classifier([groups[n] for n in mine]), strict=True):
-            said = ranking(logits, 5)
-            np.add.at(confusion, (labels, said[:, 0]), 1)
-            top5 += int((said == labels[:, np.newaxis]).sum())
+            sound = answered(logits)
+            said, classes_of = ranking(logits[sound], 5), labels[sound]
+            np.add.at(confusion, (classes_of, said[:, 0]), 1)
+            top5 += int((said == classes_of[:, np.newaxis]).sum())
             losses[number] = -log_probabilities(logits)[np.arange(len(labels)), labels].sum()
         # To a group's loss the other ranks add zeros, so that the order in which all are added up is always the same.
         loss = float(cluster.sum(losses).sum())

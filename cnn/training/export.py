@@ -43,7 +43,7 @@ def export_run(network: NetworkSettings, settings: ExportSettings) -> None:
         unfinished.rename(folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output.") from error
-    print(f"{path} is exported to {folder}: network.keras and saved_model take uint8 images.")
+    print(f"{path} is exported to {folder}: network.keras and saved_model take images of bytes, 0 to 255.")
 
 
 def _check_name(folder: Path) -> None:
@@ -81,7 +81,11 @@ def write_export(model: "keras.Model", data: RunData, folder: Path) -> None:
 
 
 def image_network(model: "keras.Model", data: RunData) -> "keras.Model":
-    """From uint8 images of the stored size to the classes' probabilities, in nothing but what Keras has itself."""
+    """From images of the stored size to the classes' probabilities, in nothing but what Keras has itself.
+
+    It takes what `_bytes_of` takes. Keras would cast what is given to the type of an input of bytes, and so turn images
+    from 0 to 1 into black ones; all types are cast to a floating one without loss.
+    """
     import keras
 
     from cnn.models.stock import stock_network
@@ -90,12 +94,31 @@ def image_network(model: "keras.Model", data: RunData) -> "keras.Model":
     (height, width, _), (rows, columns, _) = data.image_shape, data.input_shape
     top, left = (height - rows) // 2, (width - columns) // 2
     deviation = np.maximum(data.standard_deviation, 1e-3)
-    images = keras.Input(data.image_shape, dtype="uint8", name="images")
-    x = layers.Cropping2D(((top, height - rows - top), (left, width - columns - left)), name="middle")(images)
+    images = keras.Input(data.image_shape, dtype=kind, name="images")
+    x, known = _bytes_of(images)
+    x = layers.Cropping2D(((top, height - rows - top), (left, width - columns - left)), dtype=kind, name="middle")(x)
     scale, offset = (1 / (255 * deviation)).tolist(), (-np.asarray(data.mean) / deviation).tolist()
     x = layers.Rescaling(scale, offset, dtype=kind, name="standardised")(x)
-    logits = stock_network(model)(x)
-    return keras.Model(images, layers.Softmax(dtype=kind, name="probabilities")(logits), name="network")
+    probabilities = layers.Softmax(dtype=kind, name="probabilities")(stock_network(model)(x))
+    return keras.Model(images, keras.ops.where(known, probabilities, float("nan")), name="network")
+
+
+def _bytes_of(images: Any) -> tuple[Any, Any]:
+    """Images as they are stored, in whole numbers from 0 to 255, by Keras's own operations; and of which, (samples, 1),
+    one can know that.
+
+    Whole numbers up to 255 stay as they are. Images with fractions none of which is above 1 are taken for such numbers
+    divided by 255. Others are rounded. Of an image with anything below 0 or above 255 nobody can guess how it was
+    scaled: it is to have no answer, which is NaN, rather than a wrong one.
+    """
+    from keras import ops
+
+    places = (1, 2, 3)
+    smallest, largest = (each(images, axis=places, keepdims=True) for each in (ops.min, ops.max))
+    fractions = ops.any(ops.not_equal(images, ops.round(images)), axis=places, keepdims=True)
+    divided = ops.logical_and(fractions, ops.less_equal(largest, 1))
+    known = ops.logical_and(ops.greater_equal(smallest, 0), ops.less_equal(largest, 255))
+    return ops.round(images * ops.where(divided, 255.0, 1.0)), ops.squeeze(known, (2, 3))
 
 
 def stored_size_images(images: Any, shape: tuple[int, int, int]) -> Any:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnn.errors import RunError
 from cnn.training.precision import PRECISIONS
 from cnn.training.run_data import RunData
 from cnn.training.saved_run import SavedRun
@@ -37,6 +38,7 @@ class ImageNetwork:
         from cnn.data.feed import Feed  # TensorFlow
         from cnn.training.classifier import Classifier
 
+        self._folder = run.folder
         # What the feed takes for a data set is filled with other images for each call.
         self._images = np.zeros((images_at_once(run.data), *run.data.image_shape), np.uint8)
         dataset = run.data.around(self._images)
@@ -48,9 +50,17 @@ class ImageNetwork:
 
         Args:
             images: uint8 (images, height, width, channels) as they are stored; at most `images_at_once`.
+
+        Raises:
+            RunError: the network overflows, so that it has no answer.
         """
-        from cnn.training.classifier import log_probabilities  # TensorFlow
+        from cnn.training.classifier import answered, log_probabilities  # TensorFlow
 
         self._images[: len(images)] = images
         [(logits, _)] = self._classifier([np.arange(len(images))])
+        if not answered(logits).all():
+            raise RunError(
+                f"the network of {self._folder} answers some images with infinite numbers or none, so that nothing "
+                "can be said of them: choose another --checkpoint, or train with a smaller --learning_rate."
+            )
         return np.asarray(np.exp(log_probabilities(logits)))

@@ -9,7 +9,11 @@ from cnn.training.norms import norm
 
 
 class LAMB(keras.optimizers.Lamb):
-    """Adam in which every variable's step is as long as the learning rate times the variable."""
+    """Adam in which every variable's step is as long as the learning rate times the variable.
+
+    Weight decay is the decoupled form, as with AdamW: it is taken from the weights beside this step, and so has no part
+    in the step's length; in the paper it is added to the update before that is scaled.
+    """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Takes the step of one variable, a TensorFlow one; Keras's, but for how lengths are added up."""

@@ -13,7 +13,7 @@ import numpy as np
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.fingerprints import check_in_step
 from cnn.data.order import Plan, SampleOrder
-from cnn.errors import DIVERGED, RunError
+from cnn.errors import diverged
 from cnn.training.background_saver import BackgroundSaver
 from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.evaluation import Evaluation, Evaluator
@@ -79,6 +79,7 @@ class Loop:
         learning_rates: (first step, steps) to the rates of those steps.
         variables: the whole state, by name.
         evaluate: on the validation part; None where there is none.
+        is_sound: tells whether the weights of the latest step give finite numbers, on every rank the same.
         checkpoints: where rank 0 saves.
         record: what a checkpoint holds besides the state and the progress: the settings.
         report: rank 0's; None elsewhere.
@@ -102,6 +103,7 @@ class Loop:
         learning_rates: Callable[[int, int], np.ndarray],
         variables: dict[str, keras.Variable],
         evaluate: Evaluator | None,
+        is_sound: Callable[[], bool],
         checkpoints: CheckpointFolder,
         record: dict[str, Any],
         report: Report | None,
@@ -119,6 +121,7 @@ class Loop:
         self._learning_rates = learning_rates
         self._variables = variables
         self._evaluate = evaluate
+        self._is_sound = is_sound
         self._saver = BackgroundSaver(checkpoints)
         self._record = record
         self._report = report
@@ -154,6 +157,7 @@ class Loop:
             results = self._call(min(self._steps_per_call, self._next_stop() - progress.step))
             if results.stops[-1]:
                 self._check_in_step()
+                self._check_sound(None, last=True)
                 self._save(best=False)
                 return "stopped"
             if results.changes[-1]:
@@ -176,11 +180,26 @@ class Loop:
             self._check_in_step()
         if epoch_ends and self._own_seconds and not self._named_slow:  # none where a stop was at the end
             self._name_the_slow()
-        best = epoch_ends and self._evaluate_now()
+        evaluation = self._evaluate_now() if epoch_ends else None
         if save:
-            self._save(best=best)
+            if not self._check_sound(evaluation, last=self.progress.step == self._total_steps):
+                return
+            self._save(best=epoch_ends and (evaluation is None or self.progress.take(evaluation)))
         if save or self._uncommitted_seconds > _COMMIT_SECONDS:
             self._commit_now()
+
+    def _check_sound(self, evaluation: Evaluation | None, *, last: bool) -> bool:
+        """Whether what the latest step made of the network may be saved; else RunError after the last step.
+
+        Weights may be finite and yet so large that all that is computed with them overflows. Whether training has
+        diverged is for the next step's loss to tell: a sound network's answers, too, may overflow for a while (in
+        float16, while moving statistics lag behind). So the run continues without a checkpoint, if a step follows.
+        """
+        if self._is_sound() and (evaluation is None or math.isfinite(evaluation.loss)):
+            return True
+        if last:
+            raise diverged(self.progress.step, "the network's answers have become infinite or no numbers")
+        return False
 
     def _save(self, *, best: bool) -> None:
         if self._cluster.is_chief:
@@ -259,11 +278,7 @@ class Loop:
                 what = f"the loss is {loss}, {self._whose(plan, row, results)}"
             else:
                 continue
-            raise RunError(
-                f"at step {first + row + 1} {what}: {DIVERGED}; try a smaller --learning_rate. The last checkpoint is "
-                "kept.",
-                agreed=True,
-            )
+            raise diverged(first + row + 1, what)
 
     def _whose(self, plan: Plan, row: int, results: StepResults) -> str:
         """Which ranks' samples have a loss that is not finite, and which they are."""
@@ -294,12 +309,12 @@ class Loop:
                     "why."
                 )
 
-    def _evaluate_now(self) -> bool:
-        """Evaluates on the validation part; whether the state is the best so far (the latest is, without one)."""
+    def _evaluate_now(self) -> Evaluation | None:
+        """Evaluates on the validation part, if there is one; without it the latest state is the best."""
         self.progress.evaluated_step = self.progress.step
         if self._evaluate is None:
-            return True
+            return None
         evaluation = self._evaluate()
         if self._report is not None:
             self._report.evaluation("validation", self.progress.step, evaluation)
-        return self.progress.take(evaluation)
+        return evaluation

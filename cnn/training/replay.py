@@ -11,6 +11,7 @@ from cnn.errors import UserError
 from cnn.monitoring.metrics import read_metrics
 from cnn.training.run_data import DATA
 from cnn.training.run_folder import ENVIRONMENT, SETTINGS, holds_run, recorded_topology
+from cnn.training.settings import read_settings
 
 _COMPARED = ("loss", "accuracy", "learning_rate")
 
@@ -45,16 +46,18 @@ def replay(run: Path, launcher: str) -> tuple[int, str]:
         own = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--resume"]
         run_with_workers(launcher, workers, [program, *own])
         repeated = read_metrics(again / "metrics.jsonl")
-        compared = [point for point in recorded if not _of_an_earlier_end(point, repeated[-1]["step"])]
+        log_every = read_settings(run / SETTINGS)["log_every"]
+        compared = [point for point in recorded if not of_an_earlier_end(point, repeated[-1]["step"], log_every)]
         comparable = of_the_same_steps(compared, repeated)
         return len(comparable), first_difference(comparable, repeated)
 
 
-def _of_an_earlier_end(point: Mapping[str, Any], last_step: int) -> bool:
-    """Whether a point is of an evaluation that was made only since the run was to end there, before it went on."""
-    if point["part"] == "train" or point["step"] >= last_step:
+def of_an_earlier_end(point: Mapping[str, Any], last_step: int, log_every: int) -> bool:
+    """Whether a point is there only since the run was to end at its step, before it was given more steps."""
+    if point["step"] >= last_step:
         return False
-    return bool(point["part"] == "test" or point["epoch"] % 1)
+    in_an_interval = point["part"] == "train" and point["step"] % log_every
+    return bool(point["part"] == "test" or (point["epoch"] % 1 and (in_an_interval or point["part"] == "validation")))
 
 
 def of_the_same_steps(

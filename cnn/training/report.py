@@ -16,6 +16,9 @@ from cnn.training.step_values import StepResults
 class Report:
     """Turns the results of steps into points of the training curve, each the mean of `log_every` steps.
 
+    At an epoch's end, and at the run's, a point is the mean of what there is. The run's end breaks no interval: should
+    the run be given more steps, its later points are those of a run that had them from the start.
+
     Args:
         folder: the run's.
         total_steps: at which the run ends.
@@ -44,6 +47,7 @@ class Report:
         self._events = EventWriter(folder / "events", resume_step)
         terminal = has_terminal(sys.stdout, os.environ, launched=launched)
         self._progress = Progress(total_steps, start_step, sys.stdout, terminal)
+        self._total_steps = total_steps
         self._steps_per_epoch = steps_per_epoch
         self._log_every = log_every
         self._pending = pending
@@ -60,6 +64,9 @@ class Report:
             done = first + offset + 1
             if done % self._log_every == 0 or done % self._steps_per_epoch == 0:
                 self._point(done, float(rates[offset]))
+                self._pending.clear()
+            elif done == self._total_steps:
+                self._point(done, float(rates[offset]))
         done = first + len(counts)
         seen = counts.sum()
         self._progress.update(
@@ -72,7 +79,6 @@ class Report:
 
     def _point(self, step: int, rate: float) -> None:
         loss, correct, count = (sum(column) for column in zip(*self._pending, strict=True))
-        self._pending.clear()
         values = {"loss": loss / count, "accuracy": correct / count, "learning_rate": rate}
         if self._speed is not None:
             values["images_per_second"] = self._speed

@@ -1,6 +1,7 @@
 """The program that evaluates: how good the network of a run is, as a whole and on each class."""
 
 import dataclasses
+import math
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from cnn.data.registry import open_dataset
 from cnn.data.split import divide_training_part
-from cnn.errors import UserError, check_choice
+from cnn.errors import RunError, UserError, check_choice
 from cnn.monitoring.confusion import class_rows, class_table, confusion_table, draw_confusion
 from cnn.monitoring.summary import write_json
 from cnn.training.precision import PRECISIONS
@@ -62,6 +63,12 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
     cluster.broadcast([variable.value for variable in model.variables])
     feed = Feed(dataset, part, PRECISIONS[run.settings.run.precision], resident_mb=run.settings.data.resident_mb)
     evaluation = Evaluator(model, feed, samples, cluster, batch_size=settings.batch_size)()
+    if not math.isfinite(evaluation.loss):
+        raise RunError(
+            f"the network of {run.folder} after step {step:,} gives infinite or no numbers for {settings.part} images: "
+            "nothing can be told of it; choose another --checkpoint, or train with a smaller --learning_rate.",
+            agreed=True,
+        )
     if cluster.is_chief:
         _tell(run, step, settings.part, evaluation)
 

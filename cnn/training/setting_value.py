@@ -12,6 +12,9 @@ _SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False,
 
 _HOME = "~"
 
+_TOO_LARGE = 2**63
+"""For a whole number: no tensor could hold it."""
+
 
 def read_words(hint: Any, words: str | list[str]) -> Any:
     """The value of a setting from the command line, on which nobody sees quotation marks.
@@ -65,9 +68,12 @@ def _choice(choices: tuple[str, ...], text: str) -> str:
 
 def _whole_number(text: str) -> int:
     try:
-        return int(text.encode("ascii"))
+        value = int(text.encode("ascii"))
     except ValueError:
         raise ValueError(f"{text!r} is not a whole number: write it in decimal digits, 10 for example") from None
+    if abs(value) >= _TOO_LARGE:
+        raise ValueError(f"has {len(str(abs(value)))} digits: give a whole number below 2**63")
+    return value
 
 
 def _number(text: str) -> float:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import functools
+import math
 import os
 import re
 import typing
@@ -109,6 +110,14 @@ class TrainingSettings:
     regularisation: RegularisationSettings
     exchange: ExchangeSettings
     run: RunSettings
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(
+                f"the learning rate {self.optimizer.base_learning_rate}, scaled from --scale_learning_rate "
+                f"{self.optimizer.scale_learning_rate} to --global_batch_size {self.run.global_batch_size}, is "
+                f"{self.learning_rate}: give another rate or another reference."
+            )
 
     @property
     def learning_rate(self) -> float:

@@ -119,7 +119,7 @@ class TrainingStep:
     def gradients(self, plan: Plan, row: int = 0) -> list[np.ndarray]:
         """The exchanged mean gradients of one step of a plan, without an update."""
         batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1))))
-        compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), batch.counts), autograph=False)
+        compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch)), autograph=False)
         return [gradient.numpy() for gradient in compiled().gradients]
 
     def _rows(self, plan: Plan) -> Row:
@@ -148,7 +148,7 @@ class TrainingStep:
             own = self._rank_sums(row)
             with tf.control_dependencies([own.results]):
                 seconds = tf.timestamp() - begin
-            exchanged = self._exchanged(own, row.counts, said)
+            exchanged = self._exchanged(own, said)
             self._optimizer.learning_rate.assign(tf.cast(rates[step], self._optimizer.learning_rate.dtype))
             skipped = tf.logical_not(self._update(exchanged))
             more = [*(tf.cast(each, said.dtype) for each in (skipped, seconds)), own.results[0]]
@@ -165,7 +165,7 @@ class TrainingStep:
         def update() -> Any:
             gradients, most = exchanged.gradients, self._regularisation.clip_norm
             if most is not None:
-                gradients = clipped(gradients, most)
+                gradients = clipped(gradients, min(most, float(gradients[0].dtype.max)))  # more is infinite
             self._optimizer.apply(gradients, self._model.trainable_variables)
             for variable, value in zip(self._model.non_trainable_variables, exchanged.statistics, strict=True):
                 variable.assign(value)
@@ -179,7 +179,7 @@ class TrainingStep:
         self._loss_scale.update(finite)
         return tf.cond(finite, update, lambda: tf.constant(False))
 
-    def _exchanged(self, own: RankSums, count: Any, said: Any = ()) -> Gradients:
+    def _exchanged(self, own: RankSums, said: Any = ()) -> Gradients:
         """The exchange of what a rank computed; the sums are those of the loss, of the samples right, and of what is
         said."""
         scale = None if self._loss_scale is None else self._loss_scale.value
@@ -187,12 +187,11 @@ class TrainingStep:
         products = iter(self._exchange.products(own.factors, kind))
         results = tf.concat([own.results, tf.cast(said, kind)], 0)
         sums, (*statistics, results) = self._exchange.sums(own.gradients, [*own.statistics, results])
-        groups = tf.math.ceil(tf.cast(count, kind) / self._group_size)
         summed, gradients = iter(sums), []
         for variable in self._model.trainable_variables:
             gradient = next(products if variable.path in self._exchange.factored else summed)
             gradients.append(self._regularised(gradient if scale is None else gradient / scale, variable))
-        return Gradients(gradients, results, [total / groups for total in statistics])
+        return Gradients(gradients, results, statistics)
 
     def _rank_sums(self, row: Row) -> RankSums:
         """As `_sums`, of all samples of this rank, in as many pieces as need be."""
@@ -246,7 +245,7 @@ class TrainingStep:
                 return own
             return shares * own + (1 - shares) * cross_entropy(partners, logits, smoothing)
 
-        batch = TrainingBatch(keys=keys, weights=weights, group_size=self._group_size)
+        batch = TrainingBatch(keys=keys, weights=weights, count=count, group_size=self._group_size)
         variables = self._model.trainable_variables
         summed = [variable.value for variable in variables if variable.path not in self._exchange.factored]
         with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -53,7 +53,7 @@ class RankSums(NamedTuple):
     variables that the exchange sums, in their order."""
 
     statistics: list[Any]
-    """For each moving statistic of the network, summed over the groups, what a group says it is."""
+    """For each moving statistic of the network, what the samples' groups add to its next value."""
 
     results: Any
     """[loss, correct] summed over the samples."""
@@ -72,4 +72,4 @@ class Gradients(NamedTuple):
     """[loss, correct, ...] summed over the samples."""
 
     statistics: list[Any]
-    """For each moving statistic of the network the mean of what the groups said it is."""
+    """The next value of each moving statistic of the network."""

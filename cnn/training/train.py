@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +19,7 @@ from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part
-from cnn.errors import StoppedError
+from cnn.errors import StoppedError, diverged
 from cnn.models.registry import build_network
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
@@ -26,7 +27,7 @@ from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.training.averaging import WeightAverage, make_average
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder
 from cnn.training.claimed_folder import begin_folder, claim_folder
-from cnn.training.evaluation import Evaluation, Evaluator
+from cnn.training.evaluation import Evaluation, Evaluator, Soundness
 from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import initialize_from
 from cnn.training.groups import group_size
@@ -118,6 +119,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         ),
         variables=learner.variables,
         evaluate=evaluate if len(validation) else None,
+        is_sound=Soundness(learner.model, learner.feed, training, cluster),
         checkpoints=checkpoints,
         record={
             "settings": settings.merged,
@@ -146,6 +148,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     if learner.average is not None:
         learner.average.keep()
     test = _test(cluster, dataset, learner.model, settings)
+    if not math.isfinite(test.loss):
+        raise diverged(progress.step, f"the loss on the test images is {test.loss}")
     if report is not None:
         report.evaluation("test", progress.step, test)
         report.close()

@@ -105,6 +105,19 @@ def test_mixing_takes_the_next_real_sample_of_the_group(kind: str) -> None:
     assert all(flat) if kind == "mixup" else not all(flat)
 
 
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+@pytest.mark.parametrize("alpha", [5e-324, 1e-320, 1e-12, 1e16, 1e308])
+def test_extreme_distributions_are_their_limits(kind: str, alpha: float) -> None:
+    """A tiny one leaves images whole, or replaces them; a huge one halves them."""
+    keys = np.arange(400, dtype=np.uint32)
+    mixed = make(**{kind: alpha}).mix(
+        tf.ones((400, 8, 8, 3)), tf.zeros(400, tf.int32), tf.constant(keys), tf.ones(400), 4
+    )
+    shares = mixed.shares.numpy()
+    expected = 0.5 if alpha > 1 else shares.round()
+    np.testing.assert_allclose(shares, expected, atol=0.15 if kind == "cutmix" and alpha > 1 else 1e-6)
+
+
 def test_mixups_proportions_are_of_the_beta_distribution() -> None:
     keys = tf.constant(np.arange(4000), tf.uint32)
     images = tf.zeros((4000, *INPUT), tf.float64)

@@ -95,6 +95,8 @@ def test_micro_batches_are_the_fewest_equal_ones_that_are_small_enough(
     plans = [SampleOrder(np.arange(300), batch, 1, group_size, size).plan(0, 1, 0, workers) for size in (None, micro)]
     least, width = (plan.indices.shape[1] for plan in plans)
     order = SampleOrder(np.arange(300), batch, 1, group_size)
+    assert order.group_size == min(group_size, batch)  # a larger one would be computed, and mostly be filled up
+    group_size = order.group_size
     most = max(len(real(order.plan(0, 1, rank, workers), 0)[0]) for rank in range(workers))
     assert most <= least < most + group_size
     pieces = -(-least // micro)

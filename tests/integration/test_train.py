@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 
 from cnn.monitoring.metrics import read_metrics
@@ -122,3 +123,16 @@ def test_streamed_images_train_two_workers_to_the_same_bits(jobs, tmp_path: Path
     for name, values in last(streamed).items():
         assert values.tobytes() == expected[name].tobytes(), name
     assert evaluations(streamed) == evaluations(resident)
+
+
+@pytest.mark.parametrize("part", ["validation", "none"])
+def test_a_last_step_that_diverges_is_no_result(jobs, tmp_path: Path, part: str) -> None:
+    """Its weights are finite, and what they give is not: no step follows whose loss would tell it."""
+    size = ("--data", "digits", "--model", "lenet5-like", "--steps", 1, "--optimizer", "sgd", "--learning_rate", 1e38)
+    fraction = ("--validation_fraction", 0) if part == "none" else ()
+    run = tmp_path / "run"
+    code, output = jobs.run("jobs/train.py", *size, *fraction, "--run_dir", run, launcher="mpirun", workers=2)
+    assert (code, output.count("error: "), "Traceback" in output) == (1, 1, False), output
+    assert "error: at step 1 the network's answers have become infinite or no numbers: training has diverged" in output
+    assert not (run / "summary.json").exists()
+    assert not [*run.glob("checkpoints/*")]

@@ -88,7 +88,9 @@ def test_local_response_normalisation_has_float64() -> None:
 def _normalise(
     layer: GroupBatchNormalization, maps: np.ndarray, weights: list[int]
 ) -> tuple[np.ndarray, TrainingBatch]:
-    batch = TrainingBatch(keys=None, weights=tf.constant(weights, tf.float64), group_size=3)
+    batch = TrainingBatch(
+        keys=None, weights=tf.constant(weights, tf.float64), count=tf.constant(sum(weights)), group_size=3
+    )
     with training_on(batch):
         return layer(maps, training=True).numpy(), batch
 
@@ -97,17 +99,45 @@ def test_each_group_is_normalised_by_its_real_samples_alone() -> None:
     maps = np.random.default_rng(2).normal(3, 2, size=(9, 4, 5, 2))
     layer = GroupBatchNormalization(dtype="float64")
     out, batch = _normalise(layer, maps, [1, 1, 1, 1, 1, 0, 0, 0, 0])
-    means, variances = [], []
     for real in (slice(0, 3), slice(3, 5)):
         mean, variance = maps[real].mean((0, 1, 2)), maps[real].var((0, 1, 2))
         np.testing.assert_allclose(out[real], (maps[real] - mean) / np.sqrt(variance + 1e-5), rtol=1e-9, atol=1e-12)
-        means.append(mean)
-        variances.append(variance)
     assert np.isfinite(out).all()
-    # Two of the three groups are real: each says what the moving statistics become, after one step from 0 and from 1.
-    said = {variable.path.split("/")[-1]: total.numpy() for variable, total in batch.statistics}
-    np.testing.assert_allclose(said["moving_mean"], 0.1 * sum(means), rtol=1e-12)
-    np.testing.assert_allclose(said["moving_variance"], 0.9 * 2 + 0.1 * sum(variances), rtol=1e-12)
+    # After one step from 0 and from 1.
+    said = _said(batch)
+    np.testing.assert_allclose(said["moving_mean"], 0.1 * maps[:5].mean((0, 1, 2)), rtol=1e-12)
+    squares = sum(((maps[real] - maps[real].mean((0, 1, 2))) ** 2).sum((0, 1, 2)) for real in (slice(3), slice(3, 5)))
+    np.testing.assert_allclose(said["moving_variance"], 0.9 + 0.1 * squares / (5 * 4 * 5 - 2), rtol=1e-12)
+
+
+def _said(batch: TrainingBatch) -> dict[str, np.ndarray]:
+    """The moving statistics' next values."""
+    return {variable.path.split("/")[-1]: value.numpy() for variable, value in batch.statistics}
+
+
+def test_a_group_of_one_value_says_nothing_of_the_variance() -> None:
+    maps = np.random.default_rng(5).normal(3, 2, size=(6, 1, 1, 2))
+    batch = _normalise(GroupBatchNormalization(dtype="float64"), maps, [1, 1, 1, 1, 0, 0])[1]
+    np.testing.assert_allclose(_said(batch)["moving_mean"], 0.1 * maps[:4].mean((0, 1, 2)), rtol=1e-12)
+    expected = 0.9 + 0.1 * maps[:3].var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(_said(batch)["moving_variance"], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_a_batch_of_one_sample(side: int) -> None:
+    """The variance of a single value cannot be estimated: the moving one stays."""
+    layer = GroupBatchNormalization(dtype="float64")
+    maps = np.random.default_rng(6).normal(3, 2, size=(3, side, side, 2))
+    layer.build(maps.shape)
+    layer.moving_variance.assign([4.0, 9.0])
+    layer.beta.assign([0.5, -0.5])
+    out, batch = _normalise(layer, maps, [1, 0, 0])
+    expected = np.array([4.0, 9.0])
+    if side > 1:
+        expected = 0.9 * expected + 0.1 * maps[0].var((0, 1), ddof=1)
+    else:
+        np.testing.assert_allclose(out[0, 0, 0], [0.5, -0.5], atol=1e-12)
+    np.testing.assert_allclose(_said(batch)["moving_variance"], expected, rtol=1e-14)
 
 
 def test_what_fills_up_changes_nothing() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cnn.keyed_random import fold32
 from cnn.models.batch import TrainingBatch, current_batch, training_on
+from cnn.models.bias import add_bias
 from cnn.models.conv2d import Conv2D
 from cnn.models.dense import Dense
 from cnn.models.layers import Dropout, FewChannelConv2D
@@ -19,7 +20,9 @@ UNITS = 40
 
 
 def batch_of(keys: np.ndarray) -> TrainingBatch:
-    return TrainingBatch(keys=tf.constant(keys, tf.uint32), weights=tf.ones(len(keys)), group_size=1)
+    return TrainingBatch(
+        keys=tf.constant(keys, tf.uint32), weights=tf.ones(len(keys)), count=tf.constant(len(keys)), group_size=1
+    )
 
 
 def drop(keys: np.ndarray, *, name: str = "dropout1", rate: float = 0.5, units: int = UNITS) -> np.ndarray:
@@ -185,3 +188,33 @@ def test_a_dense_layer_tells_the_factors_of_its_gradient() -> None:
     factors = batch.factors["ours/kernel"]
     gradient, of_outputs = tape.gradient(loss, [ours.kernel.value, factors.outputs])
     np.testing.assert_allclose(tf.matmul(factors.inputs, of_outputs, transpose_a=True), gradient, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("shape", [(16, 40, 40, 3), (4000, 5)], ids=str)
+def test_a_bias_s_gradient_is_as_exact_as_its_type(shape: tuple[int, ...], kind: str) -> None:
+    """A sum in bfloat16 stops growing at 256 times its summands."""
+    upstream = tf.cast(tf.random.stateless_uniform(shape, (1, 2)), kind)
+    bias = tf.ones(shape[-1:], kind)
+    with tf.GradientTape() as tape:
+        tape.watch(bias)
+        outputs = add_bias(tf.zeros(shape, kind), bias)
+        loss = tf.reduce_sum(tf.cast(outputs * upstream, tf.float64))
+    assert tf.reduce_all(outputs == 1)
+    exact = np.asarray(tf.cast(upstream, tf.float64)).sum(tuple(range(len(shape) - 1)))
+    found = tf.cast(tape.gradient(loss, bias), tf.float64)
+    np.testing.assert_allclose(found, exact, rtol={"bfloat16": 2**-7, "float16": 2**-9, "float32": 1e-5}[kind])
+
+
+@pytest.mark.parametrize(
+    "layer", [Conv2D(5, 3), Conv2D(5, 3, padding="same", activation="relu"), FewChannelConv2D(6, 5, padding="same")]
+)
+def test_a_convolution_s_bias_learns_in_bfloat16(layer: Any) -> None:
+    layer = layer.__class__.from_config({**layer.get_config(), "dtype": "mixed_bfloat16"})
+    layer.build((None, 30, 31, 3))
+    maps = tf.random.stateless_uniform((8, 30, 31, 3), (1, 2))
+    with tf.GradientTape() as tape:
+        outputs = layer(maps)
+        loss = tf.reduce_sum(tf.cast(outputs, tf.float32))
+    expected = tf.math.count_nonzero(outputs, (0, 1, 2), dtype=tf.float32)
+    np.testing.assert_allclose(tape.gradient(loss, layer.bias.value), expected, rtol=2**-7)

@@ -6,7 +6,7 @@ from scipy.special import log_softmax
 
 from cnn.data import pixels
 from cnn.data.dataset import Part
-from cnn.training.classifier import Classifier, log_probabilities, ranking
+from cnn.training.classifier import Classifier, answered, log_probabilities, ranking
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -45,3 +45,8 @@ def test_log_probabilities() -> None:
     logits = np.array([[1, 2, -1000], [1000, 1001, 999], [0, np.nan, 1], [np.inf, 0, 1]], np.float32)
     np.testing.assert_allclose(log_probabilities(logits)[:2], log_softmax(logits[:2].astype(float), 1), rtol=1e-12)
     assert np.isnan(log_probabilities(logits)[2:]).any(1).all()
+
+
+def test_which_samples_have_an_answer() -> None:
+    logits = np.array([[1, 2], [np.nan, 1], [1, np.nan], [np.inf, 0], [-np.inf, 0], [-np.inf] * 2], np.float32)
+    assert answered(logits).tolist() == [True, False, False, False, True, False]

@@ -7,7 +7,7 @@ import pytest
 from cnn.cluster.collectives import Cluster
 from cnn.data import pixels
 from cnn.data.dataset import Part
-from cnn.training.evaluation import Evaluator
+from cnn.training.evaluation import Evaluator, Soundness
 
 
 @pytest.mark.parametrize("samples", [1, 99, 100, 101, 237, 250])
@@ -38,10 +38,21 @@ def test_it_sees_the_weights_of_the_moment(cluster: Cluster, make_feed, make_net
     assert after.correct == int((part.labels == 2).sum())
 
 
-def test_a_loss_that_is_no_number_is_told_for_real_samples(cluster: Cluster, make_feed, make_network) -> None:
+@pytest.mark.parametrize("bias", [[np.nan] * 4, [0, 0, np.nan, 0], [np.inf, 0, 0, 0]])
+def test_answers_that_are_no_numbers_are_not_right(
+    cluster: Cluster, make_feed, make_network, bias: list[float]
+) -> None:
     model = make_network("fcnn")
-    model.trainable_variables[1].assign([np.nan] * 4)
-    assert np.isnan(Evaluator(model, make_feed(), np.arange(250), cluster)().loss)
+    model.trainable_variables[1].assign(bias)
+    evaluation = Evaluator(model, make_feed(), np.arange(250), cluster)()
+    assert not np.isfinite(evaluation.loss)
+    assert (evaluation.correct, evaluation.top5, evaluation.confusion.sum()) == (0, 0, 0)
+    assert not Soundness(model, make_feed(), np.arange(250), cluster)()
+
+
+@pytest.mark.parametrize("samples", [3, 250])
+def test_a_few_images_tell_that_a_network_is_sound(cluster: Cluster, make_feed, make_network, samples: int) -> None:
+    assert Soundness(make_network("fcnn"), make_feed(), np.arange(samples), cluster)()
 
 
 @pytest.mark.parametrize("bytes_at_once", [1, 128 << 20])

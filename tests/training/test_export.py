@@ -21,7 +21,7 @@ from cnn.models.layers import (
     HalvingAveragePooling2D,
     LocalResponseNormalization,
 )
-from cnn.training.export import ExportSettings, export_run, stored_size_images, write_export
+from cnn.training.export import ExportSettings, export_run, image_network, stored_size_images, write_export
 from cnn.training.run_data import RunData
 from cnn.training.saved_run import NetworkSettings, SavedRun
 
@@ -126,3 +126,59 @@ def test_a_name_that_tensorflow_cannot_write_to(make_run: MakeRun, tmp_path: Pat
     with pytest.raises(UserError, match="is no UTF-8, where TensorFlow cannot write: choose another --output"):
         export_run(network, ExportSettings(output=str(tmp_path / "caf\udce9")))
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.fixture
+def loaded(network: keras.Model, tmp_path: Path) -> keras.Model:
+    image_network(network, DATA).save(tmp_path / "network.keras")
+    return keras.models.load_model(tmp_path / "network.keras")
+
+
+IMAGES = np.random.default_rng(3).integers(0, 256, (4, 33, 33, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        IMAGES.astype(np.float32),
+        IMAGES.astype(np.int64),
+        IMAGES / 255,
+        (IMAGES / 255).astype(np.float32),
+        (IMAGES / 255).astype(np.float16),
+        (IMAGES + np.random.default_rng(4).uniform(-0.3, 0.3, IMAGES.shape)).clip(0, 255),
+        tf.constant(IMAGES / 255),
+    ],
+    ids=["float", "int64", "float64 to 1", "float32 to 1", "float16 to 1", "with fractions", "tensor to 1"],
+)
+def test_images_of_any_usual_scale_get_the_same_answers(loaded: keras.Model, images: np.ndarray) -> None:
+    expected, given = (np.asarray(loaded(each)) for each in (IMAGES, images))
+    assert np.array_equal(given, expected)
+    assert np.array_equal(loaded.predict(images, verbose=0), loaded.predict(IMAGES, verbose=0))
+
+
+def test_dark_bytes_are_no_images_to_1(loaded: keras.Model, network: keras.Model) -> None:
+    dark = np.random.default_rng(5).integers(0, 2, IMAGES.shape, np.uint8)
+    standardised = (dark[:, 2:30, 2:30] / 255 - DATA.mean) / DATA.standard_deviation
+    expected = softmax(network(standardised.astype(np.float32), training=False).numpy(), 1)
+    for kind in (np.uint8, np.float32):
+        np.testing.assert_allclose(np.asarray(loaded(dark.astype(kind))), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [IMAGES / 127.5 - 1, (IMAGES / 255 - 0.5) / 0.2, IMAGES.astype(np.uint16) * 257, IMAGES / 255 + np.nan],
+    ids=["-1 to 1", "standardised", "16 bits", "no numbers"],
+)
+def test_images_of_a_scale_that_cannot_be_known_get_no_answer(loaded: keras.Model, images: np.ndarray) -> None:
+    assert np.isnan(np.asarray(loaded(images))).all()
+    mixed = np.concatenate([np.asarray(images, np.float32), IMAGES])
+    assert np.isnan(loaded.predict(mixed, verbose=0)).all(1).tolist() == [True] * 4 + [False] * 4
+
+
+def test_the_saved_model_refuses_what_is_not_bytes(network: keras.Model, tmp_path: Path) -> None:
+    write_export(network, DATA, tmp_path / "export")
+    served = tf.saved_model.load(tmp_path / "export" / "saved_model")
+    for images in (IMAGES / 255, IMAGES.astype(np.float32), IMAGES.astype(np.int64)):
+        for serve in (served.serve, served.signatures["serving_default"]):
+            with pytest.raises((TypeError, ValueError, tf.errors.InvalidArgumentError)):
+                serve(images=tf.constant(images))

@@ -16,7 +16,7 @@ from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.errors import RunError
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
-from cnn.training.evaluation import Evaluation, Evaluator
+from cnn.training.evaluation import Evaluation, Evaluator, Soundness
 from cnn.training.loop import Commit, Loop, Progress
 from cnn.training.optimizers import OptimizerSettings, build_optimizer
 from cnn.training.regularisation import RegularisationSettings
@@ -52,15 +52,16 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
         *,
         resume: int | None = None,
         save_every: int | None = None,
-        rate: float = 0.01,
+        rate: float | Callable[[int], float] = 0.01,
         feed: Feed | None = None,
         before_call: Callable[[], None] = lambda: None,
         stop_asked: Callable[[], bool] = lambda: False,
         commit: Commit | None = None,
+        validation: bool = True,
     ) -> Loop:
         def rates(first: int, steps: int) -> np.ndarray:
             before_call()
-            return np.full(steps, rate)
+            return np.array([rate(step) if callable(rate) else rate for step in range(first, first + steps)])
 
         model = make_network("fcnn")
         optimizer = build_optimizer(OptimizerSettings(), RegularisationSettings(), model.trainable_variables)
@@ -76,7 +77,8 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             training_step=TrainingStep(model, optimizer, feed, make_exchange(cluster), RegularisationSettings()),
             learning_rates=rates,
             variables=variables,
-            evaluate=Evaluator(model, feed, np.arange(200, 250), cluster),
+            evaluate=Evaluator(model, feed, np.arange(200, 250), cluster) if validation else None,
+            is_sound=Soundness(model, feed, np.arange(200), cluster),
             checkpoints=checkpoints,
             record={},
             report=None,
@@ -258,3 +260,48 @@ def test_a_run_goes_on_once_it_has_computed_and_before_it_records(make_loop, tmp
     assert told == [(5, [4])]
     resume(6).run()  # has nothing left to do
     assert told[1:] == [(6, [5, 6])]
+
+
+def _too_far_in(step: int) -> Callable[[int], float]:
+    """A rate with which that step leaves weights that are finite, but overflow when something is computed with them."""
+    return lambda before: 1e38 if before + 1 == step else 0.01
+
+
+@pytest.mark.parametrize("validation", [True, False])
+@pytest.mark.parametrize(("step", "kept"), [(1, []), (4, []), (6, [4]), (8, [4])])
+def test_a_last_step_that_diverges_is_no_result(
+    make_loop, tmp_path: Path, step: int, kept: list[int], validation: bool
+) -> None:
+    loop = make_loop("a", step, rate=_too_far_in(step), validation=validation)
+    with pytest.raises(RunError, match=f"at step {step} .*: training has diverged; try a smaller") as caught:
+        loop.run()
+    assert caught.value.agreed
+    assert CheckpointFolder(tmp_path / "a").steps() == kept
+
+
+@pytest.mark.parametrize("validation", [True, False])
+@pytest.mark.parametrize("step", [4, 6, 7])
+def test_a_step_that_diverges_is_not_saved(make_loop, tmp_path: Path, step: int, validation: bool) -> None:
+    """Neither at an epoch's end nor in between; the next step's loss ends the run."""
+    with pytest.raises(RunError, match=f"at step {step + 1} the loss is"):
+        make_loop("a", 12, rate=_too_far_in(step), save_every=1, validation=validation).run()
+    checkpoints = CheckpointFolder(tmp_path / "a")
+    assert checkpoints.steps()[-1] == step - 1
+    for path in checkpoints.folder.iterdir():
+        arrays, _ = load_checkpoint(path)
+        assert all(np.abs(values).max() < 1e6 for values in arrays.values())
+
+
+def test_a_stop_saves_no_network_that_has_diverged(make_loop, tmp_path: Path) -> None:
+    loop = make_loop("a", 12, rate=_too_far_in(3), stop_asked=lambda: loop.progress.step == 2)
+    with pytest.raises(RunError, match="at step 3 .*: training has diverged"):
+        loop.run()
+    assert CheckpointFolder(tmp_path / "a").steps() == []
+
+
+def test_answers_that_overflow_for_a_while_end_nothing(make_loop, tmp_path: Path, monkeypatch) -> None:
+    """Only the loss, and the end, tell that training has diverged."""
+    sound = iter([False, True, True])
+    monkeypatch.setattr(Soundness, "__call__", lambda _: next(sound))
+    assert make_loop("a", 12).run() == "ended"
+    assert CheckpointFolder(tmp_path / "a").steps() == [8, 12]

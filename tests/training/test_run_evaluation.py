@@ -11,8 +11,9 @@ from PIL import Image
 from cnn.cluster.collectives import Cluster
 from cnn.data.registry import open_dataset
 from cnn.data.split import stratified_split
-from cnn.errors import UserError
-from cnn.training.checkpoints import CheckpointFolder
+from cnn.errors import RunError, UserError
+from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.training.prediction import image_probabilities
 from cnn.training.run_evaluation import EvaluationSettings, evaluate_run
 from cnn.training.saved_run import NetworkSettings, SavedRun
 
@@ -139,3 +140,22 @@ def test_of_few_classes_the_likeliest_five_are_not_told(
     evaluate(cluster, run)
     assert json.loads((run.folder / "evaluation-test-000000005.json").read_text())["top5"] is None
     assert "top-5" not in capsys.readouterr().out
+
+
+def test_a_network_that_overflows_has_no_accuracy(
+    cluster: Cluster, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The largest of logits none of which is a number would be the first class's, and right for a tenth."""
+    run = make_run("--model", "fcnn")
+    checkpoints = CheckpointFolder(run.folder / "checkpoints")
+    arrays, record = load_checkpoint(checkpoints.path(9))
+    large = {name: 3e38 * np.sign(array).astype(np.float32) for name, array in arrays.items()}
+    checkpoints.save(11, large, record, best=True)
+    with pytest.raises(
+        RunError, match="gives infinite or no numbers for test images: .* another --checkpoint"
+    ) as caught:
+        evaluate(cluster, run)
+    assert (caught.value.exit_code, caught.value.agreed) == (1, True)
+    assert not [*run.folder.glob("evaluation*")]
+    with pytest.raises(RunError, match="gives infinite or no numbers for 3 of 3 images"):
+        image_probabilities(run, run.load_network("best")[0], open_dataset(run.settings.data).test.images[:3])

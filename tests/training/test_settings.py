@@ -464,3 +464,21 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path) -> None:
     for content in ("model: [", "- 1", "model: !!int x"):
         (tmp_path / "mine.yaml").write_text(content)
         assert "mine.yaml" in refusal("--config", tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    "name", ["global_batch_size", "group_size", "epochs", "steps", "log_every", "save_every", "seed"]
+)
+@pytest.mark.parametrize("digits", [20, 311, 5000])
+def test_whole_numbers_that_nothing_could_hold(name: str, digits: int) -> None:
+    said = refusal(f"--{name}", "9" * digits)
+    assert name in said
+    assert len(said) < 200 or digits == 5000
+    assert str(digits) in said or digits == 5000
+
+
+def test_a_scaled_rate_that_is_no_number() -> None:
+    assert "scaled from --scale_learning_rate 1 to --global_batch_size 1000, is inf" in refusal(
+        *("--learning_rate", 1e307, "--scale_learning_rate", 1, "--global_batch_size", 1000)
+    )
+    assert "is 0.0: give another" in refusal("--learning_rate", 5e-324, "--scale_learning_rate", 2**40)

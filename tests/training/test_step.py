@@ -35,6 +35,7 @@ def make_step(cluster: Cluster, make_feed, make_network) -> Callable[..., Traini
         network: str = "lenet5-like",
         optimizer: str = "adam",
         l2: float = 0.0,
+        clip_norm: float | None = None,
         feed: Feed | None = None,
         exchange: Exchange | None = None,
         **options: Any,
@@ -48,7 +49,7 @@ def make_step(cluster: Cluster, make_feed, make_network) -> Callable[..., Traini
             built,
             feed or make_feed(),
             exchange or make_exchange(cluster),
-            RegularisationSettings(l2=l2),
+            RegularisationSettings(l2=l2, clip_norm=clip_norm),
             **options,
         )
         step.model, step.variables = model, state_variables(model, built)  # type: ignore[attr-defined]
@@ -88,6 +89,13 @@ def test_what_is_built_again_trains_the_same(make_step) -> None:
     for step in (first, second):
         step.run(ORDER.plan(0, 5, 0, 1), rates(5))
     assert_same_bits(state(first), state(second))
+
+
+def test_a_limit_beyond_all_numbers_clips_nothing(make_step) -> None:
+    plain, limited = make_step("fcnn"), make_step("fcnn", clip_norm=1e308)
+    for step in (plain, limited):
+        step.run(ORDER.plan(0, 3, 0, 1), rates(3))
+    assert_same_bits(state(plain), state(limited))
 
 
 @pytest.mark.parametrize("in_file", [True, False])
