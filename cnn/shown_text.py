@@ -1,19 +1,11 @@
 """Texts that hold what is not ours, names of files above all, made fit to be shown."""
 
-import io
 import os
 import shlex
-import sys
 import unicodedata
 
 # What drives a terminal, half characters of names that are no UTF-8, and what ends a line.
 _UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
-
-
-def print_anything() -> None:
-    """From now on what cannot be encoded, in the name of a file say, is printed as escapes, and no error."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def on_one_line(text: str) -> str:

