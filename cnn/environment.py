@@ -23,8 +23,8 @@ class _Kind:
         return all(self.low <= float(number) <= self.high for number in re.findall(_DECIMAL, value))
 
 
-def _choice(*values: str) -> _Kind:
-    return _Kind(f"one of {', '.join(values)}", "|".join(values))
+def _choice(*values: str, any_case: bool = False) -> _Kind:
+    return _Kind(f"one of {', '.join(values)}", f"{'(?i)' * any_case}{'|'.join(values)}")
 
 
 _DECIMAL = r"\d+(?:\.\d*)?|\.\d+"
@@ -47,7 +47,7 @@ _KINDS = {
     "TF_ENABLE_ONEDNN_OPTS": _YES_OR_NO,
     "HOROVOD_CONTROLLER": _choice("mpi", "gloo"),
     "HOROVOD_CPU_OPERATIONS": _choice("mpi", "gloo"),
-    "HOROVOD_LOG_LEVEL": _choice("trace", "debug", "info", "warning", "error", "fatal"),
+    "HOROVOD_LOG_LEVEL": _choice("trace", "debug", "info", "warning", "error", "fatal", any_case=True),
     "HOROVOD_CYCLE_TIME": _Kind("a number of milliseconds, 0.5 for example, and nothing else", _DECIMAL, high=60_000),
     "HOROVOD_THREAD_AFFINITY": _NUMBERS,
     **dict.fromkeys(

@@ -12,6 +12,7 @@ from typing import NoReturn
 from cnn.environment import take_out_mistakes
 from cnn.output import flushed, lose_the_rest, say, take_output
 from cnn.shown_text import on_one_line
+from cnn.surroundings import use_utf8
 
 _UNWRITTEN = "{file} could not be written ({reason}): make room there, or let it be written"
 _LACKING = {
@@ -99,6 +100,7 @@ def told(interrupted: str | None = None) -> Iterator[None]:
     Args:
         interrupted: what to do after Ctrl-C, which is told only where there is something.
     """
+    use_utf8()
     take_output()
     try:
         mistake = take_out_mistakes(os.environ, horovod=False)

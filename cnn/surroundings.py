@@ -16,6 +16,14 @@ def look_around() -> None:
         sys.exit(2)
 
 
+def use_utf8() -> None:
+    """Starts the program again where it would take names and texts for something else than UTF-8: what it writes under
+    such a locale, the names of classes for example, would be other names elsewhere."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def _open_standard_files() -> None:
     """Gives standard input, output and error to /dev/null where they are closed: the next file that is opened, a
     checkpoint for example, would else take that number, and get all that is printed."""

@@ -2,7 +2,9 @@
 # Builds Horovod for the environment in .venv, whose packages are all there, and installs it; uv keeps what was built for
 # the next environment. Is called by launch/setup.sh, as `horovod.sh UV KIND`: the path of uv, and cpu or gpu.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+help_if_asked "$@"
+[ $# -eq 2 ] || { echo "error: this is called by launch/setup.sh: run that." >&2; exit 2; }
 uv=$1 kind=$2
 
 # CMake, make and compilers take a path apart at a space, a comma or a $. They see this folder by a link without any;
@@ -11,6 +13,8 @@ plain=$(mktemp -d /tmp/cnn-build.XXXXXX)
 trap 'rm -rf "$plain"' EXIT
 mkdir "$plain/bin"
 ln -s "$PWD" "$plain/here"
+# The source is built inside the cache, by rules of its own that do not quote its path: what is built elsewhere is not kept.
+[[ $("$uv" cache dir) != *[!A-Za-z0-9/._-]* ]] || export UV_CACHE_DIR="$plain/cache"
 for name in mpicc mpicxx; do ln -s "$plain/here/.venv/bin/opal_wrapper" "$plain/bin/$name"; done
 
 # Links NVIDIA's packages together as CMake expects to find CUDA and NCCL.

@@ -2,26 +2,36 @@
 # Makes .venv at the repository's root: every locked package, and Horovod built against them. With --gpu it is TensorFlow
 # for NVIDIA's GPUs and Horovod with NCCL, from packages alone: 9 GB, for which no GPU is needed here. It stays so until
 # --cpu is given.
+#
+#   bash launch/setup.sh [--gpu | --cpu]
+#
 # Run it again at any time: it goes on where it was interrupted, and returns at once when there is nothing to do.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+help_if_asked "$@"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
+mistake() { say "$*"; exit 2; }
+
+# PATH and other lists are taken apart at a colon, and files of configuration at the end of a line.
+[[ $PWD != *[:$'\n']* ]] || mistake "$(printf %q "$PWD") has a colon or a newline in its name: move the project's folder to a path without."
 
 installed=$(cat .venv/kind 2>/dev/null || echo cpu)
 kind=$installed
 case "${1:-}" in
   --gpu | --cpu) kind=${1#--}; shift ;;
 esac
-[ $# -eq 0 ] || fail "'$1' is not an option; launch/setup.sh takes --gpu, --cpu, or neither for what is there."
+[ $# -eq 0 ] || mistake "'$1' is not an option; launch/setup.sh takes --gpu, --cpu, or neither for what is there."
 lock=requirements.lock
 [ "$kind" = cpu ] || lock=requirements-gpu.lock
 
-inputs=(pyproject.toml "$lock" launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_stream.cc)
+is_right_python() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+
+inputs=(pyproject.toml "$lock" launch/begin.bash launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_stream.cc)
 state="$PWD $kind $(cat "${inputs[@]}" | sha256sum)"
 stamp=.venv/setup-complete
-if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ]; then
+if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && is_right_python .venv/bin/python; then
   say "the environment in .venv is ready."
   exit 0
 fi
@@ -29,8 +39,6 @@ fi
 # One set-up at a time; the lock goes with this process.
 exec 9>.setup.lock
 flock -n 9 || { say "another set-up is running here; waiting for it."; flock 9; }
-
-is_right_python() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
 
 find_python() {
   local candidate
@@ -45,7 +53,7 @@ check_compiler() {
   command -v "$compiler" >/dev/null ||
     fail "no C++ compiler found ('$compiler' is not on PATH); install g++ (Debian: apt install g++ make) and run this again."
   command -v make >/dev/null || fail "'make' is not on PATH; install it (Debian: apt install make) and run this again."
-  probe=$(mktemp -d)
+  probe=$(mktemp -d /tmp/cnn-probe.XXXXXX)
   printf '#include <optional>\nint main() { return std::optional<int>(0).value(); }\n' >"$probe/probe.cc"
   "$compiler" -std=c++17 "$probe/probe.cc" -o "$probe/probe" 2>/dev/null ||
     { rm -rf "$probe"; fail "'$compiler' cannot compile C++17; install g++ 9 or newer and run this again."; }
@@ -56,6 +64,8 @@ check_compiler
 rm -f "$stamp"
 # TensorFlow for GPUs and for processors are packages of the same files: one cannot take the other's place.
 [ "$installed" = "$kind" ] || rm -rf .venv
+# In a folder that was moved or copied, the programs of .venv/bin would still run the Python of where it was.
+[[ $(grep '^command' .venv/pyvenv.cfg 2>/dev/null) == *" $PWD/.venv" ]] || rm -rf .venv
 if ! is_right_python .venv/bin/python; then
   python=$(find_python)
   say "creating .venv with $("$python" --version)."

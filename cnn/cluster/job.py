@@ -22,6 +22,7 @@ from cnn.environment import STALL_SECONDS, take_out_mistakes
 from cnn.errors import RunError, UserError, end_unread, outside_error
 from cnn.output import flushed, lose_the_rest, say, take_output
 from cnn.quiet_import import import_tensorflow_quietly
+from cnn.surroundings import use_utf8
 
 Settings = TypeVar("Settings")
 
@@ -237,6 +238,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     Exit code 0: done. 1: the run could not go on. 2: the user's mistake. 75: stopped when asked to, to go on later.
     128 + n: ended by signal n, or as by it.
     """
+    use_utf8()
     take_output()
     try:
         launch = launch_from_environment(os.environ)
