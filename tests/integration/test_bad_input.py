@@ -104,9 +104,7 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "unknown in YAML": Mistake(("--config", unknown_yaml, *new), "modle"),
         "no YAML": Mistake(("--config", tmp_path / "none.yaml", *new), "none.yaml"),
         "launcher": Mistake(new, "environment is not complete", {"OMPI_COMM_WORLD_SIZE": "2"}),
-        "device": Mistake(
-            new, "CNN_DEVICE is 'tpu': set it to one of gpu, cpu, or leave it out", {"CNN_DEVICE": "tpu"}
-        ),
+        "device": Mistake(new, "CNN_DEVICE is 'tpu': set it to one of gpu, cpu", {"CNN_DEVICE": "tpu"}),
         "progress": Mistake(new, "CNN_PROGRESS is 'bars': set it to one of bar, lines", {"CNN_PROGRESS": "bars"}),
         "cache": Mistake(new, "cache folder", {"CNN_CACHE_DIR": str(file)}),
         **mistakes_in_values(new),
