@@ -14,8 +14,9 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 mistake() { say "$*"; exit 2; }
 
-# PATH and other lists are taken apart at a colon, and files of configuration at the end of a line.
-[[ $PWD != *[:$'\n']* ]] || mistake "$(printf %q "$PWD") has a colon or a newline in its name: move the project's folder to a path without."
+# PATH is taken apart at a colon, and .venv/bin/activate is a script that does not quote the path in it.
+[[ $PWD != *[:\"\$\`\\$'\n']* ]] ||
+  mistake "the project's folder may not have : \" \$ \` \\ or a newline in its path, $(printf %q "$PWD"): move it to another one."
 
 installed=$(cat .venv/kind 2>/dev/null || echo cpu)
 kind=$installed

@@ -96,13 +96,13 @@ def test_an_unknown_option_is_refused_before_anything_is_done(tmp_path: Path, sc
     assert not (copy / ".venv").exists()
 
 
-@pytest.mark.parametrize("name", ["a:b", "a\nb"])
+@pytest.mark.parametrize("name", ["a:b", "a\nb", "$HOME", 'a"b', "a`b", "a\\b"])
 def test_a_path_in_which_nothing_can_be_installed_is_refused_at_once(tmp_path: Path, name: str) -> None:
     copy = copied_scripts(tmp_path / name)
     done = subprocess.run(["bash", "launch/setup.sh"], cwd=copy, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done
     assert len(done.stderr.splitlines()) == 1
-    assert "has a colon or a newline in its name: move the project's folder" in done.stderr
+    assert done.stderr.startswith("setup: the project's folder may not have : ")
     assert not (copy / ".venv").exists()
 
 
