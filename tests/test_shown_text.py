@@ -26,6 +26,11 @@ def test_any_text_is_shown_on_one_line_and_can_be_printed(path: str) -> None:
         assert str(kind(path)) == shown
 
 
+def test_a_name_does_not_turn_around_what_follows_it() -> None:
+    assert on_one_line("cat\u202egpj.exe \u2066x") == r"cat\u202egpj.exe \u2066x"
+    assert on_one_line("\u05d0\u05d1 \u0645\u200c\u0627") == "\u05d0\u05d1 \u0645\u200c\u0627"
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(PATHS, min_size=1, max_size=20))
 def test_a_shell_gets_the_path(paths: list[str]) -> None:
