@@ -2,7 +2,7 @@
 #
 # 1. horovod/tensorflow/xla_mpi_ops.cc includes XLA headers that TensorFlow's wheels no longer ship: it is left out.
 # 2. The extension finds TensorFlow's and Open MPI's libraries relative to itself, so that a wheel which was built in
-#    one environment (and kept by uv) works in another; nothing is looked for where it was built.
+#    one environment (and kept by uv) works in another.
 # 3. On GPUs: a function which it expects of TensorFlow is added, and NCCL's library is found in the same way.
 include_guard(GLOBAL)
 
@@ -18,7 +18,7 @@ function(add_library)
   _add_library(${ARGV})
 endfunction()
 
-set(CMAKE_SKIP_RPATH TRUE)  # which are paths of the building environment
+set(CMAKE_SKIP_RPATH TRUE)  # which would name the link by which launch/horovod.sh builds
 # From site-packages/horovod/tensorflow/ to site-packages/tensorflow/ and to the environment's lib/.
 set(CMAKE_SHARED_LINKER_FLAGS_INIT
     "-Wl,-rpath,'$ORIGIN/../../tensorflow' -Wl,-rpath,'$ORIGIN/../../../../'")
