@@ -13,7 +13,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends g++ make python
 WORKDIR /opt/cnn
 # What the set-up reads and nothing else, so that a change of the code does not build Horovod again.
 COPY pyproject.toml requirements*.lock LICENSE ./
-COPY launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_* launch/
+COPY launch/begin.bash launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_* launch/
 COPY cnn/__init__.py cnn/
 ARG DEVICE=cpu
 RUN touch README.md && bash launch/setup.sh "--$DEVICE"

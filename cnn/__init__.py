@@ -2,6 +2,12 @@
 
 import os
 
-from cnn.library_settings import use_own_settings
+__path__ = [os.path.dirname(os.path.realpath(__file__))]  # and not jobs/cnn, a link by which programs find this
+
+from cnn.surroundings import look_around
+
+look_around()
+
+from cnn.library_settings import use_own_settings  # noqa: E402  # which an older Python may not be able to read
 
 use_own_settings(os.environ)  # read once, when Keras and TensorFlow are first imported

@@ -9,7 +9,20 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
-from cnn.shown_text import on_one_line, print_anything
+from cnn.environment import take_out_mistakes
+from cnn.output import flushed, lose_the_rest, say, take_output
+from cnn.shown_text import on_one_line
+from cnn.surroundings import use_utf8
+
+_UNWRITTEN = "{file} could not be written ({reason}): make room there, or let it be written"
+_LACKING = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG), _UNWRITTEN),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "{file} could not be opened ({reason}): allow more (`ulimit -n`)"),
+    errno.EIO: "{file} could not be read or written ({reason}): look at its disk or connection",
+    errno.ENOMEM: "there is not enough memory ({reason}): free some, or allow more (`ulimit -v`)",
+    errno.EAGAIN: "no more processes can be started ({reason}): allow more (`ulimit -u`)",
+}
+"""What the system has refused, by the error's number."""
 
 DIVERGED = "training has diverged"
 """Words of the sentence that ends a run whose numbers are not finite; a sweep tells by them a result from a failure."""
@@ -61,18 +74,25 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     raise UserError(f"unknown {what} '{value}': choose one of {', '.join(choices)}.{hint}")
 
 
-def storage_error(error: BaseException, folder: object = None, advice: str = "") -> RunError | None:
-    """Says that a disk is full or may not be written to, if that is what the error tells.
+def outside_error(error: BaseException, folder: object = None, advice: str = "") -> RunError | None:
+    """Says what a program lacks that its surroundings should have given it, if that is what the error tells.
 
     Args:
-        error: an OSError, say, that nobody closer to the file has explained.
+        error: an OSError for example, that nobody closer to what failed has explained.
         folder: where the file is, for an error that does not name it.
         advice: how the sentence ends.
     """
-    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+    if isinstance(error, MemoryError):
+        return RunError(f"there is not enough memory: free some, or allow more (`ulimit -v`){advice}.")
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return RunError(f"no more threads can be started: allow more (`ulimit -u`){advice}.")
+    if isinstance(error, ImportError) and "shared object" in str(error):
+        return RunError(f"a library could not be loaded ({error}): allow more memory (`ulimit -v`){advice}.")
+    if not isinstance(error, OSError) or error.errno not in _LACKING:
         return None
     file = error.filename or ("a file" if folder is None else f"a file in {folder}")
-    return RunError(f"{file} could not be written ({error.strerror}): make room there, or let it be written{advice}.")
+    what = _LACKING[error.errno].format(file=file, reason=error.strerror)
+    return RunError(f"{what}{advice}.")
 
 
 def end_unread() -> NoReturn:
@@ -87,19 +107,28 @@ def told(interrupted: str | None = None) -> Iterator[None]:
     Args:
         interrupted: what to do after Ctrl-C, which is told only where there is something.
     """
-    print_anything()
+    use_utf8()
+    take_output()
     try:
-        yield
+        mistake = take_out_mistakes(os.environ, horovod=False)
+        if mistake:
+            raise UserError(mistake)
+        with flushed():
+            yield
     except BrokenPipeError:
         end_unread()
-    except (RunError, OSError) as error:
-        explained = error if isinstance(error, RunError) else storage_error(error)
-        if explained is None:
-            raise
-        print(f"{explained.label}: {explained}", file=sys.stderr)
-        sys.exit(explained.exit_code)
     except KeyboardInterrupt:
         if interrupted is None:
             raise
-        print(f"error: ended by SIGINT; {interrupted}.", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        _end(f"error: ended by SIGINT; {interrupted}.", 128 + signal.SIGINT)
+    except Exception as error:
+        explained = error if isinstance(error, RunError) else outside_error(error)
+        if explained is None:
+            raise
+        _end(f"{explained.label}: {explained}", explained.exit_code)
+
+
+def _end(sentence: str, exit_code: int) -> NoReturn:
+    say(sentence)
+    lose_the_rest()
+    sys.exit(exit_code)

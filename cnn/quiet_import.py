@@ -3,7 +3,6 @@
 import importlib
 import os
 import sys
-import tempfile
 
 _NOISE = (
     b"WARNING: All log messages before absl::InitializeLog()",
@@ -21,7 +20,7 @@ def import_tensorflow_quietly() -> None:
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it were not installed
     sys.stderr.flush()
     terminal = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
+    with open(os.memfd_create("said by TensorFlow"), "w+b") as captured:  # needs no room on a disk
         os.dup2(captured.fileno(), 2)
         try:
             importlib.import_module("tensorflow")

@@ -1,24 +1,24 @@
 """Texts that hold what is not ours, names of files above all, made fit to be shown."""
 
-import io
 import os
 import shlex
-import sys
 import unicodedata
 
 # What drives a terminal, half characters of names that are no UTF-8, and what ends a line.
 _UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
 
-
-def print_anything() -> None:
-    """From now on what cannot be encoded, in the name of a file say, is printed as escapes, and no error."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+# What turns the order of letters around, by Unicode's classes: a name with such a mark would change how the text after
+# it reads. Arabic and Hebrew letters need none of them.
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def on_one_line(text: str) -> str:
     """The text with what would end the line, drive a terminal or cannot be printed written as escapes."""
-    return "".join(ascii(letter)[1:-1] if unicodedata.category(letter) in _UNSHOWN else letter for letter in text)
+    return "".join(ascii(letter)[1:-1] if _is_unshown(letter) else letter for letter in text)
+
+
+def _is_unshown(letter: str) -> bool:
+    return unicodedata.category(letter) in _UNSHOWN or unicodedata.bidirectional(letter) in _TURNING
 
 
 def shell_word(path: str | os.PathLike[str]) -> str:

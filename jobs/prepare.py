@@ -6,8 +6,6 @@ python jobs/prepare.py --data oxflower17 --image_size 64 --verify
 
 import dataclasses
 
-import numpy as np
-
 from cnn.data.dataset import Dataset
 from cnn.data.decoding import worker_count
 from cnn.data.preparation_progress import PreparationProgress
@@ -43,6 +41,8 @@ def parse() -> Settings:
 
 def describe(dataset: Dataset, progress: PreparationProgress, *, verified: bool) -> str:
     """What is there, in lines."""
+    import numpy as np  # after cnn, which tells of a Python that has none
+
     store = folder_of(dataset)
     megabytes = sum(path.stat().st_size for path in store.iterdir()) / 1e6
     lines = [f"{dataset.name}: {dataset.classes} classes, {', '.join(dataset.class_names)}"]

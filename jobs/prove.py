@@ -13,8 +13,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cnn.cluster.job import Job, run_job
 from cnn.cluster.relaunch import is_relaunched, relaunch
 from cnn.errors import told
@@ -38,6 +36,8 @@ def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
 
 
 def main() -> None:
+    import numpy as np  # after cnn, which tells of a Python that has none
+
     settings = parse()
     if settings.proof.replay is not None:
         run = Path(settings.proof.replay)

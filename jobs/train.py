@@ -7,6 +7,7 @@ horovodrun -np 2 python jobs/train.py --model lenet5 --data fashion-mnist --epoc
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
+from cnn.output import go_on_unheard
 from cnn.training.settings import TrainingSettings, parse_settings
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def parse() -> TrainingSettings:
 def body(cluster: "Cluster", settings: TrainingSettings, job: Job) -> None:
     from cnn.training.train import train  # TensorFlow: seconds that --help need not wait
 
+    go_on_unheard(job.note)
     train(cluster, settings, job)
 
 

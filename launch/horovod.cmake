@@ -6,6 +6,8 @@
 # 3. On GPUs: a function which it expects of TensorFlow is added, and NCCL's library is found in the same way.
 include_guard(GLOBAL)
 
+set(MPI_C_COMPILER "$ENV{MPI_HOME}/bin/mpicc")
+set(MPI_CXX_COMPILER "$ENV{MPI_HOME}/bin/mpicxx")
 set(missing_source "${CMAKE_CURRENT_LIST_DIR}/horovod_stream.cc")
 
 function(add_library)
@@ -16,6 +18,7 @@ function(add_library)
   _add_library(${ARGV})
 endfunction()
 
+set(CMAKE_SKIP_RPATH TRUE)  # which would name the link by which launch/horovod.sh builds
 # From site-packages/horovod/tensorflow/ to site-packages/tensorflow/ and to the environment's lib/.
 set(CMAKE_SHARED_LINKER_FLAGS_INIT
     "-Wl,-rpath,'$ORIGIN/../../tensorflow' -Wl,-rpath,'$ORIGIN/../../../../'")

@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
 # Starts a job with Horovod's horovodrun, on this machine or on several: `bash launch/horovodrun.sh -H a:4,b:4 -- --model vgg16`.
-# `--help` lists the options, `--dry_run` prints the command.
+#
+#   -H a:4,b:4, --hostfile FILE   hosts, and the ranks on each; without them this machine
+#   -np COUNT                     how many ranks
+#   --program FILE                what to run, instead of jobs/train.py
+#   --dry_run                     print the command, and run nothing
+#
+# What follows -- goes to the program as it is. Once launch/setup.sh has been run, --help lists all options.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[ -x .venv/bin/python ] || { echo "error: there is no environment in $PWD/.venv: run launch/setup.sh." >&2; exit 2; }
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+need_environment "$@"
 exec "$PWD/.venv/bin/python" -m cnn.cluster.launcher horovodrun "$@"

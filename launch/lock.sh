@@ -2,7 +2,9 @@
 # Writes requirements.lock and requirements-gpu.lock anew from pyproject.toml, with the newest versions that it allows, and
 # launch/mutants.txt, the tool for mutation testing. Needs uv.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+help_if_asked "$@"
+[ $# -eq 0 ] || { echo "error: '$1' is not an option: launch/lock.sh takes none." >&2; exit 2; }
 export UV_SYSTEM_CERTS=1
 
 # Horovod is left out: it is pinned in launch/horovod.txt and built when all the rest is installed.

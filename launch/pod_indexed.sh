@@ -2,7 +2,8 @@
 # A container of an Indexed Job, which needs no operator: index 0 is the launcher, with ranks of its own, the others are
 # workers. WORKERS is the number of all, SLOTS the ranks of each, SERVICE the headless Service that gives them names.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+help_if_asked "$@"
 
 if [ "$JOB_COMPLETION_INDEX" -ne 0 ]; then
   exec bash launch/pod_worker.sh

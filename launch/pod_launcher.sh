@@ -5,9 +5,12 @@
 # ranks at a checkpoint. Exit codes are those of jobs/train.py: 0 done, 2 a mistake (starting it again is no use), 75
 # stopped when asked to (again), all others: again.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+help_if_asked "$@"
+[ $# -gt 0 ] || { echo "error: RUN_DIR is missing; --help tells how this is called." >&2; exit 2; }
 
 seconds=${CNN_WAIT_SECONDS:-600}  # for the data, and then for the workers
+[[ $seconds =~ ^[0-9]+$ ]] || { echo "error: CNN_WAIT_SECONDS '$seconds' is not a whole number of seconds: set it to 600, for example." >&2; exit 2; }
 again=75
 # Open MPI passes SIGUSR1 on to all ranks. Before it does, there is nothing to save, and the signal ends it.
 start=(launch/mpirun.sh --oversubscribe) ask=USR1

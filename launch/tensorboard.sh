@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Shows the runs in a browser: `bash launch/tensorboard.sh`, then http://localhost:6006.
-# `--port 7000` and `--logdir runs/a` choose others; further options go to tensorboard, `--bind_all` say, which lets
-# other machines in.
+# `--port 7000` and `--logdir runs/a` choose others; further options go to tensorboard, for example
+# `--bind_all`, which lets other machines in.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+help_if_asked "$@"
 
 fail() { echo "error: $*" >&2; exit 2; }
 
@@ -14,6 +15,11 @@ while [ $# -gt 0 ]; do
       [ $# -gt 1 ] || fail "$1 needs a value."
       declare "${1#--}=$2"
       shift 2
+      ;;
+    --port=* | --logdir=*)
+      name=${1%%=*}
+      declare "${name#--}=${1#*=}"
+      shift
       ;;
     *)
       more+=("$1")

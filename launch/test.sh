@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up, then runs the linter, the type checker and the tests. Options are passed on to pytest:
-# `bash launch/test.sh tests/data -k idx`, say.
+# `bash launch/test.sh tests/data -k idx`, for example.
 #
 # --cluster, given first, runs the tests that make hosts on this machine instead, three with an sshd each, a Slurm cluster
 # of two, and containers as Kubernetes would start them: they need root's rights, kubectl, and Debian's iproute2,
@@ -13,7 +13,8 @@
 # --mutants, given first, makes a hundred small changes to what must be exact instead, of which the tests should notice
 # most (30 minutes); it changes the files in place, so it wants a clone of its own.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+help_if_asked "$@"
 
 bash launch/setup.sh
 PATH="$PWD/.venv/bin:$PATH"

@@ -21,7 +21,7 @@ import psutil
 from cnn.cluster.horovodrun import as_a_process
 from cnn.cluster.host_check import is_this_machine
 from cnn.cluster.hosts import Host, parse_hosts
-from cnn.cluster.launcher import Parser, divide_arguments, find_launchers
+from cnn.cluster.launcher import Parser, check_environment, divide_arguments, find_launchers
 from cnn.cluster.supervision import run_horovodrun
 from cnn.errors import UserError, told
 
@@ -142,6 +142,7 @@ def interface_to(hosts: Sequence[Host]) -> str:
 def main() -> None:
     """Waits for hosts, and runs horovodrun."""
     given, settings = parse(sys.argv[1:])
+    check_environment()
     find_launchers()
     hosts = await_ranks(given.script, given.min, given.wait)
     program = program_for(settings)

@@ -18,16 +18,18 @@ from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tel
 from cnn.cluster.launch import Launch, launch_from_environment
 from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
-from cnn.errors import RunError, UserError, end_unread, storage_error
+from cnn.environment import STALL_SECONDS, take_out_mistakes
+from cnn.errors import RunError, UserError, end_unread, outside_error
+from cnn.output import flushed, lose_the_rest, say, take_output
 from cnn.quiet_import import import_tensorflow_quietly
-from cnn.shown_text import print_anything
+from cnn.surroundings import use_utf8
 
 Settings = TypeVar("Settings")
 
 _SAME_SECONDS = 1.0
 """Signals that come within this time are one: a terminal and a launcher both send one for a Ctrl-C."""
 
-_STALL_SECONDS = 600
+_STALL_SECONDS = "600"
 
 _MOST_LOSSES_AT_ONCE = 10
 
@@ -74,7 +76,7 @@ class Job:
         self._ending.acquire()  # never released: the first reason is the one that is told
         if speak:
             origin = "" if self._alone else f"rank {self.rank}: "
-            _say(f"error: {origin}{sentence}")
+            say(f"error: {origin}{sentence}")
         self.record(sentence)
         with contextlib.suppress(OSError):
             sys.stdout.flush()
@@ -93,6 +95,11 @@ class Job:
         path = self.folder / "failure.log"
         with contextlib.suppress(OSError), open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line)
+
+    def note(self, sentence: str) -> None:
+        """Says what is not as it should be, here and in the run folder, and does not end anything."""
+        say(f"warning: {sentence}")
+        self.record(sentence)
 
     def lost_peers(self) -> str:
         """Says which ranks of this host have gone or stand still; empty when none does."""
@@ -149,7 +156,7 @@ class Job:
         self._peers = [] if is_elastic() else peers
 
     def _follow_signals(self, reader: int) -> None:
-        patience = float(os.environ.get("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", _STALL_SECONDS))
+        patience = int(os.environ.get(STALL_SECONDS, _STALL_SECONDS)) or float("inf")
         looks = 0
         events = select.poll()
         events.register(reader, select.POLLIN)
@@ -191,13 +198,7 @@ class Job:
                 f"asked to stop by SIGTERM; if nothing follows, a rank of another host has gone; {self.advice}."
             )
         if self.rank == 0:
-            _say(f"{number.name}: stopping after this step; a second one ends at once.")
-
-
-def _say(line: str) -> None:
-    """To who reads the errors, if anybody still does."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+            say(f"{number.name}: stopping after this step; a second one ends at once.")
 
 
 def _speak_to_nobody() -> None:
@@ -237,31 +238,27 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     Exit code 0: done. 1: the run could not go on. 2: the user's mistake. 75: stopped when asked to, to go on later.
     128 + n: ended by signal n, or as by it.
     """
-    print_anything()
+    use_utf8()
+    take_output()
     try:
         launch = launch_from_environment(os.environ)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         sys.exit(error.exit_code)
-    job = Job(launch)
-    settings, mistake = None, None
+    job, cluster = Job(launch), None
     try:
-        settings = parse()
-    except UserError as error:
-        mistake = error
-        if launch.world_size == 1:
-            job.fail(str(error), error.exit_code)
-    import_tensorflow_quietly()
-    from cnn.cluster.collectives import Cluster  # TensorFlow and Horovod: seconds that --help need not wait
+        settings, mistake = _read_settings(parse, launch, job)
+        import_tensorflow_quietly()
+        from cnn.cluster.collectives import Cluster  # TensorFlow and Horovod: seconds that --help need not wait
 
-    try:
         cluster = Cluster(launch)
         job.watch(cluster.rank, cluster.peers)
         while True:
             try:
                 placed = misplacement([host for host, _ in cluster.peers], os.environ.get(PLACEMENT))
                 cluster.agree(mistake or cluster.devices.mistake or placed)
-                body(cluster, settings, job)  # type: ignore[arg-type]  # without a mistake there are settings
+                with flushed():
+                    body(cluster, settings, job)  # type: ignore[arg-type]  # without a mistake there are settings
                 break
             except Exception as error:
                 if not (isinstance(error, WorkersChangedError) or (is_elastic() and tells_of_a_lost_peer(error))):
@@ -272,26 +269,52 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
             job.watch_others(cluster.rank, cluster.peers)
         cluster.close()
     except RunError as error:
-        if not error.agreed:
-            job.fail(str(error), error.exit_code)
-        job.settle()
-        if job.rank == 0:
-            _say(f"{error.label}: {error}")
-            job.record(str(error))
-        with contextlib.suppress(Exception):
-            cluster.gather(None)  # nobody leaves before: a launcher would end the rank that still saves
-        cluster.close()
-        sys.exit(error.exit_code)
+        _end_agreed(error, job, cluster)
     except BrokenPipeError:
         job.record(f"what read the output has gone; {job.advice}.")
         end_unread()
     except Exception as error:  # whatever it is, the other ranks must not wait for this one
-        lost = job.lost_peers()
-        if lost or tells_of_a_lost_peer(error):
-            job.fail(f"{lost or 'another rank has gone'}; {job.advice}.", 1)
-        explained = storage_error(error, job.folder, f"; then {job.advice}")
-        if explained is not None:
-            job.fail(str(explained), explained.exit_code)
-        traceback.print_exc()
-        job.fail(f"{type(error).__name__}: {error}".splitlines()[0], 1)
+        _end_alone(error, job)
     sys.exit(0)
+
+
+def _read_settings(parse: Callable[[], Settings], launch: Launch, job: Job) -> tuple[Settings | None, UserError | None]:
+    """The settings, or what is wrong with them or the environment: of several ranks one is to tell it."""
+    wrong = take_out_mistakes(os.environ, horovod=launch.controller != "none")
+    try:
+        with flushed():
+            settings = parse()
+        if wrong:
+            raise UserError(wrong)
+        return settings, None
+    except UserError as error:
+        if launch.world_size == 1:
+            job.fail(str(error), error.exit_code)
+        return None, error
+
+
+def _end_agreed(error: RunError, job: Job, cluster: Any) -> NoReturn:
+    """Ends all ranks together, if they all have this error, and else this one at once."""
+    if not error.agreed:
+        job.fail(str(error), error.exit_code)
+    job.settle()
+    if job.rank == 0:
+        say(f"{error.label}: {error}")
+        job.record(str(error))
+    with contextlib.suppress(Exception):
+        cluster.gather(None)  # nobody leaves before: a launcher would end the rank that still saves
+    cluster.close()
+    lose_the_rest()
+    sys.exit(error.exit_code)
+
+
+def _end_alone(error: Exception, job: Job) -> NoReturn:
+    """Ends this rank, and says why."""
+    explained = outside_error(error, job.folder, f"; then {job.advice}")
+    if explained is not None:
+        job.fail(str(explained), explained.exit_code)
+    lost = job.lost_peers()
+    if lost or tells_of_a_lost_peer(error):
+        job.fail(f"{lost or 'another rank has gone'}; {job.advice}.", 1)
+    traceback.print_exc()
+    job.fail(f"{type(error).__name__}: {error}".splitlines()[0], 1)

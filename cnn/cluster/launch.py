@@ -141,8 +141,6 @@ def take_devices(launch: Launch, wanted: str | None) -> Devices:
 
 
 def _device_mistake(wanted: str | None, gpus: int) -> UserError | None:
-    if wanted not in (None, *DEVICES):
-        return UserError(f"CNN_DEVICE '{wanted}' is no device: choose one of {', '.join(DEVICES)}, or leave it out.")
     if wanted == "gpu" and not gpus:
         return UserError(
             "there is no GPU that TensorFlow can use: leave out the device gpu, or run `bash launch/setup.sh --gpu` "

@@ -24,6 +24,7 @@ from cnn.cluster.hosts import Host, find_hosts, host_list
 from cnn.cluster.launch import DEVICES
 from cnn.cluster.placement import PLACEMENT
 from cnn.cluster.supervision import run_horovodrun, run_mpirun
+from cnn.environment import take_out_mistakes
 from cnn.errors import UserError, check_choice, told
 
 _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
@@ -75,6 +76,13 @@ def divide_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def find_launchers() -> None:
     """From now on mpirun and horovodrun are those that are installed beside this Python."""
     os.environ["PATH"] = f"{_ENVIRONMENT / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
+def check_environment() -> None:
+    """Raises UserError for a variable that ranks would not understand."""
+    wrong = take_out_mistakes(os.environ, horovod=True)
+    if wrong:
+        raise UserError(wrong)
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -156,6 +164,7 @@ def count_workers(asked: int | None, hosts: Sequence[Host] | None, environ: Mapp
 def main() -> None:
     """Checks what was asked for, and runs the launcher."""
     given, arguments = parse(sys.argv[1:])
+    check_environment()
     find_launchers()
     hosts = find_hosts(given.hosts, given.hostfile, os.environ)
     if not Path(given.program).is_file():

@@ -7,7 +7,6 @@ from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
-from cnn.errors import check_choice
 from cnn.monitoring.duration import duration
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -18,11 +17,9 @@ def has_terminal(stream: TextIO, environ: Mapping[str, str], *, launched: bool) 
 
     CNN_PROGRESS=bar or =lines decides where it is set. A launched process cannot see the terminal (horovodrun gives it
     a pipe, mpirun a pseudo-terminal even when all goes to a file), so that without it such a process writes lines.
-    Raises UserError for another value.
     """
     choice = environ.get("CNN_PROGRESS", "")
     if choice:
-        check_choice("CNN_PROGRESS", choice, ("bar", "lines"))
         return choice == "bar"
     return stream.isatty() and not launched
 

@@ -109,7 +109,8 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "no variable": Mistake(("--run_dir", ""), "--run_dir is empty, as where a variable of the shell is not set"),
         "abbreviation": Mistake(("--epoch", 3, *new), "did you mean --epochs?"),
         "launcher": Mistake(new, "environment is not complete", {"OMPI_COMM_WORLD_SIZE": "2"}),
-        "device": Mistake(new, "CNN_DEVICE 'tpu' is no device: choose one of gpu, cpu", {"CNN_DEVICE": "tpu"}),
+        "device": Mistake(new, "CNN_DEVICE is 'tpu': set it to one of gpu, cpu", {"CNN_DEVICE": "tpu"}),
+        "progress": Mistake(new, "CNN_PROGRESS is 'bars': set it to one of bar, lines", {"CNN_PROGRESS": "bars"}),
         "cache": Mistake(new, "cache folder", {"CNN_CACHE_DIR": str(file)}),
         **mistakes_in_values(new),
         **mistakes_of_other_programs(empty),
@@ -200,6 +201,34 @@ def test_of_several_ranks_one_says_the_sentence(
     assert output.count(f"error: {sentence}") == 1
     assert output.count(sentence) == 1
     assert "Traceback" not in output
+
+
+def test_a_variable_that_horovod_would_believe_by_halves_is_refused_by_one_rank(jobs, tmp_path: Path) -> None:
+    given = {"HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "600s", "HOROVOD_GLOO_TIMEOUT_SECONDS": "10m"}
+    for launcher in ("mpirun", "horovodrun --gloo"):
+        code, output = jobs.run("jobs/train.py", "--run_dir", tmp_path / "run", launcher=launcher, workers=2, **given)
+        assert code != 0 if launcher != "mpirun" else code == 2, output
+        assert output.count("error: the environment variable HOROVOD_STALL_SHUTDOWN_TIME_SECONDS is '600s': set") == 1
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_under_standard_output_does_not_lose_the_run(jobs, tmp_path: Path) -> None:
+    run = ("jobs/train.py", "--data", "digits", "--model", "fcnn", "--steps", 2, "--run_dir", tmp_path / "run")
+    code, output = jobs.run(*run, within=("bash", "-c", '"$@" >/dev/full', "bash"))
+    assert code == 0, output
+    sentence = "standard output cannot be written (No space left on device): what would be shown there is lost."
+    assert output == f"warning: {sentence}\n"
+    assert sentence in (tmp_path / "run" / "failure.log").read_text()
+    assert (tmp_path / "run" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_run_whose_output_is_closed_is_whole(jobs, tmp_path: Path, closed: str) -> None:
+    run = ("jobs/train.py", "--data", "digits", "--model", "fcnn", "--steps", 2, "--run_dir", tmp_path / "run")
+    code, output = jobs.run(*run, within=("bash", "-c", f'"$@" {closed}', "bash"))
+    assert code == 0, output
+    code, output = jobs.run("jobs/evaluate.py", "--run_dir", tmp_path / "run")
+    assert code == 0, output
 
 
 def test_a_reader_that_has_enough_ends_the_run_without_a_word(jobs, tmp_path: Path) -> None:
