@@ -22,26 +22,36 @@ STEPS = 3
 
 
 def main(network: str, threads: int, runs: int) -> None:
+    """Trains in each precision."""
     cores = launch.Cores(pinned=None, threads=threads)
     launch.share_cores = lambda *_: cores  # whatever this machine has
     cluster = Cluster(launch.launch_from_environment(os.environ))
     for precision in PRECISIONS:
         step = SmallestStep(network, make_exchange(cluster, bucket_bytes=2**20), precision)
-        initial = {name: np.array(value) for name, value in read_state(step.variables).items()}
-        hashes = []
-
-        def run(step: SmallestStep = step) -> None:
-            step.run(STEPS, cluster.rank, cluster.world_size)
-
-        for number in range(runs):
-            restore_state(step.variables, initial, "the start")
-            found = run() if number else sums_by_timing(run)
-            summed = found if number == 0 else summed
-            state = read_state(step.variables)
-            hashes.append(hashlib.sha256(b"".join(state[name].tobytes() for name in sorted(state))).hexdigest()[:16])
-        everywhere = cluster.gather(hashes)
+        by_timing, hashes = hashes_of_runs(step, runs, cluster)
+        everywhere = {each for rank in cluster.gather(hashes) for each in rank}
         if cluster.is_chief:
-            print(json.dumps([precision, sorted({each for rank in everywhere for each in rank}), summed]), flush=True)
+            print(json.dumps([precision, sorted(everywhere), by_timing]), flush=True)
+
+
+def hashes_of_runs(step: SmallestStep, runs: int, cluster: Cluster) -> tuple[list[str], list[str]]:
+    """The sums that timing could decide, and of each run's end its hash."""
+
+    def run() -> None:
+        step.run(STEPS, cluster.rank, cluster.world_size)
+
+    initial = {name: np.array(value) for name, value in read_state(step.variables).items()}
+    by_timing, hashes = sums_by_timing(run), [hash_of(step)]
+    for _ in range(runs - 1):
+        restore_state(step.variables, initial, "the start")
+        run()
+        hashes.append(hash_of(step))
+    return by_timing, hashes
+
+
+def hash_of(step: SmallestStep) -> str:
+    state = read_state(step.variables)
+    return hashlib.sha256(b"".join(state[name].tobytes() for name in sorted(state))).hexdigest()[:16]
 
 
 main(sys.argv[1], *map(int, sys.argv[2:]))

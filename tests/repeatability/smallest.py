@@ -72,8 +72,8 @@ class SmallestStep:
 def sums_by_timing(call: Callable[[], object]) -> list[str]:
     """Calls something that compiles, and gives what it then computes with that adds up in an order of its own.
 
-    These are TensorFlow's graphs as they are run, behind its optimizers: which make AddN of additions, and of an AddN of
-    many summands temporary variables, to which each of these is added when it is there.
+    It looks at TensorFlow's graphs as they are run, after its optimizers. These make AddN of additions, and of an AddN
+    of many summands a temporary variable, to which each of them is added when it is there.
     """
     context.context().enable_run_metadata()
     try:

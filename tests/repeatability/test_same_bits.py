@@ -1,0 +1,65 @@
+"""The same training ends with the same bits, whatever else the machine does meanwhile.
+
+A few networks are among the other tests; `bash launch/test.sh --faults tests/repeatability` runs all, for hours, and
+prints a table.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cnn.models.registry import NETWORKS
+
+from ..integration.conftest import Jobs
+
+RUNS = (3, 2)
+"""Of each of two processes, one after the other: in one alone, all would be built alike by chance."""
+
+SHORT = [("resnet18-32", 2, 1), ("lenet5-like", 1, 2)]
+ALL = [(network, threads, workers) for network in NETWORKS for threads in (1, 2) for workers in (1, 2)]
+ROWS = [pytest.param(*row, marks=[] if row in SHORT else [pytest.mark.faults]) for row in ALL]
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[Jobs]:
+    jobs = Jobs(tmp_path)
+    yield jobs
+    for process in jobs.started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """Two other processes compute all the time."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    yield
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("network", "threads", "workers"), ROWS)
+@pytest.mark.usefixtures("busy")
+def test_the_same_training_ends_with_the_same_bits(jobs: Jobs, network: str, threads: int, workers: int) -> None:
+    found: dict[str, set[str]] = {}
+    by_timing: list[str] = []
+    for runs in RUNS:
+        program = ("-m", "tests.repeatability.runs", network, threads, runs)
+        code, output = jobs.run(*program, launcher="mpirun" if workers > 1 else "none", workers=workers)
+        assert code == 0, output
+        for line in output.splitlines():
+            if line.startswith('["'):
+                precision, hashes, sums = json.loads(line)
+                found.setdefault(precision, set()).update(hashes)
+                by_timing += sums
+    for precision, hashes in found.items():
+        print(f"{network:14}{precision:15}{threads} threads, {workers} workers, {sum(RUNS)} runs: {' '.join(hashes)}")
+    assert len(found) == 3
+    assert by_timing == []
+    assert {precision: len(hashes) for precision, hashes in found.items()} == dict.fromkeys(found, 1)
