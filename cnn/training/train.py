@@ -1,5 +1,6 @@
 """The program that trains: from settings to a trained network and a run folder."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 import keras
 import numpy as np
 
+from cnn.cluster.arithmetic import arithmetic, other_arithmetic
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.elastic import WorkersChangedError, is_elastic
 from cnn.cluster.installation import check_alike
@@ -18,7 +20,7 @@ from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part
-from cnn.errors import StoppedError
+from cnn.errors import StoppedError, UserError
 from cnn.models.registry import build_network
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
@@ -43,7 +45,7 @@ from cnn.training.resumption import (
     restore_everywhere,
 )
 from cnn.training.run_data import write_data
-from cnn.training.run_folder import write_environment
+from cnn.training.run_folder import recorded_topology, write_environment
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import state_variables
@@ -89,8 +91,10 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     progress = restore_everywhere(cluster, checkpoint, learner.variables, dataset)
     total_steps = run.steps or run.epochs * order.steps_per_epoch
     report = None
+    computing = arithmetic(cluster)
     if cluster.is_chief:
-        _describe(cluster, folder, dataset, learner.exchange.record)
+        other_bits = _other_bits(folder, computing) if begun else ""
+        _describe(cluster, folder, dataset, learner.exchange.record, computing)
         report = Report(
             folder,
             total_steps=total_steps,
@@ -101,7 +105,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             launched=cluster.controller != "none",
             pending=progress.pending,
         )
-        for said in (*damage, cluster.crowding(), learner.origin, learner.exchange.said):
+        for said in (*damage, other_bits, cluster.crowding(), learner.origin, learner.exchange.said):
             if said:
                 report.message(said)
     evaluate = Evaluator(learner.model, learner.feed, validation, cluster, learner.average)
@@ -219,12 +223,23 @@ def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model
     return origin
 
 
-def _describe(cluster: Cluster, folder: Path, dataset: Dataset, exchange: dict[str, Any]) -> None:
+def _other_bits(folder: Path, computing: list[dict[str, str]]) -> str:
+    """What it means that a run was computed by something else until now; empty where it was not."""
+    other = ""
+    with contextlib.suppress(UserError):  # a damaged file, which is about to be written anew
+        other = other_arithmetic(recorded_topology(folder).get("arithmetic"), computing)
+    return other and f"{other}: the result will not have the same bits as without the interruption."
+
+
+def _describe(
+    cluster: Cluster, folder: Path, dataset: Dataset, exchange: dict[str, Any], computing: list[dict[str, str]]
+) -> None:
     topology = {
         "world_size": cluster.world_size,
         "controller": cluster.controller,
         "hosts": [host for host, _ in cluster.peers],
         "threads_per_rank": cluster.cores.threads,
+        "arithmetic": computing,
         "exchange": exchange,
     }
     write_environment(folder, topology, dataset.checksum)
