@@ -1,4 +1,4 @@
-"""The same training several times: `python -m tests.repeatability.runs NETWORK THREADS RUNS`, under mpirun or alone.
+"""The same training several times: `python -m tests.repeatability.runs NETWORK THREADS RUNS PRECISION...`, or under mpirun.
 
 Prints a line for each precision: it, the hashes of what each run ended with, and the sums that timing could decide.
 """
@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,16 +18,15 @@ from cnn.training.state import read_state, restore_state
 
 from .smallest import SmallestStep, sums_by_timing
 
-PRECISIONS = ("float32", "float64", "mixed_bfloat16")
 STEPS = 3
 
 
-def main(network: str, threads: int, runs: int) -> None:
+def main(network: str, threads: int, runs: int, precisions: Sequence[str]) -> None:
     """Trains in each precision."""
     cores = launch.Cores(pinned=None, threads=threads)
     launch.share_cores = lambda *_: cores  # whatever this machine has
     cluster = Cluster(launch.launch_from_environment(os.environ))
-    for precision in PRECISIONS:
+    for precision in precisions:
         step = SmallestStep(network, make_exchange(cluster, bucket_bytes=2**20), precision)
         by_timing, hashes = hashes_of_runs(step, runs, cluster)
         everywhere = {each for rank in cluster.gather(hashes) for each in rank}
@@ -54,4 +54,4 @@ def hash_of(step: SmallestStep) -> str:
     return hashlib.sha256(b"".join(state[name].tobytes() for name in sorted(state))).hexdigest()[:16]
 
 
-main(sys.argv[1], *map(int, sys.argv[2:]))
+main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
