@@ -1,4 +1,4 @@
-"""The same training several times: `python -m tests.repeatability.runs NETWORK THREADS RUNS PRECISION...`, or under mpirun.
+"""The same training several times: `[mpirun] python -m tests.repeatability.runs NETWORK THREADS RUNS PRECISION...`.
 
 Prints a line for each precision: it, the hashes of what each run ended with, and the sums that timing could decide.
 """
