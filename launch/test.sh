@@ -10,6 +10,9 @@
 # --faults, given first, kills and stops training at forty moments instead, and a process that saves at fifty (25
 # minutes); a few of these are among the others.
 #
+# --repeats, given first, trains every network several times instead, in each precision, with one and two threads and
+# workers, beside two processes that take the processor's time, and compares the bits (hours).
+#
 # --mutants, given first, makes a hundred small changes to what must be exact instead, of which the tests should notice
 # most (30 minutes); it changes the files in place, so it wants a clone of its own.
 set -euo pipefail
@@ -29,6 +32,11 @@ if [ "${1:-}" = --faults ]; then
   exec python -m pytest -m faults -s "$@"
 fi
 
+if [ "${1:-}" = --repeats ]; then
+  shift
+  exec python -m pytest -m repeats -s "$@"
+fi
+
 if [ "${1:-}" = --mutants ]; then
   shift
   tool=.venv/mutants  # beside the environment, which does not need it
@@ -39,4 +47,4 @@ fi
 ruff check .
 ruff format --check .
 mypy
-exec python -m pytest -m "not (cluster or faults) or short" "$@"
+exec python -m pytest -m "not (cluster or faults or repeats) or short" "$@"

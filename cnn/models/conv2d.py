@@ -32,11 +32,14 @@ class Conv2D(keras.layers.Conv2D):
         @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
         def convolve(maps: Any, kernel: Any) -> tuple[Any, Any]:
             def gradient(upstream: Any) -> tuple[Any, Any]:
+                # A single row or column has one output whatever the stride. In bfloat16 oneDNN would take what it has
+                # to leave out of such a column from memory that nobody has written: the gradient would be any number.
+                rows, columns = (1 if maps.shape[axis] == 1 else strides[axis] for axis in (1, 2))
                 of_kernel = tf.raw_ops.Conv2DBackpropFilter(
                     input=maps,
                     filter_sizes=kernel.shape.as_list(),
                     out_backprop=upstream,
-                    strides=strides,
+                    strides=(1, rows, columns, 1),
                     padding=padding,
                 )
                 sizes = tf.shape(maps)  # out here, or it alone would be what waits

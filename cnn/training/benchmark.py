@@ -116,7 +116,8 @@ class _NoUpdate:
         import tensorflow as tf
 
         # A number of each, or what gives nothing would not be computed.
-        self._sink.assign(tf.add_n([tf.cast(tf.reshape(each, [-1])[0], self._sink.dtype) for each in gradients]))
+        firsts = tf.stack([tf.cast(tf.reshape(each, [-1])[0], self._sink.dtype) for each in gradients])
+        self._sink.assign(tf.reduce_sum(firsts))
 
 
 def measure(cluster: "Cluster", settings: Settings) -> Measured:

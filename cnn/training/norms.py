@@ -17,7 +17,7 @@ def norm(values: Any) -> Any:
 
 def clipped(gradients: Sequence[Any], most: float) -> list[Any]:
     """The gradients, scaled down if all together are longer than that (Pascanu et al., 2013, algorithm 1)."""
-    length = tf.sqrt(tf.add_n([_sum_of_squares(gradient) for gradient in gradients]))
+    length = tf.sqrt(tf.reduce_sum(tf.stack([_sum_of_squares(gradient) for gradient in gradients])))
     scale = most / tf.maximum(length, most)
     return [gradient * scale for gradient in gradients]
 

@@ -248,22 +248,21 @@ class TrainingStep:
         batch = TrainingBatch(keys=keys, weights=weights, count=count, group_size=self._group_size)
         variables = self._model.trainable_variables
         summed = [variable.value for variable in variables if variable.path not in self._exchange.factored]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(summed)
-            with training_on(batch):
-                outputs = self._model(images, training=True)
-            outputs = outputs if isinstance(outputs, list) else [outputs]
-            logits, *auxiliary = (tf.cast(each, weights.dtype) for each in outputs)
-            losses = losses_of(logits)
-            for others in auxiliary:
-                losses += _AUXILIARY_SHARE * losses_of(others)
-            loss = tf.reduce_sum(losses * weights)
-            share = loss / tf.cast(count, loss.dtype)  # here, where it costs nothing, and not in every gradient
-            scaled = share if self._loss_scale is None else share * self._loss_scale.value
+        with training_on(batch):
+            outputs = self._model(images, training=True)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        logits, *auxiliary = (tf.cast(each, weights.dtype) for each in outputs)
+        losses = losses_of(logits)
+        for others in auxiliary:
+            losses += _AUXILIARY_SHARE * losses_of(others)
+        loss = tf.reduce_sum(losses * weights)
+        share = loss / tf.cast(count, loss.dtype)  # here, where it costs nothing, and not in every gradient
+        scaled = share if self._loss_scale is None else share * self._loss_scale.value
         right = tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), labels), weights.dtype)
         said = {id(variable): value for variable, value in batch.statistics}
         factors = [batch.factors[each.path] for each in variables if each.path in self._exchange.factored]
-        gradients, of_outputs = tape.gradient(scaled, (summed, [each.outputs for each in factors]))
+        slopes = _gradients(scaled, [*summed, *(each.outputs for each in factors)])
+        gradients, of_outputs = slopes[: len(summed)], slopes[len(summed) :]
         return RankSums(
             gradients,
             [said[id(variable)] for variable in self._model.non_trainable_variables],
@@ -275,6 +274,16 @@ class TrainingStep:
         if self._regularisation.l2 and variable.name == "kernel":
             return gradient + tf.constant(self._regularisation.l2, gradient.dtype) * variable.value
         return gradient
+
+
+def _gradients(of: Any, by: list[Any]) -> list[Any]:
+    """In a compiled step, the gradients of a scalar; those of a tensor with several users are added up two by two.
+
+    A tape adds up three and more at once by AddN, which begins with whichever it may overwrite: which that is, and so
+    the sum's last bits, depends on which operations have ended.
+    """
+    found: list[Any] = tf.gradients(of, by, aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
+    return found
 
 
 def _stack_of(first: Any, pieces: int) -> Any:

@@ -1,5 +1,6 @@
 """The program that trains: from settings to a trained network and a run folder."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 import keras
 import numpy as np
 
+from cnn.cluster.arithmetic import arithmetic, other_arithmetic
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.elastic import WorkersChangedError, is_elastic
 from cnn.cluster.installation import check_alike
@@ -19,7 +21,7 @@ from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part
-from cnn.errors import StoppedError, diverged
+from cnn.errors import StoppedError, UserError, diverged
 from cnn.models.registry import build_network
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
@@ -45,7 +47,7 @@ from cnn.training.resumption import (
     restore_everywhere,
 )
 from cnn.training.run_data import write_data
-from cnn.training.run_folder import record_settings, write_environment
+from cnn.training.run_folder import record_settings, recorded_topology, write_environment
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import state_variables
@@ -91,8 +93,10 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     progress = restore_everywhere(cluster, checkpoint, learner.variables, dataset)
     checkpoints = _checkpoints(folder)
     report = None
-    describe = functools.partial(_describe, cluster, folder, settings, dataset, learner.exchange.record)
+    computing = arithmetic(cluster)
+    describe = functools.partial(_describe, cluster, folder, settings, dataset, learner.exchange.record, computing)
     if cluster.is_chief:
+        other_bits = _other_bits(folder, computing) if begun else ""
         if not begun:
             describe()
         report = Report(
@@ -105,7 +109,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             launched=cluster.controller != "none",
             pending=progress.pending,
         )
-        messages = (_own_validation(dataset), cluster.crowding(), learner.origin, learner.exchange.said)
+        messages = (other_bits, _own_validation(dataset), cluster.crowding(), learner.origin, learner.exchange.said)
         for said in (*damage, *messages):
             if said:
                 report.message(said)
@@ -238,8 +242,21 @@ def _checkpoints(folder: Path) -> CheckpointFolder:
     return CheckpointFolder(folder / "checkpoints")
 
 
+def _other_bits(folder: Path, computing: list[dict[str, str]]) -> str:
+    """What it means that a run was computed by something else until now; empty where it was not."""
+    other = ""
+    with contextlib.suppress(UserError):  # a damaged file, which is about to be written anew
+        other = other_arithmetic(recorded_topology(folder).get("arithmetic"), computing)
+    return other and f"{other}: the result will not have the same bits as without the interruption."
+
+
 def _describe(
-    cluster: Cluster, folder: Path, settings: TrainingSettings, dataset: Dataset, exchange: dict[str, Any]
+    cluster: Cluster,
+    folder: Path,
+    settings: TrainingSettings,
+    dataset: Dataset,
+    exchange: dict[str, Any],
+    computing: list[dict[str, str]],
 ) -> None:
     if settings.run.resume:
         record_settings(folder, settings.merged)
@@ -248,6 +265,7 @@ def _describe(
         "controller": cluster.controller,
         "hosts": [host for host, _ in cluster.peers],
         "threads_per_rank": cluster.cores.threads,
+        "arithmetic": computing,
         "exchange": exchange,
     }
     write_environment(folder, topology, dataset.checksum)

@@ -1,6 +1,7 @@
 """Whole runs on real digits: what is left of one, and that neither workers nor a resume change it."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,7 @@ def test_neither_workers_nor_a_resume_change_a_run(jobs, tmp_path: Path) -> None
     for epochs, more in ((1, []), (2, ["--resume"])):
         code, output = jobs.run("jobs/train.py", *SETTINGS, "--run_dir", resumed, "--epochs", epochs, *more)
         assert code == 0, output
+        assert "same bits" not in output
     again = last(resumed)
     assert again.keys() == expected.keys()
     for name, values in expected.items():
@@ -136,3 +138,19 @@ def test_a_last_step_that_diverges_is_no_result(jobs, tmp_path: Path, part: str)
     assert "error: at step 1 the network's answers have become infinite or no numbers: training has diverged" in output
     assert not (run / "summary.json").exists()
     assert not [*run.glob("checkpoints/*")]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="a lone core has no other number of threads")
+def test_a_resume_by_other_threads_says_that_bits_will_differ(jobs, tmp_path: Path) -> None:
+    core, folder = str(min(os.sched_getaffinity(0))), tmp_path / "run"
+    command = ("jobs/train.py", *SETTINGS, "--run_dir", folder, "--steps")
+    code, output = jobs.run(*command, 2, within=("taskset", "-c", core))
+    assert code == 0, output
+    assert "same bits" not in output
+    code, output = jobs.run(*command, 4, "--resume")
+    assert code == 0, output
+    threads = len(os.sched_getaffinity(0))
+    assert f"rank 0 has threads {threads} (before: 1): the result will not have the same bits" in output
+    code, output = jobs.run(*command, 6, "--resume")
+    assert code == 0, output
+    assert "same bits" not in output

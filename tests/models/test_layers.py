@@ -171,6 +171,32 @@ def test_the_gradient_by_few_channels_is_keras_s_and_the_kernel_s_comes_first(
     assert [each for each in operations if of_kernel in each.control_inputs]
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (4, 1), (1, 4), (2, 2)], ids=str)
+def test_the_kernel_s_gradient_of_maps_of_one_column_is_the_same_in_bfloat16_every_time(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    maps = random.standard_normal((24, *shape, 64))
+    upstream = random.standard_normal((24, *((side + 1) // 2 for side in shape), 128))
+
+    def gradient_in(kind: str) -> Any:
+        layer = Conv2D(128, 3, 2, "same", use_bias=False, dtype=kind)
+        layer.build((None, *shape, 64))
+        inputs, weights = tf.constant(maps, kind), tf.constant(upstream, kind)
+
+        def gradient() -> Any:
+            return tf.gradients(layer(inputs), layer.kernel.value, weights)
+
+        return tf.function(gradient)
+
+    right, gradient, found = gradient_in("float64")()[0].numpy(), gradient_in("bfloat16"), set()
+    for _ in range(20):
+        for size in (2000, 100_000, 1_000_000):
+            np.full(size, np.nan, np.float32)  # which the next one may find in memory
+        values = gradient()[0].numpy()
+        assert np.linalg.norm(values.astype(np.float64) - right) < 0.01 * np.linalg.norm(right)
+        found.add(values.tobytes())
+    assert len(found) == 1
+
+
 def test_a_dense_layer_tells_the_factors_of_its_gradient() -> None:
     ours, theirs = Dense(5, activation="relu", name="ours"), keras.layers.Dense(5, activation="relu")
     inputs = tf.random.stateless_normal((6, 7), (1, 2))

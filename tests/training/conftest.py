@@ -23,6 +23,7 @@ from cnn.training.settings import TrainingSettings, parse_settings
 
 # Here, for it can be made only before TensorFlow computes anything.
 _CLUSTER = Cluster(ALONE)
+use_precision("float32")
 
 SHAPE, CLASSES, SAMPLES = (12, 12, 1), 4, 250
 

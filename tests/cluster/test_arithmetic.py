@@ -1,0 +1,45 @@
+"""What the last bits of a result depend on, and what is said when that has changed."""
+
+import pytest
+from hypothesis import given
+
+from cnn.cluster.arithmetic import arithmetic, other_arithmetic
+from cnn.cluster.collectives import Cluster
+from cnn.cluster.launch import ALONE, Cores, Devices
+from cnn.shown_text import on_one_line
+from tests.hostile import JSON, examples
+
+HERE = {"threads": "2", "GPU": "none", "processor": "Xeon", "instructions": " ".join(f"avx512_{n}" for n in range(20))}
+
+
+def test_what_this_machine_computes_by() -> None:
+    cores = Cores(pinned=None, threads=3)
+    (own,) = arithmetic(Cluster(ALONE, Devices(cores=cores, gpu="none", mistake=None)))
+    assert own["threads"] == "3"
+    assert own["processor"]
+    assert own["GPU"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ([HERE, HERE], ""),
+        ([HERE, {**HERE, "threads": "1"}], "rank 1 has threads 2 (before: 1)"),
+        ([{**HERE, "instructions": "avx2"}, HERE], "rank 0 has other instructions"),
+        ([{**HERE, "GPU": "H100", "processor": "Epyc"}, HERE],
+         "rank 0 has GPU none (before: H100), processor Xeon (before: Epyc)"),
+        ([HERE], ""),
+        (None, ""),
+    ],
+)  # fmt: skip
+def test_what_has_changed(before: object, said: str) -> None:
+    assert other_arithmetic(before, [HERE, HERE]) == said
+
+
+@examples(100)
+@given(JSON)
+def test_whatever_a_folder_tells_is_one_line(told: object) -> None:
+    for before in (told, [told], [{"threads": told, "processor": told}]):
+        said = other_arithmetic(before, [HERE])
+        assert on_one_line(said) == said
+        assert len(said) < 1000
