@@ -243,7 +243,7 @@ def test_any_text_comes_back_from_a_file(tmp_path: Path, text: str) -> None:
 def values_of(hint: object) -> st.SearchStrategy[object]:
     """Values that a setting of a type may have."""
     kinds: dict[object, st.SearchStrategy[object]] = {
-        int: st.integers(),
+        int: st.integers(1 - 2**63, 2**63 - 1),
         float: st.floats(allow_nan=False, allow_infinity=False),
         bool: st.booleans(),
         str: ANY_TEXT.filter(lambda text: text.strip() not in ("", "~") and not text.startswith("~/"))
