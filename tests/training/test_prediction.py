@@ -108,7 +108,7 @@ def test_images_that_cannot_be_read_are_left_out_and_told(
     assert left_out[1:] == [[str(folder / f"1a{number:02}\n.png"), "a text file"] for number in range(90)]
     lines = told.err.splitlines()
     assert lines[0] == f"90 of 93 files are left out, all of them told in {tmp_path / 'all' / 'left_out.csv'}:"
-    assert lines[1:] == [f"  {folder}/1a{number:02}\\n.png (no image of a known kind)" for number in range(10)]
+    assert lines[1:] == [f"  {folder}/1a{number:02}\\n.png (a text file)" for number in range(10)]
     assert len(told.out.splitlines()) == 6
     assert outcome(run, tmp_path / "all", *(folder / f"{number}.png" for number in range(3))).keys() == expected.keys()
 
