@@ -4,6 +4,7 @@ import base64
 import contextlib
 import os
 import pickle
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,11 +18,10 @@ import pytest
 from cnn.training.checkpoints import CheckpointFolder
 
 from .conftest import ROOT, Jobs
-from .processes import until, wait_for
+from .processes import process_of_rank, until, wait_for
 
 HOROVODRUN = [sys.executable, "-m", "cnn.cluster.horovodrun"]
 ELASTIC = [sys.executable, "-m", "cnn.cluster.elastic_launcher"]
-EVERYWHERE = {"0.0.0.0", "::"}
 
 
 class Trap:
@@ -85,13 +85,29 @@ def doors(process: "subprocess.Popen[bytes]") -> list[tuple[str, str, int]]:
     return sorted(found)
 
 
+def secret_of(process: "subprocess.Popen[bytes]") -> str:
+    """What ranks know and strangers do not."""
+    address = psutil.Process(process_of_rank(0, Path(process.args[-1]))).environ()["HOROVOD_GLOO_RENDEZVOUS_ADDR"]
+    return address.partition("/")[2]
+
+
+def command_lines(process: "subprocess.Popen[bytes]") -> str:
+    """Those of all that a process started, which every user of a machine can read."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return "\n".join(shlex.join(child.cmdline()) for child in children)
+
+
 def messages(trap: bytes) -> list[bytes]:
     """The published attack, on the port as it is and on other paths; other bytes; a request that has no end."""
     body = base64.b64encode(trap)
     put = b"PUT %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s"
     paths = (b"/worker_addresses/localhost:0", b"/a:1/worker_addresses/localhost:0", b"//worker_addresses/a:0")
     attacks = [put % (path, len(body), body) for path in paths]
-    looks = [b"GET /global/0 HTTP/1.1\r\n\r\n", b"HEAD /pyproject.toml HTTP/1.1\r\n\r\n", b"DELETE /global/0 HTTP/1.1\r\n\r\n"]
+    looks = [
+        b"GET /global/0 HTTP/1.1\r\n\r\n",
+        b"HEAD /pyproject.toml HTTP/1.1\r\n\r\n",
+        b"DELETE /global/0 HTTP/1.1\r\n\r\n",
+    ]
     digest = bytes(32) + len(trap).to_bytes(4, "little") + trap  # to Horovod's services
     return [*attacks, *looks, digest, b"", b"\0" * 100, b"GET /" + b"a" * 1_000_000, b"\r\n" * 50_000]
 
@@ -115,19 +131,45 @@ def attack(process: "subprocess.Popen[bytes]", trap: Path) -> list[bytes]:
         return [send(port, message) for port in ports for message in messages(pickle.dumps(Trap(trap)))]
 
 
+def survives(process: "subprocess.Popen[bytes]", folder: Path) -> list[bytes]:
+    """Attacks a job, which trains on and ends well; gives what was answered."""
+    saved, trap = CheckpointFolder(folder / "run" / "checkpoints"), folder / "trap"
+    answers = attack(process, trap)
+    before = saved.steps()[-1]
+    until(lambda: saved.steps()[-1] > before, process)
+    os.kill(process_of_rank(0, folder / "run"), signal.SIGUSR1)
+    said = folder / "output"
+    process.wait(timeout=60)
+    assert not trap.exists()
+    assert "which is saved; go on with --resume" in said.read_text()
+    assert "Traceback" not in said.read_text()
+    return answers
+
+
+def test_one_process_listens_nowhere(jobs: Jobs, tmp_path: Path) -> None:
+    with job(jobs, "python", tmp_path) as process:
+        assert doors(process) == []
+
+
 @pytest.mark.parametrize(
-    ("way", "address"), [("elastic", "127.0.0.1"), ("horovodrun, elastic", "127.0.0.1"), ("horovodrun over Gloo", "127.0.0.1")]
+    "way",
+    [
+        "elastic",
+        *(pytest.param(way, marks=pytest.mark.faults) for way in ("horovodrun, elastic", "horovodrun over Gloo")),
+    ],
 )
-def test_over_gloo_a_stranger_is_not_answered(jobs: Jobs, tmp_path: Path, way: str, address: str) -> None:
-    saved = CheckpointFolder(tmp_path / "run" / "checkpoints")
+def test_over_gloo_a_stranger_is_not_answered(jobs: Jobs, tmp_path: Path, way: str) -> None:
     with job(jobs, way, tmp_path) as process:
         found = doors(process)
-        assert {ip for _, ip, _ in found} == {address}, found
-        answers = attack(process, tmp_path / "trap")
-        before = saved.steps()[-1]
-        until(lambda: saved.steps()[-1] > before, process)
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
-    assert not (tmp_path / "trap").exists()
-    assert set(answers) == {b""}
-    assert not list(ROOT.glob("ran")) and "Traceback" not in (tmp_path / "output").read_text()
+        assert {address for _, address, _ in found} == {"127.0.0.1"}, found
+        assert len(secret_of(process)) == 32 and secret_of(process) not in command_lines(process)
+        assert set(survives(process, tmp_path)) == {b""}
+    assert not (ROOT / "ran").exists()
+
+
+@pytest.mark.parametrize("way", ["mpirun", pytest.param("horovodrun over MPI", marks=pytest.mark.faults)])
+def test_over_mpi_ranks_of_one_machine_listen_nowhere(jobs: Jobs, tmp_path: Path, way: str) -> None:
+    """mpirun itself does, on all addresses, and there is no option against it: strangers must not harm it."""
+    with job(jobs, way, tmp_path) as process:
+        assert {name for name, _, _ in doors(process)} == {"orterun_wrapper"}
+        survives(process, tmp_path)
