@@ -8,7 +8,7 @@ import pytest
 from cnn.cluster.elastic_launcher import await_ranks, command_for, parse, program_for
 from cnn.cluster.host_script import ask
 from cnn.cluster.hosts import Host
-from cnn.cluster.interface import interface_to
+from cnn.cluster.interface import address_of, interface_to
 from cnn.errors import UserError
 
 
@@ -110,3 +110,9 @@ def test_the_interface_to_a_host() -> None:
                 assert interface_to([address.address]) in (name, "lo")
     with pytest.raises(UserError, match="the host nowhere.invalid is not known here"):
         interface_to(["nowhere.invalid"])
+
+
+def test_the_address_of_an_interface() -> None:
+    assert address_of("lo") == "127.0.0.1"
+    with pytest.raises(UserError, match="no network interface nope with an IPv4 address: choose one of .*lo"):
+        address_of("nope")
