@@ -103,6 +103,7 @@ if ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
   python -c 'import horovod.tensorflow' || fail "Horovod was built but does not load; the lines above say why. Its build log is $log."
 fi
 
-"$uv" pip install --quiet --no-deps --no-build-isolation --editable . || fail "the project itself could not be installed into .venv."
+# Each time, as its horovodrun takes the place of Horovod's.
+"$uv" pip install --quiet --no-deps --no-build-isolation --reinstall-package cnn --editable . || fail "the project itself could not be installed into .venv."
 printf '%s' "$state" >"$stamp"
 say "done: the environment in .venv is ready."

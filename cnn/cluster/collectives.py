@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from cnn.cluster.elastic import is_elastic
 from cnn.cluster.launch import Devices, Launch, take_devices
+from cnn.cluster.mpi_ports import close_ports
 from cnn.errors import RunError, UserError
 
 _ENVIRONMENT = {
@@ -62,6 +63,7 @@ class Cluster:
         self._calls = 0
         if launch.controller != "none":
             _set_environment()
+            close_ports(launch)
             import horovod.tensorflow as hvd
 
             hvd.init()

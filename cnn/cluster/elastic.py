@@ -1,11 +1,20 @@
 """Workers that come and go while a job runs, under `horovodrun --min-np ... --host-discovery-script`."""
 
+import contextlib
+import http.client
 import os
 import re
 import threading
-from typing import Any
+import time
 
 from cnn.errors import RunError
+
+CHANGES = "changes"
+"""What is asked of the launcher's server, cnn.cluster.rendezvous."""
+
+_SERVER, _SERVER_PORT = "HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT"
+_SECONDS_BETWEEN_QUESTIONS = 1
+_SECONDS_TO_ANSWER = 5
 
 
 class WorkersChangedError(RunError):
@@ -35,21 +44,37 @@ class Membership:
     """Hears from the launcher that workers have come or are to go."""
 
     def __init__(self) -> None:
-        self._changed = threading.Event()
+        self._changed = False
+        self._asking = threading.Lock()
         if is_elastic():
-            from horovod.common.elastic import notification_manager
-
-            notification_manager.init()
-            notification_manager.register_listener(self)
-
-    def on_hosts_updated(self, timestamp: float, result: Any) -> None:
-        """Is called by Horovod, on one rank."""
-        self._changed.set()
+            threading.Thread(target=self._keep_asking, daemon=True).start()
 
     def changed(self) -> bool:
         """Whether the workers are to be gathered anew."""
-        return self._changed.is_set()
+        return self._changed
 
     def settle(self) -> None:
         """They have been."""
-        self._changed.clear()
+        self._ask()
+
+    def _keep_asking(self) -> None:
+        while True:
+            self._ask()
+            time.sleep(_SECONDS_BETWEEN_QUESTIONS)
+
+    def _ask(self) -> None:
+        """Without the launcher there is nothing to hear, and the ranks end by themselves."""
+        with self._asking, contextlib.suppress(OSError, http.client.HTTPException):
+            self._changed = _hosts_have_changed()
+
+
+def _hosts_have_changed() -> bool:
+    """Asks the launcher whether the hosts are others than when this rank was last given its place."""
+    address, port = os.environ[_SERVER], os.environ[_SERVER_PORT]
+    host, _, secret = address.partition("/")
+    connection = http.client.HTTPConnection(host, timeout=_SECONDS_TO_ANSWER)
+    try:
+        connection.request("GET", f"/{secret}:{port}/{CHANGES}/any")
+        return connection.getresponse().read() == b"1"
+    finally:
+        connection.close()

@@ -9,33 +9,24 @@ goes to jobs/train.py. Started again, the job goes on with the run in --run_dir.
 import argparse
 import os
 import shlex
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
-
 from cnn.cluster.horovodrun import as_a_process
-from cnn.cluster.host_check import is_this_machine
-from cnn.cluster.hosts import Host, parse_hosts
+from cnn.cluster.host_script import ask
+from cnn.cluster.hosts import Host
+from cnn.cluster.interface import interface_to
 from cnn.cluster.launcher import Parser, check_environment, divide_arguments, find_launchers
 from cnn.cluster.supervision import run_horovodrun
 from cnn.errors import UserError, told
 
 _PROGRAM = "jobs/train.py"
 
-_SECONDS_TO_ANSWER = 30
-"""How long the script may take."""
-
 _COOLDOWN = ("10", "120")
 """Seconds that a host is left alone when ranks of it were lost: two to three times the first, then longer, and the
 second at most."""
-
-_ELSEWHERE = "192.0.2.1"
-"""An address of RFC 5737, which no host that is reached has."""
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -86,21 +77,7 @@ def command_for(given: argparse.Namespace, hosts: Sequence[Host]) -> list[str]:
     script = str(given.script.absolute())
     command = ["horovodrun", "--gloo", "-np", str(min(room, given.max or room)), *limits, *times]
     command += ["--host-discovery-script", script, "--slots-per-host", "1", "--blacklist-cooldown-range", *_COOLDOWN]
-    # Or Horovod would look for one itself, which takes two hosts.
-    return [*command, "--network-interfaces", given.interface or interface_to(hosts)]
-
-
-def ask(script: Path) -> list[Host]:
-    """The hosts that the script names now; UserError when it cannot be run, or names something else."""
-    try:
-        done = subprocess.run(
-            [script.absolute()], capture_output=True, text=True, check=True, timeout=_SECONDS_TO_ANSWER
-        )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UserError(f"{script} does not tell the hosts ({reason}): name a program that prints them.") from error
-    lines = ",".join(line.strip() for line in done.stdout.splitlines() if line.strip())
-    return parse_hosts(lines, str(script)) if lines else []
+    return [*command, "--network-interfaces", given.interface or interface_to([host.name for host in hosts])]
 
 
 def await_ranks(script: Path, least: int, seconds: float) -> list[Host]:
@@ -117,26 +94,6 @@ def await_ranks(script: Path, least: int, seconds: float) -> list[Host]:
                 "prints."
             )
         time.sleep(1)
-
-
-def interface_to(hosts: Sequence[Host]) -> str:
-    """The network interface by which this machine reaches the others; UserError when there is none.
-
-    Without others it is that of the default route, as some may join; without such a route, lo.
-    """
-    others = [host.name for host in hosts if not is_this_machine(host.name)]
-    target = others[0] if others else _ELSEWHERE
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((target, 9))  # sends nothing
-            own = probe.getsockname()[0]
-    except (OSError, UnicodeError) as error:
-        if not others:
-            return "lo"
-        raise UserError(f"the host {target} is not known here ({error}): look at what the script prints.") from error
-    addresses = psutil.net_if_addrs()
-    found = [name for name, each in addresses.items() if own in {address.address for address in each}]
-    return found[0] if found else "lo"
 
 
 def main() -> None:

@@ -263,8 +263,8 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
             except Exception as error:
                 if not (isinstance(error, WorkersChangedError) or (is_elastic() and tells_of_a_lost_peer(error))):
                     raise
-            job.membership.settle()  # before: who comes meanwhile must not be forgotten
             cluster = _rejoined(cluster)
+            job.membership.settle()
             job.again = True
             job.watch_others(cluster.rank, cluster.peers)
         cluster.close()

@@ -36,6 +36,11 @@ def launch_from_environment(environ: Mapping[str, str]) -> Launch:
     Raises:
         UserError: the environment is not complete, or of a launcher that cannot connect the processes.
     """
+    if environ.get("HOROVOD_ELASTIC") == "1" and "/" not in environ.get("HOROVOD_GLOO_RENDEZVOUS_ADDR", "/"):
+        raise UserError(
+            "an elastic job of Horovod's own horovodrun runs what any stranger sends to its port (CVE-2024-10190): "
+            "start it with launch/elastic.sh, or with horovodrun of .venv/bin."
+        )
     if environ.get("HOROVOD_CONTROLLER") == "gloo" and "HOROVOD_RANK" in environ:
         return _read(environ, "gloo", "HOROVOD_{}", bound=False)
     if "OMPI_COMM_WORLD_SIZE" in environ:

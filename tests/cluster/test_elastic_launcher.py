@@ -5,8 +5,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cnn.cluster.elastic_launcher import ask, await_ranks, command_for, interface_to, parse, program_for
+from cnn.cluster.elastic_launcher import await_ranks, command_for, parse, program_for
+from cnn.cluster.host_script import ask
 from cnn.cluster.hosts import Host
+from cnn.cluster.interface import address_of, interface_to
 from cnn.errors import UserError
 
 
@@ -33,7 +35,7 @@ def test_the_command(tmp_path: Path) -> None:
     words = command("./hosts.sh", "--min", 2, "--max", 4, "--", "--run_dir", tmp_path, "--model", "vgg16")
     assert (after(words, "-np"), after(words, "--min-np"), after(words, "--max-np")) == ("2", "2", "4")
     assert after(words, "--host-discovery-script") == str(Path("hosts.sh").absolute())
-    assert after(words, "--network-interfaces") == interface_to(HERE)
+    assert after(words, "--network-interfaces") == interface_to(["localhost"])
     assert words[-5:] == ["jobs/train.py", "--run_dir", str(tmp_path), "--model", "vgg16"]
 
 
@@ -98,13 +100,19 @@ def test_hosts_are_waited_for(tmp_path: Path) -> None:
 def test_hosts_that_join_later_reach_a_job_that_began_on_this_machine_alone() -> None:
     routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
     by_default = [name for name, target, *_ in routes if target == "00000000"]
-    assert interface_to(HERE) in (by_default or ["lo"])
+    assert interface_to(["localhost"]) in (by_default or ["lo"])
 
 
 def test_the_interface_to_a_host() -> None:
     for name, addresses in psutil.net_if_addrs().items():
         for address in addresses:
             if address.family.name == "AF_INET" and name != "lo":
-                assert interface_to([Host(name=address.address, slots=1)]) in (name, "lo")
+                assert interface_to([address.address]) in (name, "lo")
     with pytest.raises(UserError, match="the host nowhere.invalid is not known here"):
-        interface_to([Host(name="nowhere.invalid", slots=1)])
+        interface_to(["nowhere.invalid"])
+
+
+def test_the_address_of_an_interface() -> None:
+    assert address_of("lo") == "127.0.0.1"
+    with pytest.raises(UserError, match="no network interface nope with an IPv4 address: choose one of .*lo"):
+        address_of("nope")

@@ -151,3 +151,11 @@ def test_ranks_share_a_limit_without_being_bound() -> None:
     assert (shared.pinned, shared.threads) == (None, 3)
     assert share_cores(two, allowed, 64, quota=1).threads == 1
     assert share_cores(ALONE, allowed, 64, quota=None).threads == 64
+
+
+def test_an_elastic_job_that_runs_what_strangers_send_it() -> None:
+    gloo = {"HOROVOD_CONTROLLER": "gloo", "HOROVOD_ELASTIC": "1", "HOROVOD_RANK": "0", "HOROVOD_SIZE": "1"}
+    gloo.update(HOROVOD_LOCAL_RANK="0", HOROVOD_LOCAL_SIZE="1")
+    assert launch_from_environment({**gloo, "HOROVOD_GLOO_RENDEZVOUS_ADDR": "10.0.0.1:4711/secret"}).rank == 0
+    with pytest.raises(UserError, match="CVE-2024-10190.*start it with launch/elastic.sh"):
+        launch_from_environment({**gloo, "HOROVOD_GLOO_RENDEZVOUS_ADDR": "10.0.0.1"})
