@@ -19,6 +19,7 @@ from cnn.cluster.launch import Launch, launch_from_environment
 from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
 from cnn.errors import RunError, UserError, end_unread, storage_error
+from cnn.foreign_folder import open_to_append
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.shown_text import print_anything
 
@@ -91,8 +92,9 @@ class Job:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         line = f"{now} rank {self.rank} on {socket.gethostname()}: {sentence}\n"
         path = self.folder / "failure.log"
-        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(line)
+        # A link is not followed; then the reason is only shown.
+        with contextlib.suppress(OSError, UserError), open_to_append(path) as file:
+            file.write(line.encode(errors="backslashreplace"))
 
     def lost_peers(self) -> str:
         """Says which ranks of this host have gone or stand still; empty when none does."""

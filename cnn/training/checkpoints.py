@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from cnn.errors import RunError, UserError
+from cnn.foreign_folder import open_new, open_to_read
 
 FORMAT = 1
 _RECORD = "record.json"
@@ -44,7 +45,7 @@ def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], record: Mappin
         RunError: the disk is full or the folder cannot be written.
     """
     text = json.dumps({"format": FORMAT, "arrays": sorted(arrays), **record}).encode()
-    with _appears_whole(path) as unfinished, open(unfinished, "wb") as file:
+    with _appears_whole(path) as unfinished, open_new(unfinished) as file:
         np.savez(file, allow_pickle=False, **{_RECORD: np.frombuffer(text, np.uint8), **arrays})
         file.flush()
         os.fsync(file.fileno())
@@ -139,7 +140,13 @@ class CheckpointFolder:
         return None, []
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any], *, best: bool) -> None:
-        """Saves the state after `step` steps; then removes those that are no longer kept."""
+        """Saves the state after `step` steps; then removes those that are no longer kept.
+
+        Raises:
+            RunError: it cannot be written.
+            UserError: the folder is a link to one that holds other things than checkpoints.
+        """
+        self._check_link()
         with contextlib.suppress(OSError):  # if it is not there now, saving says so
             self.folder.mkdir(exist_ok=True)
         save_checkpoint(self.path(step), arrays, {**record, "best": best})
@@ -147,6 +154,14 @@ class CheckpointFolder:
             self._mark_best(step)
         for old in self.steps()[:-KEPT]:
             self.path(old).unlink(missing_ok=True)
+
+    def _check_link(self) -> None:
+        """A link to another disk is a user's; one to a folder where something else is would have that replaced."""
+        if self.folder.is_symlink() and self.folder.is_dir() and not self.steps() and any(self.folder.iterdir()):
+            raise UserError(
+                f"{self.folder} is a link to a folder that holds other files: link it to an empty one, or remove the "
+                "link."
+            )
 
     def complete(self, last: Checkpoint) -> None:
         """Ends what a killed process had begun: saving another one, or making the last one the best."""
@@ -168,9 +183,10 @@ class CheckpointFolder:
             try:
                 os.link(self.path(step), unfinished)
             except OSError:  # a file system without hard links
-                shutil.copyfile(self.path(step), unfinished)
-                with open(unfinished, "rb") as copied:
-                    os.fsync(copied.fileno())
+                with open(self.path(step), "rb") as saved, open_new(unfinished) as copy:
+                    shutil.copyfileobj(saved, copy)
+                    copy.flush()
+                    os.fsync(copy.fileno())
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ import numpy as np
 from cnn.data.dataset import Dataset, Division, Part
 from cnn.data.loose_images import printable
 from cnn.errors import UserError
-from cnn.from_json import from_json, parse_json
+from cnn.foreign_folder import read_file
+from cnn.from_json import LARGEST, from_json, parse_json
 from cnn.monitoring.whole_file import write_whole
 
 DATA = "data.json"
@@ -82,7 +83,7 @@ def read_data(folder: Path) -> RunData:
     """Reads what `write_data` wrote; UserError when it is missing or damaged."""
     path = folder / DATA
     try:
-        return from_json(RunData, parse_json(path.read_bytes()))
+        return from_json(RunData, parse_json(read_file(path, LARGEST)))
     except FileNotFoundError:
         raise UserError(
             f"{folder} holds no {DATA}, which training writes: it is of an older version, so train anew."

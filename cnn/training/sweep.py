@@ -17,6 +17,7 @@ from cnn.cluster.side_by_side import Command, divide, run_side_by_side
 from cnn.data.augmentation import Augmentation
 from cnn.data.registry import open_dataset
 from cnn.errors import DIVERGED, UserError
+from cnn.foreign_folder import open_new
 from cnn.from_json import read_object
 from cnn.models.registry import NETWORKS, check_image_size
 from cnn.quiet_import import import_tensorflow_quietly
@@ -212,7 +213,7 @@ def _command(settings: SweepSettings, run: Run, program: Path) -> Command:
         if run.state == "begun":
             _empty(run.folder)
         run.folder.mkdir(exist_ok=True)
-        (run.folder / OUTPUT).touch()
+        open_new(run.folder / OUTPUT).close()
     except OSError as error:
         raise UserError(
             f"the run folder {run.folder} cannot be written ({error.strerror}); choose another --sweep_dir."
