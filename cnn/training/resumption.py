@@ -12,10 +12,11 @@ from cnn.data.dataset import Dataset, Division
 from cnn.errors import UserError
 from cnn.from_json import from_json
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
+from cnn.training.fine_tuning import with_recorded_start
 from cnn.training.loop import Progress
 from cnn.training.run_data import DATA, read_data
-from cnn.training.run_folder import recorded_topology
-from cnn.training.settings import RunSettings
+from cnn.training.run_folder import holds_run, recorded_checksum, recorded_topology
+from cnn.training.settings import RunSettings, TrainingSettings
 from cnn.training.state import restore_state
 
 
@@ -31,6 +32,28 @@ def last_checkpoint(
             if found[0] is not None:
                 checkpoints.complete(found[0])
     return found
+
+
+def as_begun(cluster: Cluster, settings: TrainingSettings, folder: Path, dataset: Dataset) -> TrainingSettings:
+    """The settings of a run that is resumed, on every rank, with what shaped its start as it was when it began.
+
+    Args:
+        cluster: the workers.
+        settings: those of now.
+        folder: the run's.
+        dataset: that of now.
+
+    Raises:
+        UserError: without a checkpoint it would begin again, and otherwise than it began.
+    """
+    initial = settings.run.initialize_from
+    with cluster.together():
+        if cluster.is_chief and holds_run(folder):
+            initial = with_recorded_start(folder, settings).run.initialize_from
+            if recorded_checksum(folder) not in (None, dataset.checksum):
+                raise UserError(f"{folder} was begun with other data: give the --data_dir of that time.")
+    run = dataclasses.replace(settings.run, initialize_from=cluster.gather(initial)[0])
+    return dataclasses.replace(settings, run=run)
 
 
 def check_length(

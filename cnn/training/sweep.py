@@ -146,7 +146,7 @@ def find_runs(folder: Path, found: Sequence[Combination]) -> list[Run]:
 def _find_state(folder: Path, combination: Combination) -> State:
     if not holds_run(folder):
         return "new"
-    other = differences(folder, combination.settings.merged, must_agree=("epochs", "steps"))
+    other = differences(folder, combination.settings.merged, must_agree=("epochs", "steps", "initialize_from"))
     if other:
         raise UserError(
             f"{combination.entry}: {folder} holds a run of other settings: {other}; give the same, or choose another "
