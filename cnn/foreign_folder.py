@@ -36,11 +36,11 @@ def read_file(path: Path, most: int) -> bytes:
 
 def open_to_read(path: Path) -> IO[bytes]:
     """Opens a file for reading; raises as `read_file`."""
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # a pipe's other end is not waited for
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise ValueError("it is not a file")
-    return file
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # does not wait for a pipe's other end
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise ValueError("it is not a file")
 
 
 def open_new(path: Path) -> IO[bytes]:

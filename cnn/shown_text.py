@@ -2,23 +2,48 @@
 
 import io
 import os
+import re
 import shlex
 import sys
-import unicodedata
+from collections.abc import Callable
 
-# What drives a terminal, half characters of names that are no UTF-8, and what ends a line.
-_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+# What drives a terminal, half characters of names that are no UTF-8, what ends a line, and what makes text run in
+# another direction than its letters do, so that it reads as something else.
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+# The same without what programs make lines, tables and progress bars of.
+_UNSHOWN_IN_LINES = re.compile(rf"(?![\n\t\r]){_UNSHOWN.pattern}")
 
 
 def print_anything() -> None:
-    """From now on what cannot be encoded, in the name of a file say, is printed as escapes, and no error."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    """From now on nothing that is printed drives the terminal, and nothing that cannot be encoded is an error: both are
+    printed as escapes, wherever they come from. Lines and progress bars stay what they are."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+            if not isinstance(getattr(stream.write, "__self__", None), _Inert):
+                stream.write = _Inert(stream.write).write  # type: ignore[method-assign]
+
+
+class _Inert:
+    """Writes text that does nothing but to be read."""
+
+    def __init__(self, write: Callable[[str], int]) -> None:
+        self._write = write
+
+    def write(self, text: str) -> int:
+        self._write(_UNSHOWN_IN_LINES.sub(_escape, text))
+        return len(text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]
 
 
 def on_one_line(text: str) -> str:
-    """The text with what would end the line, drive a terminal or cannot be printed written as escapes."""
-    return "".join(ascii(letter)[1:-1] if unicodedata.category(letter) in _UNSHOWN else letter for letter in text)
+    """The text with what would end the line, drive a terminal, turn the direction of letters or cannot be printed
+    written as escapes."""
+    return _UNSHOWN.sub(_escape, text)
 
 
 def shell_word(path: str | os.PathLike[str]) -> str:

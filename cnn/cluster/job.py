@@ -21,7 +21,7 @@ from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
 from cnn.errors import RunError, UserError, end_unread, storage_error
 from cnn.foreign_folder import open_to_append
 from cnn.quiet_import import import_tensorflow_quietly
-from cnn.shown_text import print_anything
+from cnn.shown_text import on_one_line, print_anything
 
 Settings = TypeVar("Settings")
 
@@ -90,7 +90,7 @@ class Job:
         if self.folder is None or not self.folder.is_dir():
             return
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        line = f"{now} rank {self.rank} on {socket.gethostname()}: {sentence}\n"
+        line = on_one_line(f"{now} rank {self.rank} on {socket.gethostname()}: {sentence}") + "\n"
         path = self.folder / "failure.log"
         # A link is not followed; then the reason is only shown.
         with contextlib.suppress(OSError, UserError), open_to_append(path) as file:
@@ -199,7 +199,7 @@ class Job:
 def _say(line: str) -> None:
     """To who reads the errors, if anybody still does."""
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(on_one_line(line), file=sys.stderr, flush=True)
 
 
 def _speak_to_nobody() -> None:

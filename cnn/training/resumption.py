@@ -11,6 +11,7 @@ from cnn.cluster.exchange_choice import Rates
 from cnn.data.dataset import Dataset, Division
 from cnn.errors import UserError
 from cnn.from_json import from_json
+from cnn.monitoring.metrics import MOST_STEPS
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
 from cnn.training.fine_tuning import with_recorded_start
 from cnn.training.loop import Progress
@@ -18,6 +19,9 @@ from cnn.training.run_data import DATA, read_data
 from cnn.training.run_folder import holds_run, recorded_checksum, recorded_topology
 from cnn.training.settings import RunSettings, TrainingSettings
 from cnn.training.state import restore_state
+
+_PENDING = 3
+"""Numbers of each step that a report has heard of."""
 
 
 def last_checkpoint(
@@ -132,11 +136,22 @@ def _check_record(checkpoint: Checkpoint | None) -> None:
     if checkpoint is None:
         return
     try:
-        if from_json(Progress, checkpoint.record.get("progress")).step < 0:
-            raise ValueError("the step is none")
+        _check_progress(from_json(Progress, checkpoint.record.get("progress")))
     except ValueError as error:
         raise UserError(_foreign(f"the checkpoint {checkpoint.path}", error)) from error
     _check_exchange(checkpoint.record.get("exchange"), f"the checkpoint {checkpoint.path}")
+
+
+def _check_progress(progress: Progress) -> None:
+    """Raises ValueError for one that no run comes to."""
+    best = 0 if progress.best_step is None else progress.best_step
+    if not 0 <= max(best, progress.evaluated_step) <= progress.step < MOST_STEPS:
+        raise ValueError("its steps cannot be those of one run")
+    counts = (best, progress.evaluated_step, progress.images, progress.best_correct + 1, progress.training_seconds)
+    if min(counts) < 0 or math.isnan(progress.best_loss) or not math.isfinite(progress.training_seconds):
+        raise ValueError("a number in it cannot be one that was counted")
+    if any(len(row) != _PENDING or not all(map(math.isfinite, row[1:])) for row in progress.pending):
+        raise ValueError("what is pending is not three numbers for each step")
 
 
 def _check_exchange(exchange: Any, where: str) -> None:

@@ -9,7 +9,7 @@ from cnn.monitoring.comparison import RunResult, best_runs, result_line, write_c
 from cnn.monitoring.comparison_figure import draw_comparison
 from cnn.monitoring.hyperparameters import Session, write_hyperparameters
 from cnn.monitoring.metrics import read_metrics
-from cnn.shown_text import shell_word
+from cnn.shown_text import on_one_line, shell_word
 from cnn.training.sweep import OUTPUT, Run, last_failure
 
 
@@ -72,7 +72,7 @@ def closing_lines(folder: Path, results: Sequence[RunResult]) -> str:
             lines.append(result_line(result) + more)
     lines.append(f"Everything is in {folder}: results.md, results.csv, results.json and a figure for each data set; ")
     lines[-1] += f"TensorBoard compares, too (HPARAMS): `tensorboard --logdir {shell_word(folder)}`."
-    return "\n".join(lines)
+    return "\n".join(map(on_one_line, lines))
 
 
 def _count(results: Sequence[RunResult], outcome: str) -> int:
