@@ -20,6 +20,9 @@ from cnn.training.run_folder import holds_run, recorded_checksum, recorded_topol
 from cnn.training.settings import RunSettings, TrainingSettings
 from cnn.training.state import restore_state
 
+_SLOWEST, _FASTEST = 1e6, 1e18
+"""Seconds of a message, and what happens in a second: no machine is so slow or so fast."""
+
 _PENDING = 3
 """Numbers of each step that a report has heard of."""
 
@@ -160,7 +163,10 @@ def _check_exchange(exchange: Any, where: str) -> None:
         if not isinstance(exchange, dict | None):
             raise ValueError("the exchange is none")
         if exchange and "rates" in exchange:
-            from_json(Rates, exchange["rates"])
+            rates = from_json(Rates, exchange["rates"])
+            reached = (rates.sent_per_second, rates.gathered_per_second, rates.multiply_adds_per_second)
+            if not (0 <= rates.latency < _SLOWEST and all(1 <= rate < _FASTEST for rate in reached)):
+                raise ValueError("a rate in it cannot be one that was measured")
     except ValueError as error:
         raise UserError(_foreign(where, error)) from error
 

@@ -29,6 +29,9 @@ from cnn.training.run_folder import ENVIRONMENT, differences, holds_run
 OUTPUT = "output.log"
 """What a run wrote to its terminal, in its folder."""
 
+_REASONS = 100_000
+"""Bytes at the end of a failure.log that hold the last reason."""
+
 _open = functools.cache(open_dataset)
 
 
@@ -169,7 +172,11 @@ def _find_state(folder: Path, combination: Combination) -> State:
 def last_failure(folder: Path) -> str:
     """The last reason in a run's failure.log; empty when there is none."""
     log = folder / "failure.log"
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    if not log.is_file():
+        return ""
+    with open(log, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _REASONS))
+        lines = file.read(_REASONS).decode(errors="replace").splitlines()
     return lines[-1].partition(": ")[2] if lines else ""
 
 

@@ -12,6 +12,9 @@ from cnn.monitoring.metrics import read_metrics
 from cnn.shown_text import on_one_line, shell_word
 from cnn.training.sweep import OUTPUT, Run, last_failure
 
+_LARGEST = 1e12
+"""No accuracy and no seconds are more."""
+
 
 def read_result(run: Run) -> RunResult:
     """What came of a run that has ended, or could not go on."""
@@ -41,7 +44,7 @@ def read_result(run: Run) -> RunResult:
 
 def _number(told: Mapping[str, Any], name: str) -> float | None:
     value = told.get(name)
-    return value if type(value) in (int, float) else None
+    return float(value) if isinstance(value, int | float) and 0 <= value < _LARGEST else None
 
 
 def write_results(folder: Path, runs: Sequence[Run]) -> list[RunResult]:

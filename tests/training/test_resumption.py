@@ -86,3 +86,14 @@ def test_progress_that_no_run_has_made(cluster: Cluster, tmp_path: Path, changed
     save_checkpoint(folder.path(9), {"a": np.zeros(1)}, {**RECORD, "progress": {**RECORD["progress"], **changed}})
     with pytest.raises(UserError, match="holds what no run has saved"):
         last_checkpoint(cluster, folder, resume=True)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"sent_per_second": 0.0}, {"gathered_per_second": 1e-300}, {"latency": float("nan")}], ids=str
+)
+def test_rates_that_nobody_has_measured(cluster: Cluster, tmp_path: Path, changed: dict) -> None:
+    folder = CheckpointFolder(tmp_path)
+    exchange = {**RECORD["exchange"], "rates": {**RECORD["exchange"]["rates"], **changed}}
+    save_checkpoint(folder.path(9), {"a": np.zeros(1)}, {**RECORD, "exchange": exchange})
+    with pytest.raises(UserError, match="a rate in it cannot be one that was measured"):
+        last_checkpoint(cluster, folder, resume=True)
