@@ -138,7 +138,7 @@ def test_folders_in_it_that_are_links(folder: Path, tmp_path: Path) -> None:
         (folder / name).symlink_to(other)
     for write in (
         lambda: make_folder(folder / "events"),
-        lambda: EventWriter(folder / "events", None).scalars("train", 1, {}),
+        lambda: EventWriter(folder / "events", None),
         lambda: CheckpointFolder(folder / "checkpoints").save(1, {}, {}, best=True),
     ):
         assert read_or_sentence(write, "is a link", UserError) is None

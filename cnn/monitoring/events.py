@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cnn.foreign_folder import make_folder, open_new
+from cnn.foreign_folder import check_no_link, make_folder, open_new
 
 PARTS = ("train", "validation", "test")
 
@@ -21,12 +21,16 @@ class EventWriter:
 
     `resume_step` is None for a new run. For a run that goes on from a checkpoint it is that checkpoint's step:
     TensorBoard then forgets the later steps, written by the run that died, instead of showing them twice.
+
+    Raises UserError when a folder is a link.
     """
 
     def __init__(self, folder: Path, resume_step: int | None) -> None:
         self._folder = folder
         self._resume_step = resume_step
         self._writers: dict[str, Any] = {}
+        for path in (folder, *(folder / part for part in PARTS)):
+            check_no_link(path)
         if resume_step is not None:
             for part in PARTS:
                 # Opened at once, so that the parts' old points go although no new one has come yet.

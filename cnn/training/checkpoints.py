@@ -169,7 +169,7 @@ class CheckpointFolder:
             RunError: it cannot be written.
             UserError: the folder is a link to one that holds other things than checkpoints.
         """
-        self._check_link()
+        self.check_link()
         with contextlib.suppress(OSError):  # if it is not there now, saving says so
             self.folder.mkdir(exist_ok=True)
         save_checkpoint(self.path(step), arrays, {**record, "best": best})
@@ -178,8 +178,11 @@ class CheckpointFolder:
         for old in self.steps()[:-KEPT]:
             self.path(old).unlink(missing_ok=True)
 
-    def _check_link(self) -> None:
-        """A link to another disk is a user's; one to a folder where something else is would have that replaced."""
+    def check_link(self) -> None:
+        """Raises UserError when the folder is a link to one that holds other things than checkpoints.
+
+        A link to another disk is a user's; in a folder where something else is, that might be replaced.
+        """
         if self.folder.is_symlink() and self.folder.is_dir() and not self.steps() and any(self.folder.iterdir()):
             raise UserError(
                 f"{self.folder} is a link to a folder that holds other files: link it to an empty one, or remove the "

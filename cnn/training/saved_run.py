@@ -158,5 +158,7 @@ def open_run(folder: Path) -> SavedRun:
     try:
         settings = parse_settings("A run's settings", TrainingSettings, [f"--config={folder / SETTINGS}"])
     except UserError as error:
-        raise UserError(f"the settings in {folder} cannot be used: {error}") from error
+        # What a stranger's link leads to is not shown.
+        reason = f"{SETTINGS} is a link to something else." if (folder / SETTINGS).is_symlink() else error
+        raise UserError(f"the settings in {folder} cannot be used: {reason}") from error
     return SavedRun(folder=folder, settings=settings, data=read_data(folder))

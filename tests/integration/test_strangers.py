@@ -11,6 +11,7 @@ from PIL import Image
 from .conftest import ROOT, Jobs
 
 WATCH = """
+import os
 import sys
 
 def watch(event, arguments, watched=os.environ.get("WATCHED"), log=os.environ.get("LOG")):

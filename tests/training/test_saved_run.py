@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cnn.errors import UserError
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint, save_checkpoint
 from cnn.training.saved_run import NetworkSettings, SavedRun, open_run
+from cnn.training.settings import read_settings
 from tests.hostile import JSON, YAML, altered_json, examples, read_or_sentence
 
 MakeRun = Callable[..., SavedRun]
@@ -143,3 +144,11 @@ def test_a_network_that_is_larger_than_its_checkpoint_is_not_built(make_run: Mak
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert "is of another network than" in refusal(open_run(run.folder).checkpoint_path, "best")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # kilobytes
+
+
+def test_what_a_link_in_the_place_of_settings_leads_to_is_not_shown(run: SavedRun, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("daemon:x:0:0\n")
+    (run.folder / "settings.yaml").unlink()
+    (run.folder / "settings.yaml").symlink_to(tmp_path / "secret")
+    for read in (open_run, lambda folder: read_settings(folder / "settings.yaml")):
+        assert refusal(read, run.folder).endswith("is a link to something else.")
