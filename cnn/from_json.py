@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cnn.errors import UserError
+from cnn.foreign_folder import read_file
 
 T = TypeVar("T")
+
+LARGEST = 16_000_000
+"""Bytes of a file of JSON in a run folder: the names of a hundred thousand classes have room."""
 
 
 def parse_json(text: str | bytes) -> Any:
     """As json.loads; raises ValueError whatever is wrong."""
     try:
         return json.loads(text)
+    except UnicodeDecodeError:
+        raise ValueError("it is not text in UTF-8") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -23,7 +29,7 @@ def parse_json(text: str | bytes) -> Any:
 def read_object(path: Path) -> dict[str, Any]:
     """The object in a file; UserError when there is none."""
     try:
-        values = parse_json(path.read_bytes())
+        values = parse_json(read_file(path, LARGEST))
         if isinstance(values, dict):
             return values
         error: Exception = ValueError("it holds no object")

@@ -6,6 +6,8 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 
+from cnn.shown_text import inert, on_one_line
+
 STANDARD_OUTPUT = "standard output"
 
 
@@ -37,8 +39,18 @@ class _Descriptor(io.FileIO):
             return len(content)
 
 
+class _Text(io.TextIOWrapper):
+    """What is written to it does nothing but to be read."""
+
+    def write(self, text: str) -> int:
+        super().write(inert(text))
+        return len(text)
+
+
 def take_output() -> None:
-    """From now on all that is printed can be, whatever is in a name: what cannot be encoded is written as escapes.
+    """From now on all that is printed can be, whatever is in a name.
+
+    What cannot be encoded, or would drive a terminal, is written as escapes.
 
     A standard output that cannot be written raises OSError that says so; standard error loses what it cannot take.
     """
@@ -80,7 +92,7 @@ def lose_the_rest() -> None:
 def say(line: str) -> None:
     """To who reads the errors, if anybody still does."""
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(on_one_line(line), file=sys.stderr, flush=True)
 
 
 def _flush() -> None:
@@ -96,7 +108,7 @@ def _replace(name: str, shown_name: str, lost: Callable[[OSError], None] | None)
         raw.lost = lost
     elif stream is getattr(sys, f"__{name}__"):
         raw = _Descriptor(stream.fileno(), shown_name, lost)
-        text = io.TextIOWrapper(
+        text = _Text(
             io.BufferedWriter(raw),  # type: ignore[type-var]  # typeshed wants a wider write
             encoding=stream.encoding,
             errors="backslashreplace",

@@ -1,24 +1,31 @@
 """Texts that hold what is not ours, names of files above all, made fit to be shown."""
 
 import os
+import re
 import shlex
-import unicodedata
 
-# What drives a terminal, half characters of names that are no UTF-8, and what ends a line.
-_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+# What drives a terminal, half characters of names that are no UTF-8, what ends a line, and what makes text run in
+# another direction than its letters do, so that it reads as something else.
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
-# What turns the order of letters around, by Unicode's classes: a name with such a mark would change how the text after
-# it reads. Arabic and Hebrew letters need none of them.
-_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+# The same without what programs make lines, tables and progress bars of.
+_UNSHOWN_IN_LINES = re.compile(rf"(?![\n\t\r]){_UNSHOWN.pattern}")
+
+
+def inert(text: str) -> str:
+    """The text with what would drive a terminal, turn the direction of letters or cannot be printed written as escapes;
+    lines and progress bars stay what they are."""
+    return _UNSHOWN_IN_LINES.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]
 
 
 def on_one_line(text: str) -> str:
-    """The text with what would end the line, drive a terminal or cannot be printed written as escapes."""
-    return "".join(ascii(letter)[1:-1] if _is_unshown(letter) else letter for letter in text)
-
-
-def _is_unshown(letter: str) -> bool:
-    return unicodedata.category(letter) in _UNSHOWN or unicodedata.bidirectional(letter) in _TURNING
+    """The text with what would end the line, drive a terminal, turn the direction of letters or cannot be printed
+    written as escapes."""
+    return _UNSHOWN.sub(_escape, text)
 
 
 def shell_word(path: str | os.PathLike[str]) -> str:

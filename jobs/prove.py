@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from cnn.cluster.job import Job, run_job
 from cnn.cluster.relaunch import is_relaunched, relaunch
 from cnn.errors import told
+from cnn.shown_text import on_one_line
 from cnn.training.agreement import compare, table
 from cnn.training.proof import Settings, measure
 from cnn.training.replay import replay
@@ -42,7 +43,7 @@ def main() -> None:
     if settings.proof.replay is not None:
         run = Path(settings.proof.replay)
         points, difference = replay(run, settings.proof.launcher)
-        print(f"{run}: {difference or f'all {points:,} points of its curves are the same again'}")
+        print(f"{on_one_line(str(run))}: {difference or f'all {points:,} points of its curves are the same again'}")
         sys.exit(1 if difference else 0)
     with tempfile.TemporaryDirectory() as scratch:
         folders = {workers: Path(scratch, str(workers)) for workers in sorted({1, *settings.proof.workers})}

@@ -15,6 +15,7 @@ from cnn.errors import told
 from cnn.monitoring.comparison import result_line
 from cnn.monitoring.progress import has_terminal
 from cnn.monitoring.runs_progress import RunsProgress
+from cnn.shown_text import on_one_line
 from cnn.training.settings import TrainingSettings, parse_given
 from cnn.training.sweep import Run, SweepSettings, check_recipe, find_runs, reserve, train_runs
 from cnn.training.sweep_results import closing_lines, read_result, write_results
@@ -27,7 +28,7 @@ def main() -> int:
     with reserve(settings.folder) as lock:
         runs = find_runs(settings.folder, found)
         ended = sum(run.ended for run in runs)
-        print(f"{len(runs)} runs, {ended} of them done before, into {settings.folder}", flush=True)
+        print(f"{len(runs)} runs, {ended} of them done before, into {on_one_line(str(settings.folder))}", flush=True)
         progress = RunsProgress(len(runs), ended, sys.stdout, terminal)
 
         def tell(run: Run) -> None:

@@ -20,8 +20,10 @@ from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
 from cnn.environment import STALL_SECONDS, take_out_mistakes
 from cnn.errors import RunError, UserError, end_unread, outside_error
+from cnn.foreign_folder import open_to_append
 from cnn.output import flushed, lose_the_rest, say, take_output
 from cnn.quiet_import import import_tensorflow_quietly
+from cnn.shown_text import on_one_line
 from cnn.surroundings import use_utf8
 
 Settings = TypeVar("Settings")
@@ -91,10 +93,11 @@ class Job:
         if self.folder is None or not self.folder.is_dir():
             return
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        line = f"{now} rank {self.rank} on {socket.gethostname()}: {sentence}\n"
+        line = on_one_line(f"{now} rank {self.rank} on {socket.gethostname()}: {sentence}") + "\n"
         path = self.folder / "failure.log"
-        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(line)
+        # A link is not followed; then the reason is only shown.
+        with contextlib.suppress(OSError, UserError), open_to_append(path) as file:
+            file.write(line.encode(errors="backslashreplace"))
 
     def note(self, sentence: str) -> None:
         """Says what is not as it should be, here and in the run folder, and does not end anything."""

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cnn.errors import RunError, UserError
+from cnn.foreign_folder import open_new
 
 _SECONDS_TO_END = 10.0
 """How long a command that is told to end may take; launchers give their ranks five seconds."""
@@ -133,7 +134,7 @@ def _start(command: Command, share: Share, environment: Mapping[str, str], keep_
     """In a session of its own, so that what is typed at the terminal comes to this program alone."""
     mine = os.sched_getaffinity(0)
     gpus = {"CUDA_VISIBLE_DEVICES": ",".join(share.gpus)} if share.gpus else {}
-    with open(command.output, "wb") as output:
+    with open_new(command.output) as output:
         os.sched_setaffinity(0, share.cores)  # which the new process takes over
         try:
             return subprocess.Popen(

@@ -8,6 +8,7 @@ from pathlib import Path
 from cnn.data.left_out import LeftOut
 from cnn.data.listing import image_entries, shown
 from cnn.errors import UserError
+from cnn.shown_text import on_one_line
 
 _NAMED = 10
 _LIST = "@"
@@ -79,5 +80,5 @@ def _inside(folder: str, left_out: LeftOut) -> list[str]:
 
 
 def printable(name: str | Path) -> str:
-    """A file's name as text; the bytes that are none as \\x and two digits."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+    """A file's name as text that does nothing but to be read, on one line; what is not such text as escapes."""
+    return on_one_line(os.fsencode(name).decode(errors="backslashreplace"))

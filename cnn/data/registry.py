@@ -32,7 +32,7 @@ SOURCES: dict[str, Source] = {
 }
 
 _IMAGE_SIZE = 224
-_LARGEST_IMAGE_SIZE = 1024
+LARGEST_IMAGE_SIZE = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,9 +98,9 @@ class DataSettings:
 
     def _check_image_size(self) -> None:
         size = self.image_size
-        if size is not None and not MINIMUM_SIDE <= size <= _LARGEST_IMAGE_SIZE:
+        if size is not None and not MINIMUM_SIDE <= size <= LARGEST_IMAGE_SIZE:
             raise UserError(
-                f"image_size is {size}: it must be a whole number from {MINIMUM_SIDE} to {_LARGEST_IMAGE_SIZE}, "
+                f"image_size is {size}: it must be a whole number from {MINIMUM_SIDE} to {LARGEST_IMAGE_SIZE}, "
                 f"{_IMAGE_SIZE} say."
             )
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from cnn.monitoring.duration import duration
 from cnn.monitoring.summary import write_json
 from cnn.monitoring.whole_file import write_whole
+from cnn.shown_text import on_one_line
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class RunResult:
     @property
     def network(self) -> str:
         """The network, with what else tells the run from others: what a panel of a figure shows."""
-        return ", ".join([self.model, *(f"{name} {value}" for name, value in self.own.items())])
+        return on_one_line(", ".join([self.model, *(f"{name} {value}" for name, value in self.own.items())]))
 
 
 def best_runs(results: Iterable[RunResult]) -> dict[tuple[str, str], RunResult]:
@@ -66,6 +67,10 @@ def _rank(result: RunResult) -> float:
 
 def result_line(result: RunResult) -> str:
     """What came of one run, in a line."""
+    return on_one_line(_result(result))
+
+
+def _result(result: RunResult) -> str:
     if result.outcome == "diverged":
         return f"{result.name}: {result.reason.partition(';')[0]}"
     if result.outcome == "failed":
@@ -92,7 +97,11 @@ def comparison_table(results: Sequence[RunResult]) -> str:
         done = result.outcome == "done"
         cells += [f"{result.steps:,}" if done else "", f"{result.seconds:,.1f}" if result.seconds is not None else ""]
         rows.append(cells)
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows) + "\n"
+
+
+def _cell(text: str) -> str:
+    return on_one_line(text).replace("|", r"\|")
 
 
 def _percent(accuracy: float | None) -> str:
@@ -116,6 +125,6 @@ def write_comparison(folder: Path, results: Sequence[RunResult]) -> None:
 
 def _row(result: RunResult) -> dict[str, Any]:
     row = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    row["own"] = dict(result.own)
+    row["own"] = {name: on_one_line(value) if isinstance(value, str) else value for name, value in result.own.items()}
     row["best_validation_accuracy"] = result.best_validation_accuracy
     return row

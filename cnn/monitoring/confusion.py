@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.monitoring.whole_file import write_whole
+from cnn.shown_text import on_one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,7 @@ def class_rows(names: Sequence[str], confusion: np.ndarray) -> list[dict[str, An
 
     Recall and precision are from 0 to 1, and None where there is nothing to divide by.
     """
+    names = [*map(on_one_line, names)]
     right, images, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     return [
         {
@@ -60,6 +62,7 @@ def _percent(share: float | None) -> str:
 
 def confusion_table(names: Sequence[str], confusion: np.ndarray, columns: int) -> str:
     """The matrix as text, or what is confused most where the matrix is wider than `columns`."""
+    names = [*map(on_one_line, names)]
     heads, sides = list(names), list(names)
     if max(map(len, names)) > _SHORT:
         heads = [str(label) for label in range(len(names))]
@@ -112,7 +115,7 @@ def draw_confusion(names: Sequence[str], confusion: np.ndarray, path: Path, titl
 
 
 def _label(axes: "Axes", names: Sequence[str], confusion: np.ndarray, shares: np.ndarray) -> None:
-    escaped = [name.replace("$", r"\$") for name in names]
+    escaped = [on_one_line(name).replace("$", r"\$") for name in names]
     slanted = max(map(len, names)) > _SHORT
     places = range(len(names))
     axes.set_xticks(places, escaped, rotation=45 if slanted else 0, ha="right" if slanted else "center")

@@ -4,10 +4,14 @@ Each part has a folder of its own, events/train, events/validation and events/te
 curves under one tag. The records are written with TensorBoard's own protobufs, which load without TensorFlow.
 """
 
+import itertools
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from cnn.foreign_folder import check_no_link, make_folder, open_new
 
 PARTS = ("train", "validation", "test")
 
@@ -17,12 +21,16 @@ class EventWriter:
 
     `resume_step` is None for a new run. For a run that goes on from a checkpoint it is that checkpoint's step:
     TensorBoard then forgets the later steps, written by the run that died, instead of showing them twice.
+
+    Raises UserError when a folder is a link.
     """
 
     def __init__(self, folder: Path, resume_step: int | None) -> None:
         self._folder = folder
         self._resume_step = resume_step
         self._writers: dict[str, Any] = {}
+        for path in (folder, *(folder / part for part in PARTS)):
+            check_no_link(path)
         if resume_step is not None:
             for part in PARTS:
                 # Opened at once, so that the parts' old points go although no new one has come yet.
@@ -57,11 +65,13 @@ class EventWriter:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         folder = self._folder / part
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
+        make_folder(folder)
         # TensorBoard reads a folder's files in the order of their names. A count orders them rightly whatever the
         # clocks of the machines say on which the run began and went on.
-        number = 1 + sum(1 for _ in folder.glob("events.out.tfevents.*"))
-        writer = RecordWriter(open(folder / f"events.out.tfevents.{number:010d}", "xb"))  # noqa: SIM115
+        count = sum(1 for _ in folder.glob("events.out.tfevents.*"))
+        paths = (folder / f"events.out.tfevents.{number:010d}" for number in itertools.count(count + 1))
+        writer = RecordWriter(open_new(next(path for path in paths if not os.path.lexists(path))))
         writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
         # TensorBoard takes a folder's second START for a restart and forgets the steps from there on. Its default
         # reader ignores START and does the same, curve by curve, when a curve's step goes back.

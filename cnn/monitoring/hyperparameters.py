@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn.monitoring.whole_file import write_whole
+from cnn.shown_text import on_one_line
 
 _METRICS = {"events/test": "test accuracy", "events/validation": "validation accuracy at the end"}
 """Where in a run folder the scalar `accuracy` is, and the heading of its column."""
@@ -65,7 +66,7 @@ def _column(values: Sequence[Any]) -> Sequence[Any]:
         return values
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         return values
-    return ["default" if value is None else str(value) for value in values]
+    return ["default" if value is None else on_one_line(str(value)) for value in values]
 
 
 def _field(values: Sequence[Any]) -> str:

@@ -1,18 +1,27 @@
 """The metrics of a run, one JSON object a line: {"part": "train", "step": 10, "epoch": 0.5, "loss": 0.3, ...}."""
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cnn.errors import UserError
+from cnn.foreign_folder import open_to_append, open_to_read
 from cnn.from_json import parse_json
 from cnn.monitoring.finite import finite
 from cnn.monitoring.whole_file import write_whole
 
 _LARGEST = 1e300
 """Larger ones could not be computed with."""
+
+MOST_STEPS = 2**53
+"""No run comes to so many; from here on floats, with which figures are drawn, cannot tell them apart."""
+
+_LONGEST = 10_000
+"""Characters of a line."""
 
 
 class MetricsLog:
@@ -28,17 +37,13 @@ class MetricsLog:
     def __init__(self, path: Path, resume_step: int | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._recorded: set[tuple[str, int]] = set()
-        if resume_step is None:
-            mode = "xb"
-        else:
-            mode = "ab"
+        if resume_step is not None:
             kept = _drop_after(path, resume_step)
             self._recorded = {(record["part"], record["step"]) for record in kept if record["step"] == resume_step}
-        try:
-            # Unbuffered: each record reaches the file with one write() and none is held back when the process dies.
-            self._file = open(path, mode, buffering=0)  # noqa: SIM115
-        except FileExistsError:
-            raise UserError(f"{path} already holds the metrics of a run: choose another folder, or resume.") from None
+        elif os.path.lexists(path):
+            raise UserError(f"{path} already holds the metrics of a run: choose another folder, or resume.")
+        # Each record reaches the file with one write() and none is held back when the process dies.
+        self._file = open_to_append(path)
 
     def append(self, part: str, step: int, epoch: float, values: Mapping[str, float]) -> None:
         """Writes one record, with the time in unix seconds.
@@ -64,17 +69,22 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
     Raises UserError, naming file and line, for any other damage, and FileNotFoundError.
     """
-    lines = path.read_bytes().split(b"\n")
-    records = []
-    for number, line in enumerate(lines, start=1):
-        unended = number == len(lines)
-        if unended and not line:
-            break
-        try:
-            records.append(_record(line))
-        except ValueError as error:
-            if not unended:
-                raise UserError(f"{path}, line {number}: not a metrics record ({error}). Mend or delete it.") from error
+    records: list[dict[str, Any]] = []
+    number = 0
+    try:
+        with open_to_read(path) as file:
+            while line := file.readline(_LONGEST + 1):
+                number += 1
+                if line.endswith(b"\n"):
+                    records.append(_record(line))
+                elif len(line) > _LONGEST:
+                    raise ValueError(f"it has more than {_LONGEST:,} characters")
+                else:  # the last one
+                    with contextlib.suppress(ValueError):
+                        records.append(_record(line))
+    except ValueError as error:
+        where = f"{path}, line {number}" if number else path
+        raise UserError(f"{where}: not a metrics record ({error}). Mend or delete it.") from error
     return records
 
 
@@ -82,6 +92,8 @@ def _record(line: bytes) -> dict[str, Any]:
     record = parse_json(line)
     if not (isinstance(record, dict) and isinstance(record.get("part"), str) and type(record.get("step")) is int):
         raise ValueError("no object with a part and a step")
+    if not 0 <= record["step"] < MOST_STEPS:
+        raise ValueError("a step that no run comes to")
     if record.get("epoch") is None or not all(_is_number(record[name]) for name in record.keys() - {"part"}):
         raise ValueError("no epoch, or a value that is no number")
     return record

@@ -1,8 +1,11 @@
 """A file that is written piece by piece, for as long as it takes, and has its name only when it is whole."""
 
 import contextlib
+import io
 import os
 from pathlib import Path
+
+from cnn.foreign_folder import open_new
 
 UNFINISHED = ".unfinished"
 """Ends the name of a file that is not whole."""
@@ -18,7 +21,7 @@ class StreamedFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._unfinished = path.with_name(path.name + UNFINISHED)
-        self._file = open(self._unfinished, "w", encoding="utf-8", newline="")  # noqa: SIM115  # open for long
+        self._file = io.TextIOWrapper(open_new(self._unfinished), encoding="utf-8", newline="")
 
     def write(self, text: str) -> None:
         """Adds to it, so that it is there even if this process is killed next."""

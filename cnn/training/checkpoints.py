@@ -7,9 +7,11 @@ can run code, with a record in JSON beside the arrays.
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,9 +19,12 @@ from typing import IO, Any
 import numpy as np
 
 from cnn.errors import RunError, UserError
+from cnn.foreign_folder import open_new, open_to_read
 
 FORMAT = 1
 _RECORD = "record.json"
+_ARRAY = ".npy"
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 KEPT = 2
 """Checkpoints by step that a run keeps, besides the best."""
 
@@ -44,7 +49,7 @@ def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], record: Mappin
         RunError: the disk is full or the folder cannot be written.
     """
     text = json.dumps({"format": FORMAT, "arrays": sorted(arrays), **record}).encode()
-    with _appears_whole(path) as unfinished, open(unfinished, "wb") as file:
+    with _appears_whole(path) as unfinished, open_new(unfinished) as file:
         np.savez(file, allow_pickle=False, **{_RECORD: np.frombuffer(text, np.uint8), **arrays})
         file.flush()
         os.fsync(file.fileno())
@@ -62,9 +67,11 @@ def load_checkpoint(path: Path, without: str | None = None) -> tuple[dict[str, n
         UserError: it cannot be read, or is of another format.
     """
     try:
-        file = open(path, "rb")  # noqa: SIM115  # closed below; an error of this alone says nothing of the content
+        file = open_to_read(path)
     except OSError as error:
         raise UserError(f"the checkpoint {path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise UserError(f"the checkpoint {path} cannot be read: {error}.") from error
     try:
         with file:
             arrays, all_names = _read_arrays(file, without)
@@ -87,21 +94,38 @@ def load_checkpoint(path: Path, without: str | None = None) -> tuple[dict[str, n
 def _read_arrays(file: IO[bytes], without: str | None) -> tuple[dict[str, np.ndarray], set[str]]:
     """What is in a checkpoint, and all names. It is not compressed, so that it never takes more memory than its file
     is long."""
-    members = np.load(file, allow_pickle=False)
-    if not isinstance(members, np.lib.npyio.NpzFile):
-        raise ValueError("it is an array alone")
-    with members:
-        sizes = [each.file_size for each in members.zip.infolist()] if members.zip else []
-        if sum(sizes) > os.fstat(file.fileno()).st_size:
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        names = {each.filename.removesuffix(_ARRAY) for each in members if each.filename.endswith(_ARRAY)}
+        if len(names) < len(members):
+            raise ValueError("something in it is not an array, or is in it twice")
+        if sum(each.file_size for each in members) > os.fstat(file.fileno()).st_size:
             raise ValueError("it unpacks to more than it is")
         arrays = {}
-        for name in members.files:
-            array = members[name]
-            if not isinstance(array, np.ndarray):
-                raise ValueError("something in it is no array")
+        for each in members:
+            name = each.filename.removesuffix(_ARRAY)
+            with archive.open(each) as content:
+                array = _read_array(content, each.file_size)
             if without is None or not name.startswith(without):
                 arrays[name] = array
-        return arrays, set(members.files)
+        return arrays, names
+
+
+def _read_array(content: IO[bytes], size: int) -> np.ndarray:
+    """An array from a file of so many bytes; ValueError, before it takes memory, when it promises more or less."""
+    version = np.lib.format.read_magic(content)
+    if version not in _HEADERS:
+        raise ValueError("an array is of a format that no run writes")
+    shape, _, kind = _HEADERS[version](content)
+    if kind.hasobject:
+        raise ValueError("an array holds objects, which might run code")
+    if content.tell() + math.prod(shape) * kind.itemsize != size:
+        raise ValueError("an array is not as long as it says")
+    content.seek(0)
+    array: np.ndarray = np.lib.format.read_array(content, allow_pickle=False)
+    if content.read(1):  # which compares the checksum, too
+        raise ValueError("an array is followed by something else")
+    return array
 
 
 class CheckpointFolder:
@@ -113,8 +137,8 @@ class CheckpointFolder:
 
     def steps(self) -> list[int]:
         """The steps there are checkpoints of, ascending."""
-        found = (re.fullmatch(r"step-(\d+)\.npz", path.name) for path in self.folder.glob("step-*.npz"))
-        return sorted(int(match[1]) for match in found if match)
+        found = (re.fullmatch(r"step-([0-9]{9,15})\.npz", path.name) for path in self.folder.glob("step-*.npz"))
+        return sorted(int(match[1]) for match in found if match and self.path(int(match[1])).name == match[0])
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:09d}.npz"
@@ -139,7 +163,13 @@ class CheckpointFolder:
         return None, []
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any], *, best: bool) -> None:
-        """Saves the state after `step` steps; then removes those that are no longer kept."""
+        """Saves the state after `step` steps; then removes those that are no longer kept.
+
+        Raises:
+            RunError: it cannot be written.
+            UserError: the folder is a link to one that holds other things than checkpoints.
+        """
+        self.check_link()
         with contextlib.suppress(OSError):  # if it is not there now, saving says so
             self.folder.mkdir(exist_ok=True)
         save_checkpoint(self.path(step), arrays, {**record, "best": best})
@@ -147,6 +177,17 @@ class CheckpointFolder:
             self._mark_best(step)
         for old in self.steps()[:-KEPT]:
             self.path(old).unlink(missing_ok=True)
+
+    def check_link(self) -> None:
+        """Raises UserError when the folder is a link to one that holds other things than checkpoints.
+
+        A link to another disk is a user's; in a folder where something else is, that might be replaced.
+        """
+        if self.folder.is_symlink() and self.folder.is_dir() and not self.steps() and any(self.folder.iterdir()):
+            raise UserError(
+                f"{self.folder} is a link to a folder that holds other files: link it to an empty one, or remove the "
+                "link."
+            )
 
     def complete(self, last: Checkpoint) -> None:
         """Ends what a killed process had begun: saving another one, or making the last one the best."""
@@ -168,9 +209,10 @@ class CheckpointFolder:
             try:
                 os.link(self.path(step), unfinished)
             except OSError:  # a file system without hard links
-                shutil.copyfile(self.path(step), unfinished)
-                with open(unfinished, "rb") as copied:
-                    os.fsync(copied.fileno())
+                with open(self.path(step), "rb") as saved, open_new(unfinished) as copy:
+                    shutil.copyfileobj(saved, copy)
+                    copy.flush()
+                    os.fsync(copy.fileno())
 
 
 @contextlib.contextmanager

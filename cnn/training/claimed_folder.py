@@ -51,9 +51,11 @@ def begin_folder(
     """
     with cluster.together():
         if cluster.is_chief:
+            checkpoints = CheckpointFolder(folder / "checkpoints")
+            checkpoints.check_link()
             if not job.again:
                 size = sum(values.nbytes for values in read_state(variables).values())
-                check_room(folder, size, CheckpointFolder(folder / "checkpoints").bytes())
+                check_room(folder, size, checkpoints.bytes())
             if settings.run.run_dir is None and job.folder is None:
                 folder = make_new_folder(folder)
             _reserve(job, folder)

@@ -11,6 +11,7 @@ import numpy as np
 
 from cnn.errors import UserError
 from cnn.quiet_import import import_tensorflow_quietly
+from cnn.shown_text import on_one_line
 from cnn.training.run_data import RunData
 from cnn.training.saved_run import NetworkSettings, open_run
 
@@ -43,7 +44,7 @@ def export_run(network: NetworkSettings, settings: ExportSettings) -> None:
         unfinished.rename(folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output.") from error
-    print(f"{path} is exported to {folder}: network.keras and saved_model take images of bytes, 0 to 255.")
+    print(on_one_line(f"{path} is exported to {folder}: network.keras and saved_model take images of bytes, 0 to 255."))
 
 
 def _check_name(folder: Path) -> None:

@@ -1,10 +1,18 @@
 """Beginning with the weights of another run."""
 
+import dataclasses
+import hashlib
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cnn.errors import UserError
+from cnn.training.checkpoints import CheckpointFolder
+from cnn.training.run_folder import SETTINGS, holds_run, recorded_origin
 from cnn.training.saved_run import open_run
+from cnn.training.settings import TrainingSettings, read_settings
 from cnn.training.state import fits
 
 if TYPE_CHECKING:
@@ -13,14 +21,62 @@ if TYPE_CHECKING:
 _NAMED = 5
 
 
-def initialize_from(folder: Path, network: "keras.Model") -> str:
+def with_recorded_start(folder: Path, settings: TrainingSettings) -> TrainingSettings:
+    """The settings with which a run is resumed: it began as its folder says, whether or not that is asked for again.
+
+    Weights that were moved since may be named where they are now, if it is recorded which they were.
+
+    Args:
+        folder: the run's.
+        settings: those of now.
+
+    Raises:
+        UserError: the run has no checkpoint, so that it begins again, and is to do so with other weights.
+    """
+    recorded = read_settings(folder / SETTINGS).get("initialize_from")
+    asked = settings.run.initialize_from
+    if asked is None or CheckpointFolder(folder / "checkpoints").steps():
+        asked = recorded
+    if asked is not None and not (recorded and (_is_same(asked, recorded) or recorded_origin(folder))):
+        before = "weights of its own" if recorded is None else f"the weights of {recorded}"
+        raise UserError(
+            f"{folder} was begun with {before} and has no checkpoint yet, so --initialize_from {asked} would make it "
+            "another run: leave that out, or choose another --run_dir."
+        )
+    return dataclasses.replace(settings, run=dataclasses.replace(settings.run, initialize_from=asked))
+
+
+def _is_same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def check_origin(folder: Path, origin: dict[str, Any]) -> None:
+    """Checks that a run which begins again, as it has no checkpoint yet, does so with the weights of before.
+
+    Args:
+        folder: the run's, which need not be there.
+        origin: of `initialize_from`.
+
+    Raises:
+        UserError: they were others.
+    """
+    before = recorded_origin(folder) if holds_run(folder) else {}
+    if before and before.get("checksum") != origin["checksum"]:
+        raise UserError(
+            f"the best weights of {origin['folder']}, after step {origin['step']}, are not those that {folder} was "
+            f"begun with, of {before.get('folder')} after step {before.get('step')}: name those by --initialize_from, "
+            "or choose another --run_dir."
+        )
+
+
+def initialize_from(folder: Path, network: "keras.Model") -> tuple[str, dict[str, Any]]:
     """Gives a network the weights of another run's best checkpoint; the averaged ones, where there are such.
 
     The layers that tell the classes apart, which are those whose names end in `logits`, begin anew where the other run
     had another number of classes.
 
     Returns:
-        A sentence on what was taken.
+        A sentence on what was taken, and what a run folder records of it.
 
     Raises:
         UserError: it is no run folder, or its network differs in other layers, which are named.
@@ -44,4 +100,13 @@ def initialize_from(folder: Path, network: "keras.Model") -> str:
     for path, variable in fitting.items():
         variable.assign(weights[path].astype(variable.dtype, copy=False))
     anew = f"; anew: {', '.join(new)}" if new else ""
-    return f"begins with the weights of {folder} after step {step:,}{anew}"
+    origin = {"folder": os.path.realpath(folder), "step": step, "checksum": _checksum(weights)}
+    return f"begins with the weights of {folder} after step {step:,}{anew}", origin
+
+
+def _checksum(weights: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(weights):
+        digest.update(f"{path} {weights[path].dtype} {weights[path].shape}\n".encode())
+        digest.update(np.ascontiguousarray(weights[path]).data)
+    return digest.hexdigest()

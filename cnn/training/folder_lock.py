@@ -6,7 +6,11 @@ import os
 import socket
 from pathlib import Path
 
+from cnn.foreign_folder import open_own, read_file
+
 _LOCK = ".lock"
+_LONGEST = 500
+"""Bytes of the words in it."""
 
 
 def lock_folder(folder: Path) -> int | None:
@@ -17,8 +21,9 @@ def lock_folder(folder: Path) -> int | None:
 
     Raises:
         OSError: the folder cannot be written.
+        UserError: the file that locks it is a link.
     """
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    lock = open_own(folder / _LOCK, os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -34,6 +39,6 @@ def lock_folder(folder: Path) -> int | None:
 
 def locked_by(folder: Path) -> str:
     """Which process has, or had, a folder to itself, in words."""
-    with contextlib.suppress(OSError):
-        return (folder / _LOCK).read_text("utf-8", "replace") or "a process"
+    with contextlib.suppress(OSError, ValueError):
+        return read_file(folder / _LOCK, _LONGEST).decode(errors="replace") or "a process"
     return "a process"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cnn.cluster.exchange_choice import Rates
 from cnn.errors import UserError
-from cnn.from_json import from_json, parse_json
+from cnn.foreign_folder import read_file
+from cnn.from_json import LARGEST, from_json, parse_json
 from cnn.training.step_model import Layer
 
 
@@ -82,7 +83,7 @@ def check_output(path: Path) -> None:
 def read_measured(path: Path) -> Measured:
     """Reads a file of --output; UserError when it is none."""
     try:
-        return Measured.from_json(path.read_text(encoding="utf-8"))
+        return Measured.from_json(read_file(path, LARGEST).decode())
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a file that --output has written.") from error
     except ValueError as error:

@@ -10,6 +10,7 @@ import numpy as np
 from cnn.data.image_chunks import read_images
 from cnn.data.loose_images import list_images, printable
 from cnn.errors import UserError
+from cnn.foreign_folder import check_no_link
 from cnn.monitoring.predictions import Prediction
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.training.image_network import ImageNetwork, images_at_once
@@ -52,6 +53,8 @@ def predict(network: NetworkSettings, settings: PredictionSettings) -> None:
     paths = [path for path in list_images(settings.images) if not is_drawn_by_a_prediction(path)]
     run.checkpoint_path(network.checkpoint)
     folder = run.folder / "predictions" if settings.output is None else Path(settings.output)
+    if settings.output is None:
+        check_no_link(folder)
     at_once = images_at_once(run.data)
     with (
         PredictionOutput(folder, paths) as output,

@@ -17,6 +17,7 @@ from cnn.errors import UserError
 from cnn.monitoring.prediction_files import CSV, JSON, LEFT_OUT, FolderInUseError, PredictionFiles
 from cnn.monitoring.predictions import DRAWN, Prediction, PredictionTable, draw_predictions
 from cnn.monitoring.streamed_file import UNFINISHED
+from cnn.shown_text import on_one_line
 
 _PICTURE = "predictions.png"
 _NAMED = 10
@@ -102,10 +103,11 @@ class PredictionOutput:
         with self._written():
             self._files.finish()
             draw_predictions(self._drawn, self._images, self._folder / _PICTURE, self._title, count=self._files.count)
-        print(f"\nKept in {self._folder}: predictions.csv, .json and .png", flush=True)
+        print(f"\nKept in {on_one_line(str(self._folder))}: predictions.csv, .json and .png", flush=True)
         if self._files.left_out:
             left_out, path = self._files.left_out, self._folder / LEFT_OUT
-            lines = [f"{left_out:,} of {len(self._paths):,} files are left out, all of them told in {path}:"]
+            where = on_one_line(str(path))
+            lines = [f"{left_out:,} of {len(self._paths):,} files are left out, all of them told in {where}:"]
             lines += [f"  {shown(path)} ({reason})" for path, reason in self._damaged]
             print("\n".join(lines), file=sys.stderr)
 
@@ -117,7 +119,7 @@ class PredictionOutput:
             self._progress.close()
         self._files.close()
         if kind is not None and kind is not BrokenPipeError and self._files.count:
-            path = self._folder / (CSV + UNFINISHED)
+            path = on_one_line(str(self._folder / (CSV + UNFINISHED)))
             print(f"{path} holds the {self._files.count:,} predictions that were made until then.", file=sys.stderr)
 
     def _leave_out(self, damaged: list[tuple[str, str]]) -> None:

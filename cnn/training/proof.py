@@ -13,6 +13,7 @@ from cnn.data.augmentation import AugmentationSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError, check_choice
+from cnn.foreign_folder import open_new
 from cnn.models.registry import NETWORKS, ModelSettings
 from cnn.training.groups import group_size
 from cnn.training.optimizers import OptimizerSettings
@@ -124,7 +125,8 @@ def measure(cluster: "Cluster", settings: Settings, folder: Path) -> None:
     for model in settings.proof.models:
         measured = _measure_network(cluster, settings, ModelSettings(model=model), dataset)
         if cluster.is_chief:
-            np.savez(folder / f"{model}.npz", **measured)  # type: ignore[arg-type]
+            with open_new(folder / f"{model}.npz") as file:
+                np.savez(file, **measured)  # type: ignore[arg-type]
 
 
 def _measure_network(

@@ -1,6 +1,5 @@
 """Repeats a run from its folder, and compares the curves."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 from cnn.cluster.relaunch import run_with_workers
 from cnn.errors import UserError
+from cnn.foreign_folder import read_file
+from cnn.from_json import LARGEST
 from cnn.monitoring.metrics import read_metrics
 from cnn.training.run_data import DATA
 from cnn.training.run_folder import ENVIRONMENT, SETTINGS, holds_run, recorded_topology
@@ -41,8 +42,8 @@ def replay(run: Path, launcher: str) -> tuple[int, str]:
         again.mkdir()
         # As a run that has not come to a first checkpoint, which keeps its choice of the exchange.
         for each in (SETTINGS, ENVIRONMENT, DATA):
-            if (run / each).exists():
-                shutil.copy(run / each, again)
+            if (run / each).is_file():
+                (again / each).write_bytes(read_file(run / each, LARGEST))
         own = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--resume"]
         run_with_workers(launcher, workers, [program, *own])
         repeated = read_metrics(again / "metrics.jsonl")

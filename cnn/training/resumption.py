@@ -11,12 +11,20 @@ from cnn.cluster.exchange_choice import Rates
 from cnn.data.dataset import Dataset, Division
 from cnn.errors import UserError
 from cnn.from_json import from_json
+from cnn.monitoring.metrics import MOST_STEPS
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
+from cnn.training.fine_tuning import with_recorded_start
 from cnn.training.loop import Progress
 from cnn.training.run_data import DATA, read_data
-from cnn.training.run_folder import recorded_topology
-from cnn.training.settings import RunSettings
+from cnn.training.run_folder import holds_run, recorded_checksum, recorded_topology
+from cnn.training.settings import RunSettings, TrainingSettings
 from cnn.training.state import restore_state
+
+_SLOWEST, _FASTEST = 1e6, 1e18
+"""Seconds of a message, and what happens in a second: no machine is so slow or so fast."""
+
+_PENDING = 3
+"""Numbers of each step that a report has heard of."""
 
 
 def last_checkpoint(
@@ -31,6 +39,28 @@ def last_checkpoint(
             if found[0] is not None:
                 checkpoints.complete(found[0])
     return found
+
+
+def as_begun(cluster: Cluster, settings: TrainingSettings, folder: Path, dataset: Dataset) -> TrainingSettings:
+    """The settings of a run that is resumed, on every rank, with what shaped its start as it was when it began.
+
+    Args:
+        cluster: the workers.
+        settings: those of now.
+        folder: the run's.
+        dataset: that of now.
+
+    Raises:
+        UserError: without a checkpoint it would begin again, and otherwise than it began.
+    """
+    initial = settings.run.initialize_from
+    with cluster.together():
+        if cluster.is_chief and holds_run(folder):
+            initial = with_recorded_start(folder, settings).run.initialize_from
+            if recorded_checksum(folder) not in (None, dataset.checksum):
+                raise UserError(f"{folder} was begun with other data: give the --data_dir of that time.")
+    run = dataclasses.replace(settings.run, initialize_from=cluster.gather(initial)[0])
+    return dataclasses.replace(settings, run=run)
 
 
 def check_length(
@@ -109,11 +139,22 @@ def _check_record(checkpoint: Checkpoint | None) -> None:
     if checkpoint is None:
         return
     try:
-        if from_json(Progress, checkpoint.record.get("progress")).step < 0:
-            raise ValueError("the step is none")
+        _check_progress(from_json(Progress, checkpoint.record.get("progress")))
     except ValueError as error:
         raise UserError(_foreign(f"the checkpoint {checkpoint.path}", error)) from error
     _check_exchange(checkpoint.record.get("exchange"), f"the checkpoint {checkpoint.path}")
+
+
+def _check_progress(progress: Progress) -> None:
+    """Raises ValueError for one that no run comes to."""
+    best = 0 if progress.best_step is None else progress.best_step
+    if not 0 <= max(best, progress.evaluated_step) <= progress.step < MOST_STEPS:
+        raise ValueError("its steps cannot be those of one run")
+    counts = (best, progress.evaluated_step, progress.images, progress.best_correct + 1, progress.training_seconds)
+    if min(counts) < 0 or math.isnan(progress.best_loss) or not math.isfinite(progress.training_seconds):
+        raise ValueError("a number in it cannot be one that was counted")
+    if any(len(row) != _PENDING or not all(map(math.isfinite, row[1:])) for row in progress.pending):
+        raise ValueError("what is pending is not three numbers for each step")
 
 
 def _check_exchange(exchange: Any, where: str) -> None:
@@ -122,7 +163,10 @@ def _check_exchange(exchange: Any, where: str) -> None:
         if not isinstance(exchange, dict | None):
             raise ValueError("the exchange is none")
         if exchange and "rates" in exchange:
-            from_json(Rates, exchange["rates"])
+            rates = from_json(Rates, exchange["rates"])
+            reached = (rates.sent_per_second, rates.gathered_per_second, rates.multiply_adds_per_second)
+            if not (0 <= rates.latency < _SLOWEST and all(1 <= rate < _FASTEST for rate in reached)):
+                raise ValueError("a rate in it cannot be one that was measured")
     except ValueError as error:
         raise UserError(_foreign(where, error)) from error
 

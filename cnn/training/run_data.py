@@ -2,18 +2,22 @@
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 
 from cnn.data.dataset import Dataset, Division, Part
 from cnn.data.loose_images import printable
+from cnn.data.registry import LARGEST_IMAGE_SIZE, stored_size
 from cnn.errors import UserError
-from cnn.from_json import from_json, parse_json
+from cnn.foreign_folder import read_file
+from cnn.from_json import LARGEST, from_json, parse_json
 from cnn.monitoring.whole_file import write_whole
+from cnn.shown_text import on_one_line
 
 DATA = "data.json"
+
+_MOST_CHANNELS = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,8 @@ class RunData:
 
     name: str
     class_names: tuple[str, ...]
+    """As they can be shown: a stranger's may drive a terminal."""
+
     image_shape: tuple[int, int, int]
     """Height, width and channels of the images as they are stored."""
 
@@ -45,8 +51,14 @@ class RunData:
         numbers = (*self.mean, *self.standard_deviation)
         if min(*self.image_shape, *self.input_shape, self.classes) < 1 or len(channels) > 1:
             raise ValueError("the shapes, classes and channels do not belong together")
-        if not all(map(math.isfinite, numbers)):
-            raise ValueError("the mean and the standard deviation are no numbers")
+        if max(self.image_shape) > stored_size(LARGEST_IMAGE_SIZE) or self.image_shape[2] > _MOST_CHANNELS:
+            raise ValueError("the images are larger than those of any run")
+        if any(of_input > stored for of_input, stored in zip(self.input_shape, self.image_shape, strict=True)):
+            raise ValueError("what the network gets is larger than the images")
+        if not all(0 <= number <= 1 for number in numbers):
+            raise ValueError("the mean and the standard deviation are not between 0 and 1")
+        object.__setattr__(self, "name", on_one_line(self.name))
+        object.__setattr__(self, "class_names", tuple(map(on_one_line, self.class_names)))
 
     @property
     def classes(self) -> int:
@@ -82,7 +94,7 @@ def read_data(folder: Path) -> RunData:
     """Reads what `write_data` wrote; UserError when it is missing or damaged."""
     path = folder / DATA
     try:
-        return from_json(RunData, parse_json(path.read_bytes()))
+        return from_json(RunData, parse_json(read_file(path, LARGEST)))
     except FileNotFoundError:
         raise UserError(
             f"{folder} holds no {DATA}, which training writes: it is of an older version, so train anew."

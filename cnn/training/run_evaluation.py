@@ -12,7 +12,9 @@ from cnn.data.split import divide_training_part
 from cnn.errors import RunError, UserError, check_choice
 from cnn.monitoring.confusion import class_rows, class_table, confusion_table, draw_confusion
 from cnn.monitoring.summary import write_json
+from cnn.shown_text import on_one_line
 from cnn.training.precision import PRECISIONS
+from cnn.training.run_data import DATA
 from cnn.training.saved_run import NetworkSettings, SavedRun, open_run
 
 if TYPE_CHECKING:
@@ -93,6 +95,14 @@ def _open_data(run: SavedRun, data_dir: str | None) -> "Dataset":
             f"the data set {data.data} is not the one that {run.folder} was trained on (its checksum is another): give "
             "the --data_dir of that one."
         )
+    if (dataset.classes, dataset.image_shape, dataset.input_shape) != (
+        run.data.classes,
+        run.data.image_shape,
+        run.data.input_shape,
+    ):
+        raise UserError(
+            f"what {run.folder / DATA} says of the data set {data.data} is not so: put back what the run wrote there."
+        )
     return dataset
 
 
@@ -136,4 +146,4 @@ def _tell(run: SavedRun, step: int, part: str, evaluation: "ClassEvaluation") ->
         draw_confusion(names, confusion, path.with_suffix(".png"), f"{title}, step {step:,}\n{result}")
     except OSError as error:
         raise UserError(f"{path}.json cannot be written ({error.strerror}): mend that to have it kept.") from error
-    print(f"Kept in {path}.json and .png", flush=True)
+    print(f"Kept in {on_one_line(str(path))}.json and .png", flush=True)

@@ -168,13 +168,34 @@ def holds_run(path: Path) -> bool:
         return False
 
 
-def write_environment(path: Path, topology: Mapping[str, Any], data_checksum: str) -> None:
-    """Records what the run was made with: versions, topology, data."""
-    write_json(path / ENVIRONMENT, {"versions": versions(), "topology": topology, "data_checksum": data_checksum})
+def write_environment(
+    path: Path, topology: Mapping[str, Any], data_checksum: str, origin: Mapping[str, Any] | None = None
+) -> None:
+    """Records what the run was made with: versions, topology, data, and the weights of another run, if any."""
+    made_with = {"versions": versions(), "topology": topology, "data_checksum": data_checksum, "origin": origin}
+    write_json(path / ENVIRONMENT, made_with)
 
 
 def recorded_topology(path: Path) -> Mapping[str, Any]:
-    """What a run was last made with; empty when it did not come so far. UserError when the file is damaged."""
+    """The workers that a run last had; empty when it did not come so far. UserError when the file is damaged."""
+    return _recorded(path, "topology")
+
+
+def recorded_origin(path: Path) -> Mapping[str, Any]:
+    """The weights that a run began with; empty when they were its own. UserError when the file is damaged."""
+    return _recorded(path, "origin")
+
+
+def recorded_checksum(path: Path) -> Any:
+    """That of the data of a run; None when it did not come so far. UserError when the file is damaged."""
+    return _environment(path).get("data_checksum")
+
+
+def _recorded(path: Path, name: str) -> Mapping[str, Any]:
+    recorded = _environment(path).get(name)
+    return recorded if isinstance(recorded, dict) else {}
+
+
+def _environment(path: Path) -> Mapping[str, Any]:
     environment = path / ENVIRONMENT
-    topology = read_object(environment).get("topology") if environment.is_file() else None
-    return topology if isinstance(topology, dict) else {}
+    return read_object(environment) if environment.is_file() else {}

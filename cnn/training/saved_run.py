@@ -1,6 +1,7 @@
 """A run folder as what it leaves: a trained network, and all that is needed to use it."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,25 @@ import numpy as np
 from cnn.errors import UserError, check_choice
 from cnn.from_json import from_json
 from cnn.models.registry import build_network
+from cnn.monitoring.metrics import MOST_STEPS
+from cnn.quiet_import import import_tensorflow_quietly
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.training.precision import use_precision
-from cnn.training.run_data import RunData, read_data
+from cnn.training.run_data import DATA, RunData, read_data
 from cnn.training.run_folder import SETTINGS, holds_run
 from cnn.training.settings import TrainingSettings, make_settings, parse_settings
 
 if TYPE_CHECKING:
     import keras
+
+_USUAL_VALUES = 512 * 512 * 3
+"""Of an image. With more the first fully connected layer of some networks takes gigabytes."""
+
+_USUAL_WEIGHTS = 10**9
+"""Between all values of an image and all classes, as in a network of one layer."""
+
+_SHORTEST = 2
+"""Bytes of a weight."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,12 +102,16 @@ class SavedRun:
         kind = "average/" if any(name.startswith("average/") for name in arrays) else "model/"
         weights = {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
         step = progress.get("step") if isinstance(progress := record.get("progress"), dict) else None
-        if type(step) is not int:
+        if type(step) is not int or not 0 <= step < MOST_STEPS:
             raise UserError(f"{path} does not say after which step it was saved: no run has written it so.")
         return weights, step
 
     def checkpoint_path(self, checkpoint: str) -> Path:
-        """The file of a checkpoint; UserError, listing those there are, when it is not there."""
+        """The file of a checkpoint.
+
+        Raises:
+            UserError: it is not there, which lists those there are; or it is smaller than the run's network.
+        """
         checkpoints = CheckpointFolder(self.folder / "checkpoints")
         steps = checkpoints.steps()
         paths = {"best": checkpoints.best} if checkpoints.best.is_file() else {}
@@ -105,7 +121,25 @@ class SavedRun:
         if not paths:
             raise UserError(f"{self.folder} holds no checkpoint: let the run end its first epoch.")
         check_choice(f"checkpoint of {self.folder}", checkpoint, paths)
+        self._check_size(paths[checkpoint])
         return paths[checkpoint]
+
+    def _check_size(self, path: Path) -> None:
+        """Raises UserError when the folder tells of a network that is larger than a checkpoint, and might fill the
+        memory. The others are smaller than that, and need not be looked at, which takes a moment."""
+        values = math.prod(self.data.input_shape)
+        if values <= _USUAL_VALUES and values * self.data.classes <= _USUAL_WEIGHTS:
+            return
+        import_tensorflow_quietly()
+        import tensorflow as tf
+
+        with tf.Graph().as_default():  # where variables have shapes, and no memory
+            weights = sum(math.prod(variable.shape) for variable in self.build_network().variables)
+        if weights * _SHORTEST > path.stat().st_size:
+            raise UserError(
+                f"{path} is of another network than {self.folder} tells of, which has {weights:,} weights: put back "
+                f"the {DATA} that the run wrote."
+            )
 
     def load_network(self, checkpoint: str) -> tuple["keras.Model", int]:
         """The trained network, and after which step it was saved."""
@@ -124,5 +158,7 @@ def open_run(folder: Path) -> SavedRun:
     try:
         settings = parse_settings("A run's settings", TrainingSettings, [f"--config={folder / SETTINGS}"])
     except UserError as error:
-        raise UserError(f"the settings in {folder} cannot be used: {error}") from error
+        # What a stranger's link leads to is not shown.
+        reason = f"{SETTINGS} is a link to something else." if (folder / SETTINGS).is_symlink() else error
+        raise UserError(f"the settings in {folder} cannot be used: {reason}") from error
     return SavedRun(folder=folder, settings=settings, data=read_data(folder))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from cnn.cluster.exchange_choice import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.registry import DataSettings
-from cnn.errors import RunError, UserError, check_choice
+from cnn.errors import UserError, check_choice
 from cnn.models.registry import ModelSettings
 from cnn.monitoring.whole_file import write_whole
 from cnn.training.optimizers import OptimizerSettings
@@ -289,8 +289,10 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Reads what `write_settings` wrote; RunError when it is missing or damaged."""
+    """Reads what `write_settings` wrote; UserError when it is missing or damaged."""
     try:
         return typed(*read_group(path), training_hints())
     except ValueError as error:
-        raise RunError(f"the settings {error}") from error
+        # What a stranger's link leads to is not shown.
+        reason = f"{path} cannot be used: it is a link to something else." if path.is_symlink() else error
+        raise UserError(f"the settings {reason}") from error

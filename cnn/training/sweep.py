@@ -17,6 +17,7 @@ from cnn.cluster.side_by_side import Command, divide, run_side_by_side
 from cnn.data.augmentation import Augmentation
 from cnn.data.registry import open_dataset
 from cnn.errors import DIVERGED, UserError
+from cnn.foreign_folder import open_new
 from cnn.from_json import read_object
 from cnn.models.registry import NETWORKS, check_image_size
 from cnn.quiet_import import import_tensorflow_quietly
@@ -27,6 +28,9 @@ from cnn.training.run_folder import ENVIRONMENT, differences, holds_run
 
 OUTPUT = "output.log"
 """What a run wrote to its terminal, in its folder."""
+
+_REASONS = 100_000
+"""Bytes at the end of a failure.log that hold the last reason."""
 
 _open = functools.cache(open_dataset)
 
@@ -145,7 +149,7 @@ def find_runs(folder: Path, found: Sequence[Combination]) -> list[Run]:
 def _find_state(folder: Path, combination: Combination) -> State:
     if not holds_run(folder):
         return "new"
-    other = differences(folder, combination.settings.merged, must_agree=("epochs", "steps"))
+    other = differences(folder, combination.settings.merged, must_agree=("epochs", "steps", "initialize_from"))
     if other:
         raise UserError(
             f"{combination.entry}: {folder} holds a run of other settings: {other}; give the same, or choose another "
@@ -168,7 +172,11 @@ def _find_state(folder: Path, combination: Combination) -> State:
 def last_failure(folder: Path) -> str:
     """The last reason in a run's failure.log; empty when there is none."""
     log = folder / "failure.log"
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    if not log.is_file():
+        return ""
+    with open(log, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _REASONS))
+        lines = file.read(_REASONS).decode(errors="replace").splitlines()
     return lines[-1].partition(": ")[2] if lines else ""
 
 
@@ -212,7 +220,7 @@ def _command(settings: SweepSettings, run: Run, program: Path) -> Command:
         if run.state == "begun":
             _empty(run.folder)
         run.folder.mkdir(exist_ok=True)
-        (run.folder / OUTPUT).touch()
+        open_new(run.folder / OUTPUT).close()
     except OSError as error:
         raise UserError(
             f"the run folder {run.folder} cannot be written ({error.strerror}); choose another --sweep_dir."

@@ -9,8 +9,11 @@ from cnn.monitoring.comparison import RunResult, best_runs, result_line, write_c
 from cnn.monitoring.comparison_figure import draw_comparison
 from cnn.monitoring.hyperparameters import Session, write_hyperparameters
 from cnn.monitoring.metrics import read_metrics
-from cnn.shown_text import shell_word
+from cnn.shown_text import on_one_line, shell_word
 from cnn.training.sweep import OUTPUT, Run, last_failure
+
+_LARGEST = 1e12
+"""No accuracy and no seconds are more."""
 
 
 def read_result(run: Run) -> RunResult:
@@ -41,7 +44,7 @@ def read_result(run: Run) -> RunResult:
 
 def _number(told: Mapping[str, Any], name: str) -> float | None:
     value = told.get(name)
-    return value if type(value) in (int, float) else None
+    return float(value) if isinstance(value, int | float) and 0 <= value < _LARGEST else None
 
 
 def write_results(folder: Path, runs: Sequence[Run]) -> list[RunResult]:
@@ -72,7 +75,7 @@ def closing_lines(folder: Path, results: Sequence[RunResult]) -> str:
             lines.append(result_line(result) + more)
     lines.append(f"Everything is in {folder}: results.md, results.csv, results.json and a figure for each data set; ")
     lines[-1] += f"TensorBoard compares, too (HPARAMS): `tensorboard --logdir {shell_word(folder)}`."
-    return "\n".join(lines)
+    return "\n".join(map(on_one_line, lines))
 
 
 def _count(results: Sequence[RunResult], outcome: str) -> int:

@@ -31,7 +31,7 @@ from cnn.training.checkpoints import Checkpoint, CheckpointFolder
 from cnn.training.claimed_folder import begin_folder, claim_folder
 from cnn.training.evaluation import Evaluation, Evaluator, Soundness
 from cnn.training.exchanging import ChosenExchange, choose_exchange
-from cnn.training.fine_tuning import initialize_from
+from cnn.training.fine_tuning import check_origin, initialize_from
 from cnn.training.groups import group_size
 from cnn.training.loop import Loop, Progress
 from cnn.training.loss_scale import make_loss_scale
@@ -39,6 +39,7 @@ from cnn.training.optimizers import build_optimizer
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
 from cnn.training.resumption import (
+    as_begun,
     best_checkpoint,
     check_length,
     earlier_division,
@@ -47,7 +48,7 @@ from cnn.training.resumption import (
     restore_everywhere,
 )
 from cnn.training.run_data import write_data
-from cnn.training.run_folder import record_settings, recorded_topology, write_environment
+from cnn.training.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import state_variables
@@ -64,8 +65,8 @@ class _Learner:
     variables: dict[str, Any]
     feed: Feed
     step: TrainingStep
-    origin: str | None
-    """Whose weights it begins with, if not with weights of its own."""
+    origin: tuple[str, dict[str, Any]] | None
+    """Of rank 0: whose weights it begins with, if not with weights of its own, as a sentence and for the record."""
 
     exchange: ChosenExchange
 
@@ -85,16 +86,20 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     going_on = run.resume or job.folder is not None
     checkpoint, damage = last_checkpoint(cluster, _checkpoints(folder), resume=going_on and job.kept is None)
     checkpoint = job.kept or checkpoint
+    if going_on:
+        settings = as_begun(cluster, settings, folder, dataset)
     total_steps = check_length(cluster, checkpoint, folder, run, order.steps_per_epoch)
     exchange = earlier_exchange(cluster, checkpoint, folder, resume=going_on)
     begun = cluster.gather(checkpoint is not None)[0]
-    learner = _build(cluster, settings, dataset, order, exchange, begun=begun)
+    learner = _build(cluster, settings, dataset, order, exchange, folder, begun=begun)
     folder = begin_folder(cluster, folder, settings, job, learner.variables)
     progress = restore_everywhere(cluster, checkpoint, learner.variables, dataset)
     checkpoints = _checkpoints(folder)
     report = None
     computing = arithmetic(cluster)
-    describe = functools.partial(_describe, cluster, folder, settings, dataset, learner.exchange.record, computing)
+    said, origin = learner.origin or (None, None)
+    described = (cluster, folder, settings, dataset, learner.exchange.record, computing, origin)
+    describe = functools.partial(_describe, *described)
     if cluster.is_chief:
         other_bits = _other_bits(folder, computing) if begun else ""
         if not begun:
@@ -109,10 +114,10 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             launched=cluster.controller != "none",
             pending=progress.pending,
         )
-        messages = (other_bits, _own_validation(dataset), cluster.crowding(), learner.origin, learner.exchange.said)
-        for said in (*damage, *messages):
-            if said:
-                report.message(said)
+        messages = (other_bits, _own_validation(dataset), cluster.crowding(), said, learner.exchange.said)
+        for message in (*damage, *messages):
+            if message:
+                report.message(message)
     evaluate = Evaluator(learner.model, learner.feed, validation, cluster, learner.average)
     loop = Loop(
         cluster=cluster,
@@ -166,15 +171,17 @@ def _build(
     dataset: Dataset,
     order: SampleOrder,
     exchange: dict[str, Any] | None,
+    folder: Path,
     *,
     begun: bool,
 ) -> _Learner:
     """Builds all that is built of variables: with the exchange of before, if there was one, and with the weights of
-    another run, if so asked and not `begun`, as it is with a checkpoint that they will be restored from."""
+    another run, if so asked and not `begun`, as it is with a checkpoint that they will be restored from. `folder` is
+    the run's."""
     precision = settings.run.precision
     use_precision(precision)
     model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.run.seed)
-    origin = _initialize(cluster, settings, model) if not begun else None
+    origin = _initialize(cluster, settings, model, folder) if not begun else None
     optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
     average = make_average(model, settings.regularisation)
     loss_scale = make_loss_scale(precision)
@@ -223,12 +230,19 @@ def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_s
     raise StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; go on with --resume.", agreed=True)
 
 
-def _initialize(cluster: Cluster, settings: TrainingSettings, model: keras.Model) -> str | None:
-    """Gives rank 0, which the others follow, the weights of another run, if there is to be one; says which."""
+def _initialize(
+    cluster: Cluster, settings: TrainingSettings, model: keras.Model, folder: Path
+) -> tuple[str, dict[str, Any]] | None:
+    """Gives rank 0, which the others follow, the weights of another run, if there is to be one; says which.
+
+    Raises:
+        UserError: they do not fit, or are not those that the run in the folder was begun with.
+    """
     origin = None
     with cluster.together():
         if cluster.is_chief and settings.run.initialize_from is not None:
             origin = initialize_from(Path(settings.run.initialize_from), model)
+            check_origin(folder, origin[1])
     return origin
 
 
@@ -257,6 +271,7 @@ def _describe(
     dataset: Dataset,
     exchange: dict[str, Any],
     computing: list[dict[str, str]],
+    origin: dict[str, Any] | None,
 ) -> None:
     if settings.run.resume:
         record_settings(folder, settings.merged)
@@ -268,7 +283,7 @@ def _describe(
         "arithmetic": computing,
         "exchange": exchange,
     }
-    write_environment(folder, topology, dataset.checksum)
+    write_environment(folder, topology, dataset.checksum, origin or recorded_origin(folder) or None)
     write_data(folder, dataset)
 
 

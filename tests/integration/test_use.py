@@ -2,12 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from cnn.monitoring.metrics import read_metrics
+from cnn.training.settings import read_settings
 
 from .conftest import Jobs
 
@@ -128,6 +132,39 @@ def test_what_ends_a_prediction_leaves_what_was_there_and_the_rows_that_are_done
     assert told[0] == f"{unfinished} holds the {len(rows) - 1:,} predictions that were made until then."
     assert told[1:] == (["error: ended by SIGINT; start again to have all images predicted."] if code == 130 else [])
     assert (out / "predictions.csv").read_text() == "earlier"
+
+
+def test_a_fine_tuned_run_without_a_checkpoint_begins_again_as_it_began(
+    jobs: Jobs, run: Path, cache: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "base")
+    tuned = tmp_path / "tuned"
+    command = ["jobs/train.py", "--data", "digits", "--model", "lenet5-like", "--epochs", 1, "--run_dir", tuned]
+
+    def losses() -> list[float]:
+        return [record["loss"] for record in read_metrics(tuned / "metrics.jsonl")]
+
+    code, output = jobs.run(*command, "--initialize_from", tmp_path / "base")
+    assert code == 0, output
+    first = losses()
+    shutil.rmtree(tuned / "checkpoints")  # as if it had been killed before
+    code, output = jobs.run(*command, "--resume")
+    assert code == 0, output
+    assert f"begins with the weights of {tmp_path / 'base'} after step" in output
+    assert losses() == first
+    assert read_settings(tuned / "settings.yaml")["initialize_from"] == str(tmp_path / "base")
+
+    code, output = jobs.run(*command, "--resume", "--epochs", 2)
+    assert code == 0, output
+    assert "begins with" not in output
+    assert read_settings(tuned / "settings.yaml")["initialize_from"] == str(tmp_path / "base")
+    assert json.loads((tuned / "environment.json").read_text())["origin"]["folder"] == str(tmp_path / "base")
+
+    shutil.rmtree(tuned / "checkpoints")
+    os.replace(tmp_path / "base" / "checkpoints" / "step-000000011.npz", tmp_path / "base" / "checkpoints" / "best.npz")
+    code, output = jobs.run(*command, "--resume")
+    assert code == 2, output
+    assert "are not those that" in output
 
 
 def test_an_export_and_no_run(jobs: Jobs, run: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,22 @@ def test_any_line_is_a_record_of_numbers_or_one_sentence(tmp_path: Path, line: b
         assert isinstance(record["step"], int)
         assert record["epoch"] is not None
         assert all(math.isfinite(100.0 * value) for value in record.values() if value is not None)
+
+
+def test_a_line_without_end_and_steps_that_no_run_comes_to(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+    tracemalloc.start()
+    with pytest.raises(UserError, match="line 1: not a metrics record .it has more than 10,000 characters"):
+        read_metrics(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    for step in (-1, 10**18):
+        path.write_text(json.dumps({"part": "train", "step": step, "epoch": 1}) + "\n")
+        with pytest.raises(UserError, match="line 1: not a metrics record .a step that no run comes to"):
+            read_metrics(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="it is not a file"):
+        read_metrics(path)

@@ -258,7 +258,8 @@ def test_the_best_may_be_the_last(tmp_path: Path) -> None:
 
 
 def test_other_files_are_not_steps(tmp_path: Path) -> None:
-    for name in ("step-1.npz.unfinished", "step-x.npz", "best.npz", "step-7.npz"):
+    others = ("step-1.npz.unfinished", "step-x.npz", "best.npz", "step-7.npz", "step-00000000\u0667.npz")
+    for name in (*others, f"step-{'9' * 200}.npz", "step-0000000007.npz", "step-000000007.npz"):
         (tmp_path / name).touch()
     assert CheckpointFolder(tmp_path).steps() == [7]
 
@@ -364,3 +365,51 @@ def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(tmp_path: Path) -> N
     with pytest.raises(RunError, match="nowhere/step-000000001.npz could not be written") as caught:
         CheckpointFolder(tmp_path / "nowhere").save(1, ARRAYS, RECORD, best=True)
     assert "\n" not in str(caught.value)
+
+
+def promising(shape: tuple[int, ...], data: bytes = b"", kind: str = "<f4") -> bytes:
+    """An array's file whose header speaks of other data than follow."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+    return file.getvalue() + data
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        promising((10**12,)),
+        promising((2**62, 4)),
+        promising((-2, -2), bytes(16)),
+        promising((2,), bytes(16)),
+        promising((1,), bytes(8), "|O"),
+        promising((0,), b"", "|O"),
+        b"\x93NUMPY\x03\x00",
+        b"",
+    ],
+)
+def test_arrays_that_promise_what_is_not_there(saved: Path, content: bytes) -> None:
+    pack(saved, {"a.npy": content})
+    tracemalloc.start()
+    try:
+        assert_refused(saved)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_that_are_there_twice_lead_out_or_are_compressed(saved: Path) -> None:
+    whole = npy(np.zeros(3))
+    for names in (("a.npy", "a.npy"), ("a.npy", "../a"), ("a.npy", "/etc/passwd")):
+        with zipfile.ZipFile(saved, "w") as archive:
+            for name in names:
+                archive.writestr(name, whole)
+        assert_refused(saved)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "step-000000001.npz")
+    (tmp_path / "best.npz").symlink_to("/dev/zero")
+    for name in ("step-000000001.npz", "best.npz"):
+        path = tmp_path / name
+        assert read_or_sentence(lambda path=path: load_checkpoint(path), str(path), UserError) is None

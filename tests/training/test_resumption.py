@@ -21,7 +21,7 @@ RATES = Rates(latency=1e-4, sent_per_second=1e9, gathered_per_second=1e9, multip
 RECORD = {
     "data_checksum": "abc",
     "exchange": {"world_size": 2, "factored": [], "rates": dataclasses.asdict(RATES)},
-    "progress": dataclasses.asdict(Progress(step=9, best_step=7, pending=[[0.5, 1.0]])),
+    "progress": dataclasses.asdict(Progress(step=9, best_step=7, pending=[[0.5, 1.0, 1.0]])),
 }
 
 
@@ -61,3 +61,39 @@ def test_a_run_is_not_made_shorter_than_it_is(cluster: Cluster) -> None:
         total(epochs=2)
     with pytest.raises(UserError, match=r"runs/a has done 9 steps .*, and --steps 8 is less: give --steps 9 or more"):
         total(steps=8)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"step": 10**18},
+        {"step": -1, "best_step": None},
+        {"best_step": 10},
+        {"best_step": -1},
+        {"evaluated_step": 10},
+        {"best_correct": -2},
+        {"best_loss": float("nan")},
+        {"images": -1},
+        {"training_seconds": float("inf")},
+        {"pending": [[0.5, 1.0]]},
+        {"pending": [[0.5, 1.0, 1.0, 1.0]]},
+        {"pending": [[0.5, float("nan"), 1.0]]},
+    ],
+    ids=str,
+)
+def test_progress_that_no_run_has_made(cluster: Cluster, tmp_path: Path, changed: dict) -> None:
+    folder = CheckpointFolder(tmp_path)
+    save_checkpoint(folder.path(9), {"a": np.zeros(1)}, {**RECORD, "progress": {**RECORD["progress"], **changed}})
+    with pytest.raises(UserError, match="holds what no run has saved"):
+        last_checkpoint(cluster, folder, resume=True)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"sent_per_second": 0.0}, {"gathered_per_second": 1e-300}, {"latency": float("nan")}], ids=str
+)
+def test_rates_that_nobody_has_measured(cluster: Cluster, tmp_path: Path, changed: dict) -> None:
+    folder = CheckpointFolder(tmp_path)
+    exchange = {**RECORD["exchange"], "rates": {**RECORD["exchange"]["rates"], **changed}}
+    save_checkpoint(folder.path(9), {"a": np.zeros(1)}, {**RECORD, "exchange": exchange})
+    with pytest.raises(UserError, match="a rate in it cannot be one that was measured"):
+        last_checkpoint(cluster, folder, resume=True)

@@ -70,6 +70,11 @@ def test_it_is_json_that_any_program_reads(tmp_path: Path, dataset: Dataset) -> 
         {"mean": [0.1, 0.2]},
         {"mean": [0.1, 0.2, float("nan")]},
         {"standard_deviation": [0.4, 0.5, float("inf")]},
+        {"standard_deviation": [0.4, 0.5, -0.1]},
+        {"standard_deviation": [0.4, 0.5, 1e300]},
+        {"mean": [0.1, 0.2, 255]},
+        {"image_shape": [100_000, 100_000, 3]},
+        {"input_shape": [74, 74, 3]},
     ],
     ids=str,
 )
@@ -98,3 +103,24 @@ def test_any_file_is_that_of_a_data_set_or_one_sentence(tmp_path: Path, dataset:
         assert len(found.mean) == len(found.standard_deviation) == found.input_shape[2]
         assert np.isfinite([*found.mean, *found.standard_deviation]).all()
         assert all(isinstance(name, str) for name in (found.name, found.checksum, *found.class_names))
+
+
+def test_names_of_a_stranger_do_nothing(tmp_path: Path, dataset: Dataset) -> None:
+    write_data(tmp_path, dataset)
+    file = tmp_path / "data.json"
+    names = ["\x1b[2J", "two\nlines", "right\u202eleft"]
+    file.write_text(json.dumps({**json.loads(file.read_text()), "class_names": names, "name": names[0]}))
+    assert read_data(tmp_path).class_names == ("\\x1b[2J", "two\\nlines", "right\\u202eleft")
+    assert read_data(tmp_path).name == "\\x1b[2J"
+
+
+def test_what_is_not_ours_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"daemon:x:0:0:\xe9")
+    (tmp_path / "data.json").symlink_to("secret")
+    with pytest.raises(UserError, match="cannot be read") as caught:
+        read_data(tmp_path)
+    assert "daemon" not in str(caught.value)
+    (tmp_path / "data.json").unlink()
+    os.mkfifo(tmp_path / "data.json")
+    with pytest.raises(UserError, match="it is not a file"):
+        read_data(tmp_path)

@@ -123,7 +123,7 @@ def test_mistakes(cluster: Cluster, make_run: MakeRun, tmp_path: Path) -> None:
     assert "kept no images for validation" in refusal(cluster, run, part="validation")
     assert "is not read from files" in refusal(cluster, run, data_dir=str(tmp_path))
     assert "choose one of best, last, 5, 9" in refusal(cluster, run, "4")
-    (run.folder / ".evaluation-test-000000005.json.tmp").mkdir()  # stands in the way
+    (run.folder / "evaluation-test-000000005.json").mkdir()  # stands in the way
     assert "cannot be written" in refusal(cluster, run)
 
 

@@ -1,6 +1,7 @@
 """A run folder as what it leaves."""
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from cnn.errors import UserError
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint, save_checkpoint
 from cnn.training.saved_run import NetworkSettings, SavedRun, open_run
+from cnn.training.settings import read_settings
 from tests.hostile import JSON, YAML, altered_json, examples, read_or_sentence
 
 MakeRun = Callable[..., SavedRun]
@@ -130,3 +132,23 @@ def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(run: SavedRun, tmp_p
     assert open_run(tmp_path / "link").weights("last")[1] == 9
     (tmp_path / "nowhere").symlink_to("gone")
     assert "nowhere holds no run" in refusal(open_run, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "changed", [{"image_shape": [1024, 1024, 1], "input_shape": [1024, 1024, 1]}, {"class_names": ["x"] * 2_000_000}]
+)
+def test_a_network_that_is_larger_than_its_checkpoint_is_not_built(make_run: MakeRun, changed: dict) -> None:
+    run = make_run("--model", "lenet5" if "image_shape" in changed else "fcnn")
+    file = run.folder / "data.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "is of another network than" in refusal(open_run(run.folder).checkpoint_path, "best")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # kilobytes
+
+
+def test_what_a_link_in_the_place_of_settings_leads_to_is_not_shown(run: SavedRun, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("daemon:x:0:0\n")
+    (run.folder / "settings.yaml").unlink()
+    (run.folder / "settings.yaml").symlink_to(tmp_path / "secret")
+    for read in (open_run, lambda folder: read_settings(folder / "settings.yaml")):
+        assert refusal(read, run.folder).endswith("is a link to something else.")
