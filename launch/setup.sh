@@ -100,7 +100,8 @@ if ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
   log=.venv/horovod-build.log
   bash launch/horovod.sh "$uv" "$kind" >"$log" 2>&1 ||
     { tail -n 30 "$log" >&2; fail "Horovod did not build; the whole output is in $log."; }
-  python -c 'import horovod.tensorflow' || fail "Horovod was built but does not load; the lines above say why. Its build log is $log."
+  loading=$(python -c 'import horovod.tensorflow' 2>&1) ||
+    { printf '%s\n' "$loading" >&2; fail "Horovod was built but does not load; the lines above say why. Its build log is $log."; }
 fi
 
 # Each time, as its horovodrun takes the place of Horovod's.
