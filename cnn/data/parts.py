@@ -94,9 +94,13 @@ def _undivided(folder: Path, names: list[str]) -> UserError:
 
 
 def _incomplete(folder: Path, name: str, part: str) -> UserError:
-    absent = "test" if part == TRAIN else "train"
+    if part == TRAIN:
+        mend = (
+            f"no 'test' beside it: add it, or name {shown(str(folder / name))} to have a fifth of the images there kept "
+            "for the test"
+        )
+    else:
+        mend = "no 'train' beside it: put the folders of the classes to train on into a folder 'train' there"
     return UserError(
-        f"{folder} has a folder '{shown(name)}' of class folders but no '{absent}' beside it: add it, or name "
-        f"{shown(str(folder / name))} to have a fifth of each class there kept for the test; or if it is a class, "
-        "rename it."
+        f"{folder} has a folder '{shown(name)}' of class folders but {mend}; or if it is a class, rename it."
     )

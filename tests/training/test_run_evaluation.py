@@ -13,7 +13,7 @@ from cnn.data.registry import open_dataset
 from cnn.data.split import stratified_split
 from cnn.errors import RunError, UserError
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
-from cnn.training.prediction import image_probabilities
+from cnn.training.image_network import ImageNetwork
 from cnn.training.run_evaluation import EvaluationSettings, evaluate_run
 from cnn.training.saved_run import NetworkSettings, SavedRun
 
@@ -157,5 +157,6 @@ def test_a_network_that_overflows_has_no_accuracy(
         evaluate(cluster, run)
     assert (caught.value.exit_code, caught.value.agreed) == (1, True)
     assert not [*run.folder.glob("evaluation*")]
-    with pytest.raises(RunError, match="gives infinite or no numbers for 3 of 3 images"):
-        image_probabilities(run, run.load_network("best")[0], open_dataset(run.settings.data).test.images[:3])
+    network = ImageNetwork(run, run.load_network("best")[0])
+    with pytest.raises(RunError, match="answers some images with infinite numbers or none"):
+        network(open_dataset(run.settings.data).test.images[:3])
