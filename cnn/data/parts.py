@@ -96,8 +96,8 @@ def _undivided(folder: Path, names: list[str]) -> UserError:
 def _incomplete(folder: Path, name: str, part: str) -> UserError:
     if part == TRAIN:
         mend = (
-            f"no 'test' beside it: add it, or name {shown(str(folder / name))} to have a fifth of the images there kept "
-            "for the test"
+            f"no 'test' beside it: add it, or name {shown(str(folder / name))} to have a fifth of the images there "
+            "kept for the test"
         )
     else:
         mend = "no 'train' beside it: put the folders of the classes to train on into a folder 'train' there"
