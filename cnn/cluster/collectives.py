@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from cnn.cluster.elastic import is_elastic
 from cnn.cluster.launch import Devices, Launch, take_devices
+from cnn.cluster.left_over import settle
 from cnn.errors import RunError, UserError
 
 _ENVIRONMENT = {
@@ -35,7 +36,8 @@ _NOT_TWICE = ("HOROVOD_FUSION_THRESHOLD", "HOROVOD_CYCLE_TIME")
 """What Horovod 0.28 cannot take twice: a process that joins others again would die of a segmentation fault."""
 
 
-def _set_environment() -> None:
+def _set_environment(controller: str) -> None:
+    settle(controller, os.environ)
     os.environ["HOROVOD_FUSION_THRESHOLD"] = _ENVIRONMENT["HOROVOD_FUSION_THRESHOLD"]
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -61,7 +63,7 @@ class Cluster:
         self.cores = self.devices.cores
         self._calls = 0
         if launch.controller != "none":
-            _set_environment()
+            _set_environment(launch.controller)
             import horovod.tensorflow as hvd
 
             hvd.init()

@@ -19,10 +19,11 @@ from pathlib import Path
 import psutil
 
 from cnn.cluster.horovodrun import as_a_process
-from cnn.cluster.host_check import is_this_machine
-from cnn.cluster.hosts import Host, parse_hosts
+from cnn.cluster.hosts import Host, parse_hosts, with_this_machine_once
 from cnn.cluster.launcher import Parser, divide_arguments, find_launchers
+from cnn.cluster.left_over import contradiction, start_anew
 from cnn.cluster.supervision import run_horovodrun
+from cnn.cluster.this_machine import is_this_machine
 from cnn.errors import UserError, told
 
 _PROGRAM = "jobs/train.py"
@@ -100,7 +101,7 @@ def ask(script: Path) -> list[Host]:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise UserError(f"{script} does not tell the hosts ({reason}): name a program that prints them.") from error
     lines = ",".join(line.strip() for line in done.stdout.splitlines() if line.strip())
-    return parse_hosts(lines, str(script)) if lines else []
+    return with_this_machine_once(parse_hosts(lines, str(script))) if lines else []
 
 
 def await_ranks(script: Path, least: int, seconds: float) -> list[Host]:
@@ -142,6 +143,10 @@ def interface_to(hosts: Sequence[Host]) -> str:
 def main() -> None:
     """Waits for hosts, and runs horovodrun."""
     given, settings = parse(sys.argv[1:])
+    start_anew(os.environ, typed=sys.stdin is not None and sys.stdin.isatty())
+    contradicting = contradiction("gloo", os.environ)
+    if contradicting:
+        raise contradicting
     find_launchers()
     hosts = await_ranks(given.script, given.min, given.wait)
     program = program_for(settings)

@@ -4,12 +4,12 @@ import dataclasses
 import itertools
 import os
 import shlex
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from cnn.cluster.hosts import Host
+from cnn.cluster.this_machine import is_this_machine
 from cnn.errors import RunError, UserError
 
 SECONDS_TO_REACH = 10
@@ -103,11 +103,6 @@ def _read_devices(answer: str, name: str) -> Devices:
         raise RunError(
             f"the host {name} does not say which devices it has: look what its shell writes when it is entered."
         ) from None
-
-
-def is_this_machine(name: str) -> bool:
-    """Whether a name is that of the machine that this runs on."""
-    return name in ("localhost", "127.0.0.1", socket.gethostname(), socket.gethostname().partition(".")[0])
 
 
 def _way_to(name: str) -> list[str]:

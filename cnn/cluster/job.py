@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
 from cnn.cluster.launch import Launch, launch_from_environment
+from cnn.cluster.left_over import contradiction, still_running
 from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
 from cnn.errors import RunError, UserError, end_unread, storage_error
@@ -239,12 +240,12 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     """
     print_anything()
     try:
-        launch = launch_from_environment(os.environ)
+        launch = still_running(launch_from_environment(os.environ), os.environ)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     job = Job(launch)
-    settings, mistake = None, None
+    settings, mistake = None, contradiction(launch.controller, os.environ)
     try:
         settings = parse()
     except UserError as error:

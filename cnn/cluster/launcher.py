@@ -19,11 +19,13 @@ from typing import Any, NoReturn
 
 from cnn.cluster.await_hosts import await_hosts
 from cnn.cluster.horovodrun import as_a_process
-from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here, gpus_for_ranks, is_this_machine
+from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here, gpus_for_ranks
 from cnn.cluster.hosts import Host, find_hosts, host_list
 from cnn.cluster.launch import DEVICES
-from cnn.cluster.placement import PLACEMENT
+from cnn.cluster.left_over import contradiction, start_anew
+from cnn.cluster.placement import PLACEMENT, placement
 from cnn.cluster.supervision import run_horovodrun, run_mpirun
+from cnn.cluster.this_machine import is_this_machine
 from cnn.errors import UserError, check_choice, told
 
 _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
@@ -52,6 +54,9 @@ after the other."""
 _TIME_TO_END = ("--mca", "odls_base_sigkill_timeout", str(_SECONDS_TO_END))
 _PREFIX = ("--prefix", str(_ENVIRONMENT))
 """Other hosts have Open MPI there, too, and ssh's PATH does not tell."""
+
+_WHOLE_NAMES = ("--mca", "orte_keep_fqdn_hostnames", "true")
+"""Or Open MPI cuts a host's name at its first point, and asks ssh for a host that only its own domain knows."""
 
 _FORWARDED = ("CNN_", "HOROVOD_", "NCCL_", "OMPI_MCA_", "OMP_", "TF_", "XLA_", "CUDA_")
 _ALSO_FORWARDED = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "COLUMNS")
@@ -109,7 +114,7 @@ def mpirun_command(
     interface: str | None,
 ) -> list[str]:
     """The command for Open MPI 4.1."""
-    command = ["mpirun", "-np", str(workers)]
+    command = ["mpirun", "-np", str(workers), *_WHOLE_NAMES]
     if os.geteuid() == 0:
         command.append("--allow-run-as-root")
     if hosts is None:
@@ -134,7 +139,7 @@ def horovodrun_command(
     if hosts is not None:
         command += ["-H", host_list(hosts)]
     if controller == "mpi":
-        command += ["--mpi-args", shlex.join([*_PREFIX, *_TIME_TO_END])]
+        command += ["--mpi-args", shlex.join([*_PREFIX, *_WHOLE_NAMES, *_TIME_TO_END])]
     if interface is not None:
         command += ["--network-interfaces", interface]
     return [*command, *program]
@@ -156,6 +161,10 @@ def count_workers(asked: int | None, hosts: Sequence[Host] | None, environ: Mapp
 def main() -> None:
     """Checks what was asked for, and runs the launcher."""
     given, arguments = parse(sys.argv[1:])
+    start_anew(os.environ, typed=sys.stdin is not None and sys.stdin.isatty())
+    contradicting = contradiction("mpi" if given.launcher == "mpirun" else given.controller, os.environ)
+    if contradicting:
+        raise contradicting
     find_launchers()
     hosts = find_hosts(given.hosts, given.hostfile, os.environ)
     if not Path(given.program).is_file():
@@ -167,7 +176,7 @@ def main() -> None:
     if given.interface is not None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", given.interface)
     if hosts is not None and given.wait:
-        os.environ[PLACEMENT] = host_list(hosts)
+        os.environ[PLACEMENT] = placement(hosts)
     program = [sys.executable, given.program, *arguments]
     if given.launcher == "mpirun":
         command = mpirun_command(hosts, workers, program, os.environ, given.interface)
