@@ -62,7 +62,10 @@ class Cluster:
         self.devices = take_devices(launch, os.environ.get("CNN_DEVICE")) if devices is None else devices
         self.cores = self.devices.cores
         self._calls = 0
-        if launch.controller != "none":
+        # One process of mpirun's needs no Horovod: MPI could be started but once below one mpirun, that of a notebook
+        # for example. Whom horovodrun starts others may join.
+        self._connected = launch.world_size > 1 or launch.controller == "gloo"
+        if self._connected:
             _set_environment(launch.controller)
             import horovod.tensorflow as hvd
 
@@ -183,5 +186,5 @@ class Cluster:
 
     def close(self) -> None:
         """Leaves the job in good order; every rank calls it."""
-        if self.controller != "none":
+        if self._connected:
             self._hvd.shutdown()

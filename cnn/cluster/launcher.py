@@ -32,7 +32,10 @@ _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("-H", "--hosts"): {"help": "hosts and the ranks on each: a:4,b:4 (or $CNN_HOSTS)"},
     ("--hostfile",): {"help": "file with 'NAME slots=4' in each line (or $CNN_HOSTFILE)"},
     ("-np", "--workers"): {"type": int, "help": "ranks; else one for each slot, GPU, or core where there is no GPU"},
-    ("--interface",): {"default": os.environ.get("CNN_INTERFACE"), "help": "network interface (or $CNN_INTERFACE)"},
+    ("--interface",): {
+        "default": os.environ.get("CNN_INTERFACE") or None,
+        "help": "network interface (or $CNN_INTERFACE)",
+    },
     ("--controller",): {"choices": ("mpi", "gloo"), "default": "gloo", "help": "how horovodrun connects ranks"},
     ("--device",): {
         "default": os.environ.get("CNN_DEVICE"),

@@ -79,9 +79,7 @@ OTHERS = {
     "Trainer": ({"PET_NNODES": "2", "PET_NPROC_PER_NODE": "2", "PET_NODE_RANK": "0"}, "Trainer started 4"),
     "Trainer, elastic": ({"PET_NNODES": "1:4", "PET_NPROC_PER_NODE": "auto", "PET_RDZV_ENDPOINT": "a:1"}, "started 4"),
     "TF_CONFIG": (
-        {
-            "TF_CONFIG": '{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker"}}'
-        },
+        {"TF_CONFIG": '{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker"}}'},
         "who set TF_CONFIG started 3",
     ),
     "SageMaker": ({"SM_HOSTS": '["algo-1", "algo-2"]', "SM_CURRENT_HOST": "algo-1"}, "SageMaker started 2"),

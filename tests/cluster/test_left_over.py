@@ -49,7 +49,9 @@ def test_a_launcher_that_listens_is_there(port: int) -> None:
 
 def test_of_a_launcher_that_has_ended_nothing_is_believed(closed_port: int) -> None:
     for environment in (*servers(closed_port), MPI, GLOO, {**GLOO, "HOROVOD_GLOO_RENDEZVOUS_PORT": "99999999"}):
-        with pytest.raises(UserError, match=r"(OMPI_COMM_WORLD_|HOROVOD_)SIZE=[38] is left over from a (mpi|horovod)run"):
+        with pytest.raises(
+            UserError, match=r"(OMPI_COMM_WORLD_|HOROVOD_)SIZE=[38] is left over from a (mpi|horovod)run"
+        ):
             still_running(launch_from_environment(environment), environment)
     one = {**MPI, "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}
     assert still_running(launch_from_environment(one), one) == ALONE
