@@ -121,7 +121,7 @@ def test_what_is_forwarded() -> None:
         (("-H", "a b"), "'a b' in -H 'a b' is not the name of a host"),
         (("--hostfile", "no/such"), "the hostfile no/such cannot be read"),
         (("--program", "jobs/trian.py"), "--program jobs/trian.py is no file"),
-        (("--interface", "eth99"), "--interface eth99 is none of the host localhost: choose one of"),
+        (("--interface", "eth99"), "--interface eth99 is none with an IPv4 address of the host localhost: choose one of"),
         (("-np", "5000"), "the host localhost has "),  # so many devices, fewer than 5000
         (("--device", "tpu"), "unknown device 'tpu': choose one of gpu, cpu."),
         (("--hostfiles", "x"), "unrecognized arguments: --hostfiles x; --help lists the options."),

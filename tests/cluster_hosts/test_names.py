@@ -1,4 +1,4 @@
-"""Hosts are found by whichever name they are given: with a domain or without, the one that they call themselves or not."""
+"""Hosts are found by whichever name they are given: with a domain or without, the one they call themselves or not."""
 
 import contextlib
 import json

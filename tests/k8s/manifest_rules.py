@@ -175,7 +175,7 @@ def _reference_faults(spec: Manifest, manifests: list[Manifest]) -> Iterator[str
     volumes = spec.get("volumes", [])
     for volume in volumes:
         if volume.get("persistentVolumeClaim", {}).get("readOnly"):
-            yield f"the claim of {volume['name']} is read-only: mounted first by this pod, it would be closed to the others"
+            yield f"the claim of {volume['name']} is read-only: mounted by this pod first, it stays closed to others"
         for key, kind, field in (
             ("configMap", "ConfigMap", "name"),
             ("secret", "Secret", "secretName"),

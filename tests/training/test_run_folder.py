@@ -17,10 +17,10 @@ from cnn.errors import RunError, UserError
 from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.run_folder import (
     check_room,
-    in_one_unit,
     check_same,
     check_unused,
     default_folder,
+    in_one_unit,
     make_new_folder,
     record_settings,
     reserve_folder,
