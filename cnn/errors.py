@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
+from cnn.interruption import EXIT_CODE, guard_no_longer
 from cnn.shown_text import on_one_line, print_anything
 
 DIVERGED = "training has diverged"
@@ -80,6 +81,7 @@ def told(interrupted: str | None = None) -> Iterator[None]:
     Args:
         interrupted: what to do after Ctrl-C, which is told only where there is something.
     """
+    guard_no_longer()
     print_anything()
     try:
         yield
@@ -92,7 +94,6 @@ def told(interrupted: str | None = None) -> Iterator[None]:
         print(f"{explained.label}: {explained}", file=sys.stderr)
         sys.exit(explained.exit_code)
     except KeyboardInterrupt:
-        if interrupted is None:
-            raise
-        print(f"error: ended by SIGINT; {interrupted}.", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        if interrupted is not None:
+            print(f"error: ended by SIGINT; {interrupted}.", file=sys.stderr)
+        sys.exit(EXIT_CODE)

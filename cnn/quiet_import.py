@@ -5,6 +5,8 @@ import os
 import sys
 import tempfile
 
+from cnn.interruption import guarded
+
 _NOISE = (
     b"WARNING: All log messages before absl::InitializeLog()",
     b"I0000 ",
@@ -24,7 +26,8 @@ def import_tensorflow_quietly() -> None:
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
-            importlib.import_module("tensorflow")
+            with guarded():
+                importlib.import_module("tensorflow")
         finally:
             for name in hidden:
                 del sys.modules[name]

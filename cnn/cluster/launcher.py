@@ -25,7 +25,7 @@ from cnn.cluster.launch import DEVICES
 from cnn.cluster.left_over import contradiction, start_anew
 from cnn.cluster.placement import PLACEMENT, placement
 from cnn.cluster.supervision import run_horovodrun, run_mpirun
-from cnn.cluster.this_machine import is_this_machine
+from cnn.cluster.this_machine import has_domain, is_this_machine
 from cnn.errors import UserError, check_choice, told
 
 _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
@@ -59,7 +59,8 @@ _PREFIX = ("--prefix", str(_ENVIRONMENT))
 """Other hosts have Open MPI there, too, and ssh's PATH does not tell."""
 
 _WHOLE_NAMES = ("--mca", "orte_keep_fqdn_hostnames", "true")
-"""Or Open MPI cuts a host's name at its first point, and asks ssh for a host that only its own domain knows."""
+"""Or Open MPI cuts a host's name at its first point, and asks ssh for a host that only its own domain knows. With short
+names it would not find a host that calls itself by a long one."""
 
 _FORWARDED = ("CNN_", "HOROVOD_", "NCCL_", "OMPI_MCA_", "OMP_", "TF_", "XLA_", "CUDA_")
 _ALSO_FORWARDED = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "COLUMNS")
@@ -117,13 +118,13 @@ def mpirun_command(
     interface: str | None,
 ) -> list[str]:
     """The command for Open MPI 4.1."""
-    command = ["mpirun", "-np", str(workers), *_WHOLE_NAMES]
+    command = ["mpirun", "-np", str(workers)]
     if os.geteuid() == 0:
         command.append("--allow-run-as-root")
     if hosts is None:
         command.append("--oversubscribe")
     else:
-        command += [*_PREFIX, "-H", host_list(hosts)]
+        command += [*_PREFIX, *_as_named(hosts), "-H", host_list(hosts)]
         command += ["--mca", "plm_rsh_args", f"-o BatchMode=yes -o ConnectTimeout={SECONDS_TO_REACH}"]
     # cnn.cluster.launch divides a host's cores among its ranks; Open MPI would give each a single one.
     command += ["--bind-to", "none", *_TIME_TO_END]
@@ -142,10 +143,14 @@ def horovodrun_command(
     if hosts is not None:
         command += ["-H", host_list(hosts)]
     if controller == "mpi":
-        command += ["--mpi-args", shlex.join([*_PREFIX, *_WHOLE_NAMES, *_TIME_TO_END])]
+        command += ["--mpi-args", shlex.join([*_PREFIX, *_as_named(hosts or []), *_TIME_TO_END])]
     if interface is not None:
         command += ["--network-interfaces", interface]
     return [*command, *program]
+
+
+def _as_named(hosts: Sequence[Host]) -> Sequence[str]:
+    return _WHOLE_NAMES if any(has_domain(host.name) for host in hosts) else ()
 
 
 def count_workers(asked: int | None, hosts: Sequence[Host] | None, environ: Mapping[str, str]) -> int:

@@ -15,6 +15,11 @@ def comparable(name: str) -> str:
     return name.rstrip(".").lower()
 
 
+def has_domain(name: str) -> bool:
+    """Whether it is a name with a domain, and no address."""
+    return "." in name and not name.replace(".", "").isdecimal()
+
+
 def may_be_one(name: str, other: str) -> bool:
     """Whether two names can be one host's: they are equal, or one is the other without (a part of) the domain."""
     short, long = sorted((comparable(name), comparable(other)), key=len)

@@ -221,6 +221,7 @@ class Hosts:
     def start(self, *command: object, on: str = NAMES[0], **environment: str) -> "Started":
         """Starts a command on a host in an environment of little more than PATH and HOME."""
         clean = {"PATH": PATH, "HOME": os.environ["HOME"], "CNN_CACHE_DIR": str(self.cache)}
+        clean["PYTHONPATH"] = str(ROOT)  # where this is one of several checkouts with one environment
         return Started(self[on].command(*command), {**clean, **environment})
 
     def run(self, *command: object, on: str = NAMES[0], **environment: str) -> Ended:
