@@ -8,6 +8,9 @@ from cnn.surroundings import look_around
 
 look_around()
 
-from cnn.library_settings import use_own_settings  # noqa: E402  # which an older Python may not be able to read
+# Only now, as an older Python may not be able to read them.
+from cnn.interruption import guard_start  # noqa: E402
+from cnn.library_settings import use_own_settings  # noqa: E402
 
+guard_start()
 use_own_settings(os.environ)  # read once, when Keras and TensorFlow are first imported

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from cnn.environment import take_out_mistakes
+from cnn.interruption import EXIT_CODE, guard_no_longer
 from cnn.output import flushed, lose_the_rest, say, take_output
 from cnn.shown_text import on_one_line
 from cnn.surroundings import use_utf8
@@ -107,6 +108,7 @@ def told(interrupted: str | None = None) -> Iterator[None]:
     Args:
         interrupted: what to do after Ctrl-C, which is told only where there is something.
     """
+    guard_no_longer()
     use_utf8()
     take_output()
     try:
@@ -119,8 +121,8 @@ def told(interrupted: str | None = None) -> Iterator[None]:
         end_unread()
     except KeyboardInterrupt:
         if interrupted is None:
-            raise
-        _end(f"error: ended by SIGINT; {interrupted}.", 128 + signal.SIGINT)
+            sys.exit(EXIT_CODE)
+        _end(f"error: ended by SIGINT; {interrupted}.", EXIT_CODE)
     except Exception as error:
         explained = error if isinstance(error, RunError) else outside_error(error)
         if explained is None:

@@ -4,6 +4,8 @@ import importlib
 import os
 import sys
 
+from cnn.interruption import guarded
+
 _NOISE = (
     b"WARNING: All log messages before absl::InitializeLog()",
     b"I0000 ",
@@ -23,7 +25,8 @@ def import_tensorflow_quietly() -> None:
     with open(os.memfd_create("said by TensorFlow"), "w+b") as captured:  # needs no room on a disk
         os.dup2(captured.fileno(), 2)
         try:
-            importlib.import_module("tensorflow")
+            with guarded():
+                importlib.import_module("tensorflow")
         finally:
             for name in hidden:
                 del sys.modules[name]

@@ -9,6 +9,9 @@ Without --output it starts one job for each number of workers and prints a table
 workers that a launcher started, and writes what it measured to that file.
 """
 
+import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+
+# isort: split
 import dataclasses
 import tempfile
 from pathlib import Path

@@ -6,6 +6,9 @@
 Prints a table and a verdict. Exit code 0: the job can start, which warnings do not prevent; 1: it cannot.
 """
 
+import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+
+# isort: split
 import dataclasses
 from typing import TYPE_CHECKING
 

@@ -4,6 +4,9 @@ python jobs/evaluate.py --run_dir runs/a
 horovodrun -np 2 python jobs/evaluate.py --run_dir runs/a --checkpoint last --part validation
 """
 
+import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+
+# isort: split
 import dataclasses
 from typing import TYPE_CHECKING
 

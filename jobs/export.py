@@ -3,6 +3,9 @@
 python jobs/export.py --run_dir runs/a
 """
 
+import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+
+# isort: split
 import dataclasses
 
 from cnn.errors import told

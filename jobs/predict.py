@@ -9,6 +9,9 @@ only if there are such files. The exit code is 0 if at least one image was predi
 name is wrong. What ends a prediction before its time leaves the rows of its images in predictions.csv.unfinished.
 """
 
+import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+
+# isort: split
 import dataclasses
 import signal
 import sys

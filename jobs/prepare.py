@@ -4,6 +4,9 @@ python jobs/prepare.py --data folder --data_dir photographs
 python jobs/prepare.py --data oxflower17 --image_size 64 --verify
 """
 
+import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+
+# isort: split
 import dataclasses
 
 from cnn.data.dataset import Dataset

@@ -8,6 +8,9 @@ they agree and 1 when they do not. With --replay it trains a run again from its 
 to the last bit.
 """
 
+import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+
+# isort: split
 import sys
 import tempfile
 from pathlib import Path

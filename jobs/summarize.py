@@ -5,6 +5,9 @@ python jobs/summarize.py --model lenet5 --image_size 28 --channels 1 --classes 1
 python jobs/summarize.py --output_sizes
 """
 
+import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+
+# isort: split
 import dataclasses
 
 from cnn.errors import UserError, told

@@ -7,6 +7,9 @@ Settings of training overrule the recipe's. The same command again goes on where
 are not repeated, others are resumed. A run that diverges is a result, and no failure of the sweep.
 """
 
+import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+
+# isort: split
 import os
 import sys
 from pathlib import Path

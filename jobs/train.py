@@ -4,6 +4,9 @@ python jobs/train.py --model lenet5-like --data digits
 horovodrun -np 2 python jobs/train.py --model lenet5 --data fashion-mnist --epochs 5 --run_dir runs/a
 """
 
+import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+
+# isort: split
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job

@@ -13,4 +13,5 @@ export CNN_HOSTFILE=/tmp/hostfile
   echo "$HOSTNAME slots=$SLOTS"
   for ((index = 1; index < WORKERS; index++)); do echo "${HOSTNAME%-0}-$index.$SERVICE slots=$SLOTS"; done
 } >"$CNN_HOSTFILE"
+unset JOB_COMPLETION_INDEX  # by which a rank would take itself for one of several that know nothing of each other
 exec bash launch/pod_launcher.sh "$@"

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from cnn.cluster.elastic import is_elastic
 from cnn.cluster.launch import Devices, Launch, take_devices
+from cnn.cluster.left_over import settle
 from cnn.cluster.mpi_ports import close_ports
 from cnn.errors import RunError, UserError
 
@@ -36,7 +37,8 @@ _NOT_TWICE = ("HOROVOD_FUSION_THRESHOLD", "HOROVOD_CYCLE_TIME")
 """What Horovod 0.28 cannot take twice: a process that joins others again would die of a segmentation fault."""
 
 
-def _set_environment() -> None:
+def _set_environment(controller: str) -> None:
+    settle(controller, os.environ)
     os.environ["HOROVOD_FUSION_THRESHOLD"] = _ENVIRONMENT["HOROVOD_FUSION_THRESHOLD"]
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -61,8 +63,11 @@ class Cluster:
         self.devices = take_devices(launch, os.environ.get("CNN_DEVICE")) if devices is None else devices
         self.cores = self.devices.cores
         self._calls = 0
-        if launch.controller != "none":
-            _set_environment()
+        # One process of mpirun's needs no Horovod: MPI could be started but once below one mpirun, that of a notebook
+        # for example. Whom horovodrun starts others may join.
+        self._connected = launch.world_size > 1 or launch.controller == "gloo"
+        if self._connected:
+            _set_environment(launch.controller)
             close_ports(launch)
             import horovod.tensorflow as hvd
 
@@ -183,5 +188,5 @@ class Cluster:
 
     def close(self) -> None:
         """Leaves the job in good order; every rank calls it."""
-        if self.controller != "none":
+        if self._connected:
             self._hvd.shutdown()

@@ -19,6 +19,7 @@ from cnn.cluster.host_script import ask
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import interface_to
 from cnn.cluster.launcher import Parser, check_environment, divide_arguments, find_launchers
+from cnn.cluster.left_over import contradiction, start_anew
 from cnn.cluster.supervision import run_horovodrun
 from cnn.errors import UserError, told
 
@@ -100,6 +101,10 @@ def main() -> None:
     """Waits for hosts, and runs horovodrun."""
     given, settings = parse(sys.argv[1:])
     check_environment()
+    start_anew(os.environ, typed=sys.stdin is not None and sys.stdin.isatty())
+    contradicting = contradiction("gloo", os.environ)
+    if contradicting:
+        raise contradicting
     find_launchers()
     hosts = await_ranks(given.script, given.min, given.wait)
     program = program_for(settings)

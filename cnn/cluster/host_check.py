@@ -4,12 +4,13 @@ import dataclasses
 import itertools
 import os
 import shlex
-import socket
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from cnn.cluster.hosts import Host
+from cnn.cluster.this_machine import is_this_machine
 from cnn.errors import RunError, UserError
 
 SECONDS_TO_REACH = 10
@@ -20,7 +21,11 @@ echo
 env -u OMP_NUM_THREADS nproc
 set -- /dev/nvidia[0-9]*
 [ -e "$1" ] && echo $# || echo 0
-cd /sys/class/net 2>/dev/null && echo * || echo
+"""
+_LIST_INTERFACES = """
+import psutil, socket
+found = psutil.net_if_addrs().items()
+print(*sorted(name for name, each in found if socket.AF_INET in {address.family for address in each}))
 """
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -35,7 +40,7 @@ class Devices:
     cores: int
     gpus: int
     interfaces: tuple[str, ...]
-    """Of the network."""
+    """Those of the network that have an IPv4 address."""
 
 
 def check_hosts(
@@ -60,7 +65,7 @@ def check_hosts(
         check_devices(host, devices, environ, oversubscribe=oversubscribe)
         if interface is not None and interface not in devices.interfaces:
             raise UserError(
-                f"--interface {interface} is none of the host {host.name}: choose one of "
+                f"--interface {interface} is none with an IPv4 address of the host {host.name}: choose one of "
                 f"{', '.join(devices.interfaces)}."
             )
 
@@ -81,7 +86,8 @@ def check_devices(host: Host, devices: Devices, environ: Mapping[str, str], *, o
 
 def devices_here() -> Devices:
     """Those of this machine."""
-    done = subprocess.run(["sh", "-c", _LIST_DEVICES], capture_output=True, text=True, check=True)
+    question = _LIST_DEVICES + _list_interfaces(sys.executable)
+    done = subprocess.run(["sh", "-c", question], capture_output=True, text=True, check=True)
     return _read_devices(done.stdout, "localhost")
 
 
@@ -95,6 +101,10 @@ def gpus_for_ranks(gpus: int, environ: Mapping[str, str]) -> list[str]:
     return list(itertools.takewhile(lambda name: name in numbers or name.startswith(("GPU-", "MIG-")), named))
 
 
+def _list_interfaces(python: str) -> str:
+    return shlex.join([python, "-c", _LIST_INTERFACES])
+
+
 def _read_devices(answer: str, name: str) -> Devices:
     try:
         cores, gpus, interfaces = answer.rstrip("\n").rsplit("\n", 3)[-3:]
@@ -103,11 +113,6 @@ def _read_devices(answer: str, name: str) -> Devices:
         raise RunError(
             f"the host {name} does not say which devices it has: look what its shell writes when it is entered."
         ) from None
-
-
-def is_this_machine(name: str) -> bool:
-    """Whether a name is that of the machine that this runs on."""
-    return name in ("localhost", "127.0.0.1", socket.gethostname(), socket.gethostname().partition(".")[0])
 
 
 def _way_to(name: str) -> list[str]:
@@ -123,6 +128,7 @@ def _ask(host: Host, python: str) -> Devices:
     folder = os.getcwd()
     question = (
         f"{{ test -x {shlex.quote(python)} && cd {shlex.quote(folder)}; }} || exit {_LACKS_FOLDER}; {_LIST_DEVICES}"
+        f"{_list_interfaces(python)}"
     )
     way = _way_to(host.name)
     # ssh hands over words as one line, to whatever shell the user has there.

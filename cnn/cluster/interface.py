@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import psutil
 
-from cnn.cluster.host_check import is_this_machine
+from cnn.cluster.this_machine import is_this_machine
 from cnn.errors import UserError
 
 _ELSEWHERE = "192.0.2.1"

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
 from cnn.cluster.launch import Launch, launch_from_environment
+from cnn.cluster.left_over import contradiction, still_running
 from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
 from cnn.environment import STALL_SECONDS, take_out_mistakes
@@ -244,7 +245,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     use_utf8()
     take_output()
     try:
-        launch = launch_from_environment(os.environ)
+        launch = still_running(launch_from_environment(os.environ), os.environ)
     except UserError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)
@@ -284,12 +285,13 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
 def _read_settings(parse: Callable[[], Settings], launch: Launch, job: Job) -> tuple[Settings | None, UserError | None]:
     """The settings, or what is wrong with them or the environment: of several ranks one is to tell it."""
     wrong = take_out_mistakes(os.environ, horovod=launch.controller != "none")
+    contradicting = contradiction(launch.controller, os.environ)
     try:
         with flushed():
             settings = parse()
         if wrong:
             raise UserError(wrong)
-        return settings, None
+        return settings, contradicting
     except UserError as error:
         if launch.world_size == 1:
             job.fail(str(error), error.exit_code)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Literal
 
+from cnn.cluster.other_launchers import refuse_other_launchers
 from cnn.cpu_quota import cpu_quota
 from cnn.errors import UserError
 
@@ -24,9 +25,6 @@ class Launch:
     """Whether the launcher has already bound this process to some of the host's cores."""
 
 
-_OTHER_LAUNCHERS = {"SLURM_STEP_NUM_TASKS": "srun", "PMI_SIZE": "the mpirun of another MPI"}
-"""The number of processes that they start, by the variable that tells it."""
-
 ALONE = Launch(controller="none", rank=0, world_size=1, local_rank=0, local_size=1, bound=False)
 
 
@@ -43,16 +41,12 @@ def launch_from_environment(environ: Mapping[str, str]) -> Launch:
         )
     if environ.get("HOROVOD_CONTROLLER") == "gloo" and "HOROVOD_RANK" in environ:
         return _read(environ, "gloo", "HOROVOD_{}", bound=False)
+    launch = ALONE
     if "OMPI_COMM_WORLD_SIZE" in environ:
-        return _read(environ, "mpi", "OMPI_COMM_WORLD_{}", bound=environ.get("OMPI_MCA_orte_bound_at_launch") == "1")
-    for variable, launcher in _OTHER_LAUNCHERS.items():
-        count = environ.get(variable, "")
-        if count.isdecimal() and int(count) > 1:
-            raise UserError(
-                f"{launcher} started {count} processes, which would not know of each other: start them with mpirun or "
-                "horovodrun of .venv/bin, or under Slurm with launch/slurm.sbatch or launch/mpirun.sh."
-            )
-    return ALONE
+        launch = _read(environ, "mpi", "OMPI_COMM_WORLD_{}", bound=environ.get("OMPI_MCA_orte_bound_at_launch") == "1")
+    if launch.world_size == 1:
+        refuse_other_launchers(environ)
+    return launch
 
 
 def _read(environ: Mapping[str, str], controller: Literal["mpi", "gloo"], pattern: str, *, bound: bool) -> Launch:

@@ -19,11 +19,13 @@ from typing import Any, NoReturn
 
 from cnn.cluster.await_hosts import await_hosts
 from cnn.cluster.horovodrun import as_a_process
-from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here, gpus_for_ranks, is_this_machine
+from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here, gpus_for_ranks
 from cnn.cluster.hosts import Host, find_hosts, host_list
 from cnn.cluster.launch import DEVICES
-from cnn.cluster.placement import PLACEMENT
+from cnn.cluster.left_over import contradiction, start_anew
+from cnn.cluster.placement import PLACEMENT, placement
 from cnn.cluster.supervision import run_horovodrun, run_mpirun
+from cnn.cluster.this_machine import has_domain, is_this_machine
 from cnn.environment import take_out_mistakes
 from cnn.errors import UserError, check_choice, told
 
@@ -31,7 +33,10 @@ _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("-H", "--hosts"): {"help": "hosts and the ranks on each: a:4,b:4 (or $CNN_HOSTS)"},
     ("--hostfile",): {"help": "file with 'NAME slots=4' in each line (or $CNN_HOSTFILE)"},
     ("-np", "--workers"): {"type": int, "help": "ranks; else one for each slot, GPU, or core where there is no GPU"},
-    ("--interface",): {"default": os.environ.get("CNN_INTERFACE"), "help": "network interface (or $CNN_INTERFACE)"},
+    ("--interface",): {
+        "default": os.environ.get("CNN_INTERFACE") or None,
+        "help": "network interface (or $CNN_INTERFACE)",
+    },
     ("--controller",): {"choices": ("mpi", "gloo"), "default": "gloo", "help": "how horovodrun connects ranks"},
     ("--device",): {
         "default": os.environ.get("CNN_DEVICE"),
@@ -53,6 +58,10 @@ after the other."""
 _TIME_TO_END = ("--mca", "odls_base_sigkill_timeout", str(_SECONDS_TO_END))
 _PREFIX = ("--prefix", str(_ENVIRONMENT))
 """Other hosts have Open MPI there, too, and ssh's PATH does not tell."""
+
+_WHOLE_NAMES = ("--mca", "orte_keep_fqdn_hostnames", "true")
+"""Or Open MPI cuts a host's name at its first point, and asks ssh for a host that only its own domain knows. With short
+names it would not find a host that calls itself by a long one."""
 
 _FORWARDED = ("CNN_", "HOROVOD_", "NCCL_", "OMPI_MCA_", "OMP_", "TF_", "XLA_", "CUDA_")
 _ALSO_FORWARDED = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "COLUMNS")
@@ -123,7 +132,7 @@ def mpirun_command(
     if hosts is None:
         command.append("--oversubscribe")
     else:
-        command += [*_PREFIX, "-H", host_list(hosts)]
+        command += [*_PREFIX, *_as_named(hosts), "-H", host_list(hosts)]
         command += ["--mca", "plm_rsh_args", f"-o BatchMode=yes -o ConnectTimeout={SECONDS_TO_REACH}"]
     # cnn.cluster.launch divides a host's cores among its ranks; Open MPI would give each a single one.
     command += ["--bind-to", "none", *_TIME_TO_END]
@@ -142,10 +151,14 @@ def horovodrun_command(
     if hosts is not None:
         command += ["-H", host_list(hosts)]
     if controller == "mpi":
-        command += ["--mpi-args", shlex.join([*_PREFIX, *_TIME_TO_END])]
+        command += ["--mpi-args", shlex.join([*_PREFIX, *_as_named(hosts or []), *_TIME_TO_END])]
     if interface is not None:
         command += ["--network-interfaces", interface]
     return [*command, *program]
+
+
+def _as_named(hosts: Sequence[Host]) -> Sequence[str]:
+    return _WHOLE_NAMES if any(has_domain(host.name) for host in hosts) else ()
 
 
 def count_workers(asked: int | None, hosts: Sequence[Host] | None, environ: Mapping[str, str]) -> int:
@@ -165,6 +178,10 @@ def main() -> None:
     """Checks what was asked for, and runs the launcher."""
     given, arguments = parse(sys.argv[1:])
     check_environment()
+    start_anew(os.environ, typed=sys.stdin is not None and sys.stdin.isatty())
+    contradicting = contradiction("mpi" if given.launcher == "mpirun" else given.controller, os.environ)
+    if contradicting:
+        raise contradicting
     find_launchers()
     hosts = find_hosts(given.hosts, given.hostfile, os.environ)
     if not Path(given.program).is_file():
@@ -176,7 +193,7 @@ def main() -> None:
     if given.interface is not None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", given.interface)
     if hosts is not None and given.wait:
-        os.environ[PLACEMENT] = host_list(hosts)
+        os.environ[PLACEMENT] = placement(hosts)
     program = [sys.executable, given.program, *arguments]
     if given.launcher == "mpirun":
         command = mpirun_command(hosts, workers, program, os.environ, given.interface)

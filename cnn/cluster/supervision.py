@@ -15,6 +15,8 @@ from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
 from cnn.errors import StoppedError
 
 _PR_SET_PDEATHSIG = 1
+_ENDED_BY_US = tuple(128 + number for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL))
+"""Exit codes of what a signal ended that is sent from here."""
 
 
 def run_mpirun(command: Sequence[str]) -> NoReturn:
@@ -66,11 +68,11 @@ def _run(command: Sequence[str], ask: Callable[["subprocess.Popen[bytes]"], None
     """As told above; `code_for_0` is what to exit with where a command that was asked to end exits with 0."""
     # In a session of its own: what is typed at the terminal comes to this program alone.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_parent)
-    asked = False
+    asked = 0
 
     def send_on(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        again, asked = asked, True  # before it is sent: the next signal may come meanwhile
+        again, asked = asked, asked or number  # before it is sent: the next signal may come meanwhile
         if again and number not in ONLY_ASKING:
             process.terminate()
         else:
@@ -82,7 +84,9 @@ def _run(command: Sequence[str], ask: Callable[["subprocess.Popen[bytes]"], None
     code = process.wait()
     if asked and code == 0:
         sys.exit(code_for_0)
-    sys.exit(code if code >= 0 else 128 - code)
+    code = code if code >= 0 else 128 - code
+    # Ranks that did not train yet were ended by what the signal was sent on as.
+    sys.exit(128 + asked if asked and code in _ENDED_BY_US else code)
 
 
 def _end_with_parent() -> None:

@@ -32,6 +32,8 @@ _MAY_DIFFER = {
 SETTINGS = "settings.yaml"
 ENVIRONMENT = "environment.json"
 
+_UNITS = ((10**6, "MB"), (10**3, "kB"), (1, "bytes"))
+
 _SECONDS_TO_END = 20
 """In which a run has ended that lost a worker, or was started again elsewhere; who goes on with it waits so long."""
 
@@ -144,10 +146,17 @@ def check_room(path: Path, checkpoint_bytes: int, there: int = 0) -> None:
         disk = shutil.disk_usage(next(each for each in (path, *path.absolute().parents) if each.exists()))
     free = disk.free
     if free < needed and disk.total:  # a place like /proc has none, and is no disk
+        there_is, wanted = in_one_unit(free, needed)
         raise UserError(
-            f"the disk of {path} has {free / 1e6:,.0f} MB free, this run's checkpoints need {needed / 1e6:,.0f} MB: "
-            "make room, or choose another --run_dir."
+            f"the disk of {path} has {there_is} free, this run's checkpoints need {wanted}: make room, or choose "
+            "another --run_dir."
         )
+
+
+def in_one_unit(less: int, more: int) -> tuple[str, str]:
+    """Two numbers of bytes as texts that differ: the first rounded down and the second up, in a unit that fits."""
+    size, unit = next(each for each in _UNITS if (less or more) >= each[0])
+    return f"{less // size:,} {unit}", f"{-(-more // size):,} {unit}"
 
 
 def differences(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> str:

@@ -62,20 +62,77 @@ def test_incomplete_environment(environment: dict[str, str], missing: str, value
     assert (missing if value is None else repr(value)) in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "1"}, "srun started 4 processes, which would not know of each"),
-        ({"PMI_SIZE": "2", "PMI_RANK": "0"}, "the mpirun of another MPI started 2 processes"),
-    ],
-)
-def test_a_launcher_that_cannot_connect_them_is_told(environment: dict[str, str], said: str) -> None:
+OTHERS = {
+    "srun": (
+        {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "1"},
+        "srun started 4 processes, which would not know of each",
+    ),
+    "Hydra": ({"PMI_SIZE": "2", "PMI_RANK": "0"}, "the mpirun of another MPI started 2 processes"),
+    "MVAPICH": ({"MV2_COMM_WORLD_SIZE": "2", "MV2_COMM_WORLD_RANK": "1"}, "MVAPICH's mpirun started 2"),
+    "Flux": ({"FLUX_JOB_SIZE": "2", "FLUX_TASK_RANK": "0"}, "Flux started 2"),
+    "jsrun": ({"JSM_NAMESPACE_SIZE": "6", "JSM_NAMESPACE_RANK": "5"}, "jsrun started 6"),
+    "blaunch": ({"LSB_DJOB_NUMPROC": "2", "LSF_PM_TASKID": "2"}, "blaunch started 2"),
+    "torchrun": (
+        {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"},
+        r"torchrun.* \(WORLD_SIZE=2, RANK=1\): start them",
+    ),
+    "Trainer": ({"PET_NNODES": "2", "PET_NPROC_PER_NODE": "2", "PET_NODE_RANK": "0"}, "Trainer started 4"),
+    "Trainer, elastic": ({"PET_NNODES": "1:4", "PET_NPROC_PER_NODE": "auto", "PET_RDZV_ENDPOINT": "a:1"}, "started 4"),
+    "TF_CONFIG": (
+        {"TF_CONFIG": '{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker"}}'},
+        "who set TF_CONFIG started 3",
+    ),
+    "SageMaker": ({"SM_HOSTS": '["algo-1", "algo-2"]', "SM_CURRENT_HOST": "algo-1"}, "SageMaker started 2"),
+    "AWS Batch": ({"AWS_BATCH_JOB_NUM_NODES": "2", "AWS_BATCH_JOB_NODE_INDEX": "0"}, "AWS Batch started 2"),
+    "Horovod's variables": (
+        {"HOROVOD_SIZE": "2", "HOROVOD_RANK": "0"},
+        "Horovod started 2 .*`env -u HOROVOD_SIZE -u HOR",
+    ),
+    "Indexed Job": ({"JOB_COMPLETION_INDEX": "0"}, r"an Indexed Job of Kubernetes started several .*DEX=0\)"),
+    "Indexed Job of a Trainer": ({"JOB_COMPLETION_INDEX": "1", "PET_NNODES": "3"}, "started 3"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_launcher_that_cannot_connect_them_is_told(name: str) -> None:
     """They would all train the same, each by itself."""
-    with pytest.raises(UserError, match=said):
+    environment, said = OTHERS[name]
+    with pytest.raises(UserError, match=said) as caught:
         launch_from_environment(environment)
+    assert all(f"-u {variable}" in str(caught.value) for variable in environment if f"{variable}=" in str(caught.value))
     assert launch_from_environment({**environment, **MPI}).world_size == 8
     assert launch_from_environment({**environment, **GLOO}).world_size == 3
-    assert launch_from_environment(dict.fromkeys(environment, "1")) == ALONE
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"},
+        pytest.param({"SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_JOB_ID": "7"}, id="sbatch or salloc"),
+        pytest.param({"SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_ID": "3"}, id="job array"),
+        pytest.param({"LSB_DJOB_NUMPROC": "8", "LSB_HOSTS": "a a b b"}, id="bsub"),
+        pytest.param({"PBS_NP": "8", "PBS_VNODENUM": "0", "PBS_TASKNUM": "1"}, id="qsub"),
+        pytest.param({"PARALLEL_SEQ": "3", "PARALLEL_JOBSLOT": "2"}, id="GNU parallel"),
+        pytest.param({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, id="torchrun with one process"),
+        pytest.param({"WORLD_SIZE": "4"}, id="left over: size"),
+        pytest.param({"RANK": "3"}, id="left over: rank"),
+        pytest.param({"WORLD_SIZE": "2", "RANK": "7"}, id="not of one launch"),
+        pytest.param({"WORLD_SIZE": "two", "RANK": "one"}, id="words"),
+        pytest.param({"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker"}}'}, id="one worker"),
+        *(
+            {"TF_CONFIG": text}
+            for text in ("", "{}", "no JSON", "[" * 5000, '{"cluster": 5}', '{"cluster": {"ps": 1}}')
+        ),
+        {"SM_HOSTS": '["algo-1"]', "SM_CURRENT_HOST": "algo-1"},
+        {"JOB_COMPLETION_INDEX": "0", "PET_NNODES": "1", "PET_NPROC_PER_NODE": "1", "PET_NODE_RANK": "0"},
+        {"JOB_COMPLETION_INDEX": ""},
+    ],
+)
+def test_one_process_trains_whatever_is_left_over(environment: dict[str, str]) -> None:
+    assert launch_from_environment(environment) == ALONE
+    # mpirun or horovodrun, started with one process, does not hide another launcher that started several.
+    one = {**MPI, "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}
+    assert launch_from_environment({**environment, **one}).world_size == 1
 
 
 def local(local_rank: int, local_size: int, *, bound: bool = False) -> Launch:

@@ -84,6 +84,14 @@ def test_every_gpu_that_ranks_may_see_has_one(
     assert count_workers(None, None, environment) == workers
 
 
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun"])
+def test_a_host_s_domain_is_kept_and_short_names_stay_as_they_are(launcher: str) -> None:
+    arguments = (launcher, *(("--controller", "mpi") if launcher == "horovodrun" else ()), "-H")
+    kept = "orte_keep_fqdn_hostnames true"
+    assert kept in " ".join(command(*arguments, "train-0,train-1.train"))
+    assert kept not in " ".join(command(*arguments, "a:2,10.77.0.2"))
+
+
 def test_the_environment_gives_hosts_too() -> None:
     assert options(command("mpirun", CNN_HOSTS="a:2,b:2"), "-np") == ["4"]
     assert options(command("horovodrun", CNN_HOSTS="a:2,b:2"), "-H") == ["a:2,b:2"]
@@ -121,7 +129,10 @@ def test_what_is_forwarded() -> None:
         (("-H", "a b"), "'a b' in -H 'a b' is not the name of a host"),
         (("--hostfile", "no/such"), "the hostfile no/such cannot be read"),
         (("--program", "jobs/trian.py"), "--program jobs/trian.py is no file"),
-        (("--interface", "eth99"), "--interface eth99 is none of the host localhost: choose one of"),
+        (
+            ("--interface", "eth99"),
+            "--interface eth99 is none with an IPv4 address of the host localhost:",
+        ),
         (("-np", "5000"), "the host localhost has "),  # so many devices, fewer than 5000
         (("--device", "tpu"), "unknown device 'tpu': choose one of gpu, cpu."),
         (("--hostfiles", "x"), "unrecognized arguments: --hostfiles x; --help lists the options."),

@@ -30,5 +30,13 @@ def test_ranks_elsewhere_are_named(hosts: list[str], said: str) -> None:
     assert said in str(mistake)
 
 
+def test_hosts_of_one_name_in_two_domains_are_two() -> None:
+    meant = "node1.left.test:1,node1.right.test:2"
+    assert misplacement(["node1.left.test", "node1.right.test", "NODE1.right.test"], meant) is None
+    assert misplacement(["node1"] * 3, meant) is None
+    mistake = misplacement(["node1.left.test"] * 2 + ["node1.right.test"], meant)
+    assert "2 ranks run on node1.left.test where 1 were meant to" in str(mistake)
+
+
 def test_nothing_is_said_where_nothing_was_meant() -> None:
     assert misplacement(["anywhere"], None) is None

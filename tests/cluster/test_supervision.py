@@ -126,3 +126,12 @@ def test_exit_codes(program: str, code: int) -> None:
     process = start(program)
     process.communicate(timeout=60)
     assert process.returncode == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_ends_before_it_can_stop_in_good_order_ends_as_if_by_the_signal_that_came(number: signal.Signals) -> None:
+    process = start("import signal; print('ready', flush=True); signal.pause()")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number

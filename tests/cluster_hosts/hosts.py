@@ -20,6 +20,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv" / "bin" / "python"
 NAMES = ("node1", "node2", "node3")
+DOMAIN = "cluster.test"
+IN_DOMAIN = tuple(f"far{number}.{DOMAIN}" for number in range(1, len(NAMES) + 1))
+"""The hosts' other names, known only with their domain, as pods behind a headless Service are."""
+
 REFUSED, GONE, STRANGER, CHANGED = "refused", "gone", "stranger", "changed"
 """Hosts that cannot be entered: one without an sshd, one that is not there, one that does not know the user's key, and
 one whose own key is not what it was."""
@@ -28,7 +32,7 @@ _SECONDS = 300
 """No job of these tests may last longer."""
 
 _ADDRESSES = {
-    **{name: f"10.77.0.{number}" for number, name in enumerate(NAMES, start=1)},
+    **{name: f"10.77.0.{number}" for names in (NAMES, IN_DOMAIN) for number, name in enumerate(names, start=1)},
     GONE: "10.77.0.99",
     REFUSED: "10.77.0.254",
 }
@@ -140,6 +144,16 @@ class Host:
     def processes(self, pattern: str) -> str:
         """The command lines of the processes there in which something occurs."""
         return _call(*self.command("pgrep", "--full", "--list-full", pattern), check=False).stdout
+
+    @contextlib.contextmanager
+    def called(self, name: str) -> Iterator[None]:
+        """Meanwhile this host calls itself by another name."""
+        before = _call(*self.command("hostname")).stdout.strip()
+        self.call("hostname", name)
+        try:
+            yield
+        finally:
+            self.call("hostname", before)
 
     @contextlib.contextmanager
     def sees(self, replacement: Path, path: Path) -> Iterator[None]:
@@ -260,7 +274,8 @@ def _write_files(folder: Path) -> None:
     ssh.mkdir()
     for key in ("user", "nobody", CHANGED, *NAMES):
         _call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh / key)
-    known = [f"{name} {(ssh / f'{name}.pub').read_text()}" for name in (*NAMES, CHANGED)]
+    keys = {**{name: name for name in (*NAMES, CHANGED)}, **dict(zip(IN_DOMAIN, NAMES, strict=True))}
+    known = [f"{name} {(ssh / f'{key}.pub').read_text()}" for name, key in keys.items()]
     (ssh / "known").write_text("".join(known))
     (ssh / "sshd_config").write_text(_SSHD_CONFIG)
     (ssh / "ssh_config").write_text(_SSH_CONFIG)

@@ -91,7 +91,7 @@ def mistakes(hosts: Hosts, scratch: Path) -> dict[str, Mistake]:
         "shell characters": Mistake(arguments=("-H", "node1:1,$(touch /tmp/x):1"), said="'$(touch /tmp/x)' in -H"),
         "unknown interface": Mistake(
             arguments=(*two, "--interface", "ib0"),
-            said="--interface ib0 is none of the host node1: choose one of eth0, lo.",
+            said="--interface ib0 is none with an IPv4 address of the host node1: choose one of eth0, lo.",
         ),
         "no GPU": Mistake(arguments=(*two, "--device", "gpu"), said="the host node1 has no GPU: "),
         "unknown program": Mistake(

@@ -174,6 +174,8 @@ def _reference_faults(spec: Manifest, manifests: list[Manifest]) -> Iterator[str
     names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
     volumes = spec.get("volumes", [])
     for volume in volumes:
+        if volume.get("persistentVolumeClaim", {}).get("readOnly"):
+            yield f"the claim of {volume['name']} is read-only: mounted by this pod first, it stays closed to others"
         for key, kind, field in (
             ("configMap", "ConfigMap", "name"),
             ("secret", "Secret", "secretName"),

@@ -160,6 +160,11 @@ MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
     "volume that is not there": (
         "overlays/cpu", "Job", "prepare", lambda job: _pod(job["spec"])["volumes"].pop(2), "there is no volume tmp",
     ),
+    "read-only claim": (
+        "overlays/cpu", "Deployment", "tensorboard",
+        lambda each: _pod(each["spec"])["volumes"][0]["persistentVolumeClaim"].update(readOnly=True),
+        "the claim of runs is read-only",
+    ),
     "subPath": (
         "overlays/elastic", "MPIJob", "train",
         lambda job: _container(_launcher(job))["volumeMounts"][0].update(subPath="data.yaml"), "has a subPath",

@@ -20,6 +20,7 @@ from cnn.training.run_folder import (
     check_same,
     check_unused,
     default_folder,
+    in_one_unit,
     make_new_folder,
     record_settings,
     reserve_folder,
@@ -177,6 +178,20 @@ def test_a_disk_without_room_for_the_checkpoints(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "not" / "there"):
         check_room(folder, free // 8)
     assert re.search(r"MB free, this run's checkpoints need [\d,]+ MB", refusal(check_room, tmp_path, free))
+
+
+@pytest.mark.parametrize(
+    ("less", "more", "texts"),
+    [
+        (0, 131_072, ("0 kB", "132 kB")),
+        (300, 131_072, ("300 bytes", "131,072 bytes")),
+        (5_000_000, 5_000_001, ("5 MB", "6 MB")),
+        (5_999_999, 6_000_000, ("5 MB", "6 MB")),
+        (0, 12, ("0 bytes", "12 bytes")),
+    ],
+)
+def test_what_there_is_and_what_is_needed_are_not_told_alike(less: int, more: int, texts: tuple[str, str]) -> None:
+    assert in_one_unit(less, more) == texts
 
 
 def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(run: Path, tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""Ctrl-C while a program starts ends it with 130, and without a traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SLOW_IMPORT = """
+try:
+    open({fifo!r}).read()
+except KeyboardInterrupt:
+    raise ImportError("no wonder") from None  # as NumPy has it
+"""
+
+
+def interrupted(fifo: Path, *command: object, **environment: str) -> tuple[int, str]:
+    """Sends Ctrl-C to a command, and to all that it has started, when it reads what never comes."""
+    os.mkfifo(fifo)
+    process = subprocess.Popen(
+        list(map(str, command)),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    with open(fifo, "w"):  # waits for who reads
+        os.killpg(process.pid, signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+    return process.returncode, output
+
+
+PROGRAMS = {
+    "train": ("jobs/train.py", "--config"),
+    "prepare": ("jobs/prepare.py", "--config"),
+    "mpirun": ("-m", "cnn.cluster.launcher", "mpirun", "--hostfile"),
+    "horovodrun": ("-m", "cnn.cluster.launcher", "horovodrun", "--hostfile"),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_while_a_program_reads_what_is_wanted(tmp_path: Path, program: str) -> None:
+    code, output = interrupted(tmp_path / "fifo", sys.executable, *PROGRAMS[program], tmp_path / "fifo")
+    assert code == 130, output
+    assert output in ("", "error: ended by SIGINT; start again to go on.\n")
+
+
+@pytest.mark.parametrize(
+    ("imported", "program"),
+    [
+        ("yaml", ("jobs/train.py",)),
+        ("yaml", ("jobs/predict.py",)),
+        ("tensorflow", ("jobs/train.py", "--data", "digits")),
+        ("tensorflow", ("-m", "cnn.cluster.horovodrun", "-np", "1", "true")),
+    ],
+)
+def test_while_a_program_imports(tmp_path: Path, imported: str, program: tuple[str, ...]) -> None:
+    fifo = tmp_path / "fifo"
+    (tmp_path / f"{imported}.py").write_text(SLOW_IMPORT.format(fifo=str(fifo)))
+    assert interrupted(fifo, sys.executable, *program, PYTHONPATH=f"{tmp_path}:{ROOT}") == (130, "")
+
+
+def test_a_guest_s_ctrl_c_is_its_own() -> None:
+    code = "import signal, cnn; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
