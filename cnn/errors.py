@@ -102,17 +102,18 @@ def end_unread() -> NoReturn:
 
 
 @contextlib.contextmanager
-def told(interrupted: str | None = None) -> Iterator[None]:
+def told(interrupted: str | None = None, *, starts_ranks: bool = False) -> Iterator[None]:
     """Around all that a program of one process does: what is raised inside ends it with a sentence and an exit code.
 
     Args:
         interrupted: what to do after Ctrl-C, which is told only where there is something.
+        starts_ranks: whether the program starts processes that use Horovod, so that its variables matter.
     """
     guard_no_longer()
     use_utf8()
     take_output()
     try:
-        mistake = take_out_mistakes(os.environ, horovod=False)
+        mistake = take_out_mistakes(os.environ, horovod=starts_ranks)
         if mistake:
             raise UserError(mistake)
         with flushed():

@@ -65,5 +65,5 @@ def main() -> None:
 if __name__ == "__main__":
     if is_relaunched():
         run_job(parse, body)
-    with told():
+    with told(starts_ranks=True):
         main()

@@ -47,5 +47,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with told("the same command again goes on"):
+    with told("the same command again goes on", starts_ranks=True):
         sys.exit(main())

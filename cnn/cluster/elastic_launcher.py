@@ -18,7 +18,7 @@ from cnn.cluster.horovodrun import as_a_process
 from cnn.cluster.host_script import ask
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import interface_to
-from cnn.cluster.launcher import Parser, check_environment, divide_arguments, find_launchers
+from cnn.cluster.launcher import Parser, divide_arguments, find_launchers
 from cnn.cluster.left_over import contradiction, start_anew
 from cnn.cluster.supervision import run_horovodrun
 from cnn.errors import UserError, told
@@ -100,7 +100,6 @@ def await_ranks(script: Path, least: int, seconds: float) -> list[Host]:
 def main() -> None:
     """Waits for hosts, and runs horovodrun."""
     given, settings = parse(sys.argv[1:])
-    check_environment()
     start_anew(os.environ, typed=sys.stdin is not None and sys.stdin.isatty())
     contradicting = contradiction("gloo", os.environ)
     if contradicting:
@@ -116,5 +115,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with told(starts_ranks=True):
         main()

@@ -109,7 +109,7 @@ def _listen_to_none_but_ranks() -> None:
 
 def main() -> NoReturn:
     """The program."""
-    with told():
+    with told(starts_ranks=True):
         become_horovodrun(["horovodrun", *sys.argv[1:]])
 
 

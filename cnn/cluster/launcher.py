@@ -26,7 +26,6 @@ from cnn.cluster.left_over import contradiction, start_anew
 from cnn.cluster.placement import PLACEMENT, placement
 from cnn.cluster.supervision import run_horovodrun, run_mpirun
 from cnn.cluster.this_machine import has_domain, is_this_machine
-from cnn.environment import take_out_mistakes
 from cnn.errors import UserError, check_choice, told
 
 _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
@@ -85,13 +84,6 @@ def divide_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def find_launchers() -> None:
     """From now on mpirun and horovodrun are those that are installed beside this Python."""
     os.environ["PATH"] = f"{_ENVIRONMENT / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
-
-
-def check_environment() -> None:
-    """Raises UserError for a variable that ranks would not understand."""
-    wrong = take_out_mistakes(os.environ, horovod=True)
-    if wrong:
-        raise UserError(wrong)
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -177,7 +169,6 @@ def count_workers(asked: int | None, hosts: Sequence[Host] | None, environ: Mapp
 def main() -> None:
     """Checks what was asked for, and runs the launcher."""
     given, arguments = parse(sys.argv[1:])
-    check_environment()
     start_anew(os.environ, typed=sys.stdin is not None and sys.stdin.isatty())
     contradicting = contradiction("mpi" if given.launcher == "mpirun" else given.controller, os.environ)
     if contradicting:
@@ -220,5 +211,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with told(starts_ranks=True):
         main()

@@ -183,7 +183,7 @@ class CheckpointFolder:
 
         A link to another disk is a user's; in a folder where something else is, that might be replaced.
         """
-        if self.folder.is_symlink() and self.folder.is_dir() and not self.steps() and any(self.folder.iterdir()):
+        if os.path.islink(self.folder) and self.folder.is_dir() and not self.steps() and any(self.folder.iterdir()):
             raise UserError(
                 f"{self.folder} is a link to a folder that holds other files: link it to an empty one, or remove the "
                 "link."

@@ -33,19 +33,22 @@ def folder(tmp_path: Path) -> Path:
     for name, grey in (("dark", DARK), ("light", LIGHT)):
         (tmp_path / "images" / name).mkdir(parents=True)
         for number in range(10):
-            _paint(tmp_path / "images" / name / f"{number}.bmp", grey)
+            _paint(tmp_path / "images" / name / f"{number}.bmp", grey, number)
     return tmp_path / "images"
 
 
-def _paint(path: Path, grey: int) -> None:
-    Image.new("RGB", (16, 16), (grey,) * 3).save(path)
+def _paint(path: Path, grey: int, number: int = 15) -> None:
+    """In a grey, with a point that no other image has there."""
+    image = Image.new("RGB", (16, 16), (grey,) * 3)
+    image.putpixel((number, number), (grey, grey, grey + 1))
+    image.save(path)
     os.utime(path, (0, 0))
 
 
 def _swap(folder: Path) -> None:
     for number in range(10):
-        _paint(folder / "dark" / f"{number}.bmp", LIGHT)
-        _paint(folder / "light" / f"{number}.bmp", DARK)
+        _paint(folder / "dark" / f"{number}.bmp", LIGHT, number)
+        _paint(folder / "light" / f"{number}.bmp", DARK, number)
 
 
 def _open(folder: Path, progress: PreparationProgress | None = None, *, verify: bool = False) -> Dataset:
@@ -60,9 +63,9 @@ def _decoded(folder: Path, *, verify: bool = False) -> int:
     return progress.images
 
 
-def _greys(dataset: Dataset) -> list[float]:
+def _greys(dataset: Dataset) -> list[int]:
     """Of each class."""
-    return [float(dataset.train.images[dataset.train.labels == label].mean()) for label in (0, 1)]
+    return [round(float(dataset.train.images[dataset.train.labels == label].mean())) for label in (0, 1)]
 
 
 def test_other_images_under_the_same_names_sizes_and_times(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
