@@ -23,7 +23,7 @@ def test_workers_that_can_work_together(jobs, launcher: str) -> None:
 def test_other_code_on_one_rank_is_named(jobs, tmp_path: Path, program: str) -> None:
     """The second rank runs a copy of this package in which a comment was added."""
     for folder in ("cnn", "jobs"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     with open(tmp_path / "cnn" / "errors.py", "a") as file:
         file.write("# mine\n")
     rest = ("--run_dir", tmp_path / "run") if program == "jobs/train.py" else ()
