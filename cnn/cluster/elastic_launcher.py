@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnn.cluster.horovodrun import as_a_process
+from cnn.cluster.host_check import check_path
 from cnn.cluster.host_script import ask
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import interface_to
@@ -106,6 +107,7 @@ def main() -> None:
         raise contradicting
     find_launchers()
     hosts = await_ranks(given.script, given.min, given.wait)
+    check_path(hosts, sys.executable)
     program = program_for(settings)
     command = [*command_for(given, hosts), *program]
     if given.dry_run:

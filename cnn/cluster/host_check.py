@@ -70,6 +70,19 @@ def check_hosts(
             )
 
 
+def check_path(hosts: Sequence[Host], folder: str) -> None:
+    """Raises UserError where ranks are to run on other hosts and the project's path has a space.
+
+    Open MPI, which starts them through a shell there, does not quote it.
+    """
+    others = [host.name for host in hosts if not is_this_machine(host.name)]
+    if others and len(folder.split()) > 1:
+        raise UserError(
+            f"the project's path '{folder}' has a space, with which ranks cannot be started on another host "
+            f"({others[0]}): move it, on every host, to a path without one."
+        )
+
+
 def check_devices(host: Host, devices: Devices, environ: Mapping[str, str], *, oversubscribe: bool) -> None:
     """Raises UserError when a host has no GPU where one was asked for, or fewer devices than ranks."""
     gpus = len(gpus_for_ranks(devices.gpus, environ))

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from cnn.cluster.await_hosts import await_hosts
 from cnn.cluster.horovodrun import as_a_process
-from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, devices_here, gpus_for_ranks
+from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, check_path, devices_here, gpus_for_ranks
 from cnn.cluster.hosts import Host, find_hosts, host_list
 from cnn.cluster.launch import DEVICES
 from cnn.cluster.left_over import contradiction, start_anew
@@ -175,6 +175,7 @@ def main() -> None:
         raise contradicting
     find_launchers()
     hosts = find_hosts(given.hosts, given.hostfile, os.environ)
+    check_path(hosts or [], str(_ENVIRONMENT))
     if not Path(given.program).is_file():
         raise UserError(f"--program {given.program} is no file: name a program, jobs/train.py say.")
     if given.device is not None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn.cluster.host_check import Devices, _read_devices, check_devices, devices_here, gpus_for_ranks
+from cnn.cluster.host_check import Devices, _read_devices, check_devices, check_path, devices_here, gpus_for_ranks
 from cnn.cluster.hosts import Host
 from cnn.errors import UserError
 from tests.hostile import read_or_sentence
@@ -95,3 +95,13 @@ def test_any_answer_of_a_host_tells_its_devices_or_is_one_sentence(answer: str) 
 )
 def test_gpus_for_ranks(gpus: int, environment: dict[str, str], names: list[str]) -> None:
     assert gpus_for_ranks(gpus, environment) == names
+
+
+def test_a_path_with_a_space_is_for_this_machine_alone() -> None:
+    here, other = Host(name="localhost", slots=1), Host(name="node2", slots=1)
+    check_path([here, other], "/a/project/.venv")
+    check_path([here], "/a/my project/.venv")
+    with pytest.raises(
+        UserError, match=r"'/a/my project/.venv' has a space, .* another host \(node2\): move it, on every"
+    ):
+        check_path([here, other], "/a/my project/.venv")

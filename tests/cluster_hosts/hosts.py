@@ -97,6 +97,8 @@ def missing() -> str:
     """What this machine lacks for such hosts; empty when nothing."""
     if os.geteuid() != 0:
         return "root's rights"
+    if len(str(ROOT).split()) > 1:
+        return "a path without a space, which other hosts could not be given"
     absent = [program for program in _PROGRAMS if not shutil.which(program, path=PATH)]
     if absent:
         return f"{', '.join(absent)} (Debian: apt install iproute2 openssh-server)"
