@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from cnn.cluster.hosts import Host, parse_hosts, with_this_machine_once
+from cnn.cluster.hosts import Host, parse_hosts
 from cnn.errors import UserError
 
 _SECONDS_TO_ANSWER = 30
@@ -26,7 +26,7 @@ def ask(script: Path, slots: int = 1) -> list[Host]:
         raise UserError(f"{script} does not tell the hosts ({reason}): name a program that prints them.") from error
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     named = ",".join(line if ":" in line else f"{line}:{slots}" for line in lines)
-    return with_this_machine_once(parse_hosts(named, str(script))) if lines else []
+    return parse_hosts(named, str(script)) if lines else []
 
 
 class HostScript:

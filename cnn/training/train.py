@@ -83,7 +83,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     together = group_size(settings.model.model, settings.augmentation, run.group_size)
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
     # A worker that has just come makes the same calls as those that go on from what they kept.
-    going_on = run.resume or job.folder is not None
+    going_on = cluster.gather(run.resume or job.folder is not None)[0]
     checkpoint, damage = last_checkpoint(cluster, _checkpoints(folder), resume=going_on and job.kept is None)
     checkpoint = job.kept or checkpoint
     if going_on:
