@@ -79,8 +79,9 @@ def test_an_image_gives_the_same_bits_whatever_others_there_are(make_run: MakeRu
 
 def test_how_many_images_are_computed_at_once_follows_from_their_size_alone(make_run: MakeRun) -> None:
     data = make_run("--model", "fcnn").data
-    sizes = [dataclasses.replace(data, input_shape=(size, size, 1)) for size in (8, 64, 224, 1024, 4096)]
-    assert [images_at_once(each) for each in sizes] == [32, 32, 10, 2, 2]
+    shapes = [(size, size, 1) for size in (8, 64, 224, 1024)]
+    sizes = [dataclasses.replace(data, image_shape=shape, input_shape=shape) for shape in shapes]
+    assert [images_at_once(each) for each in sizes] == [32, 32, 10, 2]
 
 
 def outcome(run: SavedRun, output: Path, *images: Path) -> dict[str, bytes]:
@@ -105,7 +106,7 @@ def test_images_that_cannot_be_read_are_left_out_and_told(
     with open(tmp_path / "all" / "left_out.csv", encoding="utf-8", newline="") as file:
         left_out = [*csv.reader(file)]
     assert left_out[0] == ["image", "reason"]
-    assert left_out[1:] == [[str(folder / f"1a{number:02}\n.png"), "a text file"] for number in range(90)]
+    assert left_out[1:] == [[f"{folder}/1a{number:02}\\n.png", "a text file"] for number in range(90)]
     lines = told.err.splitlines()
     assert lines[0] == f"90 of 93 files are left out, all of them told in {tmp_path / 'all' / 'left_out.csv'}:"
     assert lines[1:] == [f"  {folder}/1a{number:02}\\n.png (a text file)" for number in range(10)]
