@@ -20,7 +20,7 @@ from cnn.cluster.host_script import ask
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import interface_to
 from cnn.cluster.launcher import Parser, divide_arguments, find_launchers
-from cnn.cluster.left_over import contradiction, start_anew
+from cnn.cluster.left_over import start_anew
 from cnn.cluster.supervision import run_horovodrun
 from cnn.errors import UserError, told
 
@@ -101,10 +101,7 @@ def await_ranks(script: Path, least: int, seconds: float) -> list[Host]:
 def main() -> None:
     """Waits for hosts, and runs horovodrun."""
     given, settings = parse(sys.argv[1:])
-    start_anew(os.environ, typed=sys.stdin is not None and sys.stdin.isatty())
-    contradicting = contradiction("gloo", os.environ)
-    if contradicting:
-        raise contradicting
+    start_anew(os.environ, "gloo", typed=sys.stdin is not None and sys.stdin.isatty())
     find_launchers()
     hosts = await_ranks(given.script, given.min, given.wait)
     check_path(hosts, sys.executable)

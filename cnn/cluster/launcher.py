@@ -22,7 +22,7 @@ from cnn.cluster.horovodrun import as_a_process
 from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, check_path, devices_here, gpus_for_ranks
 from cnn.cluster.hosts import Host, find_hosts, host_list
 from cnn.cluster.launch import DEVICES
-from cnn.cluster.left_over import contradiction, start_anew
+from cnn.cluster.left_over import start_anew
 from cnn.cluster.placement import PLACEMENT, placement
 from cnn.cluster.supervision import run_horovodrun, run_mpirun
 from cnn.cluster.this_machine import has_domain, is_this_machine
@@ -169,10 +169,8 @@ def count_workers(asked: int | None, hosts: Sequence[Host] | None, environ: Mapp
 def main() -> None:
     """Checks what was asked for, and runs the launcher."""
     given, arguments = parse(sys.argv[1:])
-    start_anew(os.environ, typed=sys.stdin is not None and sys.stdin.isatty())
-    contradicting = contradiction("mpi" if given.launcher == "mpirun" else given.controller, os.environ)
-    if contradicting:
-        raise contradicting
+    controller = "mpi" if given.launcher == "mpirun" else given.controller
+    start_anew(os.environ, controller, typed=sys.stdin is not None and sys.stdin.isatty())
     find_launchers()
     hosts = find_hosts(given.hosts, given.hostfile, os.environ)
     check_path(hosts or [], str(_ENVIRONMENT))

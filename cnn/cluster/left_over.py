@@ -67,15 +67,17 @@ def settle(controller: str, environ: MutableMapping[str, str]) -> None:
     environ.update(dict.fromkeys(_DECIDED, controller))
 
 
-def start_anew(environ: MutableMapping[str, str], *, typed: bool) -> None:
+def start_anew(environ: MutableMapping[str, str], controller: str, *, typed: bool) -> None:
     """Makes the environment that of a launcher: takes out what tells a rank its place.
 
     Args:
         environ: the environment.
+        controller: by what the launcher will connect its ranks, mpi or gloo.
         typed: whether somebody started this at a terminal, and so once, whatever the shell was started by.
 
     Raises:
-        UserError: this process is one of several, which would each start a job.
+        UserError: this process is one of several, which would each start a job; or something asks for another
+            controller.
     """
     ranks = 1
     with contextlib.suppress(UserError):  # of what is incomplete or over nothing is left
@@ -87,6 +89,8 @@ def start_anew(environ: MutableMapping[str, str], *, typed: bool) -> None:
     _forget_ranks(environ)
     if not typed:
         refuse_other_launchers(environ)
+    if contradicting := contradiction(controller, environ):
+        raise contradicting
 
 
 def _forget_ranks(environ: MutableMapping[str, str]) -> None:

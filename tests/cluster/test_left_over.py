@@ -71,22 +71,22 @@ def test_a_launcher_forgets_the_rank_that_it_is_itself(port: int, closed_port: i
     one = {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0", "OMPI_MCA_ess": "^singleton"}
     for environment in ({**MPI, **one, "PMIX_SERVER_URI2": f"7.0;tcp4://127.0.0.1:{port}"}, *servers(closed_port)):
         environ = {**environment, **mine, **operator}
-        start_anew(environ, typed=False)
+        start_anew(environ, "gloo", typed=False)
         assert environ == {**mine, **operator}
     wishes = {"HOROVOD_CPU_OPERATIONS": "gloo", "PMIX_MCA_gds": "hash", "OPAL_PREFIX": "/opt"}
     environ = dict(wishes)
-    start_anew(environ, typed=False)
+    start_anew(environ, "gloo", typed=False)
     assert environ == wishes
 
 
 def test_a_launcher_is_not_started_by_each_of_several(port: int) -> None:
     for environment in servers(port):
         with pytest.raises(UserError, match="each of [38] ranks would start a job of its own"):
-            start_anew(dict(environment), typed=True)
+            start_anew(dict(environment), "gloo", typed=True)
     torchrun = {"WORLD_SIZE": "2", "RANK": "0"}
     with pytest.raises(UserError, match="torchrun"):
-        start_anew(dict(torchrun), typed=False)
-    start_anew(dict(torchrun), typed=True)
+        start_anew(dict(torchrun), "gloo", typed=False)
+    start_anew(dict(torchrun), "gloo", typed=True)
 
 
 def train(*words: str, **environment: str) -> tuple[int, str]:
