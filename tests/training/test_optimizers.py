@@ -29,6 +29,7 @@ def test_slots_are_there_before_the_first_step(name: str, make_network) -> None:
         ({"optimizer": "adm"}, "unknown optimizer 'adm'.*Did you mean 'adam'"),
         ({"learning_rate": 0.0}, "--learning_rate 0.0"),
         ({"learning_rate": -1.0}, "--learning_rate -1.0"),
+        ({"learning_rate": 1e-46}, "--learning_rate 1e-46 is 0 in float32"),
         ({"learning_rate": float("nan")}, "--learning_rate nan"),
         ({"learning_rate": float("inf")}, "--learning_rate inf"),
     ],
