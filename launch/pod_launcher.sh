@@ -40,9 +40,7 @@ if [ ! -e "$marker" ]; then
   exit 1
 fi
 
-resume=()
-[ ! -e "$run_dir/settings.yaml" ] || resume=(--resume)
-bash "${start[@]}" --wait "$seconds" -- --run_dir "$run_dir" "${resume[@]}" "$@" &
+bash "${start[@]}" --wait "$seconds" -- --run_dir "$run_dir" --resume auto "$@" &
 child=$!
 [ -z "$asked" ] || stop  # a signal that came in between
 wait "$child" || true

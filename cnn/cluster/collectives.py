@@ -167,6 +167,18 @@ class Cluster:
             mistake = error
         self.agree(mistake)
 
+    def on_chief(self, work: Callable[[], _Result]) -> _Result | None:
+        """What `work` gives on rank 0, which alone does it; None elsewhere. A user's mistake in it ends every rank."""
+        result = None
+        with self.together():
+            if self.is_chief:
+                result = work()
+        return result
+
+    def from_chief(self, work: Callable[[], Any]) -> Any:
+        """As `on_chief`, but what it gives, anything that JSON can hold, is given on every rank."""
+        return self.gather(self.on_chief(work))[0]
+
     def done_everywhere(self, work: Callable[[], _Result]) -> _Result:
         """What `work` gives on this rank, or raises, once all ranks have done theirs, however long one takes."""
         if self.world_size == 1:

@@ -3,7 +3,7 @@
   bash launch/elastic.sh ./hosts.sh --min 2 --max 8 -- --model vgg16 --data oxflower17 --run_dir runs/flowers
 
 The script prints the hosts that there are now, NAME:RANKS on each line, and is asked every second. What follows --
-goes to jobs/train.py. Started again, the job goes on with the run in --run_dir.
+goes to jobs/train.py. Started again, the job resumes the run in --run_dir.
 """
 
 import argparse
@@ -51,24 +51,14 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         raise UserError(
             f"--min {given.min} --max {given.max} are no numbers of ranks: give --min from 1, --max from --min on."
         )
-    if run_folder(settings) is None:
-        raise UserError("--run_dir is missing after --: name the run's folder; another start will go on with it.")
+    if not ("--run_dir" in settings[:-1] or any(word.startswith("--run_dir=") for word in settings)):
+        raise UserError("--run_dir is missing after --: name the run's folder; another start will resume it.")
     return given, settings
 
 
-def run_folder(settings: Sequence[str]) -> Path | None:
-    """That of --run_dir among the program's options, if there is one."""
-    parser = Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--run_dir", type=Path, nargs="?")
-    folder: Path | None = parser.parse_known_args(settings)[0].run_dir
-    return folder
-
-
 def program_for(settings: Sequence[str]) -> list[str]:
-    """The command line of a rank, which goes on with the run if there is one."""
-    folder = run_folder(settings)
-    begun = folder is not None and (folder / "settings.yaml").is_file()
-    return [sys.executable, _PROGRAM, *settings, *(["--resume"] if begun and "--resume" not in settings else [])]
+    """The command line of a rank, which resumes the run if there is one, unless it is told otherwise."""
+    return [sys.executable, _PROGRAM, "--resume", "auto", *settings]
 
 
 def command_for(given: argparse.Namespace, hosts: Sequence[Host]) -> list[str]:

@@ -56,18 +56,12 @@ class Job:
         self._ending = threading.Lock()
         self._stoppable = False
         self._asked: float | None = None
-        self.kept: Any = None
-        """What the program keeps to go on from when the job's workers change."""
-
-        self.again = False
-        """Whether the job's workers have changed since this one began."""
-
-        self.lock: int | None = None
-        """The file by which rank 0 keeps others out of the run folder."""
+        self.carried: Any = None
+        """What the program keeps for the time after a change of the job's workers, of which only it knows the type."""
 
         self.membership = Membership()
         self.folder: Path | None = None
-        """The run folder, once there is one: the reason of an early end is written there, in failure.log."""
+        """Where failure.log gets the reason of an early end; from then on the program can be resumed."""
 
     @property
     def advice(self) -> str:
@@ -269,7 +263,6 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
                     raise
             cluster = _rejoined(cluster)
             job.membership.settle()
-            job.again = True
             job.watch_others(cluster.rank, cluster.peers)
         cluster.close()
     except RunError as error:

@@ -1,6 +1,5 @@
 """Beginning with the weights of another run."""
 
-import dataclasses
 import hashlib
 import os
 from pathlib import Path
@@ -12,7 +11,7 @@ from cnn.errors import UserError
 from cnn.training.checkpoints import CheckpointFolder
 from cnn.training.run_folder import SETTINGS, holds_run, recorded_origin
 from cnn.training.saved_run import open_run
-from cnn.training.settings import TrainingSettings, read_settings
+from cnn.training.settings import read_settings
 from cnn.training.state import fits
 
 if TYPE_CHECKING:
@@ -21,20 +20,19 @@ if TYPE_CHECKING:
 _NAMED = 5
 
 
-def with_recorded_start(folder: Path, settings: TrainingSettings) -> TrainingSettings:
-    """The settings with which a run is resumed: it began as its folder says, whether or not that is asked for again.
+def recorded_start(folder: Path, asked: str | None) -> str | None:
+    """The run whose weights a resumed run began with, whether or not that is asked for again; None for its own.
 
     Weights that were moved since may be named where they are now, if it is recorded which they were.
 
     Args:
         folder: the run's.
-        settings: those of now.
+        asked: what --initialize_from names now.
 
     Raises:
         UserError: the run has no checkpoint, so that it begins again, and is to do so with other weights.
     """
-    recorded = read_settings(folder / SETTINGS).get("initialize_from")
-    asked = settings.run.initialize_from
+    recorded: str | None = read_settings(folder / SETTINGS).get("initialize_from")
     if asked is None or CheckpointFolder(folder / "checkpoints").steps():
         asked = recorded
     if asked is not None and not (recorded and (_is_same(asked, recorded) or recorded_origin(folder))):
@@ -43,7 +41,7 @@ def with_recorded_start(folder: Path, settings: TrainingSettings) -> TrainingSet
             f"{folder} was begun with {before} and has no checkpoint yet, so --initialize_from {asked} would make it "
             "another run: leave that out, or choose another --run_dir."
         )
-    return dataclasses.replace(settings, run=dataclasses.replace(settings.run, initialize_from=asked))
+    return asked
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -4,9 +4,12 @@ import math
 import os
 import types
 import typing
-from typing import Any
+from typing import Any, Literal
 
 from cnn.training.plain_yaml import NULLS
+
+SwitchOrAuto = bool | Literal["auto"]
+"""A setting that is on or off, or whichever of them fits."""
 
 _SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -43,6 +46,8 @@ def read_value(hint: Any, written: Any) -> Any:
     """
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     optional = origin is types.UnionType and type(None) in parts
+    if hint == SwitchOrAuto:
+        return written if written == "auto" else read_value(bool, written)
     if origin is types.UnionType:
         hint = next(each for each in parts if each is not type(None))
     if optional and (written is None or (written == _HOME and hint is not str)):

@@ -22,11 +22,12 @@ from cnn.training.plain_yaml import dump_yaml
 from cnn.training.precision import PRECISIONS
 from cnn.training.regularisation import RegularisationSettings
 from cnn.training.schedules import ScheduleSettings
-from cnn.training.setting_value import read_words
+from cnn.training.setting_value import SwitchOrAuto, read_words
 from cnn.training.settings_file import closest, read_group, typed
 
 Settings = TypeVar("Settings")
 
+_SWITCHES = (bool, SwitchOrAuto)
 _NO = "no_"
 """Before the name of a setting that is true or false: false."""
 
@@ -57,8 +58,8 @@ class RunSettings:
     initialize_from: str | None = None
     """Begin with the weights of the run in this folder, for fine-tuning; its classes may be others."""
 
-    resume: bool = False
-    """Go on from the last checkpoint in --run_dir."""
+    resume: SwitchOrAuto = False
+    """Continue the run in --run_dir from its last checkpoint; with auto, begin one if there is none."""
 
     save_every: int | None = None
     """Save a checkpoint every so many steps, besides at each epoch's end."""
@@ -232,7 +233,7 @@ def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
         for field in dataclasses.fields(group):
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
             name, hint = field.name, hints[field.name]
-            names = [f"--{name}", f"--{_NO}{name}"] if hint is bool else [f"--{name}"]
+            names = [f"--{name}", f"--{_NO}{name}"] if hint in _SWITCHES else [f"--{name}"]
             section.add_argument(*names, action=_Setting, hint=hint, default=default, help=helps[name])
     return parser
 
@@ -241,8 +242,8 @@ class _Setting(argparse.Action):
     """Takes the words that follow a setting's name on the command line."""
 
     def __init__(self, *, hint: Any, **rest: Any) -> None:
-        if hint is bool:
-            rest |= {"nargs": "?", "metavar": "true|false"}
+        if hint in _SWITCHES:
+            rest |= {"nargs": "?", "metavar": "true|false" if hint is bool else "true|false|auto"}
         elif typing.get_origin(hint) is list:
             rest["nargs"] = "+"
         super().__init__(**rest)
@@ -250,7 +251,7 @@ class _Setting(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, words: Any, option_string: str | None = None) -> None:
         value = True if words is None else _read_words(self.dest, self.hint, words)
-        negated = self.hint is bool and str(option_string).startswith(f"--{_NO}")
+        negated = self.hint in _SWITCHES and str(option_string).startswith(f"--{_NO}")
         setattr(namespace, self.dest, not value if negated else value)
         if self.dest == "epochs":
             namespace.steps = None  # of a file, which would count instead
@@ -265,7 +266,7 @@ def _read_words(name: str, hint: Any, words: str | list[str]) -> Any:
 
 def _explain(error: argparse.ArgumentError, hints: Mapping[str, Any]) -> str:
     """A parser's message in one line; a mistyped name's with the closest one."""
-    options = [*hints, *(f"{_NO}{name}" for name, hint in hints.items() if hint is bool), "config", "print_config"]
+    options = [*hints, *(f"{_NO}{name}" for name, hint in hints.items() if hint in _SWITCHES), "config", "print_config"]
     message = " ".join((error.message or str(error)).split()).rstrip(".")
     unknown = message.removeprefix("unrecognized arguments: ")
     hint = closest(re.split("[ =]", unknown)[0], options, "--") if unknown != message else ""

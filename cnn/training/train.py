@@ -28,7 +28,6 @@ from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.training.averaging import WeightAverage, make_average
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder
-from cnn.training.claimed_folder import begin_folder, claim_folder
 from cnn.training.evaluation import Evaluation, Evaluator, Soundness
 from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import check_origin, initialize_from
@@ -38,19 +37,12 @@ from cnn.training.loss_scale import make_loss_scale
 from cnn.training.optimizers import build_optimizer
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.report import Report
-from cnn.training.resumption import (
-    as_begun,
-    best_checkpoint,
-    check_length,
-    earlier_division,
-    earlier_exchange,
-    last_checkpoint,
-    restore_everywhere,
-)
+from cnn.training.resumption import best_checkpoint, check_data, check_length, restore_everywhere
 from cnn.training.run_data import write_data
 from cnn.training.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
+from cnn.training.start import Carried, Start, claim_folder, decide_start
 from cnn.training.state import state_variables
 from cnn.training.step import TrainingStep
 from cnn.training.training_data import open_training_data
@@ -75,34 +67,26 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains, evaluates and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
-    run = settings.run
-    earlier = job.folder or (Path(run.run_dir) if run.resume and run.run_dir else None)
-    dataset = open_training_data(cluster, settings, earlier_division(cluster, earlier))
+    start = decide_start(cluster, settings, job)
+    settings, run = start.settings, start.settings.run
+    dataset = open_training_data(cluster, settings, start.division)
+    check_data(cluster, start, dataset)
     training, validation = divide_training_part(dataset, settings.data.validation_fraction, run.seed)
-    folder = claim_folder(cluster, settings, job)
     together = group_size(settings.model.model, settings.augmentation, run.group_size)
     order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
-    # A worker that has just come makes the same calls as those that go on from what they kept.
-    going_on = cluster.gather(run.resume or job.folder is not None)[0]
-    checkpoint, damage = last_checkpoint(cluster, _checkpoints(folder), resume=going_on and job.kept is None)
-    checkpoint = job.kept or checkpoint
-    if going_on:
-        settings = as_begun(cluster, settings, folder, dataset)
-    total_steps = check_length(cluster, checkpoint, folder, run, order.steps_per_epoch)
-    exchange = earlier_exchange(cluster, checkpoint, folder, resume=going_on)
-    begun = cluster.gather(checkpoint is not None)[0]
-    learner = _build(cluster, settings, dataset, order, exchange, folder, begun=begun)
-    folder = begin_folder(cluster, folder, settings, job, learner.variables)
-    progress = restore_everywhere(cluster, checkpoint, learner.variables, dataset)
-    checkpoints = _checkpoints(folder)
+    total_steps = check_length(cluster, start, run, order.steps_per_epoch)
+    learner = _build(cluster, start, dataset, order)
+    folder = claim_folder(cluster, start, job, learner.variables)
+    progress = restore_everywhere(cluster, start.checkpoint, learner.variables, dataset)
+    checkpoints = CheckpointFolder(folder / "checkpoints")
     report = None
     computing = arithmetic(cluster)
     said, origin = learner.origin or (None, None)
-    described = (cluster, folder, settings, dataset, learner.exchange.record, computing, origin)
+    described = (cluster, start, folder, dataset, learner.exchange.record, computing, origin)
     describe = functools.partial(_describe, *described)
     if cluster.is_chief:
-        other_bits = _other_bits(folder, computing) if begun else ""
-        if not begun:
+        other_bits = _other_bits(folder, computing) if start.has_checkpoint else ""
+        if not start.has_checkpoint:
             describe()
         report = Report(
             folder,
@@ -110,12 +94,12 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             start_step=progress.step,
             steps_per_epoch=order.steps_per_epoch,
             log_every=run.log_every,
-            resumed=run.resume or job.again,
+            resumed=start.how != "fresh",
             launched=cluster.controller != "none",
             pending=progress.pending,
         )
         messages = (other_bits, _own_validation(dataset), cluster.crowding(), said, learner.exchange.said)
-        for message in (*damage, *messages):
+        for message in (*start.damage, *messages):
             if message:
                 report.message(message)
     evaluate = Evaluator(learner.model, learner.feed, validation, cluster, learner.average)
@@ -140,10 +124,10 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         progress=progress,
         total_steps=total_steps,
         save_every=run.save_every,
-        goes_on=describe if cluster.is_chief and begun else None,
+        goes_on=describe if cluster.is_chief and start.has_checkpoint else None,
         stop_asked=job.stop_asked,
         change_heard=job.membership.changed,
-        commit=functools.partial(_keep, job) if is_elastic() else None,
+        commit=functools.partial(_keep, job.carried) if is_elastic() else None,
     )
     try:
         with job.stoppable():
@@ -165,23 +149,13 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         _finish(cluster, folder, settings, progress, order, test, time.perf_counter() - begin)
 
 
-def _build(
-    cluster: Cluster,
-    settings: TrainingSettings,
-    dataset: Dataset,
-    order: SampleOrder,
-    exchange: dict[str, Any] | None,
-    folder: Path,
-    *,
-    begun: bool,
-) -> _Learner:
-    """Builds all that is built of variables: with the exchange of before, if there was one, and with the weights of
-    another run, if so asked and not `begun`, as it is with a checkpoint that they will be restored from. `folder` is
-    the run's."""
+def _build(cluster: Cluster, start: Start, dataset: Dataset, order: SampleOrder) -> _Learner:
+    """Builds all that is built of variables, which get the weights of another run if a new run is to begin so."""
+    settings = start.settings
     precision = settings.run.precision
     use_precision(precision)
     model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.run.seed)
-    origin = _initialize(cluster, settings, model, folder) if not begun else None
+    origin = None if start.has_checkpoint else cluster.on_chief(lambda: _initialize(start, model))
     optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
     average = make_average(model, settings.regularisation)
     loss_scale = make_loss_scale(precision)
@@ -197,7 +171,7 @@ def _build(
         settings.exchange,
         model,
         order.width(cluster.world_size),
-        exchange,
+        start.exchange,
     )
     step = TrainingStep(
         model,
@@ -217,8 +191,8 @@ def _build(
     )
 
 
-def _keep(job: Job, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
-    job.kept = Checkpoint(path=Path("memory"), arrays=arrays, record=record)
+def _keep(carried: Carried, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    carried.checkpoint = Checkpoint(path=Path("memory"), arrays=arrays, record=record)
 
 
 def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_steps: int) -> NoReturn:
@@ -230,19 +204,17 @@ def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_s
     raise StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; go on with --resume.", agreed=True)
 
 
-def _initialize(
-    cluster: Cluster, settings: TrainingSettings, model: keras.Model, folder: Path
-) -> tuple[str, dict[str, Any]] | None:
-    """Gives rank 0, which the others follow, the weights of another run, if there is to be one; says which.
+def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] | None:
+    """Gives the network the weights of another run, if it is to begin with such; says which, as _Learner.origin.
 
     Raises:
         UserError: they do not fit, or are not those that the run in the folder was begun with.
     """
-    origin = None
-    with cluster.together():
-        if cluster.is_chief and settings.run.initialize_from is not None:
-            origin = initialize_from(Path(settings.run.initialize_from), model)
-            check_origin(folder, origin[1])
+    initial = start.settings.run.initialize_from
+    if initial is None:
+        return None
+    origin = initialize_from(Path(initial), model)
+    check_origin(start.folder, origin[1])
     return origin
 
 
@@ -250,10 +222,6 @@ def _own_validation(dataset: Dataset) -> str:
     """Says that --validation_fraction is not used, where it is not."""
     images = dataset.validation_images
     return f"validation: the data set's own part, {images:,} images" if images else ""
-
-
-def _checkpoints(folder: Path) -> CheckpointFolder:
-    return CheckpointFolder(folder / "checkpoints")
 
 
 def _other_bits(folder: Path, computing: list[dict[str, str]]) -> str:
@@ -266,15 +234,15 @@ def _other_bits(folder: Path, computing: list[dict[str, str]]) -> str:
 
 def _describe(
     cluster: Cluster,
+    start: Start,
     folder: Path,
-    settings: TrainingSettings,
     dataset: Dataset,
     exchange: dict[str, Any],
     computing: list[dict[str, str]],
     origin: dict[str, Any] | None,
 ) -> None:
-    if settings.run.resume:
-        record_settings(folder, settings.merged)
+    if start.how == "resumed":
+        record_settings(folder, start.settings.merged)
     topology = {
         "world_size": cluster.world_size,
         "controller": cluster.controller,

@@ -10,6 +10,7 @@ from cnn.cluster.host_script import ask
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import address_of, interface_to
 from cnn.errors import UserError
+from cnn.training.settings import TrainingSettings, parse_settings
 
 
 def script(tmp_path: Path, text: str) -> Path:
@@ -36,7 +37,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert (after(words, "-np"), after(words, "--min-np"), after(words, "--max-np")) == ("2", "2", "4")
     assert after(words, "--host-discovery-script") == str(Path("hosts.sh").absolute())
     assert after(words, "--network-interfaces") == interface_to(["localhost"])
-    assert words[-5:] == ["jobs/train.py", "--run_dir", str(tmp_path), "--model", "vgg16"]
+    assert words[-4:] == ["--run_dir", str(tmp_path), "--model", "vgg16"]
 
 
 def test_not_more_ranks_than_allowed_are_started(tmp_path: Path) -> None:
@@ -47,11 +48,11 @@ def test_not_more_ranks_than_allowed_are_started(tmp_path: Path) -> None:
     assert (after(words, "-np"), after(words, "--network-interfaces")) == ("3", "eth7")
 
 
-def test_a_run_that_was_begun_is_gone_on_with(tmp_path: Path) -> None:
-    (tmp_path / "settings.yaml").touch()
-    assert command("./hosts.sh", "--", "--run_dir", tmp_path)[-1] == "--resume"
-    assert command("./hosts.sh", "--", f"--run_dir={tmp_path}")[-1] == "--resume"
-    assert command("./hosts.sh", "--", "--resume", "--run_dir", tmp_path).count("--resume") == 1
+def test_a_run_that_was_begun_is_resumed_unless_something_else_is_asked_for(tmp_path: Path) -> None:
+    words = command("./hosts.sh", "--", f"--run_dir={tmp_path}")
+    assert words[-4:] == ["jobs/train.py", "--resume", "auto", f"--run_dir={tmp_path}"]
+    asked = command("./hosts.sh", "--", "--run_dir", tmp_path, "--no_resume")
+    assert parse_settings("", TrainingSettings, asked[asked.index("jobs/train.py") + 1 :]).run.resume is False
 
 
 @pytest.mark.parametrize(

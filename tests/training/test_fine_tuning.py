@@ -9,7 +9,7 @@ import pytest
 
 from cnn.errors import UserError
 from cnn.models.registry import ModelSettings, build_network
-from cnn.training.fine_tuning import check_origin, initialize_from, with_recorded_start
+from cnn.training.fine_tuning import check_origin, initialize_from, recorded_start
 from cnn.training.run_folder import start_folder, write_environment
 from cnn.training.saved_run import SavedRun
 from cnn.training.settings import TrainingSettings, parse_settings
@@ -84,7 +84,7 @@ def begin(folder: Path, *arguments: object) -> Path:
 
 def start(folder: Path, *arguments: object) -> str | None:
     """What a run that is resumed with these settings begins with."""
-    return with_recorded_start(folder, asked("--run_dir", folder, "--resume", *arguments)).run.initialize_from
+    return recorded_start(folder, asked(*arguments).run.initialize_from)
 
 
 def test_what_a_run_begins_with_need_not_be_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

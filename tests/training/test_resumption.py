@@ -1,4 +1,4 @@
-"""Going on from a checkpoint that no run has written."""
+"""Resuming from a checkpoint that no run has written, and for fewer steps than are done."""
 
 import dataclasses
 from pathlib import Path
@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_choice import Rates
 from cnn.errors import UserError
+from cnn.training.checkpoint_record import check_record
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, save_checkpoint
 from cnn.training.loop import Progress
-from cnn.training.resumption import best_checkpoint, check_length, last_checkpoint
-from cnn.training.settings import RunSettings
+from cnn.training.resumption import best_checkpoint, check_length
+from cnn.training.settings import RunSettings, TrainingSettings, parse_settings
+from cnn.training.start import Start
 from tests.hostile import JSON, altered_json, examples, read_or_sentence
 
 RATES = Rates(latency=1e-4, sent_per_second=1e9, gathered_per_second=1e9, multiply_adds_per_second=1e11)
@@ -25,15 +27,21 @@ RECORD = {
 }
 
 
+def checked(folder: CheckpointFolder) -> Checkpoint:
+    """The last checkpoint, as a run that is resumed takes it."""
+    checkpoint, _ = folder.load_last()
+    assert checkpoint is not None
+    check_record(checkpoint)
+    return checkpoint
+
+
 @examples(100)
 @given(altered_json(RECORD) | st.dictionaries(st.sampled_from(sorted(RECORD)), JSON))
-def test_any_record_is_gone_on_from_or_is_one_sentence(cluster: Cluster, tmp_path: Path, record: dict) -> None:
+def test_any_record_is_resumed_from_or_is_one_sentence(tmp_path: Path, record: dict) -> None:
     folder = CheckpointFolder(tmp_path)
     save_checkpoint(folder.path(9), {"a": np.zeros(1)}, record)
-    found = read_or_sentence(lambda: last_checkpoint(cluster, folder, resume=True), str(folder.path(9)), UserError)
-    if found is not None:
-        checkpoint, _ = found
-        assert checkpoint is not None
+    checkpoint = read_or_sentence(lambda: checked(folder), str(folder.path(9)), UserError)
+    if checkpoint is not None:
         assert Progress(**checkpoint.record["progress"]).step >= 0
         rates = (checkpoint.record.get("exchange") or {}).get("rates")
         assert rates is None or Rates(**rates).latency + 0.0 is not None
@@ -51,7 +59,9 @@ def test_a_run_is_not_made_shorter_than_it_is(cluster: Cluster) -> None:
     folder, checkpoint = Path("runs/a"), Checkpoint(path=Path("a.npz"), arrays={}, record=RECORD)
 
     def total(checkpoint: Checkpoint | None = checkpoint, **length: int) -> int:
-        return check_length(cluster, checkpoint, folder, RunSettings(**length), steps_per_epoch=4)
+        settings = parse_settings("", TrainingSettings, [])
+        start = Start(how="resumed", folder=folder, settings=settings, checkpoint=checkpoint)
+        return check_length(cluster, start, RunSettings(**length), steps_per_epoch=4)
 
     assert (total(steps=9), total(epochs=3), total(epochs=1, steps=10)) == (9, 12, 10)
     assert total(checkpoint=None, steps=3) == 3
@@ -81,19 +91,19 @@ def test_a_run_is_not_made_shorter_than_it_is(cluster: Cluster) -> None:
     ],
     ids=str,
 )
-def test_progress_that_no_run_has_made(cluster: Cluster, tmp_path: Path, changed: dict) -> None:
+def test_progress_that_no_run_has_made(tmp_path: Path, changed: dict) -> None:
     folder = CheckpointFolder(tmp_path)
     save_checkpoint(folder.path(9), {"a": np.zeros(1)}, {**RECORD, "progress": {**RECORD["progress"], **changed}})
     with pytest.raises(UserError, match="holds what no run has saved"):
-        last_checkpoint(cluster, folder, resume=True)
+        checked(folder)
 
 
 @pytest.mark.parametrize(
     "changed", [{"sent_per_second": 0.0}, {"gathered_per_second": 1e-300}, {"latency": float("nan")}], ids=str
 )
-def test_rates_that_nobody_has_measured(cluster: Cluster, tmp_path: Path, changed: dict) -> None:
+def test_rates_that_nobody_has_measured(tmp_path: Path, changed: dict) -> None:
     folder = CheckpointFolder(tmp_path)
     exchange = {**RECORD["exchange"], "rates": {**RECORD["exchange"]["rates"], **changed}}
     save_checkpoint(folder.path(9), {"a": np.zeros(1)}, {**RECORD, "exchange": exchange})
     with pytest.raises(UserError, match="a rate in it cannot be one that was measured"):
-        last_checkpoint(cluster, folder, resume=True)
+        checked(folder)

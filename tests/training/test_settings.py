@@ -248,6 +248,7 @@ def values_of(hint: object) -> st.SearchStrategy[object]:
         bool: st.booleans(),
         str: ANY_TEXT.filter(lambda text: text.strip() not in ("", "~") and not text.startswith("~/"))
         | st.sampled_from(["null", "NULL", "no", "0123", "x" * 90 + " y" * 60]),
+        typing.Literal["auto"]: st.just("auto"),
     }
     parts = typing.get_args(hint) or (hint,)
     return st.one_of([st.none() if part is type(None) else kinds[part] for part in parts])
