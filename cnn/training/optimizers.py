@@ -10,7 +10,7 @@ from cnn.training.regularisation import RegularisationSettings
 if TYPE_CHECKING:
     import keras
 
-_SMALLEST_RATE = 2.0**-126
+SMALLEST_RATE = 2.0**-126
 """The smallest number that float32 holds in full: processors may take less for 0, and then nothing learns."""
 
 
@@ -62,8 +62,8 @@ class OptimizerSettings:
         rate = self.base_learning_rate
         if not (rate > 0 and math.isfinite(rate)):
             raise UserError(f"--learning_rate {rate} is not a positive number: give one, 0.001 say.")
-        if rate < _SMALLEST_RATE:
-            raise UserError(f"--learning_rate {rate} is 0 in float32: give at least {_SMALLEST_RATE:.1e}.")
+        if rate < SMALLEST_RATE:
+            raise UserError(f"--learning_rate {rate} is 0 in float32: give at least {SMALLEST_RATE:.1e}.")
         if self.scale_learning_rate is not None and self.scale_learning_rate < 1:
             raise UserError(
                 f"--scale_learning_rate {self.scale_learning_rate} is less than 1: give the batch size that the "

@@ -17,7 +17,7 @@ from cnn.data.registry import DataSettings
 from cnn.errors import UserError, check_choice
 from cnn.models.registry import ModelSettings
 from cnn.monitoring.whole_file import write_whole
-from cnn.training.optimizers import OptimizerSettings
+from cnn.training.optimizers import SMALLEST_RATE, OptimizerSettings
 from cnn.training.plain_yaml import dump_yaml
 from cnn.training.precision import PRECISIONS
 from cnn.training.regularisation import RegularisationSettings
@@ -113,7 +113,7 @@ class TrainingSettings:
     run: RunSettings
 
     def __post_init__(self) -> None:
-        if not 0 < self.learning_rate < math.inf:
+        if not SMALLEST_RATE <= self.learning_rate < math.inf:
             raise UserError(
                 f"the learning rate {self.optimizer.base_learning_rate}, scaled from --scale_learning_rate "
                 f"{self.optimizer.scale_learning_rate} to --global_batch_size {self.run.global_batch_size}, is "
