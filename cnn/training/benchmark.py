@@ -14,12 +14,11 @@ from cnn.cluster.exchange_choice import ExchangeSettings, Rates
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
-from cnn.errors import UserError, check_choice
+from cnn.errors import UserError
 from cnn.models.registry import ModelSettings
-from cnn.training.groups import group_size
+from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model
 from cnn.training.measured import Measured, read_measured
 from cnn.training.optimizers import OptimizerSettings
-from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.regularisation import RegularisationSettings
 from cnn.training.step_model import Costs, Layer, Predicted, parse_rate, predict
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from cnn.models.layer_table import LayerRow
 
 _SEED = 1
-_GROUP_SIZE = 8
 _USUAL_LATENCY = 20.0
 
 
@@ -52,9 +50,6 @@ class BenchmarkSettings:
 
     repeats: int = 3
     """Measurements of each kind, in turn; their median counts."""
-
-    precision: str = "float32"
-    """As in training."""
 
     launcher: str = "mpirun --oversubscribe"
     """mpirun or horovodrun, and with which options of launch/mpirun.sh it starts workers: 'mpirun -H a:4,b:4', say."""
@@ -87,7 +82,6 @@ class BenchmarkSettings:
         for count in (*self.workers, *self.predict, self.batch_size, self.benchmark_steps, self.repeats):
             if count < 1:
                 raise UserError(f"{count} is not a number of workers, samples or steps: give whole numbers from 1 on.")
-        check_choice("precision", self.precision, PRECISIONS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,6 +95,21 @@ class Settings:
     optimizer: OptimizerSettings
     regularisation: RegularisationSettings
     exchange: ExchangeSettings
+    step: StepSettings
+
+    @property
+    def learner(self) -> LearnerSettings:
+        """Those of them that shape a step."""
+        return LearnerSettings(
+            model=self.model,
+            augmentation=self.augmentation,
+            optimizer=self.optimizer,
+            regularisation=self.regularisation,
+            exchange=self.exchange,
+            step=self.step,
+            seed=_SEED,
+            resident_mb=self.data.resident_mb,
+        )
 
 
 class _NoUpdate:
@@ -126,46 +135,38 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
 
     from cnn.cluster.exchange import LocalExchange
     from cnn.cluster.link import measure_rates
-    from cnn.data.feed import Feed
     from cnn.models.layer_table import layer_rows
-    from cnn.models.registry import build_network
-    from cnn.training.exchanging import choose_exchange
-    from cnn.training.optimizers import build_optimizer
-    from cnn.training.step import TrainingStep
 
     tf.get_logger().setLevel("ERROR")  # it warns of compiling several steps, which is what is done here
     benchmark, world_size = settings.benchmark, cluster.world_size
     dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
-    together = group_size(settings.model.model, settings.augmentation, _GROUP_SIZE)
     size = benchmark.batch_size * (world_size if benchmark.scaling == "weak" else 1)
-    order = SampleOrder(np.arange(len(dataset.train.labels)), size, _SEED, together)
-    use_precision(benchmark.precision)
-    network = build_network(settings.model, dataset.input_shape, dataset.classes, _SEED)
-    optimizer = build_optimizer(settings.optimizer, settings.regularisation, network.trainable_variables)
-    kind = PRECISIONS[benchmark.precision]
-    feed = Feed(dataset, dataset.train, kind, settings.augmentation, resident_mb=settings.data.resident_mb)
-    chosen = choose_exchange(cluster, settings.exchange, network, order.width(world_size), None)
+    settings.learner.check_batches(size, world_size)
+    order = settings.learner.order(np.arange(len(dataset.train.labels)), size)
+    network = build_model(settings.learner, dataset)
+    learner = assemble(cluster, settings.learner, dataset, order, network)
+    rate = settings.optimizer.rate_for(size)
 
-    def step_with(exchange: Any, update: Any) -> Callable[[Plan], Any]:
-        step = TrainingStep(network, update, feed, exchange, settings.regularisation, group_size=order.group_size)
-        return lambda plan: step.run(plan, np.zeros(len(plan.counts)))
+    def step_with(**replaced: Any) -> Callable[[Plan], Any]:
+        step = learner.make_step(**replaced)
+        return lambda plan: step.run(plan, np.full(len(plan.counts), rate))
 
     local = LocalExchange()
     kinds: dict[str, Callable[[Plan], Any]] = {
-        "step": step_with(chosen.exchange, optimizer),
-        "no exchange": step_with(local, optimizer),
-        "no update": step_with(local, _NoUpdate(optimizer)),
-        "input": _input_only(feed, order),
+        "step": step_with(),
+        "no exchange": step_with(exchange=local),
+        "no update": step_with(exchange=local, optimizer=_NoUpdate(learner.optimizer)),
+        "input": _input_only(learner.feed, order),
     }
     seconds = _measure_in_turn(cluster, kinds, order, benchmark)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     rows = layer_rows(network)
     arithmetic = 6 * sum(row.multiply_adds for row in rows) * size / world_size
-    peak = _peak_rate(cluster, benchmark.precision)
+    peak = _peak_rate(cluster, settings.step.precision)
     step_times = seconds["step"]
     rates = None
     if world_size > 1:  # of small networks the choice of the exchange does not measure them
-        known = chosen.record.get("rates")
+        known = learner.exchange.record.get("rates")
         rates = measure_rates(cluster) if known is None else Rates(**known)
     return Measured(
         workers=world_size,
@@ -177,11 +178,11 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         compute_seconds=max(0.0, median["no update"] - median["input"]),
         update_seconds=max(0.0, median["no exchange"] - median["no update"]),
         exchange_seconds=max(0.0, median["step"] - median["no exchange"]) if world_size > 1 else 0.0,
-        sent_bytes=chosen.sent_bytes,
+        sent_bytes=learner.exchange.sent_bytes,
         peak_bytes=max(cluster.gather(_peak_bytes())),
         share_of_peak=arithmetic / median["step"] / peak,
         rates=rates,
-        factored=sorted(chosen.exchange.factored),
+        factored=sorted(learner.exchange.exchange.factored),
         multiply_adds_per_second=peak / 2,
         layers=_layers(network, rows),
     )

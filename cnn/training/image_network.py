@@ -42,7 +42,7 @@ class ImageNetwork:
         # What the feed takes for a data set is filled with other images for each call.
         self._images = np.zeros((images_at_once(run.data), *run.data.image_shape), np.uint8)
         dataset = run.data.around(self._images)
-        feed = Feed(dataset, dataset.test, PRECISIONS[run.settings.run.precision], resident_mb=0)
+        feed = Feed(dataset, dataset.test, PRECISIONS[run.settings.step.precision], resident_mb=0)
         self._classifier = Classifier(model, feed, group=len(self._images))
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

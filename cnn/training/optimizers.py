@@ -70,6 +70,11 @@ class OptimizerSettings:
                 "learning rate is meant for, 256 say."
             )
 
+    def rate_for(self, global_batch_size: int) -> float:
+        """The rate before any schedule, with batches of this size."""
+        scale = 1.0 if self.scale_learning_rate is None else global_batch_size / self.scale_learning_rate
+        return self.base_learning_rate * scale
+
     @property
     def base_learning_rate(self) -> float:
         return OPTIMIZERS[self.optimizer].learning_rate if self.learning_rate is None else self.learning_rate

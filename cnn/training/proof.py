@@ -15,9 +15,8 @@ from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError, check_choice
 from cnn.foreign_folder import open_new
 from cnn.models.registry import NETWORKS, ModelSettings
-from cnn.training.groups import group_size
+from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model
 from cnn.training.optimizers import OptimizerSettings
-from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.regularisation import RegularisationSettings
 
 if TYPE_CHECKING:
@@ -78,6 +77,24 @@ class Settings:
     regularisation: RegularisationSettings
     exchange: ExchangeSettings
 
+    def learner(self, model: ModelSettings, precision: str) -> LearnerSettings:
+        """Those of them that shape a step of a network."""
+        step = StepSettings(
+            group_size=self.proof.proof_group_size,
+            micro_batch_size=self.proof.proof_micro_batch_size,
+            precision=precision,
+        )
+        return LearnerSettings(
+            model=model,
+            augmentation=self.augmentation,
+            optimizer=self.optimizer,
+            regularisation=self.regularisation,
+            exchange=self.exchange,
+            step=step,
+            seed=_SEED,
+            resident_mb=self.data.resident_mb,
+        )
+
 
 class ShiftedOrder(SampleOrder):
     """Broken on purpose: every rank but the first takes one sample of its neighbour's."""
@@ -136,13 +153,7 @@ def _measure_network(
 
     from cnn.cluster.exchange import LocalExchange
     from cnn.data.dataset import Part
-    from cnn.data.feed import Feed
-    from cnn.models.registry import build_network
-    from cnn.training.averaging import make_average
-    from cnn.training.exchanging import choose_exchange
-    from cnn.training.optimizers import build_optimizer
     from cnn.training.state import read_state
-    from cnn.training.step import TrainingStep
 
     tf.get_logger().setLevel("ERROR")  # it warns of compiling several networks, which is what is done here
     broken = os.environ.get("CNN_PROVE_BREAK", "")
@@ -153,25 +164,13 @@ def _measure_network(
     enlarged = dataclasses.replace(dataset, train=part, input_size=None)
     measured: dict[str, np.ndarray] = {}
 
-    def run(precision: str, name: str, order: SampleOrder) -> None:
-        use_precision(precision)
-        network = build_network(model_settings, images.shape[1:], dataset.classes, _SEED)
-        optimizer = build_optimizer(settings.optimizer, settings.regularisation, network.trainable_variables)
-        average = make_average(network, settings.regularisation)
-        feed = Feed(enlarged, part, PRECISIONS[precision], settings.augmentation, resident_mb=settings.data.resident_mb)
-        exchange = choose_exchange(cluster, settings.exchange, network, order.width(cluster.world_size), None).exchange
-        if broken == "exchange":
-            exchange = LocalExchange()
-        step = TrainingStep(
-            network,
-            optimizer,
-            feed,
-            exchange,
-            settings.regularisation,
-            group_size=order.group_size,
-            micro_batch_size=order.micro_batch_size,
-            average=average,
-        )
+    def run(precision: str, name: str, kind: type[SampleOrder]) -> None:
+        learning = settings.learner(model_settings, precision)
+        learning.check_batches(size, cluster.world_size)
+        network = build_model(learning, enlarged)
+        learner = assemble(cluster, learning, enlarged, learning.order(samples, size, kind), network)
+        step = learner.make_step(exchange=LocalExchange() if broken == "exchange" else None)
+        average, order = learner.average, learner.order
         plan = order.plan(0, steps, cluster.rank, cluster.world_size)
         state = {variable.path: variable for variable in network.variables}
         if average is not None:
@@ -183,16 +182,14 @@ def _measure_network(
         keep("initial", read_state(state))
         paths = [variable.path for variable in network.trainable_variables]
         keep("gradient", dict(zip(paths, step.gradients(plan), strict=True)))
-        step.run(plan, np.full(steps, settings.optimizer.base_learning_rate))
+        step.run(plan, np.full(steps, settings.optimizer.rate_for(size)))
         keep("final", read_state(state))
 
     kind = _BROKEN_ORDERS.get(broken, SampleOrder)
-    groups = group_size(model_settings.model, settings.augmentation, settings.proof.proof_group_size)
-    micro = settings.proof.proof_micro_batch_size
-    run("float64", "float64", kind(samples, size, _SEED, groups, micro))
-    run("float32", "float32", kind(samples, size, _SEED, groups, micro))
+    run("float64", "float64", kind)
+    run("float32", "float32", kind)
     if cluster.world_size == 1:
-        run("float32", "reordered", ReversedOrder(samples, size, _SEED, groups, micro))
+        run("float32", "reordered", ReversedOrder)
     return measured
 
 

@@ -63,7 +63,7 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
         if cluster.is_chief:
             step = run.restore(model, network.checkpoint)
     cluster.broadcast([variable.value for variable in model.variables])
-    feed = Feed(dataset, part, PRECISIONS[run.settings.run.precision], resident_mb=run.settings.data.resident_mb)
+    feed = Feed(dataset, part, PRECISIONS[run.settings.step.precision], resident_mb=run.settings.data.resident_mb)
     evaluation = Evaluator(model, feed, samples, cluster, batch_size=settings.batch_size)()
     if not math.isfinite(evaluation.loss):
         raise RunError(

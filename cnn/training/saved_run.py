@@ -70,7 +70,7 @@ class SavedRun:
 
     def build_network(self) -> "keras.Model":
         """The run's network before training, in the run's precision."""
-        use_precision(self.settings.run.precision)
+        use_precision(self.settings.step.precision)
         return build_network(self.settings.model, self.data.input_shape, self.data.classes, self.settings.run.seed)
 
     def restore(self, network: "keras.Model", checkpoint: str) -> int:

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 from cnn.cluster.exchange_choice import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.registry import DataSettings
-from cnn.errors import UserError, check_choice
+from cnn.errors import UserError
 from cnn.models.registry import ModelSettings
 from cnn.monitoring.whole_file import write_whole
+from cnn.training.learner import LearnerSettings, StepSettings
 from cnn.training.optimizers import SMALLEST_RATE, OptimizerSettings
 from cnn.training.plain_yaml import dump_yaml
-from cnn.training.precision import PRECISIONS
 from cnn.training.regularisation import RegularisationSettings
 from cnn.training.schedules import ScheduleSettings
 from cnn.training.setting_value import SwitchOrAuto, read_words
@@ -45,10 +45,6 @@ class RunSettings:
     global_batch_size: int = 128
     """Samples of a step, over all workers: what is computed does not depend on how many share them."""
 
-    group_size: int = 32
-    """Samples that batch normalisation normalises together, and within which mixup and CutMix find partners; each
-    group is on one worker. Without these there are no groups."""
-
     seed: int = 1
     """Of the initial weights, the order of samples, dropout and the validation part."""
 
@@ -67,34 +63,13 @@ class RunSettings:
     log_every: int = 10
     """Steps that a point of the training curve is the mean of."""
 
-    micro_batch_size: int | None = None
-    """Most samples that a worker computes at once: a larger part of the global batch is computed in pieces, whose
-    gradients are added up before they are exchanged. Saves memory, and changes nothing that is computed."""
-
-    precision: str = "float32"
-    """float32; tensorfloat32, the same on processors, faster and less exact on GPUs; mixed_bfloat16 or mixed_float16,
-    which compute most of the network in the shorter type (the latter with dynamic loss scaling); or float64 for studies
-    of exactness."""
-
-    xla: bool = False
-    """Compile the network by XLA: often faster on GPUs, slower on processors."""
-
     def __post_init__(self) -> None:
-        for name in (
-            "epochs",
-            "steps",
-            "global_batch_size",
-            "group_size",
-            "micro_batch_size",
-            "save_every",
-            "log_every",
-        ):
+        for name in ("epochs", "steps", "global_batch_size", "save_every", "log_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} {value} is less than 1: give a whole number from 1 on.")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--seed {self.seed} is not in [0, 2**32): give a whole number from 0 on.")
-        check_choice("precision", self.precision, PRECISIONS)
         if self.resume and self.run_dir is None:
             raise UserError("--resume needs --run_dir: name the folder of the run to go on with.")
 
@@ -110,6 +85,7 @@ class TrainingSettings:
     schedule: ScheduleSettings
     regularisation: RegularisationSettings
     exchange: ExchangeSettings
+    step: StepSettings
     run: RunSettings
 
     def __post_init__(self) -> None:
@@ -123,9 +99,21 @@ class TrainingSettings:
     @property
     def learning_rate(self) -> float:
         """The rate before any schedule."""
-        reference = self.optimizer.scale_learning_rate
-        scale = 1.0 if reference is None else self.run.global_batch_size / reference
-        return self.optimizer.base_learning_rate * scale
+        return self.optimizer.rate_for(self.run.global_batch_size)
+
+    @property
+    def learner(self) -> LearnerSettings:
+        """Those of them that shape a step."""
+        return LearnerSettings(
+            model=self.model,
+            augmentation=self.augmentation,
+            optimizer=self.optimizer,
+            regularisation=self.regularisation,
+            exchange=self.exchange,
+            step=self.step,
+            seed=self.run.seed,
+            resident_mb=self.data.resident_mb,
+        )
 
     @functools.cached_property
     def merged(self) -> dict[str, Any]:

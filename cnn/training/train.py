@@ -1,7 +1,6 @@
 """The program that trains: from settings to a trained network and a run folder."""
 
 import contextlib
-import dataclasses
 import functools
 import json
 import math
@@ -22,20 +21,15 @@ from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part
 from cnn.errors import StoppedError, UserError, diverged
-from cnn.models.registry import build_network
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
-from cnn.training.averaging import WeightAverage, make_average
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder
 from cnn.training.evaluation import Evaluation, Evaluator, Soundness
-from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import check_origin, initialize_from
-from cnn.training.groups import group_size
+from cnn.training.learner import assemble, build_model
 from cnn.training.loop import Loop, Progress
-from cnn.training.loss_scale import make_loss_scale
-from cnn.training.optimizers import build_optimizer
-from cnn.training.precision import PRECISIONS, use_precision
+from cnn.training.precision import PRECISIONS
 from cnn.training.report import Report
 from cnn.training.resumption import best_checkpoint, check_data, check_length, restore_everywhere
 from cnn.training.run_data import write_data
@@ -43,24 +37,7 @@ from cnn.training.run_folder import record_settings, recorded_origin, recorded_t
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.start import Carried, Start, claim_folder, decide_start
-from cnn.training.state import state_variables
-from cnn.training.step import TrainingStep
 from cnn.training.training_data import open_training_data
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Learner:
-    """What learns, and what it learns from."""
-
-    model: keras.Model
-    average: WeightAverage | None
-    variables: dict[str, Any]
-    feed: Feed
-    step: TrainingStep
-    origin: tuple[str, dict[str, Any]] | None
-    """Of rank 0: whose weights it begins with, if not with weights of its own, as a sentence and for the record."""
-
-    exchange: ChosenExchange
 
 
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
@@ -72,16 +49,17 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     dataset = open_training_data(cluster, settings, start.division)
     check_data(cluster, start, dataset)
     training, validation = divide_training_part(dataset, settings.data.validation_fraction, run.seed)
-    together = group_size(settings.model.model, settings.augmentation, run.group_size)
-    order = SampleOrder(training, run.global_batch_size, run.seed, together, run.micro_batch_size)
+    order = settings.learner.order(training, run.global_batch_size)
     total_steps = check_length(cluster, start, run, order.steps_per_epoch)
-    learner = _build(cluster, start, dataset, order)
+    model = build_model(settings.learner, dataset)
+    begun_with = None if start.has_checkpoint else cluster.on_chief(lambda: _initialize(start, model))
+    said, origin = begun_with or (None, None)
+    learner = assemble(cluster, settings.learner, dataset, order, model, start.exchange)
     folder = claim_folder(cluster, start, job, learner.variables)
     progress = restore_everywhere(cluster, start.checkpoint, learner.variables, dataset)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     report = None
     computing = arithmetic(cluster)
-    said, origin = learner.origin or (None, None)
     described = (cluster, start, folder, dataset, learner.exchange.record, computing, origin)
     describe = functools.partial(_describe, *described)
     if cluster.is_chief:
@@ -102,17 +80,17 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         for message in (*start.damage, *messages):
             if message:
                 report.message(message)
-    evaluate = Evaluator(learner.model, learner.feed, validation, cluster, learner.average)
+    evaluate = Evaluator(model, learner.feed, validation, cluster, learner.average)
     loop = Loop(
         cluster=cluster,
         order=order,
-        training_step=learner.step,
+        training_step=learner.make_step(),
         learning_rates=lambda first, steps: learning_rates(
             settings.schedule, settings.learning_rate, first, steps, order.steps_per_epoch, total_steps
         ),
         variables=learner.variables,
         evaluate=evaluate if len(validation) else None,
-        is_sound=Soundness(learner.model, learner.feed, training, cluster),
+        is_sound=Soundness(model, learner.feed, training, cluster),
         checkpoints=checkpoints,
         record={
             "settings": settings.merged,
@@ -140,55 +118,13 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     restore_everywhere(cluster, best_checkpoint(cluster, checkpoints), learner.variables, dataset)
     if learner.average is not None:
         learner.average.keep()
-    test = _test(cluster, dataset, learner.model, settings)
+    test = _test(cluster, dataset, model, settings)
     if not math.isfinite(test.loss):
         raise diverged(progress.step, f"the loss on the test images is {test.loss}")
     if report is not None:
         report.evaluation("test", progress.step, test)
         report.close()
         _finish(cluster, folder, settings, progress, order, test, time.perf_counter() - begin)
-
-
-def _build(cluster: Cluster, start: Start, dataset: Dataset, order: SampleOrder) -> _Learner:
-    """Builds all that is built of variables, which get the weights of another run if a new run is to begin so."""
-    settings = start.settings
-    precision = settings.run.precision
-    use_precision(precision)
-    model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.run.seed)
-    origin = None if start.has_checkpoint else cluster.on_chief(lambda: _initialize(start, model))
-    optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
-    average = make_average(model, settings.regularisation)
-    loss_scale = make_loss_scale(precision)
-    feed = Feed(
-        dataset,
-        dataset.train,
-        PRECISIONS[precision],
-        settings.augmentation,
-        resident_mb=settings.data.resident_mb,
-    )
-    chosen = choose_exchange(
-        cluster,
-        settings.exchange,
-        model,
-        order.width(cluster.world_size),
-        start.exchange,
-    )
-    step = TrainingStep(
-        model,
-        optimizer,
-        feed,
-        chosen.exchange,
-        settings.regularisation,
-        group_size=order.group_size,
-        micro_batch_size=order.micro_batch_size,
-        average=average,
-        loss_scale=loss_scale,
-        xla=settings.run.xla,
-    )
-    variables = state_variables(model, optimizer, average, loss_scale)
-    return _Learner(
-        model=model, average=average, variables=variables, feed=feed, step=step, origin=origin, exchange=chosen
-    )
 
 
 def _keep(carried: Carried, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
@@ -205,7 +141,7 @@ def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_s
 
 
 def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] | None:
-    """Gives the network the weights of another run, if it is to begin with such; says which, as _Learner.origin.
+    """Gives the network the weights of another run, if it is to begin so; says which, in words and for the record.
 
     Raises:
         UserError: they do not fit, or are not those that the run in the folder was begun with.
@@ -256,7 +192,7 @@ def _describe(
 
 
 def _test(cluster: Cluster, dataset: Dataset, model: keras.Model, settings: TrainingSettings) -> Evaluation:
-    feed = Feed(dataset, dataset.test, PRECISIONS[settings.run.precision], resident_mb=settings.data.resident_mb)
+    feed = Feed(dataset, dataset.test, PRECISIONS[settings.step.precision], resident_mb=settings.data.resident_mb)
     return Evaluator(model, feed, np.arange(len(dataset.test.labels)), cluster)()
 
 

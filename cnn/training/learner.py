@@ -1,0 +1,192 @@
+"""What learns: a network, its optimizer and all else that shapes a step, assembled in one way for every program."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn.cluster.exchange_choice import ExchangeSettings
+from cnn.data.augmentation import AugmentationSettings
+from cnn.data.dataset import Dataset
+from cnn.data.order import SampleOrder
+from cnn.errors import UserError, check_choice
+from cnn.models.registry import NETWORKS, ModelSettings
+from cnn.training.optimizers import OptimizerSettings
+from cnn.training.precision import PRECISIONS, use_precision
+from cnn.training.regularisation import RegularisationSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.exchange import Exchange
+    from cnn.data.feed import Feed
+    from cnn.training.averaging import WeightAverage
+    from cnn.training.exchanging import ChosenExchange
+    from cnn.training.loss_scale import LossScale
+    from cnn.training.step import TrainingStep
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepSettings:
+    """How a step is computed."""
+
+    group_size: int = 32
+    """Samples that batch normalisation normalises together, and within which mixup and CutMix find partners; each
+    group is on one worker. Without these there are no groups."""
+
+    micro_batch_size: int | None = None
+    """Most samples that a worker computes at once: a larger part of the global batch is computed in pieces, whose
+    gradients are added up before they are exchanged. Saves memory, and changes nothing that is computed."""
+
+    precision: str = "float32"
+    """float32; tensorfloat32, the same on processors, faster and less exact on GPUs; mixed_bfloat16 or mixed_float16,
+    which compute most of the network in the shorter type (the latter with dynamic loss scaling); or float64 for studies
+    of exactness."""
+
+    xla: bool = False
+    """Compile the network by XLA: often faster on GPUs, slower on processors."""
+
+    def __post_init__(self) -> None:
+        for name in ("group_size", "micro_batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name} {value} is less than 1: give a whole number from 1 on.")
+        check_choice("precision", self.precision, PRECISIONS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LearnerSettings:
+    """All that shapes a step, but for the data and the size of a batch."""
+
+    model: ModelSettings
+    augmentation: AugmentationSettings
+    optimizer: OptimizerSettings
+    regularisation: RegularisationSettings
+    exchange: ExchangeSettings
+    step: StepSettings
+    seed: int
+    """Of the initial weights and the order of samples."""
+
+    resident_mb: int
+    """As in `Feed`."""
+
+    def order(self, samples: np.ndarray, global_batch_size: int, kind: type[SampleOrder] = SampleOrder) -> SampleOrder:
+        """The sequence in which samples, given by their indices, are learned."""
+        return kind(samples, global_batch_size, self.seed, self.group_size, self.step.micro_batch_size)
+
+    @property
+    def group_size(self) -> int:
+        """Samples that are looked at together; 1 unless batches are normalised or samples mixed."""
+        together = NETWORKS[self.model.model].grouped or self.augmentation.mixes
+        return self.step.group_size if together else 1
+
+    def check_batches(self, global_batch_size: int, world_size: int) -> None:
+        """UserError when a batch cannot be divided among the workers, or among micro-batches."""
+        group, micro_batch_size = self.group_size, self.step.micro_batch_size
+        if micro_batch_size is not None and micro_batch_size % group:
+            raise UserError(
+                f"--micro_batch_size {micro_batch_size} is not a multiple of --group_size {group}, within which "
+                "batches are normalised or samples mixed: give "
+                f"{-(-micro_batch_size // group) * group}, or another group size."
+            )
+        if -(-global_batch_size // group) < world_size:
+            part = "sample" if group == 1 else f"group of {group} samples"
+            smaller = "" if group == 1 else " a smaller --group_size,"
+            raise UserError(
+                f"--global_batch_size {global_batch_size} is too small for {world_size} workers: each needs at least "
+                f"one {part}, so give a larger batch,{smaller} or start fewer workers."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Learner:
+    """A network and what changes its weights."""
+
+    settings: LearnerSettings
+    order: SampleOrder
+    model: "keras.Model"
+    optimizer: "keras.optimizers.Optimizer"
+    average: "WeightAverage | None"
+    loss_scale: "LossScale | None"
+    variables: "dict[str, keras.Variable]"
+    """The state of all of these, by name."""
+
+    feed: "Feed"
+    exchange: "ChosenExchange"
+
+    def make_step(self, *, exchange: "Exchange | None" = None, optimizer: Any = None) -> "TrainingStep":
+        """Makes the training step; with another exchange or optimizer in the place of its own, if so asked."""
+        from cnn.training.step import TrainingStep
+
+        return TrainingStep(
+            self.model,
+            optimizer or self.optimizer,
+            self.feed,
+            exchange or self.exchange.exchange,
+            self.settings.regularisation,
+            group_size=self.order.group_size,
+            micro_batch_size=self.order.micro_batch_size,
+            average=self.average,
+            loss_scale=self.loss_scale,
+            xla=self.settings.step.xla,
+        )
+
+
+def build_model(settings: LearnerSettings, dataset: Dataset) -> "keras.Model":
+    """The network for these images with its initial weights, in the precision of the step.
+
+    Raises:
+        UserError: the images are too small for it.
+    """
+    from cnn.models.registry import build_network
+
+    use_precision(settings.step.precision)
+    return build_network(settings.model, dataset.input_shape, dataset.classes, settings.seed)
+
+
+def assemble(
+    cluster: "Cluster",
+    settings: LearnerSettings,
+    dataset: Dataset,
+    order: SampleOrder,
+    model: "keras.Model",
+    recorded_exchange: Mapping[str, Any] | None = None,
+) -> Learner:
+    """Assembles what learns; every rank calls it.
+
+    Args:
+        cluster: the workers.
+        settings: all that shapes the step.
+        dataset: the data, of which the training part is learned.
+        order: of `LearnerSettings.order`.
+        model: of `build_model`.
+        recorded_exchange: what an earlier job has recorded of its exchange of gradients, if this one continues it.
+
+    Raises:
+        UserError: the settings do not fit each other.
+    """
+    from cnn.data.feed import Feed
+    from cnn.training.averaging import make_average
+    from cnn.training.exchanging import choose_exchange
+    from cnn.training.loss_scale import make_loss_scale
+    from cnn.training.optimizers import build_optimizer
+    from cnn.training.state import state_variables
+
+    precision = settings.step.precision
+    optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
+    average = make_average(model, settings.regularisation)
+    loss_scale = make_loss_scale(precision)
+    kind = PRECISIONS[precision]
+    return Learner(
+        settings=settings,
+        order=order,
+        model=model,
+        optimizer=optimizer,
+        average=average,
+        loss_scale=loss_scale,
+        variables=state_variables(model, optimizer, average, loss_scale),
+        feed=Feed(dataset, dataset.train, kind, settings.augmentation, resident_mb=settings.resident_mb),
+        exchange=choose_exchange(cluster, settings.exchange, model, order.width(cluster.world_size), recorded_exchange),
+    )
