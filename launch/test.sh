@@ -47,4 +47,5 @@ fi
 ruff check .
 ruff format --check .
 mypy
-exec python -m pytest -m "not (cluster or faults or repeats) or short" "$@"
+# Two at a time where there are two processors, four at most: most tests use one. Those of a file share what they set up.
+exec python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile -m "not (cluster or faults or repeats) or short" "$@"
