@@ -11,7 +11,8 @@ from cnn.data.augmentation import AugmentationSettings
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
 from cnn.errors import UserError, check_choice
-from cnn.models.registry import NETWORKS, ModelSettings
+from cnn.models.registry import ModelSettings
+from cnn.training.groups import group_size
 from cnn.training.optimizers import OptimizerSettings
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.regularisation import RegularisationSettings
@@ -79,8 +80,7 @@ class LearnerSettings:
     @property
     def group_size(self) -> int:
         """Samples that are looked at together; 1 unless batches are normalised or samples mixed."""
-        together = NETWORKS[self.model.model].grouped or self.augmentation.mixes
-        return self.step.group_size if together else 1
+        return group_size(self.model.model, self.augmentation, self.step.group_size)
 
     def check_batches(self, global_batch_size: int, world_size: int) -> None:
         """UserError when a batch cannot be divided among the workers, or among micro-batches."""
