@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from cnn.models.blocks import output_size
+from cnn.models.layers import GroupBatchNormalization
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ def _multiply_adds(layer: Any) -> int:
         return int(math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape))
     if isinstance(layer, keras.layers.Dense):
         return int(math.prod(layer.kernel.shape))
+    if layer.weights and not isinstance(layer, GroupBatchNormalization):
+        raise TypeError(f"nobody has said how much {type(layer).__name__} computes, of which {layer.name} is one")
     return 0
 
 

@@ -127,7 +127,23 @@ def build_network(settings: ModelSettings, image_shape: tuple[int, int, int], cl
 
     keras.utils.set_random_seed(seed)
     default = NETWORKS[settings.model].dropout
-    return _build(settings.model, image_shape, classes, default if settings.dropout is None else settings.dropout)
+    dropout = default if settings.dropout is None else settings.dropout
+    model = _build(settings.model, image_shape, classes, dropout)
+    check_layers(model)
+    return model
+
+
+def check_layers(model: "keras.Model") -> None:
+    """Raises TypeError, naming it, for a layer of Keras with a state of its own, which each worker would have another of.
+
+    Dropout's is that of a random generator, batch normalisation's are its moving statistics.
+    """
+    for layer in model._flatten_layers(include_self=False):
+        if layer.non_trainable_variables and not type(layer).__module__.startswith("cnn."):
+            raise TypeError(
+                f"{layer.name} of {model.name} is a {type(layer).__name__} of Keras, which would differ between workers: "
+                "take Dropout or GroupBatchNormalization of cnn/models/layers.py, or write a layer like these."
+            )
 
 
 def _build(name: str, image_shape: tuple[int, int, int], classes: int, dropout: float | None) -> "keras.Model":

@@ -8,6 +8,9 @@ import numpy as np
 
 from cnn.errors import UserError, check_choice
 
+_SHORT = 100.0
+"""Epochs, besides those of the warm-up, of a training that is compared with one twice as long."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScheduleSettings:
@@ -37,8 +40,11 @@ class ScheduleSettings:
 
     @property
     def depends_on_the_end(self) -> bool:
-        """Whether the rates of the first steps follow from how many there will be in all."""
-        return self.schedule == "cosine"
+        """Whether the rates of the first steps follow from how many there will be in all: the schedule shows it."""
+        short, long = self.warmup_epochs + _SHORT, self.warmup_epochs + 2 * _SHORT
+        epochs = np.linspace(0, short, 1001)
+        rates = SCHEDULES[self.schedule]
+        return not np.array_equal(rates(self, epochs, short), rates(self, epochs, long))
 
 
 def _constant(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:

@@ -30,3 +30,10 @@ def test_the_totals_are_those_of_the_rows() -> None:
 def test_the_tutorials_output_sizes() -> None:
     sizes = re.findall(r"^(\d)\s+(\d+)x\2\s+(\d+)x\3$", output_size_table(), re.MULTILINE)
     assert sizes == [("1", "28", "24"), ("2", "14", "12"), ("3", "10", "8"), ("4", "7", "6")]
+
+
+def test_a_layer_whose_arithmetic_nobody_has_counted_is_refused_by_name() -> None:
+    images = keras.Input((8, 8, 3))
+    network = keras.Model(images, keras.layers.Conv1D(2, 3, name="rows")(keras.layers.Reshape((8, 24))(images)))
+    with pytest.raises(TypeError, match="how much Conv1D computes, of which rows is one"):
+        layer_rows(network)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from cnn.errors import UserError
-from cnn.models.registry import NETWORKS, ModelSettings, build_network, check_image_size
+from cnn.models.registry import NETWORKS, ModelSettings, build_network, check_image_size, check_layers
 from cnn.training.precision import use_precision
 
 SHAPES = [(28, 28, 1), (32, 32, 3), (29, 31, 1), (28, 31, 2), (31, 28, 1)]
@@ -197,3 +197,14 @@ def test_nothing_is_suggested_for_a_name_like_no_other() -> None:
 def test_dropout_out_of_range(dropout: float) -> None:
     with pytest.raises(UserError, match=r"--dropout .* is not in \[0, 1\)"):
         ModelSettings(dropout=dropout)
+
+
+@pytest.mark.parametrize(
+    "layer", [keras.layers.Dropout(0.5, name="state"), keras.layers.BatchNormalization(name="state")], ids=repr
+)
+def test_a_layer_that_would_differ_between_workers_is_refused_by_name(layer: keras.layers.Layer) -> None:
+    images = keras.Input((8, 8, 3))
+    network = keras.Model(images, keras.layers.Flatten()(layer(images)), name="mine")
+    with pytest.raises(TypeError, match=f"state of mine is a {type(layer).__name__} of Keras, which would differ"):
+        check_layers(network)
+    check_layers(keras.Model(images, keras.layers.Dense(3)(keras.layers.Flatten()(images))))

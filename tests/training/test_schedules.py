@@ -68,3 +68,12 @@ def test_rates_do_not_depend_on_where_a_call_begins(schedule: str) -> None:
 def test_impossible_settings(wrong: dict, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         ScheduleSettings(**wrong)
+
+
+@pytest.mark.parametrize("warmup_epochs", [0, 1000])
+def test_what_depends_on_the_end_is_seen_from_the_rates(warmup_epochs: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCHEDULES, "linear", lambda settings, epochs, end: np.maximum(0, 1 - epochs / end))
+    depending = [
+        name for name in SCHEDULES if ScheduleSettings(schedule=name, warmup_epochs=warmup_epochs).depends_on_the_end
+    ]
+    assert depending == ["cosine", "linear"]
