@@ -239,7 +239,7 @@ def known_options() -> set[str]:
     names = {name for group in groups for name in typing.get_type_hints(group)}
     scripts = "".join(path.read_text() for path in (*ROOT.glob("launch/*"), *ROOT.glob("cnn/cluster/*launcher.py")))
     of_scripts = set(re.findall(r"--[a-z][\w-]*", scripts))
-    return {f"--{name}" for name in names} | of_scripts | OPTIONS_OF_OTHERS
+    return {f"--{name}" for name in (*names, "config", "help", "print_config")} | of_scripts | OPTIONS_OF_OTHERS
 
 
 @pytest.mark.parametrize("name", PAGES)
