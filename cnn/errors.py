@@ -1,12 +1,11 @@
 """Errors that are shown to the user as one sentence instead of a traceback."""
 
 import contextlib
-import difflib
 import errno
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NoReturn
 
 from cnn.environment import take_out_mistakes
@@ -63,16 +62,6 @@ def diverged(step: int, what: str) -> RunError:
     return RunError(
         f"at step {step} {what}: {DIVERGED}; try a smaller --learning_rate. The last checkpoint is kept.", agreed=True
     )
-
-
-def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
-    """Raises UserError, listing the choices and naming the closest, unless `value` is one of them."""
-    choices = list(choices)
-    if value in choices:
-        return
-    closest = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
-    hint = f" Did you mean '{closest[0]}'?" if closest else ""
-    raise UserError(f"unknown {what} '{value}': choose one of {', '.join(choices)}.{hint}")
 
 
 def outside_error(error: BaseException, folder: object = None, advice: str = "") -> RunError | None:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from cnn.errors import check_choice
+from cnn.choices import check_choice, one_of
 
 EXCHANGES = ("auto", "allreduce", "factored")
 COMPRESSIONS = ("none", "float16")
@@ -28,12 +28,12 @@ SMALL_KERNEL = 250_000
 class ExchangeSettings:
     """How workers exchange gradients."""
 
-    exchange: str = "auto"
+    exchange: str = one_of(lambda: EXCHANGES, "auto")
     """allreduce: gradients are added up. factored: of the fully connected layers' gradients, which are products, the
     workers send the far smaller factors, and each multiplies them. auto: whichever is faster for each layer, by what
     the link and the processors are measured to give at the start. The result is the same."""
 
-    compression: str = "none"
+    compression: str = one_of(lambda: COMPRESSIONS, "none")
     """float16: gradients are sent as float16, which halves the bytes. This is not exact: what is smaller than 6e-8 is
     lost, and the result depends on the number of workers."""
 

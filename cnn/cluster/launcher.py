@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cnn.choices import check_choice
 from cnn.cluster.await_hosts import await_hosts
 from cnn.cluster.horovodrun import as_a_process
 from cnn.cluster.host_check import SECONDS_TO_REACH, check_hosts, check_path, devices_here, gpus_for_ranks
@@ -26,7 +27,7 @@ from cnn.cluster.left_over import start_anew
 from cnn.cluster.placement import PLACEMENT, placement
 from cnn.cluster.supervision import run_horovodrun, run_mpirun
 from cnn.cluster.this_machine import has_domain, is_this_machine
-from cnn.errors import UserError, check_choice, told
+from cnn.errors import UserError, told
 
 _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("-H", "--hosts"): {"help": "hosts and the ranks on each: a:4,b:4 (or $CNN_HOSTS)"},

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.errors import UserError, check_choice
+from cnn.choices import check_choice, one_of
+from cnn.errors import UserError
 from cnn.keyed_random import uniform_tensor
 
 CROPS = ("centre", "random", "pad", "resized")
@@ -26,7 +27,7 @@ _INWARDS = 1e-6
 class AugmentationSettings:
     """How training images are changed at random."""
 
-    crop: str = "centre"
+    crop: str = one_of(lambda: CROPS, "centre")
     """centre; random: anywhere in the stored image, which is larger; pad: shifted by up to an eighth, the borders
     mirrored; resized: a part of a quarter to all of the area, as wide as 3/4 to 4/3 of its height, resized."""
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+from cnn.choices import check_choice, one_of
 from cnn.data.cache_folder import cache_folder, explained
 from cnn.data.cifar import CIFAR10, CIFAR100
 from cnn.data.dataset import Dataset, Division
@@ -18,7 +19,7 @@ from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.source import EmbeddedSource, ImageSource, Source
 from cnn.data.store import open_store
 from cnn.data.synthetic import SYNTHETIC, enlarged
-from cnn.errors import UserError, check_choice
+from cnn.errors import UserError
 
 SOURCES: dict[str, Source] = {
     "digits": DIGITS,
@@ -32,6 +33,7 @@ SOURCES: dict[str, Source] = {
 }
 
 _IMAGE_SIZE = 224
+_DAMAGED = ("refuse", "skip")
 LARGEST_IMAGE_SIZE = 1024
 
 
@@ -39,10 +41,9 @@ LARGEST_IMAGE_SIZE = 1024
 class DataSettings:
     """What is trained on."""
 
-    data: str = "digits"
-    """The data set: digits, mnist, fashion-mnist, cifar10, cifar100, oxflower17, folder or synthetic. folder is your
-    own images: a folder for each class, in --data_dir itself or in the parts there: train, test, and validation if you
-    like."""
+    data: str = one_of(lambda: SOURCES, "digits")
+    """The data set. folder is your own images: a folder for each class, in --data_dir itself or in the parts there:
+    train, test, and validation if you like."""
 
     data_dir: str | None = None
     """The folder of the data set's files; what is missing there is downloaded into it. Left out: a folder in the
@@ -56,8 +57,8 @@ class DataSettings:
     """Which of the official divisions into training and test images is taken: 1, 2 or 3 of oxflower17, whose file
     datasplits.mat must be in --data_dir for 2 and 3."""
 
-    damaged: str = "refuse"
-    """What to do with image files that cannot be read: refuse, or skip."""
+    damaged: str = one_of(lambda: _DAMAGED, "refuse")
+    """What to do with image files that cannot be read."""
 
     validation_fraction: float = 0.1
     """The part of the training images, 0 to below 1, that is kept from training to choose the best checkpoint by; not
@@ -69,7 +70,7 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         check_choice("data set", self.data, SOURCES)
-        check_choice("choice for damaged", self.damaged, ("refuse", "skip"))
+        check_choice("choice for damaged", self.damaged, _DAMAGED)
         if not 0 <= self.validation_fraction < 1:
             raise UserError(
                 f"validation_fraction is {self.validation_fraction}: it must be 0 or more and less than 1, 0.1 say."

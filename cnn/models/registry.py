@@ -4,7 +4,8 @@ import dataclasses
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from cnn.errors import UserError, check_choice
+from cnn.choices import check_choice, one_of
+from cnn.errors import UserError
 
 if TYPE_CHECKING:  # Keras takes seconds to import; names and settings are needed before
     import keras
@@ -14,10 +15,9 @@ if TYPE_CHECKING:  # Keras takes seconds to import; names and settings are neede
 class ModelSettings:
     """The network."""
 
-    model: str = "lenet5-like"
-    """The network: fcnn, lenet5 (sigmoid), lenet5-like (ReLU and dropout), alexnet, alexnet-bn, zfnet, vgg11, vgg13,
-    vgg16, vgg19 (each also -bn), googlenet, resnet18, resnet34, resnet50, resnet101, resnet152; for 32x32 pixels
-    vgg16-bn-32 and resnet18-32."""
+    model: str = one_of(lambda: NETWORKS, "lenet5-like")
+    """The network. lenet5 has sigmoids, lenet5-like ReLU and dropout; -bn is with batch normalisation, -32 for images
+    of 32x32 pixels."""
 
     dropout: float | None = None
     """Share of units dropped after a fully connected layer; each network has its own default."""
@@ -66,7 +66,7 @@ def _named(*networks: Network) -> dict[str, Network]:
     return {network.options["name"]: network for network in networks}
 
 
-NETWORKS = {
+NETWORKS: dict[str, Network] = {
     "fcnn": Network(family="fcnn", smallest_image=1),
     **_named(
         Network(family="lenet", options={"name": "lenet5", "activation": "sigmoid"}, smallest_image=12, dropout=0.0),
@@ -134,15 +134,15 @@ def build_network(settings: ModelSettings, image_shape: tuple[int, int, int], cl
 
 
 def check_layers(model: "keras.Model") -> None:
-    """Raises TypeError, naming it, for a layer of Keras with a state of its own, which each worker would have another of.
+    """Raises TypeError, naming it, for a layer of Keras with a state that no worker shares with the others.
 
     Dropout's is that of a random generator, batch normalisation's are its moving statistics.
     """
     for layer in model._flatten_layers(include_self=False):
         if layer.non_trainable_variables and not type(layer).__module__.startswith("cnn."):
             raise TypeError(
-                f"{layer.name} of {model.name} is a {type(layer).__name__} of Keras, which would differ between workers: "
-                "take Dropout or GroupBatchNormalization of cnn/models/layers.py, or write a layer like these."
+                f"{layer.name} of {model.name} is a {type(layer).__name__} of Keras, which would differ between "
+                "workers: take Dropout or GroupBatchNormalization of cnn/models/layers.py, or write a layer like these."
             )
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn.choices import check_choice, one_of
 from cnn.cluster.exchange_choice import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
-from cnn.errors import UserError, check_choice
+from cnn.errors import UserError
 from cnn.models.registry import ModelSettings
 from cnn.training.groups import group_size
 from cnn.training.optimizers import OptimizerSettings
@@ -41,7 +42,7 @@ class StepSettings:
     """Most samples that a worker computes at once: a larger part of the global batch is computed in pieces, whose
     gradients are added up before they are exchanged. Saves memory, and changes nothing that is computed."""
 
-    precision: str = "float32"
+    precision: str = one_of(lambda: PRECISIONS, "float32")
     """float32; tensorfloat32, the same on processors, faster and less exact on GPUs; mixed_bfloat16 or mixed_float16,
     which compute most of the network in the shorter type (the latter with dynamic loss scaling); or float64 for studies
     of exactness."""

@@ -4,7 +4,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from cnn.errors import UserError, check_choice
+from cnn.choices import check_choice, one_of
+from cnn.errors import UserError
 from cnn.training.regularisation import RegularisationSettings
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ OPTIMIZERS = {
 class OptimizerSettings:
     """How weights are updated."""
 
-    optimizer: str = "adam"
-    """sgd, momentum (0.9), nesterov (0.9), adam, adagrad, rmsprop, adamw, lars or lamb."""
+    optimizer: str = one_of(lambda: OPTIMIZERS, "adam")
+    """The rule by which gradients change weights. momentum and nesterov have a momentum of 0.9."""
 
     learning_rate: float | None = None
     """The rate at the start; each optimizer has its own default."""

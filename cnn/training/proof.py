@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnn.choices import check_choice
 from cnn.cluster.exchange_choice import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
-from cnn.errors import UserError, check_choice
+from cnn.errors import UserError
 from cnn.foreign_folder import open_new
 from cnn.models.registry import NETWORKS, ModelSettings
 from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn.choices import check_choice
 from cnn.data.registry import open_dataset
 from cnn.data.split import divide_training_part
-from cnn.errors import RunError, UserError, check_choice
+from cnn.errors import RunError, UserError
 from cnn.monitoring.confusion import class_rows, class_table, confusion_table, draw_confusion
 from cnn.monitoring.summary import write_json
 from cnn.shown_text import on_one_line

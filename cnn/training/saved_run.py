@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn.errors import UserError, check_choice
+from cnn.choices import check_choice
+from cnn.errors import UserError
 from cnn.from_json import from_json
 from cnn.models.registry import build_network
 from cnn.monitoring.metrics import MOST_STEPS

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cnn.errors import UserError, check_choice
+from cnn.choices import check_choice, one_of
+from cnn.errors import UserError
 
 _SHORT = 100.0
 """Epochs, besides those of the warm-up, of a training that is compared with one twice as long."""
@@ -16,7 +17,7 @@ _SHORT = 100.0
 class ScheduleSettings:
     """How the learning rate changes while training."""
 
-    schedule: str = "constant"
+    schedule: str = one_of(lambda: SCHEDULES, "constant")
     """constant; exponential: multiplied by decay_rate every decay_epochs, in small parts each step; step: the same, at
     once; cosine: down to zero at the end, along half a cosine (Loshchilov and Hutter, 2016)."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cnn.choices import names_for
 from cnn.cluster.exchange_choice import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.registry import DataSettings
@@ -214,6 +215,9 @@ def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings; may be repeated.")
+    for action in parser._actions:
+        if isinstance(action.metavar, str):  # that of --print_config has a backspace before its brackets
+            action.metavar = action.metavar.replace("\b", "")
     for group in groups:
         section = parser.add_argument_group(str(group.__doc__).rstrip("."))
         helps = {each.arg_name: each.description for each in docstring_parser.parse_from_object(group).params}
@@ -222,7 +226,8 @@ def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
             name, hint = field.name, hints[field.name]
             names = [f"--{name}", f"--{_NO}{name}"] if hint in _SWITCHES else [f"--{name}"]
-            section.add_argument(*names, action=_Setting, hint=hint, default=default, help=helps[name])
+            choices = f" One of {', '.join(known)}." if (known := names_for(field)) else ""
+            section.add_argument(*names, action=_Setting, hint=hint, default=default, help=f"{helps[name]}{choices}")
     return parser
 
 

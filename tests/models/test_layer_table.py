@@ -2,6 +2,9 @@
 
 import re
 
+import keras
+import pytest
+
 from cnn.models.layer_table import layer_rows, layer_table, output_size_table
 from cnn.models.registry import ModelSettings, build_network
 

@@ -5,15 +5,20 @@ import json
 import os
 import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from cnn.data.registry import SOURCES
 from cnn.errors import RunError, UserError
+from cnn.models.registry import NETWORKS
+from cnn.training.optimizers import OPTIMIZERS
 from cnn.training.prediction import PredictionSettings
 from cnn.training.proof import ProofSettings
+from cnn.training.schedules import SCHEDULES
 from cnn.training.settings import (
     RunSettings,
     TrainingSettings,
@@ -149,8 +154,21 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert "A program." in text
+    assert text.isprintable() or set(filter(lambda each: not each.isprintable(), text)) == {"\n"}
     for name in parse().merged:
         assert f"--{name}" in text
+
+
+@pytest.mark.parametrize(
+    ("setting", "table"), [("model", NETWORKS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("data", SOURCES)]
+)
+def test_help_lists_what_is_in_the_tables(
+    setting: str, table: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert f" One of {', '.join(table)}." in text[text.index(f"--{setting} {setting.upper()} ") :]
 
 
 @pytest.mark.parametrize("content", ["a: [", "3\n", "- a\n", ""])
