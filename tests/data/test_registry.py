@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.io import savemat  # type: ignore[import-untyped]
 
 from cnn.data.image_file import decode_image
-from cnn.data.registry import SOURCES, DataSettings, open_dataset
+from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 
 
@@ -231,10 +231,3 @@ def test_settings_of_image_files_for_what_has_none(name: str) -> None:
 def test_an_unknown_choice_for_damaged() -> None:
     with pytest.raises(UserError, match="unknown choice for damaged 'ignore': choose one of refuse, skip"):
         DataSettings(data="oxflower17", damaged="ignore")
-
-
-def test_the_settings_name_every_source() -> None:
-    """The text that becomes --help."""
-    text = Path(DataSettings.__module__.replace(".", "/") + ".py")
-    documented = (Path(__file__).parents[2] / text).read_text().split('"""The data set: ')[1].split(".")[0]
-    assert set(documented.replace(" or ", ", ").split(", ")) == set(SOURCES)
