@@ -36,9 +36,8 @@ def parse() -> Settings:
 
 def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
     output = settings.benchmark.output
-    with cluster.together():
-        if cluster.is_chief and output is not None:
-            check_output(Path(output))
+    if output is not None:
+        cluster.on_chief(lambda: check_output(Path(output)))
     measured = measure(cluster, settings)
     if cluster.is_chief and output is not None:
         Path(output).write_text(measured.to_json())

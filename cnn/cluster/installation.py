@@ -71,6 +71,6 @@ def check_alike(cluster: "Cluster", settings: str) -> None:
     """Raises UserError on every rank when one has other versions, other code or other settings than rank 0."""
     facts = {**installation(), "settings": hashlib.sha256(settings.encode()).hexdigest()[:16]}
     found = differences(cluster, facts)
-    with cluster.together():
-        if found and cluster.is_chief:
-            raise UserError(f"{found[0]}. Give every host the same folder and run launch/setup.sh there.")
+    if found:
+        advice = "Give every host the same folder and run launch/setup.sh there."
+        raise UserError(f"{found[0]}. {advice}", agreed=True)

@@ -136,9 +136,12 @@ def measure(cluster: "Cluster", settings: Settings, folder: Path) -> None:
 
     Tests of this proof break the training by the environment variable CNN_PROVE_BREAK: exchange, slice or keys.
     """
-    with cluster.together():
-        if cluster.is_chief and not (folder.is_dir() and os.access(folder, os.W_OK)):
+
+    def check_folder() -> None:
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise UserError(f"--output {folder} is no folder that can be written to: make it, or name another.")
+
+    cluster.on_chief(check_folder)
     dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
     for model in settings.proof.models:
         measured = _measure_network(cluster, settings, ModelSettings(model=model), dataset)

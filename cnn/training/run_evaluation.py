@@ -59,10 +59,7 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
         dataset = cluster.done_everywhere(lambda: _open_data(run, settings.data_dir))
         part, samples = _samples(run, dataset, settings.part)
     model = run.build_network()
-    step = 0
-    with cluster.together():
-        if cluster.is_chief:
-            step = run.restore(model, network.checkpoint)
+    step = cluster.from_chief(lambda: run.restore(model, network.checkpoint))
     cluster.broadcast([variable.value for variable in model.variables])
     feed = Feed(dataset, part, PRECISIONS[run.settings.step.precision], resident_mb=run.settings.data.resident_mb)
     evaluation = Evaluator(model, feed, samples, cluster, batch_size=settings.batch_size)()
@@ -78,13 +75,13 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
 
 def _share_run(cluster: "Cluster", network: NetworkSettings) -> SavedRun:
     """The run, which only rank 0's host need have."""
-    plain = None
-    with cluster.together():
-        if cluster.is_chief:
-            run = open_run(network.folder)
-            run.checkpoint_path(network.checkpoint)  # before data is read in vain
-            plain = run.plain()
-    return SavedRun.from_plain(cluster.gather(plain)[0])
+
+    def open_here() -> dict[str, Any]:
+        run = open_run(network.folder)
+        run.checkpoint_path(network.checkpoint)  # before data is read in vain
+        return run.plain()
+
+    return SavedRun.from_plain(cluster.from_chief(open_here))
 
 
 def _open_data(run: SavedRun, data_dir: str | None) -> "Dataset":
