@@ -11,20 +11,16 @@ from cnn.cluster.exchange_choice import Rates
 from cnn.data.dataset import Dataset, Division
 from cnn.errors import UserError
 from cnn.from_json import from_json
-from cnn.monitoring.metrics import MOST_STEPS
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
 from cnn.training.fine_tuning import with_recorded_start
-from cnn.training.loop import Progress
 from cnn.training.run_data import DATA, read_data
 from cnn.training.run_folder import holds_run, recorded_checksum, recorded_topology
+from cnn.training.run_progress import Progress
 from cnn.training.settings import RunSettings, TrainingSettings
 from cnn.training.state import restore_state
 
 _SLOWEST, _FASTEST = 1e6, 1e18
 """Seconds of a message, and what happens in a second: no machine is so slow or so fast."""
-
-_PENDING = 3
-"""Numbers of each step that a report has heard of."""
 
 
 def last_checkpoint(
@@ -139,22 +135,10 @@ def _check_record(checkpoint: Checkpoint | None) -> None:
     if checkpoint is None:
         return
     try:
-        _check_progress(from_json(Progress, checkpoint.record.get("progress")))
+        Progress.from_record(checkpoint.record.get("progress"))
     except ValueError as error:
         raise UserError(_foreign(f"the checkpoint {checkpoint.path}", error)) from error
     _check_exchange(checkpoint.record.get("exchange"), f"the checkpoint {checkpoint.path}")
-
-
-def _check_progress(progress: Progress) -> None:
-    """Raises ValueError for one that no run comes to."""
-    best = 0 if progress.best_step is None else progress.best_step
-    if not 0 <= max(best, progress.evaluated_step) <= progress.step < MOST_STEPS:
-        raise ValueError("its steps cannot be those of one run")
-    counts = (best, progress.evaluated_step, progress.images, progress.best_correct + 1, progress.training_seconds)
-    if min(counts) < 0 or math.isnan(progress.best_loss) or not math.isfinite(progress.training_seconds):
-        raise ValueError("a number in it cannot be one that was counted")
-    if any(len(row) != _PENDING or not all(map(math.isfinite, row[1:])) for row in progress.pending):
-        raise ValueError("what is pending is not three numbers for each step")
 
 
 def _check_exchange(exchange: Any, where: str) -> None:
@@ -189,6 +173,6 @@ def restore_everywhere(
             if checkpoint.record.get("data_checksum") != dataset.checksum:
                 raise UserError(f"{checkpoint.path} was trained on other data: give the --data_dir of that time.")
             restore_state(variables, checkpoint.arrays, str(checkpoint.path))
-            progress = Progress(**checkpoint.record["progress"])
+            progress = Progress.from_record(checkpoint.record["progress"])
     cluster.broadcast([variable.value for variable in variables.values()])
-    return Progress(**cluster.gather(dataclasses.asdict(progress))[0])
+    return Progress.from_record(cluster.gather(progress.record())[0])

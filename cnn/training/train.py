@@ -33,7 +33,7 @@ from cnn.training.evaluation import Evaluation, Evaluator, Soundness
 from cnn.training.exchanging import ChosenExchange, choose_exchange
 from cnn.training.fine_tuning import check_origin, initialize_from
 from cnn.training.groups import group_size
-from cnn.training.loop import Loop, Progress
+from cnn.training.loop import Loop
 from cnn.training.loss_scale import make_loss_scale
 from cnn.training.optimizers import build_optimizer
 from cnn.training.precision import PRECISIONS, use_precision
@@ -49,6 +49,7 @@ from cnn.training.resumption import (
 )
 from cnn.training.run_data import write_data
 from cnn.training.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
+from cnn.training.run_progress import Progress
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.state import state_variables
@@ -109,10 +110,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             total_steps=total_steps,
             start_step=progress.step,
             steps_per_epoch=order.steps_per_epoch,
-            log_every=run.log_every,
             resumed=run.resume or job.again,
             launched=cluster.controller != "none",
-            pending=progress.pending,
         )
         messages = (other_bits, _own_validation(dataset), cluster.crowding(), said, learner.exchange.said)
         for message in (*damage, *messages):
@@ -139,6 +138,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         report=report,
         progress=progress,
         total_steps=total_steps,
+        log_every=run.log_every,
         save_every=run.save_every,
         goes_on=describe if cluster.is_chief and begun else None,
         stop_asked=job.stop_asked,
@@ -157,8 +157,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     if learner.average is not None:
         learner.average.keep()
     test = _test(cluster, dataset, learner.model, settings)
-    if not math.isfinite(test.loss):
-        raise diverged(progress.step, f"the loss on the test images is {test.loss}")
+    if not math.isfinite(test.means["loss"]):
+        raise diverged(progress.step, f"the loss on the test images is {test.means['loss']}")
     if report is not None:
         report.evaluation("test", progress.step, test)
         report.close()
@@ -304,6 +304,7 @@ def _finish(
     figure = folder / "curves.png"
     title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
     draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title)
+    accuracy = test.totals["accuracy"]
     summary = {
         "model": settings.model.model,
         "data": settings.data.data,
@@ -311,10 +312,9 @@ def _finish(
         "steps": progress.step,
         "epochs": progress.step / order.steps_per_epoch,
         "best_step": progress.best_step,
-        "test_accuracy": test.accuracy,
-        "test_correct": test.correct,
-        "test_count": test.count,
-        "test_loss": test.loss,
+        **{f"test_{name}": mean for name, mean in test.means.items()},
+        "test_correct": int(accuracy.sums[0]),
+        "test_count": int(accuracy.samples[0]),
         "images_per_second": progress.images / progress.training_seconds if progress.training_seconds else 0.0,
         "seconds": seconds,
         "run_dir": str(folder),
