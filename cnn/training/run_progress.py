@@ -134,6 +134,8 @@ def _total(total: _StoredTotal, metric: Metric) -> Total:
     if not 1 <= len(total.sums) == len(total.samples) or (len(total.sums) > 1 and not metric.per_class):
         raise ValueError("what is pending is not a sum and a number of samples for each metric")
     counts = [_whole(each) for each in total.samples]
+    if sum(counts) == 0:
+        raise ValueError("what is pending is of no samples")
     if not metric.counted:
         return Total(np.array(total.sums), np.array(counts))
     sums = [_whole(each) for each in total.sums]
