@@ -44,7 +44,7 @@ class Metric:
     in_training: bool = True
     """Whether training steps compute it, too. Its sums then travel with the gradients: one number, or two per class."""
 
-    fewest_classes: int = 2
+    fewest_classes: int = 1
     """With fewer classes it says nothing and is left out."""
 
     def cells(self, classes: int) -> int:
