@@ -42,7 +42,8 @@ class Metric:
     much as frequent ones."""
 
     in_training: bool = True
-    """Whether training steps compute it, too. Its sums then travel with the gradients: one number, or two per class."""
+    """Whether training steps compute it, too. Its sums then travel with the gradients: one number, or two per class.
+    A longer message is cut in other places, so that from three workers on the weights' last bits may change."""
 
     fewest_classes: int = 1
     """With fewer classes it says nothing and is left out."""

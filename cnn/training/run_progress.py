@@ -16,20 +16,26 @@ _BY_PLACE = {"best_correct", "best_loss"}
 """Fields of records whose metrics have places."""
 
 
-@dataclasses.dataclass
-class Progress:
-    """Where a run is; with the variables' values, all that a checkpoint needs. The loop alone changes it."""
+@dataclasses.dataclass(kw_only=True)
+class _Position:
+    """What every record of a progress holds."""
 
     step: int = 0
     best_step: int | None = None
-    best: dict[str, float] = dataclasses.field(default_factory=dict)
-    """The metrics of BEST_BY in the best evaluation so far: of counted ones how many samples, else the mean."""
-
     evaluated_step: int = 0
     """Of the last epoch's end at which all was done that is due there."""
 
     training_seconds: float = 0.0
     images: int = 0
+
+
+@dataclasses.dataclass(kw_only=True)
+class Progress(_Position):
+    """Where a run is; with the variables' values, all that a checkpoint needs. The loop alone changes it."""
+
+    best: dict[str, float] = dataclasses.field(default_factory=dict)
+    """The metrics of BEST_BY in the best evaluation so far: of counted ones how many samples, else the mean."""
+
     pending: Totals = dataclasses.field(default_factory=dict)
     """The metrics of the steps since the last point of the training curve."""
 
@@ -74,30 +80,20 @@ class _StoredTotal:
     samples: list[int]
 
 
-@dataclasses.dataclass
-class _Record:
+@dataclasses.dataclass(kw_only=True)
+class _Record(_Position):
     """A progress as it is stored."""
 
-    step: int = 0
-    best_step: int | None = None
     best: dict[str, float] = dataclasses.field(default_factory=dict)
-    evaluated_step: int = 0
-    training_seconds: float = 0.0
-    images: int = 0
     pending: dict[str, _StoredTotal] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass
-class _RecordByPlace:
+@dataclasses.dataclass(kw_only=True)
+class _RecordByPlace(_Position):
     """A progress as it was stored when metrics had places."""
 
-    step: int = 0
-    best_step: int | None = None
     best_correct: int = -1
     best_loss: float = float("inf")
-    evaluated_step: int = 0
-    training_seconds: float = 0.0
-    images: int = 0
     pending: list[tuple[float, float, float]] = dataclasses.field(default_factory=list)
     """Of each step the loss times the samples, how many of these were right, and how many there were."""
 
