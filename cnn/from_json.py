@@ -65,6 +65,8 @@ def _made(kind: Any, value: Any, name: str) -> Any:
             kinds = kinds[:1] * len(value)
         if len(kinds) == len(value):
             return origin(_made(each, part, name) for each, part in zip(kinds, value, strict=True))
+    if origin is dict and isinstance(value, dict):
+        return {key: _made(kinds[1], part, name) for key, part in value.items()}
     if type(value) is int and kind in (int, float) and abs(value) < 2**63:
         return kind(value)
     if type(value) is kind is not int:

@@ -26,9 +26,17 @@ class Outer:
     values: tuple[float, ...]
     inner: list[Inner]
     sure: bool
+    named: dict[str, Inner]
 
 
-WHOLE = Outer(number=1.0, pair=(2, "b"), values=(0.5, 1.0), inner=[Inner(name="a"), Inner(name="b", more=3)], sure=True)
+WHOLE = Outer(
+    number=1.0,
+    pair=(2, "b"),
+    values=(0.5, 1.0),
+    inner=[Inner(name="a"), Inner(name="b", more=3)],
+    sure=True,
+    named={"c": Inner(name="c")},
+)
 
 
 def test_it_comes_back() -> None:
@@ -50,6 +58,9 @@ def test_it_comes_back() -> None:
         ({"inner": [{}]}, "inner has other fields"),
         ({"inner": [{"name": "a", "more": 1.5}]}, "more is of another type"),
         ({"sure": 1}, "sure is of another type"),
+        ({"named": []}, "named is of another type"),
+        ({"named": {"c": {"name": 3}}}, "name is of another type"),
+        ({"named": {"c": 3}}, "named is of another type"),
         ({"new": 1}, "the content has other fields"),
     ],
 )

@@ -48,8 +48,9 @@ class MetricsLog:
     def append(self, part: str, step: int, epoch: float, values: Mapping[str, float]) -> None:
         """Writes one record, with the time in unix seconds.
 
-        `part` is train, validation or test; `values` holds loss, accuracy (0 to 1), learning_rate, images_per_second,
-        as far as they apply. Floats that are not finite become null. Raises OSError when the disk is full.
+        `part` is train, validation or test; `values` holds the metrics (accuracies from 0 to 1), learning_rate and
+        images_per_second, as far as they apply. Floats that are not finite become null. Raises OSError when the disk is
+        full.
         """
         if (part, step) in self._recorded:  # by a run that ended before it could save that it had
             return

@@ -1,41 +1,24 @@
 """What a checkpoint's record holds besides the state, and what no run can have written there."""
 
-import math
 from typing import Any
 
 from cnn.cluster.exchange_choice import Rates
 from cnn.errors import UserError
 from cnn.from_json import from_json
-from cnn.monitoring.metrics import MOST_STEPS
 from cnn.training.checkpoints import Checkpoint
-from cnn.training.loop import Progress
+from cnn.training.run_progress import Progress
 
 _SLOWEST, _FASTEST = 1e6, 1e18
 """Seconds of a message, and what happens in a second: no machine is so slow or so fast."""
-
-_PENDING = 3
-"""Numbers of each step that a report has heard of."""
 
 
 def check_record(checkpoint: Checkpoint) -> None:
     """Raises UserError for a checkpoint's record that no run has written."""
     try:
-        _check_progress(from_json(Progress, checkpoint.record.get("progress")))
+        Progress.from_record(checkpoint.record.get("progress"))
     except ValueError as error:
         raise UserError(_foreign(f"the checkpoint {checkpoint.path}", error)) from error
     check_exchange(checkpoint.record.get("exchange"), f"the checkpoint {checkpoint.path}")
-
-
-def _check_progress(progress: Progress) -> None:
-    """Raises ValueError for one that no run comes to."""
-    best = 0 if progress.best_step is None else progress.best_step
-    if not 0 <= max(best, progress.evaluated_step) <= progress.step < MOST_STEPS:
-        raise ValueError("its steps cannot be those of one run")
-    counts = (best, progress.evaluated_step, progress.images, progress.best_correct + 1, progress.training_seconds)
-    if min(counts) < 0 or math.isnan(progress.best_loss) or not math.isfinite(progress.training_seconds):
-        raise ValueError("a number in it cannot be one that was counted")
-    if any(len(row) != _PENDING or not all(map(math.isfinite, row[1:])) for row in progress.pending):
-        raise ValueError("what is pending is not three numbers for each step")
 
 
 def check_exchange(exchange: Any, where: str) -> None:

@@ -1,6 +1,5 @@
 """The training loop: when to compute, evaluate, check and save."""
 
-import dataclasses
 import math
 import statistics
 import time
@@ -16,10 +15,13 @@ from cnn.data.order import Plan, SampleOrder
 from cnn.errors import diverged
 from cnn.training.background_saver import BackgroundSaver
 from cnn.training.checkpoints import CheckpointFolder
+from cnn.training.curve import TrainingCurve
 from cnn.training.evaluation import Evaluation, Evaluator
 from cnn.training.report import Report
+from cnn.training.run_progress import Progress
 from cnn.training.state import read_state
 from cnn.training.step import TrainingStep
+from cnn.training.step_message import Reports
 from cnn.training.step_values import StepResults
 
 _CALL_SECONDS = 0.5
@@ -45,30 +47,6 @@ End = Literal["ended", "stopped", "changed"]
 Commit = Callable[[dict[str, np.ndarray], dict[str, Any]], None]
 
 
-@dataclasses.dataclass
-class Progress:
-    """Where a run is; with the variables' values, all that a checkpoint needs."""
-
-    step: int = 0
-    best_step: int | None = None
-    best_correct: int = -1
-    best_loss: float = float("inf")
-    evaluated_step: int = 0
-    """Of the last epoch's end at which all was done that is due there."""
-
-    training_seconds: float = 0.0
-    images: int = 0
-    pending: list[list[float]] = dataclasses.field(default_factory=list)
-    """What the report has heard of the steps since the last point of the curve."""
-
-    def take(self, evaluation: Evaluation) -> bool:
-        """Whether this is the best evaluation so far: most right, then the smaller loss."""
-        better = (evaluation.correct, -evaluation.loss) > (self.best_correct, -self.best_loss)
-        if better:
-            self.best_step, self.best_correct, self.best_loss = self.step, evaluation.correct, evaluation.loss
-        return better
-
-
 class Loop:
     """Trains until `total_steps`; every rank runs one, and all take the same decisions.
 
@@ -85,6 +63,7 @@ class Loop:
         report: rank 0's; None elsewhere.
         progress: where to start.
         total_steps: where to end.
+        log_every: steps of a point of the training curve.
         save_every: steps; None for the epochs' ends only.
         goes_on: is called once, after the first step and before anything is recorded of it, or at the end if no step is
             left: until then the run folder tells of what was done before.
@@ -109,6 +88,7 @@ class Loop:
         report: Report | None,
         progress: Progress,
         total_steps: int,
+        log_every: int,
         save_every: int | None,
         goes_on: Callable[[], None] | None = None,
         stop_asked: Callable[[], bool] = lambda: False,
@@ -126,6 +106,7 @@ class Loop:
         self._record = record
         self._report = report
         self._total_steps = total_steps
+        self._curve = TrainingCurve(log_every, order.steps_per_epoch, total_steps)
         self._save_every = save_every
         self._goes_on = goes_on
         self._stop_asked, self._change_heard = stop_asked, change_heard
@@ -155,12 +136,12 @@ class Loop:
             self._do_what_is_due()  # the run was stopped before it could
         while progress.step < self._total_steps:
             results = self._call(min(self._steps_per_call, self._next_stop() - progress.step))
-            if results.stops[-1]:
+            if results.reports.stops[-1]:
                 self._check_in_step()
                 self._check_sound(None, last=True)
                 self._save(best=False)
                 return "stopped"
-            if results.changes[-1]:
+            if results.reports.changes[-1]:
                 self._commit_now()
                 return "changed"
             self._do_what_is_due()
@@ -184,7 +165,7 @@ class Loop:
         if save:
             if not self._check_sound(evaluation, last=self.progress.step == self._total_steps):
                 return
-            self._save(best=epoch_ends and (evaluation is None or self.progress.take(evaluation)))
+            self._save(best=epoch_ends and (evaluation is None or self.progress.take(evaluation.totals)))
         if save or self._uncommitted_seconds > _COMMIT_SECONDS:
             self._commit_now()
 
@@ -195,7 +176,7 @@ class Loop:
         diverged is for the next step's loss to tell: a sound network's answers, too, may overflow for a while (in
         float16, while moving statistics lag behind). So the run continues without a checkpoint, if a step follows.
         """
-        if self._is_sound() and (evaluation is None or math.isfinite(evaluation.loss)):
+        if self._is_sound() and (evaluation is None or math.isfinite(evaluation.means["loss"])):
             return True
         if last:
             raise diverged(self.progress.step, "the network's answers have become infinite or no numbers")
@@ -211,11 +192,10 @@ class Loop:
     def _commit_now(self) -> None:
         self._uncommitted_seconds = 0.0
         if self._commit is not None:
-            self.progress.pending[:] = self._cluster.gather(self.progress.pending)[0]  # rank 0's, who reports
             self._commit(read_state(self._variables), self._record_now())
 
     def _record_now(self) -> dict[str, Any]:
-        return {**self._record, "progress": dataclasses.asdict(self.progress)}
+        return {**self._record, "progress": self.progress.record()}
 
     def _epoch_ends(self) -> bool:
         step = self.progress.step
@@ -237,9 +217,8 @@ class Loop:
         plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
         rates = self._learning_rates(first, steps)
         begin = time.perf_counter()
-        results = self._training_step.run(
-            plan, rates, self._seconds_per_step, stop=self._stop_asked(), change=self._change_heard()
-        )
+        reports = Reports(self._seconds_per_step, self._stop_asked(), self._change_heard())
+        results = self._training_step.run(plan, rates, reports)
         seconds = time.perf_counter() - begin
         self._check_finite(plan, first, results)
         counts = plan.counts
@@ -250,18 +229,22 @@ class Loop:
             self.progress.images += int(counts.sum())
         self._seconds_per_step = seconds / steps
         if not self._named_slow:
-            self._own_seconds += results.own_seconds.tolist()
+            self._own_seconds += results.diagnostics.own_seconds.tolist()
         self._choose_steps_per_call(results)
         self.progress.step = first + steps
         self._go_on()
+        points, self.progress.pending = self._curve.points(self.progress.pending, first, results.totals)
         if self._report is not None:
-            self._report.steps(first, results, counts, rates, speed)
+            for point in points:
+                self._report.point(point, float(rates[point.row]), speed)
+            self._report.steps(self.progress.step, results.totals, speed)
         return results
 
     def _choose_steps_per_call(self, results: StepResults) -> None:
         """Follows the speed that all ranks heard of, so that all choose the same."""
-        seconds_per_step = results.seconds[-1] / self._cluster.world_size
-        self._uncommitted_seconds += seconds_per_step * len(results.seconds)
+        seconds = results.reports.seconds
+        seconds_per_step = seconds[-1] / self._cluster.world_size
+        self._uncommitted_seconds += seconds_per_step * len(seconds)
         if seconds_per_step > 0:
             fitting = max(1, int(_CALL_SECONDS / seconds_per_step))
             self._steps_per_call = min(fitting, 4 * self._steps_per_call)
@@ -270,7 +253,8 @@ class Loop:
         check_in_step(self._cluster, list(self._variables.values()), self.progress.step)
 
     def _check_finite(self, plan: Plan, first: int, results: StepResults) -> None:
-        for row, (loss, skipped) in enumerate(zip(results.losses, results.skipped, strict=True)):
+        losses, skips = results.totals["loss"].mean, results.diagnostics.skipped
+        for row, (loss, skipped) in enumerate(zip(losses, skips, strict=True)):
             self._skipped = self._skipped + 1 if skipped else 0
             if self._skipped == _MOST_SKIPPED:
                 what = "gradients are too large for float16, though the loss was scaled down for long"
@@ -283,7 +267,7 @@ class Loop:
     def _whose(self, plan: Plan, row: int, results: StepResults) -> str:
         """Which ranks' samples have a loss that is not finite, and which they are."""
         mine = plan.indices[row][plan.weights[row] > 0]
-        finite = math.isfinite(results.own_losses[row])
+        finite = math.isfinite(results.diagnostics.own_losses[row])
         samples = self._cluster.gather(None if finite else mine[:_MOST_NAMED].tolist())
         wrong = [rank for rank, theirs in enumerate(samples) if theirs]
         if len(wrong) == len(samples):

@@ -10,11 +10,10 @@ from cnn.errors import UserError
 from cnn.foreign_folder import read_file
 from cnn.from_json import LARGEST
 from cnn.monitoring.metrics import read_metrics
+from cnn.training.metric_table import METRICS
 from cnn.training.run_data import DATA
 from cnn.training.run_folder import ENVIRONMENT, SETTINGS, holds_run, recorded_topology
 from cnn.training.settings import read_settings
-
-_COMPARED = ("loss", "accuracy", "learning_rate")
 
 
 def replay(run: Path, launcher: str) -> tuple[int, str]:
@@ -94,7 +93,7 @@ def first_difference(recorded: Sequence[Mapping[str, Any]], again: Sequence[Mapp
         other = others.get((part, step))
         if other is None:
             return f"at step {step:,} the repetition has no {part} point"
-        for name in _COMPARED:
+        for name in (each for each in (*METRICS, "learning_rate") if each in point):
             if point.get(name) != other.get(name):
                 return f"at step {step:,} the {part} {name} was {point.get(name)} and is {other.get(name)} now"
     return ""

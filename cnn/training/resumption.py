@@ -1,6 +1,5 @@
 """Resuming from a checkpoint: whether it fits, and how every rank gets its state."""
 
-import dataclasses
 import math
 from typing import Any
 
@@ -9,7 +8,7 @@ from cnn.data.dataset import Dataset
 from cnn.errors import UserError
 from cnn.training.checkpoint_record import check_record
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
-from cnn.training.loop import Progress
+from cnn.training.run_progress import Progress
 from cnn.training.settings import RunSettings
 from cnn.training.start import Start
 from cnn.training.state import restore_state
@@ -77,13 +76,12 @@ def restore_everywhere(
 
     def restore() -> dict[str, Any]:
         if checkpoint is None:
-            return dataclasses.asdict(Progress())
+            return Progress().record()
         if checkpoint.record.get("data_checksum") != dataset.checksum:
             raise UserError(f"{checkpoint.path} was trained on other data: give the --data_dir of that time.")
         restore_state(variables, checkpoint.arrays, str(checkpoint.path))
-        progress: dict[str, Any] = checkpoint.record["progress"]
-        return progress
+        return Progress.from_record(checkpoint.record["progress"]).record()
 
-    progress = Progress(**cluster.from_chief(restore))
+    progress = Progress.from_record(cluster.from_chief(restore))
     cluster.broadcast([variable.value for variable in variables.values()])
     return progress

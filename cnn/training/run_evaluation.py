@@ -14,19 +14,18 @@ from cnn.errors import RunError, UserError
 from cnn.monitoring.confusion import class_rows, class_table, confusion_table, draw_confusion
 from cnn.monitoring.summary import write_json
 from cnn.shown_text import on_one_line
+from cnn.training.metric_table import Metric, metrics_for
 from cnn.training.precision import PRECISIONS
 from cnn.training.run_data import DATA
 from cnn.training.saved_run import NetworkSettings, SavedRun, open_run
+from cnn.training.totals import Total
 
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster
     from cnn.data.dataset import Dataset, Part
-    from cnn.training.evaluation import ClassEvaluation
+    from cnn.training.evaluation import Evaluation
 
 PARTS = ("test", "validation", "train")
-
-_FEW = 5
-"""Of so many classes the five likeliest are all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
     cluster.broadcast([variable.value for variable in model.variables])
     feed = Feed(dataset, part, PRECISIONS[run.settings.step.precision], resident_mb=run.settings.data.resident_mb)
     evaluation = Evaluator(model, feed, samples, cluster, batch_size=settings.batch_size)()
-    if not math.isfinite(evaluation.loss):
+    if not math.isfinite(evaluation.means["loss"]):
         raise RunError(
             f"the network of {run.folder} after step {step:,} gives infinite or no numbers for {settings.part} images: "
             "nothing can be told of it; choose another --checkpoint, or train with a smaller --learning_rate.",
@@ -116,25 +115,32 @@ def _samples(run: SavedRun, dataset: "Dataset", name: str) -> tuple["Part", np.n
     return dataset.train, samples
 
 
-def _tell(run: SavedRun, step: int, part: str, evaluation: "ClassEvaluation") -> None:
+def _tell(run: SavedRun, step: int, part: str, evaluation: "Evaluation") -> None:
     names, confusion = run.data.class_names, evaluation.confusion
     rows = class_rows(names, confusion)
-    few = len(names) <= _FEW
+    totals, means, metrics = evaluation.totals, evaluation.means, metrics_for(len(names))
+    for name, metric in metrics.items():
+        if metric.per_class:
+            for row, mean in zip(rows, totals[name].means.tolist(), strict=True):
+                row[name] = mean
     title = f"{run.settings.model.model} on {run.settings.data.data}"
-    result = f"{evaluation.correct:,} of {evaluation.count:,} {part} images right ({100 * evaluation.accuracy:.2f} %)"
-    top5 = "" if few else f", top-5 {evaluation.top5:,} ({100 * evaluation.top5 / evaluation.count:.2f} %)"
-    print(f"{title}, step {step:,}: {result}{top5}, loss {evaluation.loss:.4f}\n")
+    correct, count = int(totals["accuracy"].sums[0]), int(totals["accuracy"].samples[0])
+    result = f"{correct:,} of {count:,} {part} images right ({100 * means['accuracy']:.2f} %)"
+    others = [*(name for name in metrics if name not in ("accuracy", "loss")), "loss"]
+    more = "".join(f", {_shown(metrics[name], totals[name])}" for name in others)
+    print(f"{title}, step {step:,}: {result}{more}\n")
     print(f"{class_table(rows)}\n\n{confusion_table(names, confusion, shutil.get_terminal_size().columns)}\n")
     values: dict[str, Any] = {
         "model": run.settings.model.model,
         "data": run.settings.data.data,
         "part": part,
         "step": step,
-        "count": evaluation.count,
-        "correct": evaluation.correct,
-        "accuracy": evaluation.accuracy,
-        "top5": None if few else evaluation.top5,
-        "loss": evaluation.loss,
+        "count": count,
+        "correct": correct,
+        "accuracy": means["accuracy"],
+        "top5": int(totals["top5_accuracy"].sums[0]) if "top5_accuracy" in totals else None,
+        "loss": means["loss"],
+        "metrics": means,
         "classes": rows,
         "confusion": confusion.tolist(),
     }
@@ -145,3 +151,12 @@ def _tell(run: SavedRun, step: int, part: str, evaluation: "ClassEvaluation") ->
     except OSError as error:
         raise UserError(f"{path}.json cannot be written ({error.strerror}): mend that to have it kept.") from error
     print(f"Kept in {on_one_line(str(path))}.json and .png", flush=True)
+
+
+def _shown(metric: Metric, total: Total) -> str:
+    """A metric's name and value."""
+    mean = float(total.mean)
+    if not metric.counted:
+        return f"{metric.label} {mean:.4f}"
+    share = f"{100 * mean:.2f} %"
+    return f"{metric.label} {share if metric.per_class else f'{int(total.sums[0]):,} ({share})'}"

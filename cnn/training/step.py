@@ -15,12 +15,16 @@ from cnn.models.batch import TrainingBatch, training_on
 from cnn.training.averaging import WeightAverage
 from cnn.training.loss import cross_entropy
 from cnn.training.loss_scale import LossScale
+from cnn.training.metric_table import Answers
 from cnn.training.norms import clipped
 from cnn.training.regularisation import RegularisationSettings
-from cnn.training.step_values import Gradients, RankSums, Row, StepResults
+from cnn.training.step_message import Reports, StepMessage
+from cnn.training.step_values import Diagnostics, Gradients, RankSums, Row, StepResults
 
 _AUXILIARY_SHARE = 0.3
 """What an auxiliary classifier's loss counts for; Szegedy et al., 2014, section 5."""
+
+_NOTHING_TO_REPORT = Reports()
 
 
 class TrainingStep:
@@ -65,46 +69,29 @@ class TrainingStep:
         self._micro_batch_size = micro_batch_size
         self._average = average
         self._loss_scale = loss_scale
+        self._message = StepMessage(model.outputs[0].shape[-1])
         self._forward_and_backward = tf.function(self._sums, jit_compile=True, autograph=False) if xla else self._sums
         self._compiled: dict[int, Any] = {}
 
-    def run(
-        self,
-        plan: Plan,
-        learning_rates: np.ndarray,
-        said_seconds: float = 0.0,
-        *,
-        stop: bool = False,
-        change: bool = False,
-    ) -> StepResults:
+    def run(self, plan: Plan, learning_rates: np.ndarray, reports: Reports = _NOTHING_TO_REPORT) -> StepResults:
         """Takes one step for each row of the plan, in one call or as many as the feed's memory takes.
 
         Args:
             plan: this rank's part of the batches.
             learning_rates: (steps,).
-            said_seconds: any number; its sum over the ranks comes back with the gradients, at no cost.
-            stop: whether this rank was asked to stop; how many were comes back likewise.
-            change: whether this rank heard that the workers are to change; likewise.
+            reports: this rank's; the sums over the ranks come back with the gradients.
         """
         steps, width = plan.indices.shape
         compiled, most = self._compile(width), self._feed.most_steps(width)
-        said = tf.constant([said_seconds, float(stop), float(change)], self._model.dtype)
+        reported = tf.constant([float(each) for each in reports], self._model.dtype)
         parts = []
         for first in range(0, steps, most):
             rates = tf.constant(learning_rates[first : first + most], tf.float64)
-            parts.append(compiled(self._rows(plan.part(first, first + most)), rates, said).numpy())
-        losses, correct, seconds, stops, changes, *own = np.concatenate(parts).T
-        skipped, own_seconds, own_losses = own
-        return StepResults(
-            losses / plan.counts,
-            np.rint(correct).astype(np.int64),
-            seconds,
-            np.rint(stops),
-            np.rint(changes),
-            skipped > 0,
-            own_seconds,
-            own_losses,
-        )
+            parts.append(compiled(self._rows(plan.part(first, first + most)), rates, reported).numpy())
+        messages, diagnostics = np.split(np.concatenate(parts), [self._message.width], axis=1)
+        skipped, own_seconds, own_losses = diagnostics.T
+        totals, of_all = self._message.unpack(messages, plan.counts)
+        return StepResults(totals, of_all, Diagnostics(skipped > 0, own_seconds, own_losses))
 
     @contextlib.contextmanager
     def reading_ahead(self, coming: Iterator[np.ndarray]) -> Iterator[None]:
@@ -119,7 +106,8 @@ class TrainingStep:
     def gradients(self, plan: Plan, row: int = 0) -> list[np.ndarray]:
         """The exchanged mean gradients of one step of a plan, without an update."""
         batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1))))
-        compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch)), autograph=False)
+        reports = tf.zeros(len(Reports._fields), self._model.dtype)
+        compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), reports), autograph=False)
         return [gradient.numpy() for gradient in compiled().gradients]
 
     def _rows(self, plan: Plan) -> Row:
@@ -135,27 +123,32 @@ class TrainingStep:
                 weights=tf.TensorSpec((None, width), self._model.dtype),
                 counts=tf.TensorSpec((None,), tf.int32),
             )
-            signature = [rows, tf.TensorSpec((None,), tf.float64), tf.TensorSpec((3,), self._model.dtype)]
+            reports = tf.TensorSpec((len(Reports._fields),), self._model.dtype)
+            signature = [rows, tf.TensorSpec((None,), tf.float64), reports]
             # Loops and branches are TensorFlow's already: looking for Python's to turn into these takes a second.
             self._compiled[width] = tf.function(self._steps, input_signature=signature, autograph=False)
         return self._compiled[width]
 
-    def _steps(self, rows: Row, rates: Any, said: Any) -> Any:
+    def _steps(self, rows: Row, rates: Any, reports: Any) -> Any:
+        """For each step a row of numbers: the message, summed over the ranks, and this rank's diagnostics."""
+
         def one(step: Any, results: Any) -> tuple[Any, Any]:
             begin = tf.timestamp()
             with tf.control_dependencies([begin]):
                 row = Row(*(tf.identity(values[step]) for values in rows))
             own = self._rank_sums(row)
-            with tf.control_dependencies([own.results]):
+            with tf.control_dependencies(list(own.sums.values())):
                 seconds = tf.timestamp() - begin
-            exchanged = self._exchanged(own, said)
+            exchanged = self._exchanged(own, reports)
             self._optimizer.learning_rate.assign(tf.cast(rates[step], self._optimizer.learning_rate.dtype))
             skipped = tf.logical_not(self._update(exchanged))
-            more = [*(tf.cast(each, said.dtype) for each in (skipped, seconds)), own.results[0]]
-            return step + 1, results.write(step, tf.concat([exchanged.sums, more], 0))
+            diagnostics = Diagnostics(skipped, seconds, own.sums["loss"][0])
+            numbers = [tf.cast(each, reports.dtype) for each in diagnostics]
+            return step + 1, results.write(step, tf.concat([exchanged.message, numbers], 0))
 
         steps = tf.shape(rates)[0]
-        results = tf.TensorArray(said.dtype, size=steps, element_shape=(8,))
+        width = self._message.width + len(Diagnostics._fields)
+        results = tf.TensorArray(reports.dtype, size=steps, element_shape=(width,))
         _, results = tf.while_loop(lambda step, _: step < steps, one, (0, results), parallel_iterations=1)
         return results.stack()
 
@@ -179,19 +172,17 @@ class TrainingStep:
         self._loss_scale.update(finite)
         return tf.cond(finite, update, lambda: tf.constant(False))
 
-    def _exchanged(self, own: RankSums, said: Any = ()) -> Gradients:
-        """The exchange of what a rank computed; the sums are those of the loss, of the samples right, and of what is
-        said."""
+    def _exchanged(self, own: RankSums, reports: Any) -> Gradients:
+        """The exchange of what a rank computed and reports."""
         scale = None if self._loss_scale is None else self._loss_scale.value
-        kind = own.results.dtype
-        products = iter(self._exchange.products(own.factors, kind))
-        results = tf.concat([own.results, tf.cast(said, kind)], 0)
-        sums, (*statistics, results) = self._exchange.sums(own.gradients, [*own.statistics, results])
+        products = iter(self._exchange.products(own.factors, reports.dtype))
+        message = self._message.pack(own.sums, reports)
+        sums, (*statistics, message) = self._exchange.sums(own.gradients, [*own.statistics, message])
         summed, gradients = iter(sums), []
         for variable in self._model.trainable_variables:
             gradient = next(products if variable.path in self._exchange.factored else summed)
             gradients.append(self._regularised(gradient if scale is None else gradient / scale, variable))
-        return Gradients(gradients, results, statistics)
+        return Gradients(gradients, message, statistics)
 
     def _rank_sums(self, row: Row) -> RankSums:
         """As `_sums`, of all samples of this rank, in as many pieces as need be."""
@@ -212,12 +203,12 @@ class TrainingStep:
 
         def add(number: Any, totals: RankSums) -> tuple[Any, RankSums]:
             more = piece(number)
-            gradients, statistics, results = tf.nest.map_structure(tf.add, totals[:3], more[:3])
+            gradients, statistics, sums = tf.nest.map_structure(tf.add, totals[:3], more[:3])
             stacked = [
                 (x_stack.write(number, x), dy_stack.write(number, dy))
                 for (x_stack, dy_stack), (x, dy) in zip(totals.factors, more.factors, strict=True)
             ]
-            return number + 1, RankSums(gradients, statistics, results, stacked)
+            return number + 1, RankSums(gradients, statistics, sums, stacked)
 
         begin = (1, first._replace(factors=stacks))
         totals: RankSums
@@ -258,7 +249,6 @@ class TrainingStep:
         loss = tf.reduce_sum(losses * weights)
         share = loss / tf.cast(count, loss.dtype)  # here, where it costs nothing, and not in every gradient
         scaled = share if self._loss_scale is None else share * self._loss_scale.value
-        right = tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), labels), weights.dtype)
         said = {id(variable): value for variable, value in batch.statistics}
         factors = [batch.factors[each.path] for each in variables if each.path in self._exchange.factored]
         slopes = _gradients(scaled, [*summed, *(each.outputs for each in factors)])
@@ -266,7 +256,7 @@ class TrainingStep:
         return RankSums(
             gradients,
             [said[id(variable)] for variable in self._model.non_trainable_variables],
-            tf.stack([loss, tf.reduce_sum(right * weights)]),
+            self._message.sums(Answers(losses, logits, labels), weights),
             [(each.inputs, slope) for each, slope in zip(factors, of_outputs, strict=True)],
         )
 

@@ -2,35 +2,32 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
+from cnn.training.step_message import Reports
+from cnn.training.totals import Total
+
+
+class Diagnostics(NamedTuple):
+    """What tells where a step went wrong, each an array (steps,)."""
+
+    skipped: Any
+    """Whether the step was left out, for its gradients were too large for float16 under the loss's scale."""
+
+    own_seconds: Any
+    """What this rank took to compute the loss, for which it waits for nobody."""
+
+    own_losses: Any
+    """The loss summed over this rank's samples."""
 
 
 class StepResults(NamedTuple):
-    """What some steps gave, each an array (steps,): over the whole global batch, the same on every rank."""
+    """What some steps gave: all but the rank's own diagnostics is the same on every rank."""
 
-    losses: np.ndarray
-    """Mean cross-entropy, auxiliary classifiers' shares included, without the regularisation's part."""
+    totals: dict[str, Total]
+    """The metrics of each step, over the global batch: sums are (steps, cells). The network is that before the update,
+    with dropout. The loss includes auxiliary classifiers' shares, but not the regularisation's part."""
 
-    correct: np.ndarray
-    """How many samples the network, before the update and with dropout, had right."""
-
-    seconds: np.ndarray
-    """What the ranks said in `said_seconds`, added up."""
-
-    stops: np.ndarray
-    """How many ranks said that they were asked to stop."""
-
-    changes: np.ndarray
-    """How many ranks said that the workers are to change."""
-
-    skipped: np.ndarray
-    """Whether the step was left out, for its gradients were too large for float16 under the loss's scale."""
-
-    own_seconds: np.ndarray
-    """What this rank took to compute the loss, for which it waits for nobody."""
-
-    own_losses: np.ndarray
-    """The loss summed over this rank's samples."""
+    reports: Reports
+    diagnostics: Diagnostics
 
 
 class Row(NamedTuple):
@@ -55,8 +52,8 @@ class RankSums(NamedTuple):
     statistics: list[Any]
     """For each moving statistic of the network, what the samples' groups add to its next value."""
 
-    results: Any
-    """[loss, correct] summed over the samples."""
+    sums: dict[str, Any]
+    """The metrics' parts of the message, summed over the samples."""
 
     factors: list[tuple[Any, Any]]
     """Of the other variables, kernels (m, n): inputs (samples, m), gradients by outputs (samples, n)."""
@@ -68,8 +65,8 @@ class Gradients(NamedTuple):
     gradients: list[Any]
     """Of the mean loss of the global batch and its regularisation, for each trainable variable."""
 
-    sums: Any
-    """[loss, correct, ...] summed over the samples."""
+    message: Any
+    """Summed over the ranks."""
 
     statistics: list[Any]
     """The next value of each moving statistic of the network."""

@@ -28,12 +28,13 @@ from cnn.training.checkpoints import Checkpoint, CheckpointFolder
 from cnn.training.evaluation import Evaluation, Evaluator, Soundness
 from cnn.training.fine_tuning import check_origin, initialize_from
 from cnn.training.learner import assemble, build_model
-from cnn.training.loop import Loop, Progress
+from cnn.training.loop import Loop
 from cnn.training.precision import PRECISIONS
 from cnn.training.report import Report
 from cnn.training.resumption import best_checkpoint, check_data, check_length, restore_everywhere
 from cnn.training.run_data import write_data
 from cnn.training.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
+from cnn.training.run_progress import Progress
 from cnn.training.schedules import learning_rates
 from cnn.training.settings import TrainingSettings
 from cnn.training.start import Carried, Start, claim_folder, decide_start
@@ -71,10 +72,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             total_steps=total_steps,
             start_step=progress.step,
             steps_per_epoch=order.steps_per_epoch,
-            log_every=run.log_every,
             resumed=start.how != "fresh",
             launched=cluster.controller != "none",
-            pending=progress.pending,
         )
         messages = (other_bits, _own_validation(dataset), cluster.crowding(), said, learner.exchange.said)
         for message in (*start.damage, *messages):
@@ -101,6 +100,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         report=report,
         progress=progress,
         total_steps=total_steps,
+        log_every=run.log_every,
         save_every=run.save_every,
         goes_on=describe if cluster.is_chief and start.has_checkpoint else None,
         stop_asked=job.stop_asked,
@@ -119,8 +119,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     if learner.average is not None:
         learner.average.keep()
     test = _test(cluster, dataset, model, settings)
-    if not math.isfinite(test.loss):
-        raise diverged(progress.step, f"the loss on the test images is {test.loss}")
+    if not math.isfinite(test.means["loss"]):
+        raise diverged(progress.step, f"the loss on the test images is {test.means['loss']}")
     if report is not None:
         report.evaluation("test", progress.step, test)
         report.close()
@@ -208,6 +208,7 @@ def _finish(
     figure = folder / "curves.png"
     title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
     draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title)
+    accuracy = test.totals["accuracy"]
     summary = {
         "model": settings.model.model,
         "data": settings.data.data,
@@ -215,10 +216,9 @@ def _finish(
         "steps": progress.step,
         "epochs": progress.step / order.steps_per_epoch,
         "best_step": progress.best_step,
-        "test_accuracy": test.accuracy,
-        "test_correct": test.correct,
-        "test_count": test.count,
-        "test_loss": test.loss,
+        **{f"test_{name}": mean for name, mean in test.means.items()},
+        "test_correct": int(accuracy.sums[0]),
+        "test_count": int(accuracy.samples[0]),
         "images_per_second": progress.images / progress.training_seconds if progress.training_seconds else 0.0,
         "seconds": seconds,
         "run_dir": str(folder),

@@ -7,7 +7,19 @@ import pytest
 from cnn.cluster.collectives import Cluster
 from cnn.data import pixels
 from cnn.data.dataset import Part
-from cnn.training.evaluation import Evaluator, Soundness
+from cnn.training.evaluation import Evaluation, Evaluator, Soundness
+
+
+def count(evaluation: Evaluation, name: str) -> int:
+    """How many samples a counted metric has found."""
+    [found] = evaluation.totals[name].sums
+    assert found.dtype == np.int64
+    return int(found)
+
+
+def assert_same_bits(one: Evaluation, other: Evaluation) -> None:
+    assert one.means == other.means
+    assert one.confusion.tolist() == other.confusion.tolist()
 
 
 @pytest.mark.parametrize("samples", [1, 99, 100, 101, 237, 250])
@@ -20,22 +32,22 @@ def test_every_sample_counts_once(
     evaluation = Evaluator(model, make_feed(), chosen, cluster)()
     logits = model((part.images[chosen] / 255 - 0.5) / 0.25, training=False).numpy()
     labels = part.labels[chosen]
-    assert evaluation.count == samples
-    assert evaluation.correct == int((logits.argmax(1) == labels).sum())
-    assert evaluation.accuracy == evaluation.correct / samples
+    assert evaluation.totals["accuracy"].samples.tolist() == [samples]
+    assert count(evaluation, "accuracy") == int((logits.argmax(1) == labels).sum())
+    assert evaluation.means["accuracy"] == count(evaluation, "accuracy") / samples
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
-    np.testing.assert_allclose(evaluation.loss, float(loss), rtol=1e-12)
+    np.testing.assert_allclose(evaluation.means["loss"], float(loss), rtol=1e-12)
 
 
 def test_it_sees_the_weights_of_the_moment(cluster: Cluster, make_feed, make_network, part: Part) -> None:
     model = make_network("fcnn")
     evaluator = Evaluator(model, make_feed(), np.arange(250), cluster)
     before = evaluator()
-    assert evaluator() == before
+    assert_same_bits(evaluator(), before)
     model.trainable_variables[1].assign([0, 0, 1000, 0])
     after = evaluator()
-    assert after != before
-    assert after.correct == int((part.labels == 2).sum())
+    assert after.means["loss"] != before.means["loss"]
+    assert count(after, "accuracy") == int((part.labels == 2).sum())
 
 
 @pytest.mark.parametrize("bias", [[np.nan] * 4, [0, 0, np.nan, 0], [np.inf, 0, 0, 0]])
@@ -45,8 +57,8 @@ def test_answers_that_are_no_numbers_are_not_right(
     model = make_network("fcnn")
     model.trainable_variables[1].assign(bias)
     evaluation = Evaluator(model, make_feed(), np.arange(250), cluster)()
-    assert not np.isfinite(evaluation.loss)
-    assert (evaluation.correct, evaluation.top5, evaluation.confusion.sum()) == (0, 0, 0)
+    assert not np.isfinite(evaluation.means["loss"])
+    assert (count(evaluation, "accuracy"), evaluation.means["class_accuracy"], evaluation.confusion.sum()) == (0, 0, 0)
     assert not Soundness(model, make_feed(), np.arange(250), cluster)()
 
 
@@ -64,13 +76,12 @@ def test_streamed_images_give_the_same_bits(
     chosen = np.random.default_rng(0).permutation(250)[:237]
     resident = Evaluator(model, make_feed(), chosen, cluster)()
     evaluator = Evaluator(model, make_feed(stored, resident_mb=0), chosen, cluster)
-    assert [evaluator(), evaluator()] == [resident, resident]
+    assert_same_bits(evaluator(), resident)
+    assert_same_bits(evaluator(), resident)
 
 
 @pytest.mark.parametrize("batch_size", [1, 100, 1000])
-def test_classes_and_the_likeliest_five_are_counted(
-    cluster: Cluster, make_feed, make_network, part: Part, batch_size: int
-) -> None:
+def test_classes_are_counted(cluster: Cluster, make_feed, make_network, part: Part, batch_size: int) -> None:
     chosen = np.random.default_rng(1).permutation(250)[:237]
     model = make_network("lenet5-like")
     evaluation = Evaluator(model, make_feed(), chosen, cluster, batch_size=batch_size)()
@@ -79,7 +90,10 @@ def test_classes_and_the_likeliest_five_are_counted(
         [int(((part.labels[chosen] == row) & (said == column)).sum()) for column in range(4)] for row in range(4)
     ]
     assert evaluation.confusion.tolist() == expected
-    assert evaluation.top5 == 237  # of four classes
+    by_class = evaluation.totals["class_accuracy"]
+    assert by_class.sums.tolist() == np.diagonal(expected).tolist()
+    assert by_class.samples.tolist() == np.sum(expected, 1).tolist()
+    assert "top5_accuracy" not in evaluation.totals  # of four classes
 
 
 def test_the_likeliest_five_of_more_classes(cluster: Cluster, make_feed) -> None:
@@ -88,5 +102,7 @@ def test_the_likeliest_five_of_more_classes(cluster: Cluster, make_feed) -> None
     model.trainable_variables[1].assign([5, 6, 2, 7, 3, 8, 9, 4, 1])  # all of the four but 2
     evaluation = Evaluator(model, make_feed(), np.arange(250), cluster)()
     labels = make_feed().read(np.arange(250)[np.newaxis])[1].numpy()
-    assert evaluation.top5 == int(np.isin(labels, [0, 1, 3]).sum())
+    assert count(evaluation, "top5_accuracy") == int(np.isin(labels, [0, 1, 3]).sum())
+    assert evaluation.totals["class_accuracy"].sums.tolist() == [0] * 9
+    assert evaluation.means["class_accuracy"] == 0  # of the classes that have samples
     assert evaluation.confusion.sum(0).tolist() == [0, 0, 0, 0, 0, 0, 250, 0, 0]

@@ -17,15 +17,19 @@ from cnn.data.order import SampleOrder
 from cnn.errors import RunError
 from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.training.evaluation import Evaluation, Evaluator, Soundness
-from cnn.training.loop import Commit, Loop, Progress
+from cnn.training.loop import Commit, Loop
 from cnn.training.optimizers import OptimizerSettings, build_optimizer
 from cnn.training.regularisation import RegularisationSettings
+from cnn.training.run_progress import Progress
 from cnn.training.state import restore_state, state_variables
 from cnn.training.step import TrainingStep
+from cnn.training.totals import Total, Totals
 
 
-def evaluation(correct: int, loss: float) -> Evaluation:
-    return Evaluation(correct=correct, count=100, loss=loss)
+def totals(correct: int, loss: float) -> Totals:
+    """Of an evaluation of 100 samples."""
+    samples = np.array([100])
+    return {"loss": Total(np.array([loss]) * samples, samples), "accuracy": Total(np.array([correct]), samples)}
 
 
 def test_more_right_is_better_then_less_loss_and_the_first_of_equals_stays() -> None:
@@ -35,13 +39,13 @@ def test_more_right_is_better_then_less_loss_and_the_first_of_equals_stays() -> 
         [(50, 2.0), (49, 0.1), (50, 2.0), (50, 1.9), (51, 9.0), (51, float("inf")), (51, float("nan"))], start=1
     ):
         progress.step = step
-        taken.append(progress.take(evaluation(correct, loss)))
+        taken.append(progress.take(totals(correct, loss)))
     assert taken == [True, False, False, True, True, False, False]
-    assert (progress.best_step, progress.best_correct, progress.best_loss) == (5, 51, 9.0)
+    assert (progress.best_step, progress.best) == (5, {"accuracy": 51, "loss": 9.0})
 
 
 def test_any_evaluation_beats_none() -> None:
-    assert Progress().take(evaluation(0, 1e30))
+    assert Progress().take(totals(0, 1e30))
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
         if resume is not None:
             arrays, record = load_checkpoint(checkpoints.path(resume))
             restore_state(variables, arrays, name)
-            progress = Progress(**record["progress"])
+            progress = Progress.from_record(record["progress"])
         return Loop(
             cluster=cluster,
             order=SampleOrder(np.arange(200), 60, seed=1),
@@ -84,6 +88,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             report=None,
             progress=progress,
             total_steps=total,
+            log_every=5,
             save_every=save_every,
             stop_asked=stop_asked,
             commit=commit,
@@ -135,7 +140,7 @@ def test_stopped_when_asked_it_saves_and_goes_on_with_the_same_bits(make_loop, t
         assert {name: values.tobytes() for name, values in again.items()} == {
             name: values.tobytes() for name, values in straight.items()
         }
-        for name in ("step", "best_step", "best_correct", "best_loss", "evaluated_step"):
+        for name in ("step", "best_step", "best", "evaluated_step", "pending"):
             assert same["progress"][name] == record["progress"][name]
 
 
@@ -206,7 +211,7 @@ def test_streamed_images_give_the_same_bits_and_leave_no_thread(
     assert {name: values.tobytes() for name, values in streamed.items()} == {
         name: values.tobytes() for name, values in resident.items()
     }
-    for name in ("step", "best_step", "best_correct", "best_loss"):
+    for name in ("step", "best_step", "best", "pending"):
         assert again["progress"][name] == record["progress"][name]
     assert threads() == []
     assert running

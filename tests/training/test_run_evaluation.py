@@ -57,11 +57,18 @@ def test_the_numbers_are_those_of_the_weights_and_the_part(
     assert (result["part"], result["step"], result["count"]) == (part, step, len(labels))
     assert (result["correct"], result["top5"]) == ((ahead == 0).sum(), (ahead < 5).sum())
     np.testing.assert_allclose(result["loss"], np.mean(np.log(np.exp(logits).sum(1)) - own), rtol=1e-4)
-    assert [row["images"] for row in result["classes"]] == np.bincount(labels).tolist()
+    images, right = np.bincount(labels), np.bincount(labels[ahead == 0], minlength=10)
+    assert [row["images"] for row in result["classes"]] == images.tolist()
+    assert [row["right"] for row in result["classes"]] == right.tolist()
+    assert [row["class_accuracy"] for row in result["classes"]] == (right / images).tolist()
+    assert result["metrics"].keys() == {"loss", "accuracy", "top5_accuracy", "class_accuracy"}
+    assert result["metrics"]["top5_accuracy"] == (ahead < 5).mean()
+    np.testing.assert_allclose(result["metrics"]["class_accuracy"], (right / images).mean(), rtol=1e-12)
     assert np.trace(result["confusion"]) == result["correct"]
     output = capsys.readouterr().out
     assert f"{result['correct']} of {len(labels)} {part} images right" in output
     assert f"top-5 {result['top5']} (" in output
+    assert f"mean class accuracy {100 * (right / images).mean():.2f} %, loss {result['loss']:.4f}" in output
     assert (run.folder / f"evaluation-{part}-{step:09d}.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,6 +1,5 @@
 """How a run starts, and the folder that it gets."""
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +12,12 @@ from cnn.cluster.job import Job
 from cnn.cluster.launch import launch_from_environment
 from cnn.errors import UserError
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder, save_checkpoint
-from cnn.training.loop import Progress
 from cnn.training.run_folder import start_folder
+from cnn.training.run_progress import Progress
 from cnn.training.settings import TrainingSettings, parse_settings, read_settings
 from cnn.training.start import Carried, claim_folder, decide_start
 
-RECORD = {"data_checksum": "abc", "exchange": {"world_size": 1}, "progress": dataclasses.asdict(Progress(step=9))}
+RECORD = {"data_checksum": "abc", "exchange": {"world_size": 1}, "progress": Progress(step=9).record()}
 
 
 @pytest.fixture

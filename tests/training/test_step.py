@@ -23,6 +23,7 @@ from cnn.training.precision import use_precision
 from cnn.training.regularisation import RegularisationSettings
 from cnn.training.state import read_state, state_variables
 from cnn.training.step import TrainingStep
+from cnn.training.step_message import Reports
 from cnn.training.step_values import StepResults
 
 ORDER = SampleOrder(np.arange(250), 80, seed=3)
@@ -68,6 +69,24 @@ def assert_same_bits(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -
         assert values.tobytes() == other[name].tobytes(), name
 
 
+def losses(results: StepResults) -> np.ndarray:
+    return results.totals["loss"].mean
+
+
+def correct(results: StepResults) -> list[int]:
+    counts = results.totals["accuracy"].sums
+    assert counts.dtype == np.int64
+    return counts[:, 0].tolist()
+
+
+def numbers(results: StepResults) -> dict[str, np.ndarray]:
+    """All that was computed, by name."""
+    totals = {
+        f"{name}/{field}": each for name, total in results.totals.items() for field, each in total._asdict().items()
+    }
+    return {**totals, **results.reports._asdict(), **results.diagnostics._asdict()}
+
+
 def rates(steps: int) -> np.ndarray:
     return np.linspace(0.01, 0.005, steps)
 
@@ -80,8 +99,8 @@ def test_many_steps_in_one_call_are_the_same_bits_as_one_a_call(make_step) -> No
         grouped.run(ORDER.plan(first, last - first, 0, 1), rates(9)[first:last])
     assert_same_bits(state(together), state(singly))
     assert_same_bits(state(together), state(grouped))
-    assert results.losses.tolist() == [each.losses[0] for each in single]
-    assert results.correct.tolist() == [each.correct[0] for each in single]
+    assert losses(results).tolist() == [losses(each)[0] for each in single]
+    assert correct(results) == [correct(each)[0] for each in single]
 
 
 def test_what_is_built_again_trains_the_same(make_step) -> None:
@@ -118,10 +137,10 @@ def test_streamed_images_train_to_the_same_bits(
         ]
     assert_same_bits(state(streamed), state(resident))
     assert any(values.tobytes() != before[name].tobytes() for name, values in state(streamed).items())
-    told = results._asdict()
+    told = numbers(results)
     del told["own_seconds"]
     for name, values in told.items():
-        assert np.concatenate([getattr(each, name) for each in again]).tolist() == values.tolist()
+        assert np.concatenate([numbers(each)[name] for each in again]).tolist() == values.tolist(), name
     for streamed_gradient, gradient in zip(
         streamed.gradients(order.plan(0, 4, rank, 3), 2), resident.gradients(order.plan(0, 4, rank, 3), 2), strict=True
     ):
@@ -152,8 +171,8 @@ def test_samples_that_fill_up_change_nothing(make_step, float64: str, network: s
     assert_same_bits(state(filled), state(other))
     for name, values in state(plain).items():
         np.testing.assert_allclose(state(filled)[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
-    assert results[0].correct.tolist() == results[1].correct.tolist()
-    np.testing.assert_allclose(results[1].losses, results[0].losses, rtol=1e-12)
+    assert correct(results[0]) == correct(results[1])
+    np.testing.assert_allclose(losses(results[1]), losses(results[0]), rtol=1e-12)
 
 
 @pytest.mark.parametrize("network", ["fcnn", "lenet5"])
@@ -174,8 +193,8 @@ def test_gradient_and_loss_are_keras_s_of_the_mean(make_step, part: Part, float6
 
     one = ORDER.plan(row, 1, 0, 1)
     results = step.run(one, np.array([1e-300]))
-    np.testing.assert_allclose(results.losses, [loss.numpy()], rtol=1e-12)
-    assert results.correct.tolist() == [int((logits.numpy().argmax(1) == part.labels[samples]).sum())]
+    np.testing.assert_allclose(losses(results), [loss.numpy()], rtol=1e-12)
+    assert correct(results) == [int((logits.numpy().argmax(1) == part.labels[samples]).sum())]
 
 
 def test_dropout_is_keyed_by_the_plan(make_step) -> None:
@@ -209,8 +228,8 @@ def test_l2_is_added_to_kernels_once(make_step, float64: str, network: str) -> N
     for gradient, with_l2, variable in zip(plain.gradients(plan), regularised.gradients(plan), variables, strict=True):
         expected = gradient + 0.25 * variable.value.numpy() * (variable.name == "kernel")
         np.testing.assert_allclose(with_l2, expected, rtol=1e-12, atol=1e-15)
-    losses = [step.run(plan, rates(1)).losses[0] for step in (plain, regularised)]
-    assert losses[0] == losses[1]  # what is reported is without the regularisation
+    without, with_l2 = (losses(step.run(plan, rates(1)))[0] for step in (plain, regularised))
+    assert without == with_l2  # what is reported is without the regularisation
 
 
 def test_each_step_has_its_learning_rate(make_step, float64: str) -> None:
@@ -250,8 +269,8 @@ def test_micro_batches_add_up_to_the_batch(make_step, float64: str, micro_batch_
     order = SampleOrder(np.arange(250), 80, seed=3, micro_batch_size=micro_batch_size)
     expected = whole.run(ORDER.plan(0, 5, 0, 1), rates(5))
     results = pieces.run(order.plan(0, 5, 0, 1), rates(5))
-    np.testing.assert_allclose(results.losses, expected.losses, rtol=1e-12)
-    assert results.correct.tolist() == expected.correct.tolist()
+    np.testing.assert_allclose(losses(results), losses(expected), rtol=1e-12)
+    assert correct(results) == correct(expected)
     for name, values in state(whole).items():
         np.testing.assert_allclose(state(pieces)[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
 
@@ -330,14 +349,14 @@ def test_a_step_whose_gradients_overflow_is_left_out_and_the_scale_halved(make_s
     step = make_step(loss_scale=scale)
     before = state(step)
     results = step.run(ORDER.plan(0, 2, 0, 1), rates(2))
-    assert results.skipped.tolist() == [True, True]
+    assert results.diagnostics.skipped.tolist() == [True, True]
     assert float(scale.value) == 2.0**38
     after = state(step)
     for name in before:
         assert name.endswith("learning_rate") or before[name].tobytes() == after[name].tobytes(), name
     results = step.run(ORDER.plan(2, 40, 0, 1), rates(40))
-    assert not results.skipped[-1]
-    assert np.isfinite(results.losses).all()
+    assert not results.diagnostics.skipped[-1]
+    assert np.isfinite(losses(results)).all()
     assert not np.array_equal(state(step)["model/conv1/kernel"], before["model/conv1/kernel"])
 
 
@@ -351,19 +370,20 @@ def test_a_scale_that_did_well_for_long_is_doubled(monkeypatch: pytest.MonkeyPat
     assert seen == [1, 1, 2, 2, 2, 1, 1, 1, 2]
 
 
-def test_what_is_said_comes_back(make_step) -> None:
+def test_what_a_rank_reports_comes_back(make_step) -> None:
     step = make_step("fcnn")
-    results = step.run(ORDER.plan(0, 3, 0, 1), rates(3), said_seconds=0.25)
-    assert results.seconds.tolist() == [0.25] * 3
-    assert results.stops.tolist() == [0] * 3
-    results = step.run(ORDER.plan(3, 2, 0, 1), rates(2), stop=True)
-    assert results.stops.tolist() == [1] * 2
-    assert results.changes.tolist() == [0] * 2
-    assert step.run(ORDER.plan(3, 2, 0, 1), rates(2), change=True).changes.tolist() == [1] * 2
+    reports = step.run(ORDER.plan(0, 3, 0, 1), rates(3), Reports(seconds=0.25)).reports
+    assert reports.seconds.tolist() == [0.25] * 3
+    assert reports.stops.tolist() == [0] * 3
+    reports = step.run(ORDER.plan(3, 2, 0, 1), rates(2), Reports(stops=True)).reports
+    assert reports.stops.tolist() == [1] * 2
+    assert reports.changes.tolist() == [0] * 2
+    assert step.run(ORDER.plan(3, 2, 0, 1), rates(2), Reports(changes=True)).reports.changes.tolist() == [1] * 2
 
 
 def test_a_rank_knows_its_own_loss_and_time(make_step) -> None:
     results = make_step("fcnn").run(ORDER.plan(0, 3, 0, 1), rates(3))
-    np.testing.assert_allclose(results.own_losses / ORDER.plan(0, 3, 0, 1).counts, results.losses, rtol=1e-6)
-    assert (results.own_seconds > 0).all()
-    assert (results.own_seconds < 60).all()
+    own = results.diagnostics
+    np.testing.assert_allclose(own.own_losses / ORDER.plan(0, 3, 0, 1).counts, losses(results), rtol=1e-6)
+    assert (own.own_seconds > 0).all()
+    assert (own.own_seconds < 60).all()
