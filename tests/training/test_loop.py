@@ -154,8 +154,11 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run(make_loop, tmp_path: P
         make_loop("a", 12).run()
 
 
-def test_what_is_kept_for_a_change_of_workers_knows_of_no_best_that_is_not_written(make_loop, tmp_path: Path) -> None:
+def test_what_is_kept_for_a_change_of_workers_knows_of_no_best_that_is_not_written(
+    make_loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rank 0 may be lost at any moment, and what it had still to write with it."""
+    monkeypatch.setattr("cnn.training.loop._COMMIT_SECONDS", float("inf"))  # at the epochs' ends only
     best, known = CheckpointFolder(tmp_path / "a").best, []
 
     def commit(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
