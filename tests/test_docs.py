@@ -146,6 +146,13 @@ def check_program(path: str, words: Sequence[str]) -> None:
         parse_settings("", settings_of(path), words)
 
 
+def check_module(module: str, words: Sequence[str]) -> None:
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    assert path.is_file(), module
+    for word in words:
+        assert not word.startswith("--") or f'"{word}"' in path.read_text(), word
+
+
 def check_script(script: str, words: list[str]) -> None:
     assert (ROOT / script).is_file(), script
     if script in ("launch/mpirun.sh", "launch/horovodrun.sh"):
@@ -170,7 +177,9 @@ def check_command(words: list[str]) -> None:
         words = ["bash", *words[words.index("launch/slurm.sbatch") :]]
     if words[0] == "docker" and "bash" in words:
         words = words[words.index("bash") :]
-    if words[0] == "python":
+    if words[:2] == ["python", "-m"]:
+        check_module(words[2], words[3:])
+    elif words[0] == "python":
         check_program(words[1], words[2:])
     elif words[0] == "bash":
         check_script(words[1], words[2:])
@@ -200,6 +209,8 @@ def test_commands_are_understood(command: str, tmp_path: Path, monkeypatch: pyte
     "python jobs/train.py --model lenet6",
     "python jobs/train.py --config jobs/recipes/none.yaml",
     "python jobs/none.py",
+    "python -m tests.gpu.none",
+    "python -m tests.gpu.check --none",
     "bash launch/none.sh",
     "bash launch/mpirun.sh --none -- --model lenet5",
     "bash launch/mpirun.sh -H a:1 -- --none",

@@ -61,6 +61,9 @@ class GroupBatchNormalization(keras.layers.Layer):
         epsilon: added to the variance.
     """
 
+    looks_at_groups = True
+    """A network with such a layer is trained in groups of samples."""
+
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.momentum, self.epsilon = momentum, epsilon

@@ -46,20 +46,17 @@ class Network:
     dropout: float | None = None
     """The rate used when none is given; None for a network without dropout."""
 
-    grouped: bool = False
-    """Whether it has batch normalisation, which looks at a group of samples at once."""
-
 
 def _vgg(layers: int, *, normalised: bool = False, small_images: bool = False) -> Network:
     name = f"vgg{layers}{'-bn' * normalised}{'-32' * small_images}"
     options = {"name": name, "layers": layers, "normalised": normalised, "small_images": small_images}
-    return Network(family="vgg", options=options, smallest_image=32, dropout=0.5, grouped=normalised)
+    return Network(family="vgg", options=options, smallest_image=32, dropout=0.5)
 
 
 def _resnet(layers: int, *, small_images: bool = False) -> Network:
     name = f"resnet{layers}{'-32' * small_images}"
     options = {"name": name, "layers": layers, "small_images": small_images}
-    return Network(family="resnet", options=options, smallest_image=1, grouped=True)
+    return Network(family="resnet", options=options, smallest_image=1)
 
 
 def _named(*networks: Network) -> dict[str, Network]:
@@ -72,13 +69,7 @@ NETWORKS: dict[str, Network] = {
         Network(family="lenet", options={"name": "lenet5", "activation": "sigmoid"}, smallest_image=12, dropout=0.0),
         Network(family="lenet", options={"name": "lenet5-like", "activation": "relu"}, smallest_image=12, dropout=0.25),
         Network(family="alexnet", options={"name": "alexnet", "normalised": False}, smallest_image=57, dropout=0.5),
-        Network(
-            family="alexnet",
-            options={"name": "alexnet-bn", "normalised": True},
-            smallest_image=57,
-            dropout=0.5,
-            grouped=True,
-        ),
+        Network(family="alexnet", options={"name": "alexnet-bn", "normalised": True}, smallest_image=57, dropout=0.5),
     ),
     "zfnet": Network(family="zfnet", smallest_image=57, dropout=0.5),
     **_named(*(_vgg(layers, normalised=normalised) for normalised in (False, True) for layers in (11, 13, 16, 19))),
@@ -144,6 +135,11 @@ def check_layers(model: "keras.Model") -> None:
                 f"{layer.name} of {model.name} is a {type(layer).__name__} of Keras, which would differ between "
                 "workers: take Dropout or GroupBatchNormalization of cnn/models/layers.py, or write a layer like these."
             )
+
+
+def looks_at_groups(model: "keras.Model") -> bool:
+    """Whether a layer of the network looks at groups of samples, as batch normalisation does."""
+    return any(getattr(layer, "looks_at_groups", False) for layer in model._flatten_layers(include_self=False))
 
 
 def _build(name: str, image_shape: tuple[int, int, int], classes: int, dropout: float | None) -> "keras.Model":

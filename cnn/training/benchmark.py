@@ -16,7 +16,7 @@ from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.models.registry import ModelSettings
-from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model
+from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model, make_order
 from cnn.training.measured import Measured, read_measured
 from cnn.training.optimizers import OptimizerSettings
 from cnn.training.regularisation import RegularisationSettings
@@ -141,9 +141,8 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     benchmark, world_size = settings.benchmark, cluster.world_size
     dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
     size = benchmark.batch_size * (world_size if benchmark.scaling == "weak" else 1)
-    settings.learner.check_batches(size, world_size)
-    order = settings.learner.order(np.arange(len(dataset.train.labels)), size)
     network = build_model(settings.learner, dataset)
+    order = make_order(cluster, settings.learner, network, np.arange(len(dataset.train.labels)), size)
     learner = assemble(cluster, settings.learner, dataset, order, network)
     rate = settings.optimizer.rate_for(size)
 

@@ -12,8 +12,7 @@ from cnn.data.augmentation import AugmentationSettings
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
 from cnn.errors import UserError
-from cnn.models.registry import ModelSettings
-from cnn.training.groups import group_size
+from cnn.models.registry import ModelSettings, looks_at_groups
 from cnn.training.optimizers import OptimizerSettings
 from cnn.training.precision import PRECISIONS, use_precision
 from cnn.training.regularisation import RegularisationSettings
@@ -74,32 +73,6 @@ class LearnerSettings:
     resident_mb: int
     """As in `Feed`."""
 
-    def order(self, samples: np.ndarray, global_batch_size: int, kind: type[SampleOrder] = SampleOrder) -> SampleOrder:
-        """The sequence in which samples, given by their indices, are learned."""
-        return kind(samples, global_batch_size, self.seed, self.group_size, self.step.micro_batch_size)
-
-    @property
-    def group_size(self) -> int:
-        """Samples that are looked at together; 1 unless batches are normalised or samples mixed."""
-        return group_size(self.model.model, self.augmentation, self.step.group_size)
-
-    def check_batches(self, global_batch_size: int, world_size: int) -> None:
-        """UserError when a batch cannot be divided among the workers, or among micro-batches."""
-        group, micro_batch_size = self.group_size, self.step.micro_batch_size
-        if micro_batch_size is not None and micro_batch_size % group:
-            raise UserError(
-                f"--micro_batch_size {micro_batch_size} is not a multiple of --group_size {group}, within which "
-                "batches are normalised or samples mixed: give "
-                f"{-(-micro_batch_size // group) * group}, or another group size."
-            )
-        if -(-global_batch_size // group) < world_size:
-            part = "sample" if group == 1 else f"group of {group} samples"
-            smaller = "" if group == 1 else " a smaller --group_size,"
-            raise UserError(
-                f"--global_batch_size {global_batch_size} is too small for {world_size} workers: each needs at least "
-                f"one {part}, so give a larger batch,{smaller} or start fewer workers."
-            )
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Learner:
@@ -147,6 +120,60 @@ def build_model(settings: LearnerSettings, dataset: Dataset) -> "keras.Model":
     return build_network(settings.model, dataset.input_shape, dataset.classes, settings.seed)
 
 
+def make_order(
+    cluster: "Cluster",
+    settings: LearnerSettings,
+    model: "keras.Model",
+    samples: np.ndarray,
+    global_batch_size: int,
+    kind: type[SampleOrder] = SampleOrder,
+) -> SampleOrder:
+    """Makes the sequence in which samples are learned; every rank calls it.
+
+    Samples stay together in groups if a layer of the network, mixup or CutMix looks at groups.
+
+    Args:
+        cluster: the workers.
+        settings: all that shapes the step.
+        model: of `build_model`.
+        samples: indices of the training images.
+        global_batch_size: samples of a step, over all ranks.
+        kind: the class of the order.
+
+    Raises:
+        UserError: a batch cannot be divided among the workers, or into micro-batches.
+    """
+    step = settings.step
+    group_size = step.group_size if looks_at_groups(model) or settings.augmentation.mixes else 1
+    with cluster.together():
+        check_batches(global_batch_size, cluster.world_size, group_size, step.micro_batch_size)
+    return kind(samples, global_batch_size, settings.seed, group_size, step.micro_batch_size)
+
+
+def check_batches(global_batch_size: int, world_size: int, group_size: int, micro_batch_size: int | None) -> None:
+    """Raises UserError when a batch cannot be divided among the workers, or into micro-batches.
+
+    Args:
+        global_batch_size: samples of a step, over all ranks.
+        world_size: number of ranks.
+        group_size: samples that stay together; 1 without groups.
+        micro_batch_size: most samples that a rank computes at once; all when None.
+    """
+    if micro_batch_size is not None and micro_batch_size % group_size:
+        raise UserError(
+            f"--micro_batch_size {micro_batch_size} is not a multiple of --group_size {group_size}, within which "
+            "batches are normalised or samples mixed: give "
+            f"{-(-micro_batch_size // group_size) * group_size}, or another group size."
+        )
+    if -(-global_batch_size // group_size) < world_size:
+        part = "sample" if group_size == 1 else f"group of {group_size} samples"
+        smaller = "" if group_size == 1 else " a smaller --group_size,"
+        raise UserError(
+            f"--global_batch_size {global_batch_size} is too small for {world_size} workers: each needs at least "
+            f"one {part}, so give a larger batch,{smaller} or start fewer workers."
+        )
+
+
 def assemble(
     cluster: "Cluster",
     settings: LearnerSettings,
@@ -161,7 +188,7 @@ def assemble(
         cluster: the workers.
         settings: all that shapes the step.
         dataset: the data, of which the training part is learned.
-        order: of `LearnerSettings.order`.
+        order: of `make_order`.
         model: of `build_model`.
         recorded_exchange: what an earlier job has recorded of its exchange of gradients, if this one continues it.
 

@@ -16,7 +16,7 @@ from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.foreign_folder import open_new
 from cnn.models.registry import NETWORKS, ModelSettings
-from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model
+from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model, make_order
 from cnn.training.optimizers import OptimizerSettings
 from cnn.training.regularisation import RegularisationSettings
 
@@ -170,11 +170,11 @@ def _measure_network(
 
     def run(precision: str, name: str, kind: type[SampleOrder]) -> None:
         learning = settings.learner(model_settings, precision)
-        learning.check_batches(size, cluster.world_size)
         network = build_model(learning, enlarged)
-        learner = assemble(cluster, learning, enlarged, learning.order(samples, size, kind), network)
+        order = make_order(cluster, learning, network, samples, size, kind)
+        learner = assemble(cluster, learning, enlarged, order, network)
         step = learner.make_step(exchange=LocalExchange() if broken == "exchange" else None)
-        average, order = learner.average, learner.order
+        average = learner.average
         plan = order.plan(0, steps, cluster.rank, cluster.world_size)
         state = {variable.path: variable for variable in network.variables}
         if average is not None:

@@ -27,7 +27,7 @@ from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.training.checkpoints import Checkpoint, CheckpointFolder
 from cnn.training.evaluation import Evaluation, Evaluator, Soundness
 from cnn.training.fine_tuning import check_origin, initialize_from
-from cnn.training.learner import assemble, build_model
+from cnn.training.learner import assemble, build_model, make_order
 from cnn.training.loop import Loop
 from cnn.training.precision import PRECISIONS
 from cnn.training.report import Report
@@ -50,9 +50,9 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     dataset = open_training_data(cluster, settings, start.division)
     check_data(cluster, start, dataset)
     training, validation = divide_training_part(dataset, settings.data.validation_fraction, run.seed)
-    order = settings.learner.order(training, run.global_batch_size)
-    total_steps = check_length(cluster, start, run, order.steps_per_epoch)
     model = build_model(settings.learner, dataset)
+    order = make_order(cluster, settings.learner, model, training, run.global_batch_size)
+    total_steps = check_length(cluster, start, run, order.steps_per_epoch)
     begun_with = None if start.has_checkpoint else cluster.on_chief(lambda: _initialize(start, model))
     said, origin = begun_with or (None, None)
     learner = assemble(cluster, settings.learner, dataset, order, model, start.exchange)

@@ -1,4 +1,4 @@
-"""The data of a training run, checked against its network, its batches and its workers."""
+"""The data of a training run, checked against its network and its workers."""
 
 from cnn.cluster.collectives import Cluster
 from cnn.data.augmentation import Augmentation
@@ -10,7 +10,7 @@ from cnn.training.settings import TrainingSettings
 
 
 def open_training_data(cluster: Cluster, settings: TrainingSettings, division: Division) -> Dataset:
-    """The data set, checked against the network and the number of workers; the same on every rank.
+    """The data set, checked against the network; the same on every rank.
 
     Args:
         cluster: the workers.
@@ -21,7 +21,6 @@ def open_training_data(cluster: Cluster, settings: TrainingSettings, division: D
         dataset = cluster.done_everywhere(lambda: open_dataset(settings.data, division=division))
         check_image_size(settings.model.model, dataset.input_shape)
         Augmentation(settings.augmentation, dataset.image_shape, dataset.input_shape)
-        settings.learner.check_batches(settings.run.global_batch_size, cluster.world_size)
     checksums = cluster.gather(dataset.checksum)
     with cluster.together():
         for rank, checksum in enumerate(checksums):

@@ -189,7 +189,7 @@ def test_a_lone_process_says_one_sentence(jobs, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--global_batch_size", 1), "--global_batch_size 1 "),
+        (("--model", "resnet18-32", "--global_batch_size", 32), "--global_batch_size 32 is too small for 2 workers: "),
         (("--model", "lenet55"), "unknown model 'lenet55'"),
     ],
 )

@@ -27,7 +27,8 @@ def main(network: str, threads: int, runs: int, precisions: Sequence[str]) -> No
     launch.share_cores = lambda *_: cores  # whatever this machine has
     cluster = Cluster(launch.launch_from_environment(os.environ))
     for precision in precisions:
-        step = SmallestStep(network, make_exchange(cluster, bucket_bytes=2**20), precision)
+        exchange = make_exchange(cluster, bucket_bytes=2**20)
+        step = SmallestStep(network, cluster, "--precision", precision, exchange=exchange)
         by_timing, hashes = hashes_of_runs(step, runs, cluster)
         everywhere = {each for rank in cluster.gather(hashes) for each in rank}
         if cluster.is_chief:

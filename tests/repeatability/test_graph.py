@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from cnn.cluster.exchange import LocalExchange
 from cnn.training.optimizers import OPTIMIZERS
 from cnn.training.precision import use_precision
 
+from ..noise import one_worker
 from .smallest import SmallestStep, sums_by_timing
 
-OPTIONS: list[dict[str, Any]] = [
-    *({"optimizer": optimizer} for optimizer in OPTIMIZERS),
-    {"precision": "mixed_float16"},
-    {"micro_batch_size": 8},
-    {"xla": True},
+SETTINGS: list[tuple[object, ...]] = [
+    *(("--optimizer", optimizer) for optimizer in OPTIMIZERS),
+    ("--precision", "mixed_float16"),
+    ("--micro_batch_size", 8),
+    ("--xla",),
 ]
 
 
@@ -25,16 +25,16 @@ def _precision_of_others() -> Any:
     use_precision("float32")
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_with_any_option(options: dict[str, Any]) -> None:
-    step = SmallestStep("lenet5-like", LocalExchange(), **options)
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_with_any_setting(settings: tuple[object, ...]) -> None:
+    step = SmallestStep("lenet5-like", one_worker(), *settings)
     assert sums_by_timing(lambda: step.run(2)) == []
 
 
 @pytest.mark.parametrize("network", ["resnet18-32", "googlenet"])
 def test_with_tensors_of_many_users(network: str) -> None:
     """test_same_bits.py looks at every network in every precision."""
-    step = SmallestStep(network, LocalExchange())
+    step = SmallestStep(network, one_worker())
     assert sums_by_timing(lambda: step.run(2)) == []
 
 
