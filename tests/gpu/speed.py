@@ -42,7 +42,7 @@ def measure(cluster: Cluster, words: str, most_steps: int) -> dict[str, Any]:
         plan = learner.order.plan(first, count, 0, 1)
         begin = time.perf_counter()
         results = step.run(plan, np.full(count, RATE))
-        return (time.perf_counter() - begin) / count, float(results.losses[-1])
+        return (time.perf_counter() - begin) / count, float(results.totals["loss"].mean[-1])
 
     run(0, 1)
     ready = time.perf_counter() - begin
