@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
-from cnn.cluster.relaunch import is_relaunched, relaunch
 from cnn.errors import told
+from cnn.launching.own_job import is_relaunched, relaunch
+from cnn.measuring.benchmark import Settings, measure, predicted
+from cnn.measuring.measured import Measured, check_output
 from cnn.monitoring.step_figure import write_report
-from cnn.monitoring.step_times import prediction_table, step_table
-from cnn.training.benchmark import Settings, measure, predicted
-from cnn.training.measured import Measured, check_output
-from cnn.training.settings import parse_settings
+from cnn.monitoring.step_table import prediction_table, step_table
+from cnn.settings.settings import parse_settings
 
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cnn.cluster.job import Job, run_job
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import RunError
-from cnn.training.settings import parse_settings
+from cnn.settings.settings import parse_settings
 
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster

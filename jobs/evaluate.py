@@ -11,9 +11,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
-from cnn.training.run_evaluation import EvaluationSettings, evaluate_run
-from cnn.training.saved_run import NetworkSettings
-from cnn.training.settings import parse_settings
+from cnn.runs.saved_run import NetworkSettings
+from cnn.settings.settings import parse_settings
+from cnn.trained.run_evaluation import EvaluationSettings, evaluate_run
 
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster

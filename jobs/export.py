@@ -9,9 +9,9 @@ import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a trace
 import dataclasses
 
 from cnn.errors import told
-from cnn.training.export import ExportSettings, export_run
-from cnn.training.saved_run import NetworkSettings
-from cnn.training.settings import parse_settings
+from cnn.runs.saved_run import NetworkSettings
+from cnn.settings.settings import parse_settings
+from cnn.trained.export import ExportSettings, export_run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,9 @@ import signal
 import sys
 
 from cnn.errors import told
-from cnn.training.prediction import PredictionSettings, predict
-from cnn.training.saved_run import NetworkSettings
-from cnn.training.settings import parse_settings
+from cnn.runs.saved_run import NetworkSettings
+from cnn.settings.settings import parse_settings
+from cnn.trained.prediction import PredictionSettings, predict
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from cnn.data.registry import DataSettings, open_dataset
 from cnn.data.source_record import count_sources
 from cnn.data.store_files import folder_of
 from cnn.errors import told
-from cnn.training.settings import parse_settings
+from cnn.settings.settings import parse_settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

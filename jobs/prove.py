@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
-from cnn.cluster.relaunch import is_relaunched, relaunch
 from cnn.errors import told
+from cnn.launching.own_job import is_relaunched, relaunch
+from cnn.measuring.agreement import compare, table
+from cnn.measuring.proof import Settings, measure
+from cnn.measuring.replay import replay
+from cnn.settings.settings import parse_settings
 from cnn.shown_text import on_one_line
-from cnn.training.agreement import compare, table
-from cnn.training.proof import Settings, measure
-from cnn.training.replay import replay
-from cnn.training.settings import parse_settings
 
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster

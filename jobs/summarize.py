@@ -13,7 +13,7 @@ import dataclasses
 from cnn.errors import UserError, told
 from cnn.models.registry import ModelSettings, build_network
 from cnn.quiet_import import import_tensorflow_quietly
-from cnn.training.settings import parse_settings
+from cnn.settings.settings import parse_settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,10 @@ from cnn.errors import told
 from cnn.monitoring.comparison import result_line
 from cnn.monitoring.progress import has_terminal
 from cnn.monitoring.runs_progress import RunsProgress
+from cnn.settings.settings import TrainingSettings, parse_given
 from cnn.shown_text import on_one_line
-from cnn.training.settings import TrainingSettings, parse_given
-from cnn.training.sweep import Run, SweepSettings, check_recipe, find_runs, reserve, train_runs
-from cnn.training.sweep_results import closing_lines, read_result, write_results
+from cnn.sweeps.sweep import Run, SweepSettings, check_recipe, find_runs, reserve, train_runs
+from cnn.sweeps.sweep_results import closing_lines, read_result, write_results
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
 from cnn.output import go_on_unheard
-from cnn.training.settings import TrainingSettings, parse_settings
+from cnn.settings.settings import TrainingSettings, parse_settings
 
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster
@@ -22,7 +22,7 @@ def parse() -> TrainingSettings:
 
 
 def body(cluster: "Cluster", settings: TrainingSettings, job: Job) -> None:
-    from cnn.training.train import train  # TensorFlow: seconds that --help need not wait
+    from cnn.runs.train import train  # TensorFlow: seconds that --help need not wait
 
     go_on_unheard(job.note)
     train(cluster, settings, job)

@@ -10,4 +10,4 @@
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 need_environment "$@"
-exec "$PWD/.venv/bin/python" -m cnn.cluster.elastic_launcher "$@"
+exec "$PWD/.venv/bin/python" -m cnn.launching.elastic_launcher "$@"

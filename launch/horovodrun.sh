@@ -10,4 +10,4 @@
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 need_environment "$@"
-exec "$PWD/.venv/bin/python" -m cnn.cluster.launcher horovodrun "$@"
+exec "$PWD/.venv/bin/python" -m cnn.launching.launcher horovodrun "$@"

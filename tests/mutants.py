@@ -22,10 +22,10 @@ from cosmic_ray.work_item import MutationSpec, TestOutcome
 TESTS = {
     "cnn/data/order.py": "tests/data/test_order.py",
     "cnn/cluster/buckets.py": "tests/cluster/test_buckets.py tests/integration/test_cluster.py",
-    "cnn/cluster/exchange.py": "tests/training/test_step.py tests/integration/test_cluster.py",
-    "cnn/training/checkpoints.py": "tests/training/test_checkpoints.py",
-    "cnn/training/background_saver.py": "tests/training/test_loop.py tests/integration/test_faults.py",
-    "cnn/training/state.py": "tests/training/test_state.py",
+    "cnn/cluster/exchange.py": "tests/learner/test_step.py tests/integration/test_cluster.py",
+    "cnn/runs/checkpoints.py": "tests/runs/test_checkpoints.py",
+    "cnn/runs/background_saver.py": "tests/runs/test_loop.py tests/integration/test_faults.py",
+    "cnn/learner/state.py": "tests/learner/test_state.py",
     "cnn/data/store.py": "tests/data/test_store.py tests/data/test_image_store.py",
     "cnn/data/store_files.py": "tests/data/test_store.py tests/data/test_image_store.py",
 }

@@ -3,10 +3,10 @@
 import numpy as np
 
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.launch import ALONE, Cores, Devices
+from cnn.cluster.process import ALONE, Cores, Devices
 from cnn.data.dataset import Dataset, Part
-from cnn.training.learner import Learner, assemble, build_model, make_order
-from cnn.training.settings import TrainingSettings, parse_settings
+from cnn.learner.learner import Learner, assemble, build_model, make_order
+from cnn.settings.settings import TrainingSettings, parse_settings
 
 
 def one_worker() -> Cluster:

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from cnn.cluster import elastic_launcher, launcher
 from cnn.data.augmentation import CROPS
 from cnn.data.registry import SOURCES
 from cnn.errors import UserError
+from cnn.launching import elastic_launcher, launcher
 from cnn.models.registry import NETWORKS
-from cnn.training.optimizers import OPTIMIZERS
-from cnn.training.schedules import SCHEDULES
-from cnn.training.settings import TrainingSettings, parse_given, parse_settings, training_defaults, write_settings
+from cnn.optim.optimizers import OPTIMIZERS
+from cnn.optim.schedules import SCHEDULES
+from cnn.settings.settings import TrainingSettings, parse_given, parse_settings, training_defaults, write_settings
 
-from .training.measured_example import MEASURED
+from .measuring.measured_example import MEASURED
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))}
@@ -248,7 +248,7 @@ def known_options() -> set[str]:
     groups = {group for kind in kinds for group in typing.get_type_hints(kind).values()}
     groups.add(program("jobs/sweep.py").SweepSettings)
     names = {name for group in groups for name in typing.get_type_hints(group)}
-    scripts = "".join(path.read_text() for path in (*ROOT.glob("launch/*"), *ROOT.glob("cnn/cluster/*launcher.py")))
+    scripts = "".join(path.read_text() for path in (*ROOT.glob("launch/*"), *ROOT.glob("cnn/launching/*launcher.py")))
     of_scripts = set(re.findall(r"--[a-z][\w-]*", scripts))
     return {f"--{name}" for name in (*names, "config", "help", "print_config")} | of_scripts | OPTIONS_OF_OTHERS
 
@@ -308,7 +308,7 @@ def test_the_recipes_for_adding_work() -> None:
 
     from cnn.models import registry
     from cnn.models.blocks import ImageTooSmallError
-    from cnn.training import optimizers, schedules
+    from cnn.optim import optimizers, schedules
 
     file, network_row, optimizer_row, schedule = blocks(ADDING, "python")
     family: dict[str, Any] = {}

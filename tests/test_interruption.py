@@ -39,8 +39,8 @@ def interrupted(fifo: Path, *command: object, **environment: str) -> tuple[int, 
 PROGRAMS = {
     "train": ("jobs/train.py", "--config"),
     "prepare": ("jobs/prepare.py", "--config"),
-    "mpirun": ("-m", "cnn.cluster.launcher", "mpirun", "--hostfile"),
-    "horovodrun": ("-m", "cnn.cluster.launcher", "horovodrun", "--hostfile"),
+    "mpirun": ("-m", "cnn.launching.launcher", "mpirun", "--hostfile"),
+    "horovodrun": ("-m", "cnn.launching.launcher", "horovodrun", "--hostfile"),
 }
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from cnn.cluster.elastic import is_elastic
-from cnn.cluster.launch import Devices, Launch, take_devices
 from cnn.cluster.left_over import settle
 from cnn.cluster.mpi_ports import close_ports
+from cnn.cluster.process import Devices, Launch, take_devices
 from cnn.errors import RunError, UserError
 
 _ENVIRONMENT = {

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange import product
-from cnn.cluster.exchange_choice import Kernel
+from cnn.cluster.exchange_cost import Kernel
 from cnn.keyed_random import fold32
 
 

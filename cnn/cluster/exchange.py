@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from cnn.cluster.buckets import even_parts, make_buckets
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange_choice import LARGEST_BUCKET
+from cnn.cluster.exchange_cost import LARGEST_BUCKET
 
 
 class Exchange(Protocol):

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
-from cnn.cluster.launch import Launch, launch_from_environment
 from cnn.cluster.left_over import contradiction, still_running
 from cnn.cluster.placement import PLACEMENT, misplacement
+from cnn.cluster.process import Launch, launch_from_environment
 from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
 from cnn.environment import STALL_SECONDS, take_out_mistakes
 from cnn.errors import RunError, UserError, end_unread, outside_error

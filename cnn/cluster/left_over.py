@@ -5,8 +5,8 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, MutableMapping
 
-from cnn.cluster.launch import ALONE, Launch, launch_from_environment
 from cnn.cluster.other_launchers import refuse_other_launchers
+from cnn.cluster.process import ALONE, Launch, launch_from_environment
 from cnn.errors import UserError
 
 _SECONDS_TO_ANSWER = 10.0

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange_choice import Rates, allreduce_bytes
+from cnn.cluster.exchange_cost import Rates, allreduce_bytes
 
 _NUMBERS = (2**18, 2**22, 2**24)
 """Of a message on a slow link, and on faster ones, where a shorter one says little: between ranks of one host it is

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from cnn.cluster.launch import Launch
+from cnn.cluster.process import Launch
 
 MEMORY_PER_RANK = 8 << 20
 """Bytes of shared memory; Open MPI takes a little more than 4 MB."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn.errors import UserError
-from cnn.monitoring.step_times import PARTS
+from cnn.monitoring.step_table import PARTS
 from cnn.monitoring.summary import write_json
 from cnn.monitoring.whole_file import write_whole
 
@@ -20,7 +20,7 @@ def write_report(folder: Path, model: str, rows: Sequence[Mapping[str, Any]]) ->
     Args:
         folder: is made where it is not there.
         model: the network's name.
-        rows: fields as of cnn.training.benchmark.Measured, one row for each number of workers.
+        rows: fields as of cnn.measuring.benchmark.Measured, one row for each number of workers.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from hypothesis import given
 
 from cnn.cluster.arithmetic import arithmetic, other_arithmetic
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.launch import ALONE, Cores, Devices
+from cnn.cluster.process import ALONE, Cores, Devices
 from cnn.shown_text import on_one_line
 from tests.hostile import JSON, examples
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cnn.cluster.job import Job
-from cnn.cluster.launch import ALONE
+from cnn.cluster.process import ALONE
 
 
 def test_what_can_be_resumed_is_what_has_a_run_folder() -> None:

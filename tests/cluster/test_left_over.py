@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cnn.cluster.launch import ALONE, launch_from_environment
 from cnn.cluster.left_over import contradiction, start_anew, still_running
+from cnn.cluster.process import ALONE, launch_from_environment
 from cnn.errors import UserError
 
-from .test_launch import GLOO, MPI
+from .test_process import GLOO, MPI
 
 ROOT = Path(__file__).parents[2]
 

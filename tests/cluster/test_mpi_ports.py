@@ -2,8 +2,8 @@
 
 import pytest
 
-from cnn.cluster.launch import Launch
 from cnn.cluster.mpi_ports import MEMORY_PER_RANK, transports
+from cnn.cluster.process import Launch
 
 ENOUGH = 4 * MEMORY_PER_RANK
 

@@ -71,7 +71,7 @@ def test_a_worker_that_is_lost_on_another_host_ends_all(hosts: Hosts, tmp_path: 
 @pytest.mark.parametrize("script", ["mpirun.sh", "horovodrun.sh"])
 def test_a_job_that_is_ended_saves_first_on_all_hosts(hosts: Hosts, tmp_path: Path, script: str) -> None:
     job = endless(hosts, tmp_path / "run", script)
-    hosts[NAMES[0]].call("pkill", "-TERM", "--full", "cnn.cluster.launcher")
+    hosts[NAMES[0]].call("pkill", "-TERM", "--full", "cnn.launching.launcher")
     ended = job.end()
     assert ended.code == 75, ended.output
     said = re.search(r"stopped: at step ([\d,]+) of 10,000,000, which is saved", ended.output)
@@ -107,7 +107,7 @@ def test_an_elastic_job_that_begins_on_one_host_takes_in_another(hosts: Hosts, t
         now.write_text(f"{NAMES[0]}:1\n{NAMES[1]}:1\n")
         job.wait_for(lambda: workers_are(run, NAMES[:2]))
         job.wait_for(they_train(run))
-        hosts[NAMES[0]].call("pkill", "-TERM", "--full", "cnn.cluster.elastic_launcher")
+        hosts[NAMES[0]].call("pkill", "-TERM", "--full", "cnn.launching.elastic_launcher")
         ended = job.end()
     finally:
         hosts[NAMES[0]].call("ip", "route", "del", "default")
@@ -130,7 +130,7 @@ def test_an_elastic_job_whose_workers_are_all_on_other_hosts_saves_when_it_is_en
     job.wait_for(lambda: workers_are(run, NAMES[1:2]))
     job.wait_for(lambda: workers_are(run, NAMES[1:]))
     job.wait_for(they_train(run))
-    hosts[NAMES[0]].call("pkill", "-TERM", "--full", "cnn.cluster.elastic_launcher")
+    hosts[NAMES[0]].call("pkill", "-TERM", "--full", "cnn.launching.elastic_launcher")
     ended = job.end()
     assert ended.code not in (0, 2), ended.output
     assert "which is saved; go on with --resume" in (run / "failure.log").read_text()

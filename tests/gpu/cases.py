@@ -11,7 +11,7 @@ import tensorflow as tf
 from cnn.cluster.collectives import Cluster
 from cnn.data import feed
 from cnn.data.pixels import ResidentPixels
-from cnn.training.learner import Learner
+from cnn.learner.learner import Learner
 
 from ..noise import noise_learner
 

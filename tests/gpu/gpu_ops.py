@@ -22,8 +22,8 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import kernels, op_def_registry
 
 from cnn.cluster.collectives import Cluster
-from cnn.training.optimizers import OPTIMIZERS
-from cnn.training.precision import PRECISIONS
+from cnn.learner.precision import PRECISIONS
+from cnn.optim.optimizers import OPTIMIZERS
 
 from ..noise import noise_learner, one_worker
 

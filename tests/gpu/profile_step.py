@@ -21,7 +21,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.launch import ALONE
+from cnn.cluster.process import ALONE
 
 from .cases import parse_case
 

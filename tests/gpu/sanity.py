@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.launch import ALONE
+from cnn.cluster.process import ALONE
 from cnn.keyed_random import hash_tensor
 from cnn.models.layers import LocalResponseNormalization
 

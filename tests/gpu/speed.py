@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.launch import ALONE
+from cnn.cluster.process import ALONE
 
 from .cases import parse_case
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cnn.training import benchmark, proof
-from cnn.training.settings import TrainingSettings, parse_settings
+from cnn.measuring import benchmark, proof
+from cnn.settings.settings import TrainingSettings, parse_settings
 
 from .cases import parse_case
 from .check import choose, run_all

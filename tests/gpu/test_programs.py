@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
-from cnn.training.precision import use_precision
+from cnn.learner.precision import use_precision
 
 from ..noise import one_worker
 from . import gpu_ops, profile_step, sanity, speed
@@ -33,7 +33,9 @@ def test_images_in_a_variable_are_the_same_images(worker: Cluster) -> None:
     for words in ("fcnn:float32:4:images=9:side=8", "fcnn:float32:4:images=9:side=8:variable"):
         learner = parse_case(words).build(worker)
         assert learner.order.steps_per_epoch == 3
-        losses.append(learner.make_step().run(learner.order.plan(0, 2, 0, 1), np.full(2, 1e-3)).totals["loss"].mean.tolist())
+        losses.append(
+            learner.make_step().run(learner.order.plan(0, 2, 0, 1), np.full(2, 1e-3)).totals["loss"].mean.tolist()
+        )
     assert losses[0] == losses[1]
 
 

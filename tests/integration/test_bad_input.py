@@ -144,7 +144,7 @@ def mistakes_of_other_programs(empty: Path) -> dict[str, Mistake]:
     def of(program: str, sentence: str, *arguments: object) -> Mistake:
         return Mistake(arguments, sentence, program=(f"jobs/{program}.py",))
 
-    elastic, script = ("-m", "cnn.cluster.elastic_launcher"), empty / "hosts.sh"
+    elastic, script = ("-m", "cnn.launching.elastic_launcher"), empty / "hosts.sh"
     return {
         "evaluate": of("evaluate", "holds no run", "--run_dir", empty),
         "report": of("benchmark", "--report is empty", "--report="),

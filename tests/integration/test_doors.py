@@ -15,13 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cnn.training.checkpoints import CheckpointFolder
+from cnn.runs.checkpoints import CheckpointFolder
 
 from .conftest import ROOT, Jobs
 from .processes import process_of_rank, until, wait_for
 
 HOROVODRUN = [sys.executable, "-m", "cnn.cluster.horovodrun"]
-ELASTIC = [sys.executable, "-m", "cnn.cluster.elastic_launcher"]
+ELASTIC = [sys.executable, "-m", "cnn.launching.elastic_launcher"]
 
 
 class Trap:

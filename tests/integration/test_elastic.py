@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cnn.monitoring.metrics import read_metrics
-from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 
 from .conftest import ROOT, Jobs
 from .processes import process_of_rank, until, wait_for, wait_for_workers
@@ -40,7 +40,7 @@ def hosts(tmp_path: Path) -> Path:
 
 def start(jobs: Jobs, hosts: Path, *settings: str, output: Any) -> subprocess.Popen[bytes]:
     """Starts two to four workers, the hosts being what the script prints."""
-    command = [sys.executable, "-m", "cnn.cluster.elastic_launcher", hosts.with_name("discover.sh")]
+    command = [sys.executable, "-m", "cnn.launching.elastic_launcher", hosts.with_name("discover.sh")]
     limits = ["--min", "2", "--max", "4", "--interface", "lo", "--"]
     environment = {**jobs.environment, "HOROVOD_GLOO_TIMEOUT_SECONDS": "10"}  # a loss may be noticed as late as that
     job = subprocess.Popen(

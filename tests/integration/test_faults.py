@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 
 from .conftest import ROOT, Jobs
 from .processes import process_of_rank, until
@@ -110,8 +110,8 @@ SAVING = """
 import sys
 from pathlib import Path
 import numpy as np
-from cnn.training.background_saver import BackgroundSaver
-from cnn.training.checkpoints import CheckpointFolder
+from cnn.runs.background_saver import BackgroundSaver
+from cnn.runs.checkpoints import CheckpointFolder
 
 with BackgroundSaver(CheckpointFolder(Path(sys.argv[1]))) as saver:
     for step in range(1, 1000):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 
 from .processes import process_of_rank, wait_for
 

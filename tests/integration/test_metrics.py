@@ -27,10 +27,10 @@ def body(cluster, settings, job):
     from cnn.data.order import SampleOrder
     from cnn.data.registry import DataSettings, open_dataset
     from cnn.models.registry import ModelSettings, build_network
-    from cnn.training.evaluation import Evaluator
-    from cnn.training.metric_table import METRICS
-    from cnn.training.regularisation import RegularisationSettings
-    from cnn.training.step import TrainingStep
+    from cnn.learner.evaluation import Evaluator
+    from cnn.learner.metric_table import METRICS
+    from cnn.optim.regularisation import RegularisationSettings
+    from cnn.learner.step import TrainingStep
 
     for name in ("top5_accuracy", "class_accuracy"):
         METRICS[name] = dataclasses.replace(METRICS[name], in_training=True)

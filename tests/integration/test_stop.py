@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
-from cnn.training.folder_lock import lock_folder
+from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.runs.folder_lock import lock_folder
 
 from .processes import process_of_rank, until, wait_for
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cnn.monitoring.metrics import read_metrics
-from cnn.training.recipe import combinations
-from cnn.training.run_folder import start_folder
+from cnn.runs.run_folder import start_folder
+from cnn.sweeps.recipe import combinations
 
 from .processes import until
 

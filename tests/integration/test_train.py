@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from cnn.monitoring.metrics import read_metrics
-from cnn.training.checkpoints import CheckpointFolder, load_checkpoint
-from cnn.training.settings import read_settings
+from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
+from cnn.settings.settings import read_settings
 
 SETTINGS = ("--data", "digits", "--model", "lenet5-like", "--global_batch_size", 100, "--precision", "float64")
 STEPS_PER_EPOCH = 13

@@ -16,10 +16,10 @@ from cnn.cluster.job import run_job
 
 def body(cluster, settings, job):
     import keras
-    from cnn.cluster.exchange_choice import ExchangeSettings
+    from cnn.cluster.exchange_cost import ExchangeSettings
     from cnn.errors import UserError
     from cnn.models.dense import Dense
-    from cnn.training.exchanging import choose_exchange
+    from cnn.learner.exchange_selection import choose_exchange
 
     inputs = keras.Input((3000,))
     outputs = Dense(5, name="logits")(Dense(2000, name="hidden")(inputs))

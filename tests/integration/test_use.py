@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cnn.monitoring.metrics import read_metrics
-from cnn.training.settings import read_settings
+from cnn.settings.settings import read_settings
 
 from .conftest import Jobs
 
@@ -21,8 +21,8 @@ EVALUATE = """
 import sys
 from pathlib import Path
 from cnn.cluster.job import run_job
-from cnn.training.run_evaluation import EvaluationSettings, evaluate_run
-from cnn.training.saved_run import NetworkSettings
+from cnn.trained.run_evaluation import EvaluationSettings, evaluate_run
+from cnn.runs.saved_run import NetworkSettings
 
 run, results = sys.argv[1], Path(sys.argv[2])
 

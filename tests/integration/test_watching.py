@@ -10,7 +10,7 @@ sys.path.insert(0, "jobs")
 import os
 if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
     import tensorflow as tf
-    import cnn.training.step as step
+    import cnn.learner.step as step
     compute = step.TrainingStep._sums
     def slowly(self, images, *others):
         def wait(values):

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from cnn.errors import UserError
+from cnn.learner.precision import use_precision
 from cnn.models.registry import NETWORKS, ModelSettings, build_network, check_image_size, check_layers
-from cnn.training.precision import use_precision
 
 SHAPES = [(28, 28, 1), (32, 32, 3), (29, 31, 1), (28, 31, 2), (31, 28, 1)]
 """Even and odd sides, in every combination: the faster layers fall back for some."""

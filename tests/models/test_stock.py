@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from cnn.learner.precision import use_precision
 from cnn.models.registry import ModelSettings, build_network
 from cnn.models.stock import stock_network
-from cnn.training.precision import use_precision
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnn.cluster import launch
+from cnn.cluster import process as launch
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange import make_exchange
-from cnn.training.state import read_state, restore_state
+from cnn.learner.state import read_state, restore_state
 
 from .smallest import SmallestStep, sums_by_timing
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from cnn.training.optimizers import OPTIMIZERS
-from cnn.training.precision import use_precision
+from cnn.learner.precision import use_precision
+from cnn.optim.optimizers import OPTIMIZERS
 
 from ..noise import one_worker
 from .smallest import SmallestStep, sums_by_timing

@@ -1,0 +1,1 @@
+"""How ranks are started, on one host or many."""

@@ -1,0 +1,1 @@
+"""What a step computes: the network, its step and its evaluation, assembled."""

@@ -1,0 +1,220 @@
+"""What learns: a network, its optimizer and all else that shapes a step, assembled in one way for every program."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn.choices import check_choice, one_of
+from cnn.cluster.exchange_cost import ExchangeSettings
+from cnn.data.augmentation import AugmentationSettings
+from cnn.data.dataset import Dataset
+from cnn.data.order import SampleOrder
+from cnn.errors import UserError
+from cnn.learner.precision import PRECISIONS, use_precision
+from cnn.models.registry import ModelSettings, looks_at_groups
+from cnn.optim.optimizers import OptimizerSettings
+from cnn.optim.regularisation import RegularisationSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.exchange import Exchange
+    from cnn.data.feed import Feed
+    from cnn.learner.exchange_selection import ChosenExchange
+    from cnn.learner.loss_scale import LossScale
+    from cnn.learner.step import TrainingStep
+    from cnn.optim.averaging import WeightAverage
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepSettings:
+    """How a step is computed."""
+
+    group_size: int = 32
+    """Samples that batch normalisation normalises together, and within which mixup and CutMix find partners; each
+    group is on one worker. Without these there are no groups."""
+
+    micro_batch_size: int | None = None
+    """Most samples that a worker computes at once: a larger part of the global batch is computed in pieces, whose
+    gradients are added up before they are exchanged. Saves memory, and changes nothing that is computed."""
+
+    precision: str = one_of(lambda: PRECISIONS, "float32")
+    """float32; tensorfloat32, the same on processors, faster and less exact on GPUs; mixed_bfloat16 or mixed_float16,
+    which compute most of the network in the shorter type (the latter with dynamic loss scaling); or float64 for studies
+    of exactness."""
+
+    xla: bool = False
+    """Compile the network by XLA: often faster on GPUs, slower on processors."""
+
+    def __post_init__(self) -> None:
+        for name in ("group_size", "micro_batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name} {value} is less than 1: give a whole number from 1 on.")
+        check_choice("precision", self.precision, PRECISIONS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LearnerSettings:
+    """All that shapes a step, but for the data and the size of a batch."""
+
+    model: ModelSettings
+    augmentation: AugmentationSettings
+    optimizer: OptimizerSettings
+    regularisation: RegularisationSettings
+    exchange: ExchangeSettings
+    step: StepSettings
+    seed: int
+    """Of the initial weights and the order of samples."""
+
+    resident_mb: int
+    """As in `Feed`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Learner:
+    """A network and what changes its weights."""
+
+    settings: LearnerSettings
+    order: SampleOrder
+    model: "keras.Model"
+    optimizer: "keras.optimizers.Optimizer"
+    average: "WeightAverage | None"
+    loss_scale: "LossScale | None"
+    variables: "dict[str, keras.Variable]"
+    """The state of all of these, by name."""
+
+    feed: "Feed"
+    exchange: "ChosenExchange"
+
+    def make_step(self, *, exchange: "Exchange | None" = None, optimizer: Any = None) -> "TrainingStep":
+        """Makes the training step; with another exchange or optimizer in the place of its own, if so asked."""
+        from cnn.learner.step import TrainingStep
+
+        return TrainingStep(
+            self.model,
+            optimizer or self.optimizer,
+            self.feed,
+            exchange or self.exchange.exchange,
+            self.settings.regularisation,
+            group_size=self.order.group_size,
+            micro_batch_size=self.order.micro_batch_size,
+            average=self.average,
+            loss_scale=self.loss_scale,
+            xla=self.settings.step.xla,
+        )
+
+
+def build_model(settings: LearnerSettings, dataset: Dataset) -> "keras.Model":
+    """The network for these images with its initial weights, in the precision of the step.
+
+    Raises:
+        UserError: the images are too small for it.
+    """
+    from cnn.models.registry import build_network
+
+    use_precision(settings.step.precision)
+    return build_network(settings.model, dataset.input_shape, dataset.classes, settings.seed)
+
+
+def make_order(
+    cluster: "Cluster",
+    settings: LearnerSettings,
+    model: "keras.Model",
+    samples: np.ndarray,
+    global_batch_size: int,
+    kind: type[SampleOrder] = SampleOrder,
+) -> SampleOrder:
+    """Makes the sequence in which samples are learned; every rank calls it.
+
+    Samples stay together in groups if a layer of the network, mixup or CutMix looks at groups.
+
+    Args:
+        cluster: the workers.
+        settings: all that shapes the step.
+        model: of `build_model`.
+        samples: indices of the training images.
+        global_batch_size: samples of a step, over all ranks.
+        kind: the class of the order.
+
+    Raises:
+        UserError: a batch cannot be divided among the workers, or into micro-batches.
+    """
+    step = settings.step
+    group_size = step.group_size if looks_at_groups(model) or settings.augmentation.mixes else 1
+    with cluster.together():
+        check_batches(global_batch_size, cluster.world_size, group_size, step.micro_batch_size)
+    return kind(samples, global_batch_size, settings.seed, group_size, step.micro_batch_size)
+
+
+def check_batches(global_batch_size: int, world_size: int, group_size: int, micro_batch_size: int | None) -> None:
+    """Raises UserError when a batch cannot be divided among the workers, or into micro-batches.
+
+    Args:
+        global_batch_size: samples of a step, over all ranks.
+        world_size: number of ranks.
+        group_size: samples that stay together; 1 without groups.
+        micro_batch_size: most samples that a rank computes at once; all when None.
+    """
+    if micro_batch_size is not None and micro_batch_size % group_size:
+        raise UserError(
+            f"--micro_batch_size {micro_batch_size} is not a multiple of --group_size {group_size}, within which "
+            "batches are normalised or samples mixed: give "
+            f"{-(-micro_batch_size // group_size) * group_size}, or another group size."
+        )
+    if -(-global_batch_size // group_size) < world_size:
+        part = "sample" if group_size == 1 else f"group of {group_size} samples"
+        smaller = "" if group_size == 1 else " a smaller --group_size,"
+        raise UserError(
+            f"--global_batch_size {global_batch_size} is too small for {world_size} workers: each needs at least "
+            f"one {part}, so give a larger batch,{smaller} or start fewer workers."
+        )
+
+
+def assemble(
+    cluster: "Cluster",
+    settings: LearnerSettings,
+    dataset: Dataset,
+    order: SampleOrder,
+    model: "keras.Model",
+    recorded_exchange: Mapping[str, Any] | None = None,
+) -> Learner:
+    """Assembles what learns; every rank calls it.
+
+    Args:
+        cluster: the workers.
+        settings: all that shapes the step.
+        dataset: the data, of which the training part is learned.
+        order: of `make_order`.
+        model: of `build_model`.
+        recorded_exchange: what an earlier job has recorded of its exchange of gradients, if this one continues it.
+
+    Raises:
+        UserError: the settings do not fit each other.
+    """
+    from cnn.data.feed import Feed
+    from cnn.learner.exchange_selection import choose_exchange
+    from cnn.learner.loss_scale import make_loss_scale
+    from cnn.learner.state import state_variables
+    from cnn.optim.averaging import make_average
+    from cnn.optim.optimizers import build_optimizer
+
+    precision = settings.step.precision
+    optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
+    average = make_average(model, settings.regularisation)
+    loss_scale = make_loss_scale(precision)
+    kind = PRECISIONS[precision]
+    return Learner(
+        settings=settings,
+        order=order,
+        model=model,
+        optimizer=optimizer,
+        average=average,
+        loss_scale=loss_scale,
+        variables=state_variables(model, optimizer, average, loss_scale),
+        feed=Feed(dataset, dataset.train, kind, settings.augmentation, resident_mb=settings.resident_mb),
+        exchange=choose_exchange(cluster, settings.exchange, model, order.width(cluster.world_size), recorded_exchange),
+    )

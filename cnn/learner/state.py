@@ -1,0 +1,56 @@
+"""All that a run holds in variables, by name: what a checkpoint saves and a resume puts back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cnn.errors import UserError
+from cnn.learner.loss_scale import LossScale
+from cnn.optim.averaging import WeightAverage
+
+
+def state_variables(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, *others: WeightAverage | LossScale | None
+) -> dict[str, Any]:
+    """Keras variables by name.
+
+    The network's are under model/, the optimizer's (slots, step count) under optimizer/; the weights' average and the
+    loss's scale, if there are any, have names of their own.
+    """
+    named = {f"model/{variable.path}": variable for variable in model.variables}
+    named |= {f"optimizer/{variable.path}": variable for variable in optimizer.variables}
+    if len(named) != len(model.variables) + len(optimizer.variables):
+        raise ValueError("two variables have one name")
+    for other in others:
+        named |= {} if other is None else other.variables
+    return named
+
+
+def read_state(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The variables' values, read only. On a CPU they are the variables' own memory: while they are held, TensorFlow
+    changes the variables in new memory, which takes a moment to get."""
+    return {name: np.asarray(tf.convert_to_tensor(variable.value)) for name, variable in variables.items()}
+
+
+def restore_state(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> None:
+    """Sets every variable; UserError, naming the first that does not fit, when the arrays are of another network."""
+    for name in sorted(set(variables) ^ set(arrays)):
+        where = "has" if name in arrays else "lacks"
+        raise UserError(f"{source} is of another network or optimizer: it {where} {name}.")
+    for name, variable in variables.items():
+        array = arrays[name]
+        if not fits(variable, array):
+            there, here = f"the shape {array.shape}", f"{tuple(variable.shape)}"
+            if array.shape == tuple(variable.shape):
+                there, here = f"the type {array.dtype}", f"{variable.dtype}"
+            raise UserError(f"{source} is of another network: {name} has {there} there, {here} here.")
+    for name, variable in variables.items():
+        variable.assign(arrays[name].astype(variable.dtype, copy=False))
+
+
+def fits(variable: Any, array: np.ndarray) -> bool:
+    """Whether a variable can take over an array: the shape is the same, and both hold the same kind of numbers."""
+    return tuple(variable.shape) == array.shape and np.dtype(variable.dtype).kind == array.dtype.kind

@@ -1,0 +1,203 @@
+"""Shows that N workers compute what one computes: the measurements of one number of workers."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnn.choices import check_choice
+from cnn.cluster.exchange_cost import ExchangeSettings
+from cnn.data.augmentation import AugmentationSettings
+from cnn.data.order import Plan, SampleOrder
+from cnn.data.registry import DataSettings, open_dataset
+from cnn.errors import UserError
+from cnn.foreign_folder import open_new
+from cnn.learner.learner import LearnerSettings, StepSettings, assemble, build_model, make_order
+from cnn.models.registry import NETWORKS, ModelSettings
+from cnn.optim.optimizers import OptimizerSettings
+from cnn.optim.regularisation import RegularisationSettings
+
+if TYPE_CHECKING:
+    from cnn.cluster.collectives import Cluster
+    from cnn.data.dataset import Dataset
+
+_SEED = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProofSettings:
+    """What is shown."""
+
+    models: list[str] = dataclasses.field(default_factory=lambda: ["fcnn", "lenet5", "lenet5-like"])
+    """The networks."""
+
+    workers: list[int] = dataclasses.field(default_factory=lambda: [1, 2, 3])
+    """The numbers of workers; 1 is always measured."""
+
+    proof_steps: int = 20
+    """Training steps."""
+
+    proof_batch_size: int = 100
+    """Samples of a step. An epoch is three such batches and a partial one of 30."""
+
+    proof_group_size: int = 10
+    """Samples that batch normalisation normalises together."""
+
+    proof_micro_batch_size: int | None = None
+    """Most samples that a worker computes at once; all of its part of a step when not given."""
+
+    launcher: str = "mpirun --oversubscribe"
+    """mpirun or horovodrun, and with which options of launch/mpirun.sh it starts workers: 'mpirun -H a:4,b:4', say."""
+
+    replay: str | None = None
+    """Instead, repeat the run in this folder, and say at which step its curves first differ, if they do."""
+
+    output: str | None = None
+    """Measure with the workers that a launcher has started, and write the measurements to this folder."""
+
+    def __post_init__(self) -> None:
+        for model in self.models:
+            check_choice("model", model, NETWORKS)
+        micro_batch_size = self.proof_micro_batch_size or self.proof_batch_size
+        for count in (*self.workers, self.proof_steps, self.proof_batch_size, self.proof_group_size, micro_batch_size):
+            if count < 1:
+                raise UserError(f"{count} is not a number of workers, steps or samples: give whole numbers from 1 on.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that is set for a proof."""
+
+    proof: ProofSettings
+    data: DataSettings
+    augmentation: AugmentationSettings
+    optimizer: OptimizerSettings
+    regularisation: RegularisationSettings
+    exchange: ExchangeSettings
+
+    def learner(self, model: ModelSettings, precision: str) -> LearnerSettings:
+        """Those of them that shape a step of a network."""
+        step = StepSettings(
+            group_size=self.proof.proof_group_size,
+            micro_batch_size=self.proof.proof_micro_batch_size,
+            precision=precision,
+        )
+        return LearnerSettings(
+            model=model,
+            augmentation=self.augmentation,
+            optimizer=self.optimizer,
+            regularisation=self.regularisation,
+            exchange=self.exchange,
+            step=step,
+            seed=_SEED,
+            resident_mb=self.data.resident_mb,
+        )
+
+
+class ShiftedOrder(SampleOrder):
+    """Broken on purpose: every rank but the first takes one sample of its neighbour's."""
+
+    def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
+        plan = super().plan(first_step, steps, rank, world_size)
+        if rank:
+            plan.indices[:, 0] = super().plan(first_step, steps, rank - 1, world_size).indices[:, 0]
+        return plan
+
+
+class RankKeyedOrder(SampleOrder):
+    """Broken on purpose: dropout depends on the rank."""
+
+    def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
+        plan = super().plan(first_step, steps, rank, world_size)
+        return dataclasses.replace(plan, keys=plan.keys ^ np.uint32(rank))
+
+
+class ReversedOrder(SampleOrder):
+    """The same batches added up in another order."""
+
+    def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
+        plan = super().plan(first_step, steps, rank, world_size)
+        width = plan.indices.shape[1]
+        groups = np.arange(width).reshape(-1, self.group_size if self.group_size > 1 else width)
+        turned = groups[:, ::-1].ravel()  # within the groups, which stay what they are
+        return dataclasses.replace(
+            plan, indices=plan.indices[:, turned], keys=plan.keys[:, turned], weights=plan.weights[:, turned]
+        )
+
+
+_BROKEN_ORDERS = {"slice": ShiftedOrder, "keys": RankKeyedOrder}
+
+
+def measure(cluster: "Cluster", settings: Settings, folder: Path) -> None:
+    """Measures every network with the workers there are; rank 0 writes FOLDER/NETWORK.npz.
+
+    Tests of this proof break the training by the environment variable CNN_PROVE_BREAK: exchange, slice or keys.
+    """
+
+    def check_folder() -> None:
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise UserError(f"--output {folder} is no folder that can be written to: make it, or name another.")
+
+    cluster.on_chief(check_folder)
+    dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
+    for model in settings.proof.models:
+        measured = _measure_network(cluster, settings, ModelSettings(model=model), dataset)
+        if cluster.is_chief:
+            with open_new(folder / f"{model}.npz") as file:
+                np.savez(file, **measured)  # type: ignore[arg-type]
+
+
+def _measure_network(
+    cluster: "Cluster", settings: Settings, model_settings: ModelSettings, dataset: "Dataset"
+) -> dict[str, np.ndarray]:
+    import tensorflow as tf
+
+    from cnn.cluster.exchange import LocalExchange
+    from cnn.data.dataset import Part
+    from cnn.learner.state import read_state
+
+    tf.get_logger().setLevel("ERROR")  # it warns of compiling several networks, which is what is done here
+    broken = os.environ.get("CNN_PROVE_BREAK", "")
+    size, steps = settings.proof.proof_batch_size, settings.proof.proof_steps
+    samples = np.arange(3 * size + 3 * size // 10)
+    images = _enlarged(dataset.train.images[samples], NETWORKS[model_settings.model].smallest_image)
+    part = Part(images=images, labels=dataset.train.labels[samples])
+    enlarged = dataclasses.replace(dataset, train=part, input_size=None)
+    measured: dict[str, np.ndarray] = {}
+
+    def run(precision: str, name: str, kind: type[SampleOrder]) -> None:
+        learning = settings.learner(model_settings, precision)
+        network = build_model(learning, enlarged)
+        order = make_order(cluster, learning, network, samples, size, kind)
+        learner = assemble(cluster, learning, enlarged, order, network)
+        step = learner.make_step(exchange=LocalExchange() if broken == "exchange" else None)
+        average = learner.average
+        plan = order.plan(0, steps, cluster.rank, cluster.world_size)
+        state = {variable.path: variable for variable in network.variables}
+        if average is not None:
+            state |= average.variables
+
+        def keep(what: str, values: Mapping[str, np.ndarray]) -> None:
+            measured.update({f"{name}/{what}/{path}": value for path, value in values.items()})
+
+        keep("initial", read_state(state))
+        paths = [variable.path for variable in network.trainable_variables]
+        keep("gradient", dict(zip(paths, step.gradients(plan), strict=True)))
+        step.run(plan, np.full(steps, settings.optimizer.rate_for(size)))
+        keep("final", read_state(state))
+
+    kind = _BROKEN_ORDERS.get(broken, SampleOrder)
+    run("float64", "float64", kind)
+    run("float32", "float32", kind)
+    if cluster.world_size == 1:
+        run("float32", "reordered", ReversedOrder)
+    return measured
+
+
+def _enlarged(images: np.ndarray, smallest: int) -> np.ndarray:
+    """The images with every pixel repeated until the network can take them."""
+    times = -(-smallest // min(images.shape[1:3]))
+    return images.repeat(times, axis=1).repeat(times, axis=2)

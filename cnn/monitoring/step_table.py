@@ -1,0 +1,59 @@
+"""Where a step's time goes, as text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+PARTS = ("input", "compute", "update", "exchange")
+
+
+class PredictedStep(Protocol):
+    """As of cnn.measuring.step_prediction."""
+
+    workers: int
+    step_seconds: float
+    sent_bytes: int
+
+
+def prediction_table(
+    images_per_second: float, seconds: float, chosen: Sequence[PredictedStep], summed: Sequence[PredictedStep]
+) -> str:
+    """Predicted steps with the exchange as it is chosen, and with all gradients added up.
+
+    Args:
+        images_per_second: one worker's, measured.
+        seconds: of its step.
+        chosen: a step for each number of workers.
+        summed: the same with sums alone.
+    """
+    lines = [f"{'workers':>7} {'img/s':>12} {'efficiency':>10} {'step ms':>9} {'MB sent':>8}   {'with sums alone':>27}"]
+    for each, other in zip(chosen, summed, strict=True):
+        columns = [
+            f"{images_per_second * step.workers * seconds / step.step_seconds:>12,.0f} "
+            f"{100 * seconds / step.step_seconds:>9.1f}% {1e3 * step.step_seconds:9.1f} {step.sent_bytes / 1e6:8.1f}"
+            for step in (each, other)
+        ]
+        lines.append(f"{each.workers:>7} {columns[0]}   {columns[1]}")
+    return "\n".join(lines)
+
+
+def step_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One row for each number of workers: speed, and the parts of a step in milliseconds.
+
+    Args:
+        rows: fields as of cnn.measuring.benchmark.Measured. The efficiency is that of the speed per worker, beside the
+            first row's.
+    """
+    lines = [
+        f"{'workers':>7} {'batch':>6} {'img/s':>10} {'spread':>7} {'efficiency':>10} {'step ms':>9} "
+        + " ".join(f"{part:>9}" for part in PARTS)
+        + f" {'MB sent':>8} {'peak MB':>8} {'of peak':>8}"
+    ]
+    for row in rows:
+        efficiency = (row["images_per_second"] / row["workers"]) / (rows[0]["images_per_second"] / rows[0]["workers"])
+        parts = " ".join(f"{1e3 * row[f'{part}_seconds']:9.2f}" for part in PARTS)
+        lines.append(
+            f"{row['workers']:>7} {row['global_batch_size']:>6} {row['images_per_second']:>10,.1f} "
+            f"{100 * row['spread']:>6.1f}% {100 * efficiency:>9.1f}% {1e3 * row['step_seconds']:9.2f} {parts} "
+            f"{row['sent_bytes'] / 1e6:8.1f} {row['peak_bytes'] / 1e6:8,.0f} {100 * row['share_of_peak']:7.1f}%"
+        )
+    return "\n".join(lines)

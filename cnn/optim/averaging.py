@@ -1,0 +1,55 @@
+"""The moving average of a network's weights, which often generalises better than the weights themselves."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from cnn.optim.regularisation import RegularisationSettings
+
+
+class WeightAverage:
+    """Follows every variable of a network, moving statistics included.
+
+    Args:
+        model: the network.
+        decay: the part of the average that a step leaves; early on step t leaves (1 + t) / (10 + t) if that is less.
+    """
+
+    def __init__(self, model: keras.Model, decay: float) -> None:
+        self._model = model
+        self._decay = decay
+        self.variables = {
+            f"average/{variable.path}": keras.Variable(variable.numpy(), trainable=False, dtype=variable.dtype)
+            for variable in model.variables
+        }
+
+    def update(self, steps: Any) -> None:
+        """Inside the compiled step, after it has changed the weights; `steps` have been taken so far, as a tensor."""
+        taken = tf.cast(steps, self._model.dtype)
+        change = 1 - tf.minimum(tf.constant(self._decay, taken.dtype), (1 + taken) / (10 + taken))
+        for average, variable in zip(self.variables.values(), self._model.variables, strict=True):
+            average.assign_add(change * (variable.value - average.value))
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Inside, the network has the average for its weights."""
+        before = [tf.identity(variable.value) for variable in self._model.variables]
+        self.keep()
+        try:
+            yield
+        finally:
+            for variable, value in zip(self._model.variables, before, strict=True):
+                variable.assign(value)
+
+    def keep(self) -> None:
+        """Makes the average the network's weights."""
+        for average, variable in zip(self.variables.values(), self._model.variables, strict=True):
+            variable.assign(average.value)
+
+
+def make_average(model: keras.Model, settings: RegularisationSettings) -> WeightAverage | None:
+    """The average that the settings ask for."""
+    return WeightAverage(model, settings.average_decay) if settings.average_decay else None

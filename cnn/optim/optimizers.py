@@ -1,0 +1,107 @@
+"""Every optimizer by name; the updates are Keras's where it has them."""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from cnn.choices import check_choice, one_of
+from cnn.errors import UserError
+from cnn.optim.regularisation import RegularisationSettings
+
+if TYPE_CHECKING:
+    import keras
+
+SMALLEST_RATE = 2.0**-126
+"""The smallest number that float32 holds in full: processors may take less for 0, and then nothing learns."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """A row of the table."""
+
+    kind: str
+    """Class in keras.optimizers; of SGD, Adam, LARS and Lamb there are our own."""
+
+    learning_rate: float
+    """The rate used when none is given."""
+
+    weight_decay: float = 0.0
+    """The decay used when none is given."""
+
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+OPTIMIZERS = {
+    "sgd": Optimizer(kind="SGD", learning_rate=0.1),
+    "momentum": Optimizer(kind="SGD", learning_rate=0.02, arguments={"momentum": 0.9}),
+    "nesterov": Optimizer(kind="SGD", learning_rate=0.02, arguments={"momentum": 0.9, "nesterov": True}),
+    "adam": Optimizer(kind="Adam", learning_rate=1e-3),
+    "adagrad": Optimizer(kind="Adagrad", learning_rate=0.02),
+    "rmsprop": Optimizer(kind="RMSprop", learning_rate=1e-3),
+    "adamw": Optimizer(kind="Adam", learning_rate=1e-3, weight_decay=0.01),
+    "lars": Optimizer(kind="LARS", learning_rate=2.0, arguments={"momentum": 0.9}),
+    "lamb": Optimizer(kind="Lamb", learning_rate=5e-3),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """How weights are updated."""
+
+    optimizer: str = one_of(lambda: OPTIMIZERS, "adam")
+    """The rule by which gradients change weights. momentum and nesterov have a momentum of 0.9."""
+
+    learning_rate: float | None = None
+    """The rate at the start; each optimizer has its own default."""
+
+    scale_learning_rate: int | None = None
+    """The learning rate is meant for batches of so many samples, and is scaled to --global_batch_size in proportion
+    (Goyal et al., 2017)."""
+
+    def __post_init__(self) -> None:
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        rate = self.base_learning_rate
+        if not (rate > 0 and math.isfinite(rate)):
+            raise UserError(f"--learning_rate {rate} is not a positive number: give one, 0.001 say.")
+        if rate < SMALLEST_RATE:
+            raise UserError(f"--learning_rate {rate} is 0 in float32: give at least {SMALLEST_RATE:.1e}.")
+        if self.scale_learning_rate is not None and self.scale_learning_rate < 1:
+            raise UserError(
+                f"--scale_learning_rate {self.scale_learning_rate} is less than 1: give the batch size that the "
+                "learning rate is meant for, 256 say."
+            )
+
+    def rate_for(self, global_batch_size: int) -> float:
+        """The rate before any schedule, with batches of this size."""
+        scale = 1.0 if self.scale_learning_rate is None else global_batch_size / self.scale_learning_rate
+        return self.base_learning_rate * scale
+
+    @property
+    def base_learning_rate(self) -> float:
+        return OPTIMIZERS[self.optimizer].learning_rate if self.learning_rate is None else self.learning_rate
+
+
+def build_optimizer(
+    settings: OptimizerSettings, regularisation: RegularisationSettings, variables: list[Any]
+) -> "keras.optimizers.Optimizer":
+    """The Keras optimizer, with its slots for `variables` made; it decays weights."""
+    import keras
+
+    from cnn.optim.fused import FusedAdam, FusedSGD
+    from cnn.optim.lamb import LAMB
+    from cnn.optim.lars import LARS
+
+    row = OPTIMIZERS[settings.optimizer]
+    ours: dict[str, Any] = {"SGD": FusedSGD, "Adam": FusedAdam, "LARS": LARS, "Lamb": LAMB}
+    kind = ours.get(row.kind) or getattr(keras.optimizers, row.kind)
+    decay = row.weight_decay if regularisation.weight_decay is None else regularisation.weight_decay
+    optimizer = kind(
+        settings.base_learning_rate,
+        weight_decay=decay or None,
+        # Keras would number it, and with it the variables that a checkpoint names.
+        name=row.kind.lower(),
+        **row.arguments,
+    )
+    optimizer.exclude_from_weight_decay(var_list=[each for each in variables if each.name != "kernel"])
+    optimizer.build(variables)
+    return optimizer

@@ -1,0 +1,32 @@
+"""The data of a training run, checked against its network and its workers."""
+
+from cnn.cluster.collectives import Cluster
+from cnn.data.augmentation import Augmentation
+from cnn.data.dataset import Dataset, Division
+from cnn.data.registry import open_dataset
+from cnn.errors import UserError
+from cnn.models.registry import check_image_size
+from cnn.settings.settings import TrainingSettings
+
+
+def open_training_data(cluster: Cluster, settings: TrainingSettings, division: Division) -> Dataset:
+    """The data set, checked against the network; the same on every rank.
+
+    Args:
+        cluster: the workers.
+        settings: all of them.
+        division: by what image files are divided into parts.
+    """
+    with cluster.together():
+        dataset = cluster.done_everywhere(lambda: open_dataset(settings.data, division=division))
+        check_image_size(settings.model.model, dataset.input_shape)
+        Augmentation(settings.augmentation, dataset.image_shape, dataset.input_shape)
+    checksums = cluster.gather(dataset.checksum)
+    with cluster.together():
+        for rank, checksum in enumerate(checksums):
+            if checksum != checksums[0]:
+                raise UserError(
+                    f"the data of rank {rank} (on {cluster.peers[rank][0]}) is not that of rank 0 (on "
+                    f"{cluster.peers[0][0]}): put the same files of '{settings.data.data}' on every host."
+                )
+    return dataset

@@ -1,0 +1,88 @@
+"""What a run tells while it trains: to the terminal, TensorBoard and metrics.jsonl. Rank 0 alone has one."""
+
+import os
+import sys
+from pathlib import Path
+
+from cnn.learner.evaluation import Evaluation
+from cnn.learner.totals import Totals
+from cnn.monitoring.events import EventWriter
+from cnn.monitoring.metrics import MetricsLog
+from cnn.monitoring.progress import Progress, has_terminal
+from cnn.runs.curve import Point
+
+
+class Report:
+    """Shows and records what a run has computed.
+
+    Args:
+        folder: the run's.
+        total_steps: at which the run ends.
+        start_step: 0, or that of the checkpoint which the run goes on from.
+        steps_per_epoch: to tell epochs.
+        resumed: whether the run goes on from a checkpoint.
+        launched: whether a launcher stands between this process and the terminal.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        total_steps: int,
+        start_step: int,
+        steps_per_epoch: int,
+        resumed: bool,
+        launched: bool,
+    ) -> None:
+        resume_step = start_step if resumed else None
+        self._metrics = MetricsLog(folder / "metrics.jsonl", resume_step)
+        self._events = EventWriter(folder / "events", resume_step)
+        terminal = has_terminal(sys.stdout, os.environ, launched=launched)
+        self._progress = Progress(total_steps, start_step, sys.stdout, terminal)
+        self._steps_per_epoch = steps_per_epoch
+
+    def steps(self, done: int, totals: Totals, images_per_second: float | None) -> None:
+        """Shows how far the run is.
+
+        Args:
+            done: steps.
+            totals: the metrics of the latest of them.
+            images_per_second: of all workers; None while it is not known.
+        """
+        loss, accuracy = (totals[name].sums.sum() / totals[name].samples.sum() for name in ("loss", "accuracy"))
+        self._progress.update(done, done / self._steps_per_epoch, loss, accuracy, images_per_second)
+
+    def point(self, point: Point, learning_rate: float, images_per_second: float | None) -> None:
+        """Records a point of the training curve.
+
+        Args:
+            point: its metrics.
+            learning_rate: of its last step.
+            images_per_second: of all workers; None while it is not known.
+        """
+        values = {**point.means, "learning_rate": learning_rate}
+        if images_per_second is not None:
+            values["images_per_second"] = images_per_second
+        self._write("train", point.step, values)
+
+    def evaluation(self, part: str, step: int, evaluation: Evaluation) -> None:
+        """Records what an evaluation on a part (validation or test) gave after `step` steps."""
+        self._write(part, step, evaluation.means)
+        self._events.flush()
+
+    def message(self, text: str) -> None:
+        """Shows a line."""
+        self._progress.message(text)
+
+    def _write(self, part: str, step: int, values: dict[str, float]) -> None:
+        self._metrics.append(part, step, step / self._steps_per_epoch, values)
+        self._events.scalars(part, step, values)
+
+    def close_progress(self) -> None:
+        """Ends the progress display, when training is over."""
+        self._progress.close()
+
+    def close(self) -> None:
+        self._progress.close()
+        self._metrics.close()
+        self._events.close()

@@ -1,0 +1,228 @@
+"""The program that trains: from settings to a trained network and a run folder."""
+
+import contextlib
+import functools
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import keras
+import numpy as np
+
+from cnn.cluster.arithmetic import arithmetic, other_arithmetic
+from cnn.cluster.collectives import Cluster
+from cnn.cluster.elastic import WorkersChangedError, is_elastic
+from cnn.cluster.installation import check_alike
+from cnn.cluster.job import Job
+from cnn.data.dataset import Dataset
+from cnn.data.feed import Feed
+from cnn.data.order import SampleOrder
+from cnn.data.split import divide_training_part
+from cnn.errors import StoppedError, UserError, diverged
+from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
+from cnn.learner.learner import assemble, build_model, make_order
+from cnn.learner.precision import PRECISIONS
+from cnn.monitoring.figure import draw_curves
+from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.summary import closing_paragraph, write_json
+from cnn.optim.schedules import learning_rates
+from cnn.runs.checked_data import open_training_data
+from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
+from cnn.runs.data_record import write_data
+from cnn.runs.fine_tuning import check_origin, initialize_from
+from cnn.runs.loop import Loop
+from cnn.runs.report import Report
+from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_everywhere
+from cnn.runs.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
+from cnn.runs.run_progress import Progress
+from cnn.runs.start import Carried, Start, claim_folder, decide_start
+from cnn.settings.settings import TrainingSettings
+
+
+def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
+    """Trains, evaluates and writes the run folder; every rank calls it."""
+    begin = time.perf_counter()
+    check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
+    start = decide_start(cluster, settings, job)
+    settings, run = start.settings, start.settings.run
+    dataset = open_training_data(cluster, settings, start.division)
+    check_data(cluster, start, dataset)
+    training, validation = divide_training_part(dataset, settings.data.validation_fraction, run.seed)
+    model = build_model(settings.learner, dataset)
+    order = make_order(cluster, settings.learner, model, training, run.global_batch_size)
+    total_steps = check_length(cluster, start, run, order.steps_per_epoch)
+    begun_with = None if start.has_checkpoint else cluster.on_chief(lambda: _initialize(start, model))
+    said, origin = begun_with or (None, None)
+    learner = assemble(cluster, settings.learner, dataset, order, model, start.exchange)
+    folder = claim_folder(cluster, start, job, learner.variables)
+    progress = restore_everywhere(cluster, start.checkpoint, learner.variables, dataset)
+    checkpoints = CheckpointFolder(folder / "checkpoints")
+    report = None
+    computing = arithmetic(cluster)
+    described = (cluster, start, folder, dataset, learner.exchange.record, computing, origin)
+    describe = functools.partial(_describe, *described)
+    if cluster.is_chief:
+        other_bits = _other_bits(folder, computing) if start.has_checkpoint else ""
+        if not start.has_checkpoint:
+            describe()
+        report = Report(
+            folder,
+            total_steps=total_steps,
+            start_step=progress.step,
+            steps_per_epoch=order.steps_per_epoch,
+            resumed=start.how != "fresh",
+            launched=cluster.controller != "none",
+        )
+        messages = (other_bits, _own_validation(dataset), cluster.crowding(), said, learner.exchange.said)
+        for message in (*start.damage, *messages):
+            if message:
+                report.message(message)
+    evaluate = Evaluator(model, learner.feed, validation, cluster, learner.average)
+    loop = Loop(
+        cluster=cluster,
+        order=order,
+        training_step=learner.make_step(),
+        learning_rates=lambda first, steps: learning_rates(
+            settings.schedule, settings.learning_rate, first, steps, order.steps_per_epoch, total_steps
+        ),
+        variables=learner.variables,
+        evaluate=evaluate if len(validation) else None,
+        is_sound=Soundness(model, learner.feed, training, cluster),
+        checkpoints=checkpoints,
+        record={
+            "settings": settings.merged,
+            "data_checksum": dataset.checksum,
+            "world_size": cluster.world_size,
+            "exchange": learner.exchange.record,
+        },
+        report=report,
+        progress=progress,
+        total_steps=total_steps,
+        log_every=run.log_every,
+        save_every=run.save_every,
+        goes_on=describe if cluster.is_chief and start.has_checkpoint else None,
+        stop_asked=job.stop_asked,
+        change_heard=job.membership.changed,
+        commit=functools.partial(_keep, job.carried) if is_elastic() else None,
+    )
+    try:
+        with job.stoppable():
+            end = loop.run()
+    finally:
+        if report is not None:
+            report.close_progress()
+    if end != "ended":
+        _leave(cluster, report, end, progress.step, total_steps)
+    restore_everywhere(cluster, best_checkpoint(cluster, checkpoints), learner.variables, dataset)
+    if learner.average is not None:
+        learner.average.keep()
+    test = _test(cluster, dataset, model, settings)
+    if not math.isfinite(test.means["loss"]):
+        raise diverged(progress.step, f"the loss on the test images is {test.means['loss']}")
+    if report is not None:
+        report.evaluation("test", progress.step, test)
+        report.close()
+        _finish(cluster, folder, settings, progress, order, test, time.perf_counter() - begin)
+
+
+def _keep(carried: Carried, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    carried.checkpoint = Checkpoint(path=Path("memory"), arrays=arrays, record=record)
+
+
+def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_steps: int) -> NoReturn:
+    """Ends training before its end, on every rank: it was asked to stop and is saved, or its workers change."""
+    if report is not None:
+        report.close()
+    if end == "changed":
+        raise WorkersChangedError(f"the workers change at step {step:,}")
+    raise StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; go on with --resume.", agreed=True)
+
+
+def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] | None:
+    """Gives the network the weights of another run, if it is to begin so; says which, in words and for the record.
+
+    Raises:
+        UserError: they do not fit, or are not those that the run in the folder was begun with.
+    """
+    initial = start.settings.run.initialize_from
+    if initial is None:
+        return None
+    origin = initialize_from(Path(initial), model)
+    check_origin(start.folder, origin[1])
+    return origin
+
+
+def _own_validation(dataset: Dataset) -> str:
+    """Says that --validation_fraction is not used, where it is not."""
+    images = dataset.validation_images
+    return f"validation: the data set's own part, {images:,} images" if images else ""
+
+
+def _other_bits(folder: Path, computing: list[dict[str, str]]) -> str:
+    """What it means that a run was computed by something else until now; empty where it was not."""
+    other = ""
+    with contextlib.suppress(UserError):  # a damaged file, which is about to be written anew
+        other = other_arithmetic(recorded_topology(folder).get("arithmetic"), computing)
+    return other and f"{other}: the result will not have the same bits as without the interruption."
+
+
+def _describe(
+    cluster: Cluster,
+    start: Start,
+    folder: Path,
+    dataset: Dataset,
+    exchange: dict[str, Any],
+    computing: list[dict[str, str]],
+    origin: dict[str, Any] | None,
+) -> None:
+    if start.how == "resumed":
+        record_settings(folder, start.settings.merged)
+    topology = {
+        "world_size": cluster.world_size,
+        "controller": cluster.controller,
+        "hosts": [host for host, _ in cluster.peers],
+        "threads_per_rank": cluster.cores.threads,
+        "arithmetic": computing,
+        "exchange": exchange,
+    }
+    write_environment(folder, topology, dataset.checksum, origin or recorded_origin(folder) or None)
+    write_data(folder, dataset)
+
+
+def _test(cluster: Cluster, dataset: Dataset, model: keras.Model, settings: TrainingSettings) -> Evaluation:
+    feed = Feed(dataset, dataset.test, PRECISIONS[settings.step.precision], resident_mb=settings.data.resident_mb)
+    return Evaluator(model, feed, np.arange(len(dataset.test.labels)), cluster)()
+
+
+def _finish(
+    cluster: Cluster,
+    folder: Path,
+    settings: TrainingSettings,
+    progress: Progress,
+    order: SampleOrder,
+    test: Evaluation,
+    seconds: float,
+) -> None:
+    figure = folder / "curves.png"
+    title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
+    draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title)
+    accuracy = test.totals["accuracy"]
+    summary = {
+        "model": settings.model.model,
+        "data": settings.data.data,
+        "world_size": cluster.world_size,
+        "steps": progress.step,
+        "epochs": progress.step / order.steps_per_epoch,
+        "best_step": progress.best_step,
+        **{f"test_{name}": mean for name, mean in test.means.items()},
+        "test_correct": int(accuracy.sums[0]),
+        "test_count": int(accuracy.samples[0]),
+        "images_per_second": progress.images / progress.training_seconds if progress.training_seconds else 0.0,
+        "seconds": seconds,
+        "run_dir": str(folder),
+        "figure": str(figure),
+    }
+    write_json(folder / "summary.json", summary)
+    print("\n" + closing_paragraph(summary, by_steps=settings.run.steps is not None), flush=True)

@@ -1,0 +1,111 @@
+"""What the text of a setting's value means: the setting's type decides, alike in a file and on the command line."""
+
+import math
+import os
+import types
+import typing
+from typing import Any, Literal
+
+from cnn.settings.plain_yaml import NULLS
+
+SwitchOrAuto = bool | Literal["auto"]
+"""A setting that is on or off, or whichever of them fits."""
+
+_SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+_HOME = "~"
+
+_TOO_LARGE = 2**63
+"""For a whole number: no tensor could hold it."""
+
+
+def read_words(hint: Any, words: str | list[str]) -> Any:
+    """The value of a setting from the command line, on which nobody sees quotation marks.
+
+    Args:
+        hint: the setting's type.
+        words: one, or those of a list.
+
+    Raises:
+        ValueError: as `read_value`.
+    """
+    if isinstance(words, list):
+        return read_value(hint, [None if word in NULLS else word for word in words])
+    return read_value(hint, None if words in NULLS else words)
+
+
+def read_value(hint: Any, written: Any) -> Any:
+    """The value of a setting.
+
+    Args:
+        hint: the setting's type: int, float, bool, str, a Literal of texts, one of these or None, or a list of one.
+        written: what `load_yaml` makes of a file.
+
+    Raises:
+        ValueError: how it goes on after the setting's name, with what is wrong and what to do.
+    """
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    optional = origin is types.UnionType and type(None) in parts
+    if hint == SwitchOrAuto:
+        return written if written == "auto" else read_value(bool, written)
+    if origin is types.UnionType:
+        hint = next(each for each in parts if each is not type(None))
+    if optional and (written is None or (written == _HOME and hint is not str)):
+        return None
+    if written is None:
+        raise ValueError("has no value: give it one, or leave it out")
+    if origin is list:
+        return [read_value(parts[0], each) for each in (written if isinstance(written, list) else [written])]
+    if not isinstance(written, str):
+        if isinstance(written, dict):
+            raise ValueError("is a section instead of one value: write settings without sections")
+        raise ValueError("is a list instead of one value: put a text that begins with a bracket in quotation marks")
+    if not written.strip():
+        raise ValueError("is empty, as where a variable of the shell is not set: give it a value, or leave it out")
+    return _choice(parts, written) if origin is typing.Literal else _READERS[hint](str(written))
+
+
+def _choice(choices: tuple[str, ...], text: str) -> str:
+    if text not in choices:
+        raise ValueError(f"{text!r} is unknown: choose one of {', '.join(choices)}")
+    return str(text)
+
+
+def _whole_number(text: str) -> int:
+    try:
+        value = int(text.encode("ascii"))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number: write it in decimal digits, 10 for example") from None
+    if abs(value) >= _TOO_LARGE:
+        raise ValueError(f"has {len(str(abs(value)))} digits: give a whole number below 2**63")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text.encode("ascii"))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not a number: write it with a decimal point or an exponent, 0.001 or 1e-3")
+    return value
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        raise ValueError(f"{text!r} is neither true nor false: give one of these, or yes, no, on or off")
+    return _SWITCHES[text.lower()]
+
+
+def _text(text: str) -> str:
+    if text == _HOME:
+        raise ValueError("'~' is nothing in YAML, and a home folder in shells: write null, or name the folder")
+    return os.path.expanduser(text) if text.startswith(f"{_HOME}/") else text
+
+
+_READERS: dict[Any, typing.Callable[[str], Any]] = {
+    int: _whole_number,
+    float: _number,
+    bool: _switch,
+    str: _text,
+}

@@ -1,0 +1,292 @@
+"""Settings from YAML and the command line to dataclasses, and back to YAML."""
+
+import argparse
+import dataclasses
+import functools
+import math
+import os
+import re
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cnn.choices import names_for
+from cnn.cluster.exchange_cost import ExchangeSettings
+from cnn.data.augmentation import AugmentationSettings
+from cnn.data.registry import DataSettings
+from cnn.errors import UserError
+from cnn.learner.learner import LearnerSettings, StepSettings
+from cnn.models.registry import ModelSettings
+from cnn.monitoring.whole_file import write_whole
+from cnn.optim.optimizers import SMALLEST_RATE, OptimizerSettings
+from cnn.optim.regularisation import RegularisationSettings
+from cnn.optim.schedules import ScheduleSettings
+from cnn.settings.plain_yaml import dump_yaml
+from cnn.settings.setting_value import SwitchOrAuto, read_words
+from cnn.settings.settings_file import closest, read_group, typed
+
+Settings = TypeVar("Settings")
+
+_SWITCHES = (bool, SwitchOrAuto)
+_NO = "no_"
+"""Before the name of a setting that is true or false: false."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How long, how much at once, and where to."""
+
+    epochs: int = 10
+    """How often every training sample is seen."""
+
+    steps: int | None = None
+    """Train for so many steps instead of --epochs; of both on the command line the last one counts."""
+
+    global_batch_size: int = 128
+    """Samples of a step, over all workers: what is computed does not depend on how many share them."""
+
+    seed: int = 1
+    """Of the initial weights, the order of samples, dropout and the validation part."""
+
+    run_dir: str | None = None
+    """Folder for everything that the run writes; runs/DATA-MODEL-TIME when not given."""
+
+    initialize_from: str | None = None
+    """Begin with the weights of the run in this folder, for fine-tuning; its classes may be others."""
+
+    resume: SwitchOrAuto = False
+    """Continue the run in --run_dir from its last checkpoint; with auto, begin one if there is none."""
+
+    save_every: int | None = None
+    """Save a checkpoint every so many steps, besides at each epoch's end."""
+
+    log_every: int = 10
+    """Steps that a point of the training curve is the mean of."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "global_batch_size", "save_every", "log_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name} {value} is less than 1: give a whole number from 1 on.")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed {self.seed} is not in [0, 2**32): give a whole number from 0 on.")
+        if self.resume and self.run_dir is None:
+            raise UserError("--resume needs --run_dir: name the folder of the run to go on with.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """All that is set for a training run."""
+
+    model: ModelSettings
+    data: DataSettings
+    augmentation: AugmentationSettings
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    regularisation: RegularisationSettings
+    exchange: ExchangeSettings
+    step: StepSettings
+    run: RunSettings
+
+    def __post_init__(self) -> None:
+        if not SMALLEST_RATE <= self.learning_rate < math.inf:
+            raise UserError(
+                f"the learning rate {self.optimizer.base_learning_rate}, scaled from --scale_learning_rate "
+                f"{self.optimizer.scale_learning_rate} to --global_batch_size {self.run.global_batch_size}, is "
+                f"{self.learning_rate}: give another rate or another reference."
+            )
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate before any schedule."""
+        return self.optimizer.rate_for(self.run.global_batch_size)
+
+    @property
+    def learner(self) -> LearnerSettings:
+        """Those of them that shape a step."""
+        return LearnerSettings(
+            model=self.model,
+            augmentation=self.augmentation,
+            optimizer=self.optimizer,
+            regularisation=self.regularisation,
+            exchange=self.exchange,
+            step=self.step,
+            seed=self.run.seed,
+            resident_mb=self.data.resident_mb,
+        )
+
+    @functools.cached_property
+    def merged(self) -> dict[str, Any]:
+        """Every setting by name, as `--config` reads them."""
+        groups = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+
+
+def parse_settings(description: str, kind: type[Settings], arguments: Sequence[str] | None = None) -> Settings:
+    """Reads `--config FILE.yaml` and the command line, which wins.
+
+    Args:
+        description: the program's, shown by --help.
+        kind: a dataclass of dataclasses. Each of these is a section of --help; their fields have distinct names.
+        arguments: the command line; sys.argv's when None.
+
+    Raises:
+        UserError: unknown name, value of the wrong type, or one that a dataclass refuses.
+    """
+    groups = tuple(typing.get_type_hints(kind).values())
+    return make_settings(kind, _parse(description, groups, arguments, defaults=True))
+
+
+def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """A dataclass of dataclasses from every setting by name; UserError for a value that a dataclass refuses."""
+    return kind(
+        **{
+            name: group(**{field.name: values[field.name] for field in dataclasses.fields(group)})
+            for name, group in typing.get_type_hints(kind).items()
+        }
+    )
+
+
+def parse_given(
+    description: str, group: type[Settings], others: type[Any], arguments: Sequence[str] | None = None
+) -> tuple[Settings, dict[str, Any]]:
+    """As `parse_settings` reads one section; settings of `others` may be given with it, and are not checked yet.
+
+    Args:
+        description: the program's, shown by --help.
+        group: a dataclass, the section.
+        others: a dataclass of dataclasses.
+        arguments: the command line; sys.argv's when None.
+
+    Returns:
+        The section, and those of the other settings that were given, by name.
+    """
+    values = _parse(description, (group, *typing.get_type_hints(others).values()), arguments, defaults=False)
+    own = {field.name for field in dataclasses.fields(group)} & values.keys()  # type: ignore[arg-type]
+    return group(**{name: values.pop(name) for name in own}), values
+
+
+def _parse(
+    description: str, groups: tuple[type[Any], ...], arguments: Sequence[str] | None, *, defaults: bool
+) -> dict[str, Any]:
+    from jsonargparse import Namespace  # as below
+
+    parser = _make_parser(description, groups)
+    hints = _hints(groups)
+    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    files.add_argument("--config", action="append", default=[])
+    try:
+        found, others = files.parse_known_args(arguments)
+        of_files = {name: value for each in found.config for name, value in _read_config(each, hints).items()}
+        namespace = Namespace(of_files)  # type: ignore[no-untyped-call]
+        values = dict(vars(parser.parse_args(others, namespace, defaults=defaults)))
+    except argparse.ArgumentError as error:
+        raise UserError(_explain(error, hints)) from error
+    values.pop("config", None)
+    return values
+
+
+def _hints(groups: Iterable[type[Any]]) -> dict[str, Any]:
+    """The types of the settings, by name."""
+    return {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
+
+
+def _read_config(source: str, hints: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says, or a text in braces, which a sweep hands on."""
+    name = _read_words("config", str, source) or source
+    inline = name.startswith("{") and not os.path.isfile(name)
+    try:
+        return typed(*read_group(name if inline else Path(name)), hints)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+@functools.cache
+def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
+    import docstring_parser
+    import jsonargparse  # a quarter of a second that importing this module need not cost
+
+    jsonargparse.set_dumper("yaml", dump_yaml)  # for --print_config
+    parser = jsonargparse.ArgumentParser(
+        description=description,
+        exit_on_error=False,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these settings; may be repeated.")
+    for action in parser._actions:
+        if isinstance(action.metavar, str):  # that of --print_config has a backspace before its brackets
+            action.metavar = action.metavar.replace("\b", "")
+    for group in groups:
+        section = parser.add_argument_group(str(group.__doc__).rstrip("."))
+        helps = {each.arg_name: each.description for each in docstring_parser.parse_from_object(group).params}
+        hints = typing.get_type_hints(group)
+        for field in dataclasses.fields(group):
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            name, hint = field.name, hints[field.name]
+            names = [f"--{name}", f"--{_NO}{name}"] if hint in _SWITCHES else [f"--{name}"]
+            choices = f" One of {', '.join(known)}." if (known := names_for(field)) else ""
+            section.add_argument(*names, action=_Setting, hint=hint, default=default, help=f"{helps[name]}{choices}")
+    return parser
+
+
+class _Setting(argparse.Action):
+    """Takes the words that follow a setting's name on the command line."""
+
+    def __init__(self, *, hint: Any, **rest: Any) -> None:
+        if hint in _SWITCHES:
+            rest |= {"nargs": "?", "metavar": "true|false" if hint is bool else "true|false|auto"}
+        elif typing.get_origin(hint) is list:
+            rest["nargs"] = "+"
+        super().__init__(**rest)
+        self.hint = hint
+
+    def __call__(self, parser: Any, namespace: Any, words: Any, option_string: str | None = None) -> None:
+        value = True if words is None else _read_words(self.dest, self.hint, words)
+        negated = self.hint in _SWITCHES and str(option_string).startswith(f"--{_NO}")
+        setattr(namespace, self.dest, not value if negated else value)
+        if self.dest == "epochs":
+            namespace.steps = None  # of a file, which would count instead
+
+
+def _read_words(name: str, hint: Any, words: str | list[str]) -> Any:
+    try:
+        return read_words(hint, words)
+    except ValueError as error:
+        raise UserError(f"--{name} {error}.") from error
+
+
+def _explain(error: argparse.ArgumentError, hints: Mapping[str, Any]) -> str:
+    """A parser's message in one line; a mistyped name's with the closest one."""
+    options = [*hints, *(f"{_NO}{name}" for name, hint in hints.items() if hint in _SWITCHES), "config", "print_config"]
+    message = " ".join((error.message or str(error)).split()).rstrip(".")
+    unknown = message.removeprefix("unrecognized arguments: ")
+    hint = closest(re.split("[ =]", unknown)[0], options, "--") if unknown != message else ""
+    return f"{message}{hint or ';'} --help lists all settings."
+
+
+def training_defaults() -> dict[str, Any]:
+    """What the settings of training are when they are left out, by name."""
+    groups = typing.get_type_hints(TrainingSettings).values()
+    return {field.name: field.default for group in groups for field in dataclasses.fields(group)}
+
+
+def training_hints() -> dict[str, Any]:
+    """The types of the settings of training, by name."""
+    return _hints(typing.get_type_hints(TrainingSettings).values())
+
+
+def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Writes settings so that `--config PATH` repeats the run."""
+    write_whole(path, dump_yaml(dict(settings)).encode())
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Reads what `write_settings` wrote; UserError when it is missing or damaged."""
+    try:
+        return typed(*read_group(path), training_hints())
+    except ValueError as error:
+        # What a stranger's link leads to is not shown.
+        reason = f"{path} cannot be used: it is a link to something else." if path.is_symlink() else error
+        raise UserError(f"the settings {reason}") from error

@@ -1,0 +1,1 @@
+"""What a finished network says: evaluation, prediction, export."""

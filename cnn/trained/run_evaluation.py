@@ -1,0 +1,162 @@
+"""The program that evaluates: how good the network of a run is, as a whole and on each class."""
+
+import dataclasses
+import math
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn.choices import check_choice
+from cnn.data.registry import open_dataset
+from cnn.data.split import divide_training_part
+from cnn.errors import RunError, UserError
+from cnn.learner.metric_table import Metric, metrics_for
+from cnn.learner.precision import PRECISIONS
+from cnn.learner.totals import Total
+from cnn.monitoring.confusion import class_rows, class_table, confusion_table, draw_confusion
+from cnn.monitoring.summary import write_json
+from cnn.runs.data_record import DATA
+from cnn.runs.saved_run import NetworkSettings, SavedRun, open_run
+from cnn.shown_text import on_one_line
+
+if TYPE_CHECKING:
+    from cnn.cluster.collectives import Cluster
+    from cnn.data.dataset import Dataset, Part
+    from cnn.learner.evaluation import Evaluation
+
+PARTS = ("test", "validation", "train")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What it is evaluated on."""
+
+    part: str = "test"
+    """test; validation: the training images that the run kept to choose its best checkpoint; or train: all others."""
+
+    data_dir: str | None = None
+    """The folder of the data set's files, if it is not where it was when the run was begun."""
+
+    batch_size: int = 100
+    """Images that each worker computes in one call, at most, but always 100: more are faster with small networks. No
+    result depends on it."""
+
+    def __post_init__(self) -> None:
+        check_choice("part", self.part, PARTS)
+        if self.batch_size < 1:
+            raise UserError(f"--batch_size {self.batch_size} is less than 1: give a whole number from 1 on.")
+
+
+def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: EvaluationSettings) -> None:
+    """Evaluates, and writes what came of it into the run folder and to the terminal; every rank calls it."""
+    from cnn.data.feed import Feed
+    from cnn.learner.evaluation import Evaluator
+
+    run = _share_run(cluster, network)
+    with cluster.together():
+        dataset = cluster.done_everywhere(lambda: _open_data(run, settings.data_dir))
+        part, samples = _samples(run, dataset, settings.part)
+    model = run.build_network()
+    step = cluster.from_chief(lambda: run.restore(model, network.checkpoint))
+    cluster.broadcast([variable.value for variable in model.variables])
+    feed = Feed(dataset, part, PRECISIONS[run.settings.step.precision], resident_mb=run.settings.data.resident_mb)
+    evaluation = Evaluator(model, feed, samples, cluster, batch_size=settings.batch_size)()
+    if not math.isfinite(evaluation.means["loss"]):
+        raise RunError(
+            f"the network of {run.folder} after step {step:,} gives infinite or no numbers for {settings.part} images: "
+            "nothing can be told of it; choose another --checkpoint, or train with a smaller --learning_rate.",
+            agreed=True,
+        )
+    if cluster.is_chief:
+        _tell(run, step, settings.part, evaluation)
+
+
+def _share_run(cluster: "Cluster", network: NetworkSettings) -> SavedRun:
+    """The run, which only rank 0's host need have."""
+
+    def open_here() -> dict[str, Any]:
+        run = open_run(network.folder)
+        run.checkpoint_path(network.checkpoint)  # before data is read in vain
+        return run.plain()
+
+    return SavedRun.from_plain(cluster.from_chief(open_here))
+
+
+def _open_data(run: SavedRun, data_dir: str | None) -> "Dataset":
+    data = run.settings.data
+    data = data if data_dir is None else dataclasses.replace(data, data_dir=data_dir)
+    dataset = open_dataset(data, division=run.data.division)
+    if dataset.checksum != run.data.checksum:
+        raise UserError(
+            f"the data set {data.data} is not the one that {run.folder} was trained on (its checksum is another): give "
+            "the --data_dir of that one."
+        )
+    if (dataset.classes, dataset.image_shape, dataset.input_shape) != (
+        run.data.classes,
+        run.data.image_shape,
+        run.data.input_shape,
+    ):
+        raise UserError(
+            f"what {run.folder / DATA} says of the data set {data.data} is not so: put back what the run wrote there."
+        )
+    return dataset
+
+
+def _samples(run: SavedRun, dataset: "Dataset", name: str) -> tuple["Part", np.ndarray]:
+    """The data set's part, and which of its images to look at."""
+    if name == "test":
+        return dataset.test, np.arange(len(dataset.test.labels))
+    fraction = run.settings.data.validation_fraction
+    training, validation = divide_training_part(dataset, fraction, run.settings.run.seed)
+    samples = training if name == "train" else validation
+    if not len(samples):
+        raise UserError(f"{run.folder} kept no images for validation: give --part test or train.")
+    return dataset.train, samples
+
+
+def _tell(run: SavedRun, step: int, part: str, evaluation: "Evaluation") -> None:
+    names, confusion = run.data.class_names, evaluation.confusion
+    rows = class_rows(names, confusion)
+    totals, means, metrics = evaluation.totals, evaluation.means, metrics_for(len(names))
+    for name, metric in metrics.items():
+        if metric.per_class:
+            for row, mean in zip(rows, totals[name].means.tolist(), strict=True):
+                row[name] = mean
+    title = f"{run.settings.model.model} on {run.settings.data.data}"
+    correct, count = int(totals["accuracy"].sums[0]), int(totals["accuracy"].samples[0])
+    result = f"{correct:,} of {count:,} {part} images right ({100 * means['accuracy']:.2f} %)"
+    others = [*(name for name in metrics if name not in ("accuracy", "loss")), "loss"]
+    more = "".join(f", {_shown(metrics[name], totals[name])}" for name in others)
+    print(f"{title}, step {step:,}: {result}{more}\n")
+    print(f"{class_table(rows)}\n\n{confusion_table(names, confusion, shutil.get_terminal_size().columns)}\n")
+    values: dict[str, Any] = {
+        "model": run.settings.model.model,
+        "data": run.settings.data.data,
+        "part": part,
+        "step": step,
+        "count": count,
+        "correct": correct,
+        "accuracy": means["accuracy"],
+        "top5": int(totals["top5_accuracy"].sums[0]) if "top5_accuracy" in totals else None,
+        "loss": means["loss"],
+        "metrics": means,
+        "classes": rows,
+        "confusion": confusion.tolist(),
+    }
+    path = run.folder / f"evaluation-{part}-{step:09d}"
+    try:
+        write_json(path.with_suffix(".json"), values)
+        draw_confusion(names, confusion, path.with_suffix(".png"), f"{title}, step {step:,}\n{result}")
+    except OSError as error:
+        raise UserError(f"{path}.json cannot be written ({error.strerror}): mend that to have it kept.") from error
+    print(f"Kept in {on_one_line(str(path))}.json and .png", flush=True)
+
+
+def _shown(metric: Metric, total: Total) -> str:
+    """A metric's name and value."""
+    mean = float(total.mean)
+    if not metric.counted:
+        return f"{metric.label} {mean:.4f}"
+    share = f"{100 * mean:.2f} %"
+    return f"{metric.label} {share if metric.per_class else f'{int(total.sums[0]):,} ({share})'}"

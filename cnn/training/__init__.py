@@ -1,1 +1,0 @@
-"""What a run computes, and when it looks, saves and ends."""

@@ -1,0 +1,37 @@
+"""The verdict on measurements of several workers."""
+
+import numpy as np
+import pytest
+
+from cnn.measuring.agreement import compare, table
+
+
+def measured(*, off: float = 0.0, gradient_off: float = 0.0, learned: float = 0.1) -> dict[str, np.ndarray]:
+    """Of a network of one variable whose length is 10; `off` is relative to what training changed."""
+    initial = np.full(100, 1.0)
+    final = initial + learned
+    found = {"float32/gradient/w": initial + gradient_off}
+    for run in ("float64", "float32", "reordered"):
+        found |= {f"{run}/initial/w": initial, f"{run}/final/w": final + off * learned}
+    found["float64/gradient/w"] = initial
+    return found
+
+
+@pytest.mark.parametrize(
+    ("several", "learned", "verdict"),
+    [
+        ({}, 0.1, "holds"),
+        ({"off": 1e-10, "gradient_off": 1e-6}, 0.1, "holds"),
+        ({"off": 1e-8}, 0.1, "BROKEN"),
+        ({"gradient_off": 1e-4}, 0.1, "BROKEN"),
+        ({"off": 1e-8}, 0.001, "BROKEN"),
+        ({}, 0.001, "learned too little to tell"),
+        ({}, np.nan, "diverged"),
+        ({"off": np.nan}, 0.1, "BROKEN"),
+    ],
+)
+def test_verdicts(several: dict[str, float], learned: float, verdict: str) -> None:
+    row = compare("fcnn", 2, measured(**several, learned=learned), measured(learned=learned))
+    assert row.verdict.startswith(verdict)
+    assert row.holds == (verdict == "holds")
+    assert f" {verdict}" in table([row]).splitlines()[2]

@@ -1,0 +1,75 @@
+"""Which steps become points of a training curve, whatever interrupts the run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.learner.totals import Total, Totals
+from cnn.measuring.replay import first_difference, of_an_earlier_end
+from cnn.monitoring.metrics import read_metrics
+from cnn.runs.curve import TrainingCurve
+from cnn.runs.report import Report
+
+STEPS_PER_EPOCH, LOG_EVERY = 7, 3
+
+
+def train(folder: Path, first: int, last: int, total: int, pending: Totals, at_once: int = 1) -> Totals:
+    """Tells a report of the steps from `first` to `last` of a run that is to end at `total`; step n's loss is n. Gives
+    what is pending then."""
+    report = Report(
+        folder,
+        total_steps=total,
+        start_step=first,
+        steps_per_epoch=STEPS_PER_EPOCH,
+        resumed=first > 0,
+        launched=False,
+    )
+    curve = TrainingCurve(LOG_EVERY, STEPS_PER_EPOCH, total)
+    for begin in range(first, last, at_once):
+        losses = np.arange(begin, min(begin + at_once, last), dtype=float)[:, np.newaxis]
+        samples = np.full(losses.shape, 10)
+        totals = {"loss": Total(losses * samples, samples), "accuracy": Total(np.zeros_like(samples), samples)}
+        done, pending = curve.points(pending, begin, totals)
+        for point in done:
+            report.point(point, 0.1, None)
+        report.steps(begin + len(losses), totals, None)
+    report.close()
+    return pending
+
+
+def points(folder: Path) -> list[tuple[int, float]]:
+    return [(point["step"], point["loss"]) for point in read_metrics(folder / "metrics.jsonl")]
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [(1, [(1, 0)]), (2, [(2, 0.5)]), (3, [(3, 1)]), (5, [(3, 1), (5, 3.5)]), (8, [(3, 1), (6, 4), (7, 6), (8, 7)])],
+)
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_what_is_left_at_the_end_is_a_point(
+    tmp_path: Path, total: int, expected: list[tuple[int, float]], at_once: int
+) -> None:
+    train(tmp_path, 0, total, total, {}, at_once)
+    assert points(tmp_path) == expected
+
+
+@pytest.mark.parametrize("stop", range(1, 11))
+def test_a_run_that_was_stopped_has_the_same_points_once(tmp_path: Path, stop: int) -> None:
+    train(tmp_path / "straight", 0, 11, 11, {})
+    pending = train(tmp_path / "stopped", 0, stop, 11, {})
+    pending = train(tmp_path / "stopped", stop, 11, 11, pending)
+    train(tmp_path / "stopped", 11, 11, 11, pending)  # which had ended
+    assert points(tmp_path / "stopped") == points(tmp_path / "straight")
+
+
+@pytest.mark.parametrize("end", range(1, 13))
+def test_a_run_that_was_given_more_steps_has_those_points_besides_its_end_s(tmp_path: Path, end: int) -> None:
+    train(tmp_path / "straight", 0, 13, 13, {})
+    pending = train(tmp_path / "longer", 0, end, end, {})
+    train(tmp_path / "longer", end, 13, 13, pending)
+    straight, longer = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("straight", "longer"))
+    assert set(points(tmp_path / "straight")) <= set(points(tmp_path / "longer"))
+    compared = [point for point in longer if not of_an_earlier_end(point, 13, LOG_EVERY)]
+    assert len(compared) == len(straight)
+    assert first_difference(compared, straight) == ""
