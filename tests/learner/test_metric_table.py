@@ -137,8 +137,8 @@ def test_a_run_records_a_new_row(
     def run(*more: str) -> None:
         job = Job(ALONE)
         train(cluster, parse_settings("", TrainingSettings, [*command, *more]), job)
-        assert job.lock is not None
-        os.close(job.lock)  # as the end of its process does
+        assert job.carried.lock is not None
+        os.close(job.carried.lock)  # as the end of its process does
 
     with monkeypatch.context() as before:
         for name in ROWS:
