@@ -16,7 +16,7 @@ from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.models.registry import ModelSettings
-from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model
+from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model, learner_settings
 from cnn.training.measured import Measured, read_measured
 from cnn.training.optimizers import OptimizerSettings
 from cnn.training.regularisation import RegularisationSettings
@@ -100,16 +100,7 @@ class Settings:
     @property
     def learner(self) -> LearnerSettings:
         """Those of them that shape a step."""
-        return LearnerSettings(
-            model=self.model,
-            augmentation=self.augmentation,
-            optimizer=self.optimizer,
-            regularisation=self.regularisation,
-            exchange=self.exchange,
-            step=self.step,
-            seed=_SEED,
-            resident_mb=self.data.resident_mb,
-        )
+        return learner_settings(self, self.model, self.step, _SEED)
 
 
 class _NoUpdate:
@@ -141,15 +132,14 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     benchmark, world_size = settings.benchmark, cluster.world_size
     dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
     size = benchmark.batch_size * (world_size if benchmark.scaling == "weak" else 1)
-    settings.learner.check_batches(size, world_size)
+    cluster.on_chief(lambda: settings.learner.check_batches(size, world_size))
     order = settings.learner.order(np.arange(len(dataset.train.labels)), size)
     network = build_model(settings.learner, dataset)
     learner = assemble(cluster, settings.learner, dataset, order, network)
-    rate = settings.optimizer.rate_for(size)
 
     def step_with(**replaced: Any) -> Callable[[Plan], Any]:
         step = learner.make_step(**replaced)
-        return lambda plan: step.run(plan, np.full(len(plan.counts), rate))
+        return lambda plan: step.run(plan, np.zeros(len(plan.counts)))
 
     local = LocalExchange()
     kinds: dict[str, Callable[[Plan], Any]] = {

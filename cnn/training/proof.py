@@ -16,7 +16,7 @@ from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.foreign_folder import open_new
 from cnn.models.registry import NETWORKS, ModelSettings
-from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model
+from cnn.training.learner import LearnerSettings, StepSettings, assemble, build_model, learner_settings
 from cnn.training.optimizers import OptimizerSettings
 from cnn.training.regularisation import RegularisationSettings
 
@@ -85,16 +85,7 @@ class Settings:
             micro_batch_size=self.proof.proof_micro_batch_size,
             precision=precision,
         )
-        return LearnerSettings(
-            model=model,
-            augmentation=self.augmentation,
-            optimizer=self.optimizer,
-            regularisation=self.regularisation,
-            exchange=self.exchange,
-            step=step,
-            seed=_SEED,
-            resident_mb=self.data.resident_mb,
-        )
+        return learner_settings(self, model, step, _SEED)
 
 
 class ShiftedOrder(SampleOrder):
@@ -170,7 +161,7 @@ def _measure_network(
 
     def run(precision: str, name: str, kind: type[SampleOrder]) -> None:
         learning = settings.learner(model_settings, precision)
-        learning.check_batches(size, cluster.world_size)
+        cluster.on_chief(lambda: learning.check_batches(size, cluster.world_size))
         network = build_model(learning, enlarged)
         learner = assemble(cluster, learning, enlarged, learning.order(samples, size, kind), network)
         step = learner.make_step(exchange=LocalExchange() if broken == "exchange" else None)
