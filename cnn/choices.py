@@ -1,4 +1,4 @@
-"""Settings whose value is a name in a table."""
+"""What settings of many kinds are: names in a table, and whole numbers from 1 on."""
 
 import dataclasses
 import difflib
@@ -33,3 +33,11 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     closest = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
     hint = f" Did you mean '{closest[0]}'?" if closest else ""
     raise UserError(f"unknown {what} '{value}': choose one of {', '.join(choices)}.{hint}")
+
+
+def check_counts(settings: object, *names: str) -> None:
+    """Raises UserError for the first of these settings that is less than 1; None is allowed."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name} {value} is less than 1: give a whole number from 1 on.")

@@ -10,7 +10,8 @@ import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a trace
 # isort: split
 import dataclasses
 
-from cnn.errors import UserError, told
+from cnn.choices import check_counts
+from cnn.errors import told
 from cnn.models.registry import ModelSettings, build_network
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.settings.settings import parse_settings
@@ -33,9 +34,7 @@ class ImageSettings:
     """Show instead how a convolution's output size follows from kernel, stride and padding."""
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "channels", "classes"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)} is less than 1: give a whole number from 1 on.")
+        check_counts(self, "image_size", "channels", "classes")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cnn.choices import check_choice, one_of
+from cnn.choices import check_choice, check_counts, one_of
 from cnn.cluster.exchange_cost import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
+from cnn.data.registry import DataSettings
 from cnn.errors import UserError
 from cnn.learner.precision import PRECISIONS, use_precision
 from cnn.models.registry import ModelSettings, looks_at_groups
@@ -50,10 +51,7 @@ class StepSettings:
     """Compile the network by XLA: often faster on GPUs, slower on processors."""
 
     def __post_init__(self) -> None:
-        for name in ("group_size", "micro_batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--{name} {value} is less than 1: give a whole number from 1 on.")
+        check_counts(self, "group_size", "micro_batch_size")
         check_choice("precision", self.precision, PRECISIONS)
 
 
@@ -72,6 +70,46 @@ class LearnerSettings:
 
     resident_mb: int
     """As in `Feed`."""
+
+
+class _Parts(Protocol):
+    """What the settings of every program that computes steps have."""
+
+    @property
+    def data(self) -> DataSettings: ...
+
+    @property
+    def augmentation(self) -> AugmentationSettings: ...
+
+    @property
+    def optimizer(self) -> OptimizerSettings: ...
+
+    @property
+    def regularisation(self) -> RegularisationSettings: ...
+
+    @property
+    def exchange(self) -> ExchangeSettings: ...
+
+
+def learner_settings(parts: _Parts, model: ModelSettings, step: StepSettings, seed: int) -> LearnerSettings:
+    """Those of a program's settings that shape a step.
+
+    Args:
+        parts: the program's settings.
+        model: the network.
+        step: how its step is computed.
+        seed: of the initial weights and the order of samples.
+    """
+    return LearnerSettings(
+        model=model,
+        augmentation=parts.augmentation,
+        optimizer=parts.optimizer,
+        regularisation=parts.regularisation,
+        exchange=parts.exchange,
+        step=step,
+        seed=seed,
+        resident_mb=parts.data.resident_mb,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

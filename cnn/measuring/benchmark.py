@@ -15,7 +15,7 @@ from cnn.data.augmentation import AugmentationSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
-from cnn.learner.learner import LearnerSettings, StepSettings, assemble, build_model, make_order
+from cnn.learner.learner import LearnerSettings, StepSettings, assemble, build_model, learner_settings, make_order
 from cnn.measuring.measured import Measured, read_measured
 from cnn.measuring.step_prediction import Costs, Layer, Predicted, parse_rate, predict
 from cnn.models.registry import ModelSettings
@@ -100,16 +100,7 @@ class Settings:
     @property
     def learner(self) -> LearnerSettings:
         """Those of them that shape a step."""
-        return LearnerSettings(
-            model=self.model,
-            augmentation=self.augmentation,
-            optimizer=self.optimizer,
-            regularisation=self.regularisation,
-            exchange=self.exchange,
-            step=self.step,
-            seed=_SEED,
-            resident_mb=self.data.resident_mb,
-        )
+        return learner_settings(self, self.model, self.step, _SEED)
 
 
 class _NoUpdate:
@@ -144,11 +135,10 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     network = build_model(settings.learner, dataset)
     order = make_order(cluster, settings.learner, network, np.arange(len(dataset.train.labels)), size)
     learner = assemble(cluster, settings.learner, dataset, order, network)
-    rate = settings.optimizer.rate_for(size)
 
     def step_with(**replaced: Any) -> Callable[[Plan], Any]:
         step = learner.make_step(**replaced)
-        return lambda plan: step.run(plan, np.full(len(plan.counts), rate))
+        return lambda plan: step.run(plan, np.zeros(len(plan.counts)))
 
     local = LocalExchange()
     kinds: dict[str, Callable[[Plan], Any]] = {

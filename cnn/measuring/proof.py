@@ -15,7 +15,7 @@ from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.foreign_folder import open_new
-from cnn.learner.learner import LearnerSettings, StepSettings, assemble, build_model, make_order
+from cnn.learner.learner import LearnerSettings, StepSettings, assemble, build_model, learner_settings, make_order
 from cnn.models.registry import NETWORKS, ModelSettings
 from cnn.optim.optimizers import OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
@@ -85,16 +85,7 @@ class Settings:
             micro_batch_size=self.proof.proof_micro_batch_size,
             precision=precision,
         )
-        return LearnerSettings(
-            model=model,
-            augmentation=self.augmentation,
-            optimizer=self.optimizer,
-            regularisation=self.regularisation,
-            exchange=self.exchange,
-            step=step,
-            seed=_SEED,
-            resident_mb=self.data.resident_mb,
-        )
+        return learner_settings(self, model, step, _SEED)
 
 
 class ShiftedOrder(SampleOrder):

@@ -195,7 +195,8 @@ def claim_folder(cluster: Cluster, start: Start, job: Job, variables: dict[str, 
 
     def begin() -> None:
         check_unused(folder)  # another job may have taken it meanwhile
-        start_folder(folder, {**start.settings.merged, "run_dir": str(folder)})
+        # Without --resume auto, so that the file repeats the run elsewhere.
+        start_folder(folder, {**start.settings.merged, "run_dir": str(folder), "resume": False})
 
     folder = Path(cluster.from_chief(choose))
     job.carried = job.carried or Carried(folder=folder)

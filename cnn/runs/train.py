@@ -177,7 +177,7 @@ def _describe(
     computing: list[dict[str, str]],
     origin: dict[str, Any] | None,
 ) -> None:
-    if start.how == "resumed":
+    if start.settings.run.resume:
         record_settings(folder, start.settings.merged)
     topology = {
         "world_size": cluster.world_size,

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnn.choices import names_for
+from cnn.choices import check_counts, names_for
 from cnn.cluster.exchange_cost import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.registry import DataSettings
 from cnn.errors import UserError
-from cnn.learner.learner import LearnerSettings, StepSettings
+from cnn.learner.learner import LearnerSettings, StepSettings, learner_settings
 from cnn.models.registry import ModelSettings
 from cnn.monitoring.whole_file import write_whole
 from cnn.optim.optimizers import SMALLEST_RATE, OptimizerSettings
@@ -65,10 +65,7 @@ class RunSettings:
     """Steps that a point of the training curve is the mean of."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "global_batch_size", "save_every", "log_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--{name} {value} is less than 1: give a whole number from 1 on.")
+        check_counts(self, "epochs", "steps", "global_batch_size", "save_every", "log_every")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--seed {self.seed} is not in [0, 2**32): give a whole number from 0 on.")
         if self.resume and self.run_dir is None:
@@ -105,16 +102,7 @@ class TrainingSettings:
     @property
     def learner(self) -> LearnerSettings:
         """Those of them that shape a step."""
-        return LearnerSettings(
-            model=self.model,
-            augmentation=self.augmentation,
-            optimizer=self.optimizer,
-            regularisation=self.regularisation,
-            exchange=self.exchange,
-            step=self.step,
-            seed=self.run.seed,
-            resident_mb=self.data.resident_mb,
-        )
+        return learner_settings(self, self.model, self.step, self.run.seed)
 
     @functools.cached_property
     def merged(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from cnn.choices import check_counts
 from cnn.cluster.process import launch_from_environment
 from cnn.data.augmentation import Augmentation
 from cnn.data.registry import open_dataset
@@ -57,9 +58,7 @@ class SweepSettings:
     def __post_init__(self) -> None:
         if not self.recipe:
             raise UserError("--recipe is missing: name a file, jobs/recipes/tutorial-mnist.yaml say.")
-        for name in ("cores", "workers"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)} is less than 1: give a whole number from 1 on.")
+        check_counts(self, "cores", "workers")
         if self.workers > 1 and not (self.launcher.strip() and shutil.which(self.launcher.split()[0])):
             raise UserError(f"--launcher '{self.launcher}' is not on this machine: give the command of one that is.")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn.choices import check_counts
 from cnn.data.image_chunks import read_images
 from cnn.data.loose_images import list_images, printable
 from cnn.errors import UserError
@@ -35,8 +36,7 @@ class PredictionSettings:
     def __post_init__(self) -> None:
         if not self.images:
             raise UserError("--images is missing: name image files, or folders of them.")
-        if self.top < 1:
-            raise UserError(f"--top {self.top} is less than 1: give a whole number from 1 on.")
+        check_counts(self, "top")
 
 
 def predict(network: NetworkSettings, settings: PredictionSettings) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn.choices import check_choice
+from cnn.choices import check_choice, check_counts
 from cnn.data.registry import open_dataset
 from cnn.data.split import divide_training_part
 from cnn.errors import RunError, UserError
@@ -44,8 +44,7 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         check_choice("part", self.part, PARTS)
-        if self.batch_size < 1:
-            raise UserError(f"--batch_size {self.batch_size} is less than 1: give a whole number from 1 on.")
+        check_counts(self, "batch_size")
 
 
 def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: EvaluationSettings) -> None:

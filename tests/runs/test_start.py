@@ -79,6 +79,7 @@ def test_auto_begins_where_there_is_no_run(cluster: Cluster, make_job: Callable[
     start = decide_start(cluster, asked("--run_dir", folder, "--resume", "auto"), job)
     assert start.how == "fresh"
     assert claim_folder(cluster, start, job, {}) == folder
+    assert read_settings(folder / "settings.yaml")["resume"] is False  # so that others can repeat it
     assert decide_start(cluster, asked("--run_dir", folder, "--resume", "auto"), make_job_after(job)).how == "resumed"
 
 
