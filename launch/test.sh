@@ -48,4 +48,4 @@ ruff check .
 ruff format --check .
 mypy
 # Two at a time where there are two processors, four at most: most tests use one. Those of a file share what they set up.
-exec python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile -m "not (cluster or faults or repeats) or short" "$@"
+exec python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not (cluster or faults or repeats) or short" "$@"
