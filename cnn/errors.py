@@ -91,7 +91,7 @@ def end_unread() -> NoReturn:
 
 
 @contextlib.contextmanager
-def told(interrupted: str | None = None, *, starts_ranks: bool = False) -> Iterator[None]:
+def report_errors(interrupted: str | None = None, *, starts_ranks: bool = False) -> Iterator[None]:
     """Around all that a program of one process does: what is raised inside ends it with a sentence and an exit code.
 
     Args:

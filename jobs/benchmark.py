@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
-from cnn.errors import told
+from cnn.errors import report_errors
 from cnn.launching.own_job import is_relaunched, relaunch
 from cnn.measuring.benchmark import Settings, measure, predicted
 from cnn.measuring.measured import Measured, check_output
@@ -64,5 +64,5 @@ def main() -> None:
 if __name__ == "__main__":
     if is_relaunched():
         run_job(parse, body)
-    with told(starts_ranks=True):
+    with report_errors(starts_ranks=True):
         main()

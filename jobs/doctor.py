@@ -36,7 +36,7 @@ def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
     from cnn.cluster.checkup import check_up
     from cnn.monitoring.checkup_table import checkup_table
 
-    with cluster.together():
+    with cluster.shared_errors():
         dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
     found = check_up(cluster, {f"data {settings.data.data}": dataset.checksum[:16]})
     if cluster.is_chief:

@@ -8,7 +8,7 @@ import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a trace
 # isort: split
 import dataclasses
 
-from cnn.errors import told
+from cnn.errors import report_errors
 from cnn.runs.saved_run import NetworkSettings
 from cnn.settings.settings import parse_settings
 from cnn.trained.export import ExportSettings, export_run
@@ -28,5 +28,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         main()

@@ -16,7 +16,7 @@ import dataclasses
 import signal
 import sys
 
-from cnn.errors import told
+from cnn.errors import report_errors
 from cnn.runs.saved_run import NetworkSettings
 from cnn.settings.settings import parse_settings
 from cnn.trained.prediction import PredictionSettings, predict
@@ -37,5 +37,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told("start again to have all images predicted"):
+    with report_errors("start again to have all images predicted"):
         main()

@@ -15,7 +15,7 @@ from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.data.source_record import count_sources
 from cnn.data.store_files import folder_of
-from cnn.errors import told
+from cnn.errors import report_errors
 from cnn.settings.settings import parse_settings
 
 
@@ -77,10 +77,10 @@ def main() -> None:
     settings = parse()
     progress = PreparationProgress()
     dataset = open_dataset(settings.data, progress=progress, verify=settings.preparation.verify)
-    progress.tell_notes()  # those of what another start has prepared
+    progress.print_notes()  # those of what another start has prepared
     print(describe(dataset, progress, verified=settings.preparation.verify))
 
 
 if __name__ == "__main__":
-    with told("start again to go on"):
+    with report_errors("start again to go on"):
         main()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
-from cnn.errors import told
+from cnn.errors import report_errors
 from cnn.launching.own_job import is_relaunched, relaunch
 from cnn.measuring.agreement import compare, table
 from cnn.measuring.proof import Settings, measure
@@ -65,5 +65,5 @@ def main() -> None:
 if __name__ == "__main__":
     if is_relaunched():
         run_job(parse, body)
-    with told(starts_ranks=True):
+    with report_errors(starts_ranks=True):
         main()

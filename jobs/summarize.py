@@ -11,7 +11,7 @@ import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a trace
 import dataclasses
 
 from cnn.choices import check_counts
-from cnn.errors import told
+from cnn.errors import report_errors
 from cnn.models.registry import ModelSettings, build_network
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.settings.settings import parse_settings
@@ -59,5 +59,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         main()

@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from cnn.errors import told
+from cnn.errors import report_errors
 from cnn.monitoring.comparison import result_line
 from cnn.monitoring.progress import has_terminal
 from cnn.monitoring.runs_progress import RunsProgress
@@ -47,5 +47,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with told("the same command again goes on", starts_ranks=True):
+    with report_errors("the same command again goes on", starts_ranks=True):
         sys.exit(main())

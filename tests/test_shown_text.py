@@ -57,10 +57,10 @@ import sys
 
 from tqdm import tqdm
 
-from cnn.errors import told
+from cnn.errors import report_errors
 
 bad = "\\x1b[2J\\x9b1A\\u202eb\\x07\\x08"
-with told():
+with report_errors():
     print(bad)
     logging.getLogger("cnn").warning(bad)
     for _ in tqdm(range(3), desc=bad, file=sys.stdout):

@@ -158,7 +158,7 @@ class Cluster:
         raise UserError(sentence, agreed=True) from mistake
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def shared_errors(self) -> Iterator[None]:
         """What a user got wrong inside, on whichever rank, ends every rank alike at the end of the block."""
         mistake = None
         try:
@@ -170,7 +170,7 @@ class Cluster:
     def on_chief(self, work: Callable[[], _Result]) -> _Result | None:
         """What `work` gives on rank 0, which alone does it; None elsewhere. A user's mistake in it ends every rank."""
         result = None
-        with self.together():
+        with self.shared_errors():
             if self.is_chief:
                 result = work()
         return result

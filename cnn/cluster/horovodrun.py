@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from cnn.cluster.host_script import HostScript, ask
 from cnn.cluster.interface import address_of, interface_to
-from cnn.errors import RunError, told
+from cnn.errors import RunError, report_errors
 from cnn.quiet_import import import_tensorflow_quietly
 
 _SECRET = "_HOROVOD_SECRET_KEY"
@@ -109,7 +109,7 @@ def _listen_to_none_but_ranks() -> None:
 
 def main() -> NoReturn:
     """The program."""
-    with told(starts_ranks=True):
+    with report_errors(starts_ranks=True):
         become_horovodrun(["horovodrun", *sys.argv[1:]])
 
 

@@ -12,7 +12,7 @@ from cnn.cluster.this_machine import LOCALHOST, comparable, is_this_machine, nam
 from cnn.errors import UserError
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_MOST_SLOTS = 1024
+_MAX_SLOTS = 1024
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::(.*))?")
 _LINE_SPACE = re.compile(r"\s*=\s*")
 _SLOTS, _MOST = ("slots", "cpu", "count"), ("max_slots", "max-slots")
@@ -134,8 +134,8 @@ def _name_and_slots(item: str) -> tuple[str, str]:
 
 def _host(name: str, slots: str, origin: str) -> Host:
     plain = _plain_name(name, origin)
-    if not (re.fullmatch("[0-9]{1,9}", slots) and 1 <= int(slots) <= _MOST_SLOTS):
-        raise UserError(f"'{slots}' in {origin} is not a number of ranks from 1 to {_MOST_SLOTS}, as in {name}:4.")
+    if not (re.fullmatch("[0-9]{1,9}", slots) and 1 <= int(slots) <= _MAX_SLOTS):
+        raise UserError(f"'{slots}' in {origin} is not a number of ranks from 1 to {_MAX_SLOTS}, as in {name}:4.")
     return Host(name=plain, slots=int(slots))
 
 

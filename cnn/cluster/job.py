@@ -34,7 +34,7 @@ _SAME_SECONDS = 1.0
 
 _STALL_SECONDS = "600"
 
-_MOST_LOSSES_AT_ONCE = 10
+_MAX_LOSSES_AT_ONCE = 10
 
 _LOOK_SECONDS = 0.5
 """How often a rank looks whether others stand still, or, when it is to stop, have gone: it would wait in vain."""
@@ -118,7 +118,7 @@ class Job:
 
     @contextlib.contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Inside, the first signal only asks to stop, which `stop_asked` tells.
+        """Inside, the first signal only asks to stop, which `stop_requested` tells.
 
         Who is asked agrees with the other ranks on where to stop, saves, and raises StoppedError outside. A second
         signal ends this process at once.
@@ -129,7 +129,7 @@ class Job:
         finally:
             self._stoppable = False
 
-    def stop_asked(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether a signal came while this was stoppable."""
         return self._asked is not None
 
@@ -217,7 +217,7 @@ def _state(process: int) -> str:
 
 def _rejoined(cluster: Any) -> Any:
     """The cluster of the workers that there are now; more may go while they gather."""
-    for _ in range(_MOST_LOSSES_AT_ONCE):
+    for _ in range(_MAX_LOSSES_AT_ONCE):
         try:
             return cluster.rejoin()
         except Exception as error:

@@ -21,7 +21,7 @@ from horovod.runner.util.threads import in_thread
 
 from cnn.cluster.elastic import CHANGES
 
-_MOST_WAITING = 1024
+_MAX_WAITING = 1024
 """Connections that wait to be accepted: all ranks may come at once."""
 
 _BEGINNING = 256
@@ -37,7 +37,7 @@ class _Server(RendezvousHTTPServer):
     """Serves each connection by a thread."""
 
     daemon_threads = True
-    request_queue_size = _MOST_WAITING
+    request_queue_size = _MAX_WAITING
     changed = False
     """Whether the hosts are others than when ranks were last assigned to them."""
 

@@ -73,9 +73,9 @@ class Feed:
         """The shapes and types of what `read` gives for any number of steps."""
         return self._pixels.spec(samples), tf.TensorSpec((None, samples), tf.int32)
 
-    def most_steps(self, samples: int) -> int:
+    def max_steps(self, samples: int) -> int:
         """How many steps may be read for one call, so that it takes little memory."""
-        return self._pixels.most_steps(samples)
+        return self._pixels.max_steps(samples)
 
     @contextlib.contextmanager
     def ahead(self, coming: Iterator[np.ndarray]) -> Iterator["Feed"]:

@@ -115,7 +115,7 @@ class _Preparation:
 
     def run(self, unfinished: Path) -> None:
         """Goes on with what is there, or begins."""
-        self.progress.tell_notes()
+        self.progress.print_notes()
         with explained(unfinished.parent):
             arrays = {part: unfinished / f"{part}_images.npy" for part in _PARTS}
             if not self._can_go_on(unfinished / RECORD, arrays):

@@ -31,7 +31,7 @@ class Pixels(Protocol):
     def of_step(self, images: Any) -> Any:
         """The pixels, uint8 (samples, height, width, channels), for a step's part (samples, ...) of such a tensor."""
 
-    def most_steps(self, samples: int) -> int:
+    def max_steps(self, samples: int) -> int:
         """How many steps may be read for one call."""
 
     def ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager["Pixels"]:
@@ -57,7 +57,7 @@ class ResidentPixels:
     def of_step(self, images: Any) -> Any:
         return tf.gather(self._images, images)
 
-    def most_steps(self, samples: int) -> int:
+    def max_steps(self, samples: int) -> int:
         return sys.maxsize
 
     def ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager[Pixels]:
@@ -82,7 +82,7 @@ class StreamedPixels:
     def of_step(self, images: Any) -> Any:
         return images
 
-    def most_steps(self, samples: int) -> int:
+    def max_steps(self, samples: int) -> int:
         return max(1, self._most_samples // samples)
 
     @contextlib.contextmanager

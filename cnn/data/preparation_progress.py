@@ -20,7 +20,7 @@ class PreparationProgress:
         self.notes: tuple[str, ...] = ()
         """What there is to say of the data set's files; nobody has said it yet."""
 
-    def tell_notes(self) -> None:
+    def print_notes(self) -> None:
         """Says it as warnings, once."""
         for note in self.notes:
             _logger.warning("warning: %s", note)

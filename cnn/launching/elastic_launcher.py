@@ -19,7 +19,7 @@ from cnn.cluster.host_script import ask
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import interface_to
 from cnn.cluster.left_over import start_anew
-from cnn.errors import UserError, told
+from cnn.errors import UserError, report_errors
 from cnn.launching.host_check import check_path
 from cnn.launching.launcher import Parser, divide_arguments, find_launchers
 from cnn.launching.supervision import run_horovodrun
@@ -104,5 +104,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told(starts_ranks=True):
+    with report_errors(starts_ranks=True):
         main()

@@ -24,7 +24,7 @@ from cnn.cluster.left_over import start_anew
 from cnn.cluster.placement import PLACEMENT, placement
 from cnn.cluster.process import DEVICES
 from cnn.cluster.this_machine import has_domain, is_this_machine
-from cnn.errors import UserError, told
+from cnn.errors import UserError, report_errors
 from cnn.launching.await_hosts import await_hosts
 from cnn.launching.host_check import SECONDS_TO_REACH, check_hosts, check_path, devices_here, gpus_for_ranks
 from cnn.launching.supervision import run_horovodrun, run_mpirun
@@ -211,5 +211,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told(starts_ranks=True):
+    with report_errors(starts_ranks=True):
         main()

@@ -28,7 +28,7 @@ class Classifier:
         self._network = network
         self._feed = feed
         self._group = group
-        self._at_once = max(1, min(batch_size // group, feed.most_steps(group)))
+        self._at_once = max(1, min(batch_size // group, feed.max_steps(group)))
         images, _ = feed.specs(group)
         self._compiled = tf.function(self._logits, input_signature=[images], autograph=False)
 

@@ -30,7 +30,7 @@ _WORTH_MEASURING = 4 * 2**20
 """Bytes of gradients from which on it matters how they travel."""
 
 
-_MOST_MESSAGES = 500
+_MAX_MESSAGES = 500
 """Of a step: Horovod remembers 1,024, and is slow with what it has forgotten."""
 
 
@@ -91,7 +91,7 @@ def choose_exchange(
         sent += sum(each.factored_bytes - each.allreduce_bytes for each in factored)
         record |= {
             "factored": [each.kernel.path for each in factored],
-            "bucket_bytes": max(bucket_bytes(rates.sent_per_second), sent // _MOST_MESSAGES),
+            "bucket_bytes": max(bucket_bytes(rates.sent_per_second), sent // _MAX_MESSAGES),
             "rates": dataclasses.asdict(rates),
         }
         if odd:

@@ -183,7 +183,7 @@ def make_order(
     """
     step = settings.step
     group_size = step.group_size if looks_at_groups(model) or settings.augmentation.mixes else 1
-    with cluster.together():
+    with cluster.shared_errors():
         check_batches(global_batch_size, cluster.world_size, group_size, step.micro_batch_size)
     return kind(samples, global_batch_size, settings.seed, group_size, step.micro_batch_size)
 

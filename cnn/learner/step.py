@@ -82,16 +82,16 @@ class TrainingStep:
             reports: this rank's; the sums over the ranks come back with the gradients.
         """
         steps, width = plan.indices.shape
-        compiled, most = self._compile(width), self._feed.most_steps(width)
+        compiled, most = self._compile(width), self._feed.max_steps(width)
         reported = tf.constant([float(each) for each in reports], self._model.dtype)
         parts = []
         for first in range(0, steps, most):
             rates = tf.constant(learning_rates[first : first + most], tf.float64)
             parts.append(compiled(self._rows(plan.part(first, first + most)), rates, reported).numpy())
         messages, diagnostics = np.split(np.concatenate(parts), [self._message.width], axis=1)
-        skipped, own_seconds, own_losses = diagnostics.T
+        skipped, local_seconds, local_losses = diagnostics.T
         totals, of_all = self._message.unpack(messages, plan.counts)
-        return StepResults(totals, of_all, Diagnostics(skipped > 0, own_seconds, own_losses))
+        return StepResults(totals, of_all, Diagnostics(skipped > 0, local_seconds, local_losses))
 
     @contextlib.contextmanager
     def reading_ahead(self, coming: Iterator[np.ndarray]) -> Iterator[None]:

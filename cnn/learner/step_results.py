@@ -12,10 +12,10 @@ class Diagnostics(NamedTuple):
     skipped: Any
     """Whether the step was left out, for its gradients were too large for float16 under the loss's scale."""
 
-    own_seconds: Any
+    local_seconds: Any
     """What this rank took to compute the loss, for which it waits for nobody."""
 
-    own_losses: Any
+    local_losses: Any
     """The loss summed over this rank's samples."""
 
 

@@ -29,7 +29,7 @@ _CROSS: dict[str, Any] = {"marker": "x", "markersize": 9, "markeredgewidth": 2.5
 _PANELS_A_ROW = 3
 _LEGEND_INCHES = 2.2
 _NOISY_POINTS = 40  # a curve of more points is drawn faint, with its running mean over it
-_MOST_MARKERS = 15
+_MAX_MARKERS = 15
 _TICKS = (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
 """Of a scale on which halving the error takes the same way everywhere."""
 
@@ -106,7 +106,7 @@ def _draw_panel(axes: "Axes", results: Sequence[RunResult], styles: Styles) -> N
     axes.xaxis.label.set_fontsize(12)
     axes.tick_params(labelsize=11)
     axes.set_title(results[0].network, fontsize=13)
-    spacing = 1 + max(len(result.curve) for result in results) // _MOST_MARKERS
+    spacing = 1 + max(len(result.curve) for result in results) // _MAX_MARKERS
     for result in results:
         style = styles[result.optimizer, result.learning_rate]
         steps, accuracies = [step for step, _ in result.curve], [100 * accuracy for _, accuracy in result.curve]

@@ -17,7 +17,7 @@ from cnn.monitoring.whole_file import write_whole
 _LARGEST = 1e300
 """Larger ones could not be computed with."""
 
-MOST_STEPS = 2**53
+MAX_STEPS = 2**53
 """No run comes to so many; from here on floats, with which figures are drawn, cannot tell them apart."""
 
 _LONGEST = 10_000
@@ -93,7 +93,7 @@ def _record(line: bytes) -> dict[str, Any]:
     record = parse_json(line)
     if not (isinstance(record, dict) and isinstance(record.get("part"), str) and type(record.get("step")) is int):
         raise ValueError("no object with a part and a step")
-    if not 0 <= record["step"] < MOST_STEPS:
+    if not 0 <= record["step"] < MAX_STEPS:
         raise ValueError("a step that no run comes to")
     if record.get("epoch") is None or not all(_is_number(record[name]) for name in record.keys() - {"part"}):
         raise ValueError("no epoch, or a value that is no number")

@@ -17,12 +17,12 @@ def open_training_data(cluster: Cluster, settings: TrainingSettings, division: D
         settings: all of them.
         division: by what image files are divided into parts.
     """
-    with cluster.together():
+    with cluster.shared_errors():
         dataset = cluster.done_everywhere(lambda: open_dataset(settings.data, division=division))
         check_image_size(settings.model.model, dataset.input_shape)
         Augmentation(settings.augmentation, dataset.image_shape, dataset.input_shape)
     checksums = cluster.gather(dataset.checksum)
-    with cluster.together():
+    with cluster.shared_errors():
         for rank, checksum in enumerate(checksums):
             if checksum != checksums[0]:
                 raise UserError(

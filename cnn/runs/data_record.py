@@ -17,7 +17,7 @@ from cnn.shown_text import on_one_line
 
 DATA = "data.json"
 
-_MOST_CHANNELS = 4
+_MAX_CHANNELS = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class RunData:
         numbers = (*self.mean, *self.standard_deviation)
         if min(*self.image_shape, *self.input_shape, self.classes) < 1 or len(channels) > 1:
             raise ValueError("the shapes, classes and channels do not belong together")
-        if max(self.image_shape) > stored_size(LARGEST_IMAGE_SIZE) or self.image_shape[2] > _MOST_CHANNELS:
+        if max(self.image_shape) > stored_size(LARGEST_IMAGE_SIZE) or self.image_shape[2] > _MAX_CHANNELS:
             raise ValueError("the images are larger than those of any run")
         if any(of_input > stored for of_input, stored in zip(self.input_shape, self.image_shape, strict=True)):
             raise ValueError("what the network gets is larger than the images")

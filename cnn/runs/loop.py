@@ -31,10 +31,10 @@ progress bar moves."""
 _CHECK_EVERY = 1000
 """Steps after which the ranks' weights are compared, besides at each evaluation and checkpoint."""
 
-_MOST_SKIPPED = 40
+_MAX_SKIPPED = 40
 """Steps in a row that loss scaling may leave out: by then the scale is no longer at fault."""
 
-_MOST_NAMED = 8
+_MAX_NAMED = 8
 """Samples that an error lists."""
 
 _SLOW, _NOTICEABLE_SECONDS = 1.2, 0.005
@@ -67,7 +67,7 @@ class Loop:
         save_every: steps; None for the epochs' ends only.
         goes_on: is called once, after the first step and before anything is recorded of it, or at the end if no step is
             left: until then the run folder tells of what was done before.
-        stop_asked: tells whether this rank was asked to stop.
+        stop_requested: tells whether this rank was asked to stop.
         change_heard: tells whether this rank heard that the workers are to change.
         commit: takes the state and the record of a checkpoint now and then, on every rank at the same step; None where
             nobody goes on from it.
@@ -91,7 +91,7 @@ class Loop:
         log_every: int,
         save_every: int | None,
         goes_on: Callable[[], None] | None = None,
-        stop_asked: Callable[[], bool] = lambda: False,
+        stop_requested: Callable[[], bool] = lambda: False,
         change_heard: Callable[[], bool] = lambda: False,
         commit: Commit | None = None,
     ) -> None:
@@ -109,13 +109,13 @@ class Loop:
         self._curve = TrainingCurve(log_every, order.steps_per_epoch, total_steps)
         self._save_every = save_every
         self._goes_on = goes_on
-        self._stop_asked, self._change_heard = stop_asked, change_heard
+        self._stop_requested, self._change_heard = stop_requested, change_heard
         self._commit = commit
         self._uncommitted_seconds = 0.0
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
         self._skipped = 0
-        self._own_seconds: list[float] = []
+        self._local_seconds: list[float] = []
         self._named_slow = cluster.world_size == 1
         self.progress = progress
 
@@ -159,7 +159,7 @@ class Loop:
         save = epoch_ends or self._due(self._save_every)
         if save or self._due(_CHECK_EVERY):
             self._check_in_step()
-        if epoch_ends and self._own_seconds and not self._named_slow:  # none where a stop was at the end
+        if epoch_ends and self._local_seconds and not self._named_slow:  # none where a stop was at the end
             self._name_the_slow()
         evaluation = self._evaluate_now() if epoch_ends else None
         if save:
@@ -217,7 +217,7 @@ class Loop:
         plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
         rates = self._learning_rates(first, steps)
         begin = time.perf_counter()
-        reports = Reports(self._seconds_per_step, self._stop_asked(), self._change_heard())
+        reports = Reports(self._seconds_per_step, self._stop_requested(), self._change_heard())
         results = self._training_step.run(plan, rates, reports)
         seconds = time.perf_counter() - begin
         self._check_finite(plan, first, results)
@@ -229,7 +229,7 @@ class Loop:
             self.progress.images += int(counts.sum())
         self._seconds_per_step = seconds / steps
         if not self._named_slow:
-            self._own_seconds += results.diagnostics.own_seconds.tolist()
+            self._local_seconds += results.diagnostics.local_seconds.tolist()
         self._choose_steps_per_call(results)
         self.progress.step = first + steps
         self._go_on()
@@ -256,7 +256,7 @@ class Loop:
         losses, skips = results.totals["loss"].mean, results.diagnostics.skipped
         for row, (loss, skipped) in enumerate(zip(losses, skips, strict=True)):
             self._skipped = self._skipped + 1 if skipped else 0
-            if self._skipped == _MOST_SKIPPED:
+            if self._skipped == _MAX_SKIPPED:
                 what = "gradients are too large for float16, though the loss was scaled down for long"
             elif not (skipped or math.isfinite(loss)):
                 what = f"the loss is {loss}, {self._whose(plan, row, results)}"
@@ -267,21 +267,21 @@ class Loop:
     def _whose(self, plan: Plan, row: int, results: StepResults) -> str:
         """Which ranks' samples have a loss that is not finite, and which they are."""
         mine = plan.indices[row][plan.weights[row] > 0]
-        finite = math.isfinite(results.diagnostics.own_losses[row])
-        samples = self._cluster.gather(None if finite else mine[:_MOST_NAMED].tolist())
+        finite = math.isfinite(results.diagnostics.local_losses[row])
+        samples = self._cluster.gather(None if finite else mine[:_MAX_NAMED].tolist())
         wrong = [rank for rank, theirs in enumerate(samples) if theirs]
         if len(wrong) == len(samples):
             return "of all workers' samples"
         return " and ".join(
             f"of those of rank {rank} (training samples {', '.join(map(str, samples[rank]))}"
-            f"{', ...' if len(samples[rank]) == _MOST_NAMED else ''})"
+            f"{', ...' if len(samples[rank]) == _MAX_NAMED else ''})"
             for rank in wrong
         )
 
     def _name_the_slow(self) -> None:
         """Says, once, which rank computed an epoch so much slower than the others that all waited for it."""
-        seconds = self._cluster.gather(statistics.median(self._own_seconds))
-        self._own_seconds.clear()
+        seconds = self._cluster.gather(statistics.median(self._local_seconds))
+        self._local_seconds.clear()
         slowest = max(range(len(seconds)), key=seconds.__getitem__)
         others = statistics.median(each for rank, each in enumerate(seconds) if rank != slowest)
         if seconds[slowest] > _SLOW * others and seconds[slowest] - others > _NOTICEABLE_SECONDS:

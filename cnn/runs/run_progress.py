@@ -10,7 +10,7 @@ import numpy as np
 from cnn.from_json import from_json
 from cnn.learner.metric_table import BEST_BY, METRICS, Metric
 from cnn.learner.totals import Total, Totals
-from cnn.monitoring.metrics import MOST_STEPS
+from cnn.monitoring.metrics import MAX_STEPS
 
 _BY_PLACE = {"best_correct", "best_loss"}
 """Fields of records whose metrics have places."""
@@ -113,7 +113,7 @@ def _by_name(values: Any) -> Any:
 def _check_counts(record: _Record) -> None:
     """Raises ValueError for steps, images and seconds that no run comes to."""
     best = 0 if record.best_step is None else record.best_step
-    if not 0 <= max(best, record.evaluated_step) <= record.step < MOST_STEPS:
+    if not 0 <= max(best, record.evaluated_step) <= record.step < MAX_STEPS:
         raise ValueError("its steps cannot be those of one run")
     counts = (best, record.evaluated_step, record.images, record.training_seconds)
     if min(counts) < 0 or not math.isfinite(record.training_seconds):
@@ -141,7 +141,7 @@ def _total(total: _StoredTotal, metric: Metric) -> Total:
 
 
 def _whole(number: float) -> int:
-    if not (0 <= number < MOST_STEPS and number == int(number)):
+    if not (0 <= number < MAX_STEPS and number == int(number)):
         raise ValueError("a number in it cannot be one that was counted")
     return int(number)
 

@@ -12,7 +12,7 @@ from cnn.errors import UserError
 from cnn.from_json import from_json
 from cnn.learner.precision import use_precision
 from cnn.models.registry import build_network
-from cnn.monitoring.metrics import MOST_STEPS
+from cnn.monitoring.metrics import MAX_STEPS
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.runs.data_record import DATA, RunData, read_data
@@ -103,7 +103,7 @@ class SavedRun:
         kind = "average/" if any(name.startswith("average/") for name in arrays) else "model/"
         weights = {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
         step = progress.get("step") if isinstance(progress := record.get("progress"), dict) else None
-        if type(step) is not int or not 0 <= step < MOST_STEPS:
+        if type(step) is not int or not 0 <= step < MAX_STEPS:
             raise UserError(f"{path} does not say after which step it was saved: no run has written it so.")
         return weights, step
 

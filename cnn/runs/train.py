@@ -75,7 +75,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             resumed=start.how != "fresh",
             launched=cluster.controller != "none",
         )
-        messages = (other_bits, _own_validation(dataset), cluster.crowding(), said, learner.exchange.said)
+        messages = (other_bits, _has_own_validation(dataset), cluster.crowding(), said, learner.exchange.said)
         for message in (*start.damage, *messages):
             if message:
                 report.message(message)
@@ -103,7 +103,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         log_every=run.log_every,
         save_every=run.save_every,
         goes_on=describe if cluster.is_chief and start.has_checkpoint else None,
-        stop_asked=job.stop_asked,
+        stop_requested=job.stop_requested,
         change_heard=job.membership.changed,
         commit=functools.partial(_keep, job.carried) if is_elastic() else None,
     )
@@ -154,7 +154,7 @@ def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] 
     return origin
 
 
-def _own_validation(dataset: Dataset) -> str:
+def _has_own_validation(dataset: Dataset) -> str:
     """Says that --validation_fraction is not used, where it is not."""
     images = dataset.validation_images
     return f"validation: the data set's own part, {images:,} images" if images else ""

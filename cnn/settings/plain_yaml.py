@@ -14,7 +14,7 @@ import yaml
 _DEEPEST = 30
 """Collections in each other. Parsers in C end the process where there are very many."""
 
-_MOST_NODES = 100_000
+_MAX_NODES = 100_000
 """Counted as often as aliases repeat them."""
 
 _LONGEST = 3500
@@ -163,13 +163,13 @@ def _check(text: str) -> None:
             _check_value(event)
             name, size = event.anchor, 1
         elif isinstance(event, yaml.AliasEvent):
-            name, size = None, _MOST_NODES if event.anchor in names else known.get(str(event.anchor), 1)
+            name, size = None, _MAX_NODES if event.anchor in names else known.get(str(event.anchor), 1)
         else:
             continue
         nodes[-1] += size
         if name is not None:
             known[name] = size
-        if len(nodes) > _DEEPEST or nodes[-1] >= _MOST_NODES:
+        if len(nodes) > _DEEPEST or nodes[-1] >= _MAX_NODES:
             raise ValueError("it is nested too deeply, or too large, or refers to itself")
 
 

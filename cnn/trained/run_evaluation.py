@@ -53,7 +53,7 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
     from cnn.learner.evaluation import Evaluator
 
     run = _share_run(cluster, network)
-    with cluster.together():
+    with cluster.shared_errors():
         dataset = cluster.done_everywhere(lambda: _open_data(run, settings.data_dir))
         part, samples = _samples(run, dataset, settings.part)
     model = run.build_network()

@@ -107,10 +107,10 @@ def test_what_is_larger_than_allowed_is_streamed() -> None:
 
 
 def test_a_call_gets_a_bounded_part_of_what_is_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Feed(DATASET, PART, "float32", resident_mb=1).most_steps(1000) > 10**9
+    assert Feed(DATASET, PART, "float32", resident_mb=1).max_steps(1000) > 10**9
     monkeypatch.setattr(pixels, "STREAMED_BYTES", 3 * 10 * PART.images[0].nbytes + 1)
     feed = Feed(DATASET, PART, "float32", resident_mb=0)
-    assert [feed.most_steps(samples) for samples in (10, 15, 16, 1000)] == [3, 2, 1, 1]
+    assert [feed.max_steps(samples) for samples in (10, 15, 16, 1000)] == [3, 2, 1, 1]
 
 
 @both_kinds

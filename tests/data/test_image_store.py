@@ -210,13 +210,13 @@ def test_what_is_not_used_is_told_by_who_prepares_and_by_who_asks(
     text = f"warning: not used in {image_folder}: files of kinds that are not read (.heic: 1)"
     progress = PreparationProgress()
     _open(image_folder, progress)
-    progress.tell_notes()  # they are told already
+    progress.print_notes()  # they are told already
     assert [record.getMessage() for record in caplog.records] == [text]
     caplog.clear()
     progress = PreparationProgress()
     _open(image_folder, progress)
     assert caplog.records == []
-    progress.tell_notes()
+    progress.print_notes()
     assert [record.getMessage() for record in caplog.records] == [text]
 
 

@@ -28,7 +28,7 @@ SECONDS = 1.5
 """Of one measurement, about."""
 
 
-def measure(cluster: Cluster, words: str, most_steps: int) -> dict[str, Any]:
+def measure(cluster: Cluster, words: str, max_steps: int) -> dict[str, Any]:
     """Builds the step of a case and measures it, the steps of a measurement in one call."""
     case = parse_case(words)
     gpu = bool(tf.config.list_logical_devices("GPU"))
@@ -47,7 +47,7 @@ def measure(cluster: Cluster, words: str, most_steps: int) -> dict[str, Any]:
     run(0, 1)
     ready = time.perf_counter() - begin
     once, _ = run(1, 2)
-    count = max(1, min(most_steps, int(SECONDS / max(once, 1e-4))))
+    count = max(1, min(max_steps, int(SECONDS / max(once, 1e-4))))
     measured = [run(3 + n * count, count) for n in range(REPEATS)]
     least, median, most = sorted(seconds for seconds, _ in measured)
     return {

@@ -22,7 +22,7 @@ def worker() -> Iterator[Cluster]:
 
 
 def test_speed(worker: Cluster) -> None:
-    result = speed.measure(worker, "fcnn:mixed_bfloat16:4:side=8", most_steps=2)
+    result = speed.measure(worker, "fcnn:mixed_bfloat16:4:side=8", max_steps=2)
     assert result["images_per_second"] > 0
     assert math.isfinite(result["loss"])
     assert "fcnn:mixed_bfloat16:4:side=8" in speed.described(result)

@@ -38,7 +38,7 @@ def body(cluster, folder, job):
 
     def mistake(text):
         try:
-            with cluster.together():
+            with cluster.shared_errors():
                 if text:
                     raise UserError(text)
         except UserError as error:

@@ -110,7 +110,7 @@ def test_reports_and_diagnostics_are_where_their_names_say(make_feed, make_netwo
     plan = SampleOrder(np.arange(250), 80, seed=3).plan(0, 2, 0, 1)
     results: StepResults = step.run(plan, np.zeros(2), Reports(0.5, False, True))
     assert [each.tolist() for each in results.reports] == [[0.5, 0.5], [0, 0], [1, 1]]
-    np.testing.assert_allclose(results.diagnostics.own_losses, results.totals["loss"].sums[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(results.diagnostics.local_losses, results.totals["loss"].sums[:, 0], rtol=1e-6)
     assert not results.diagnostics.skipped.any()
 
 

@@ -138,7 +138,7 @@ def test_streamed_images_train_to_the_same_bits(
     assert_same_bits(state(streamed), state(resident))
     assert any(values.tobytes() != before[name].tobytes() for name, values in state(streamed).items())
     told = numbers(results)
-    del told["own_seconds"]
+    del told["local_seconds"]
     for name, values in told.items():
         assert np.concatenate([numbers(each)[name] for each in again]).tolist() == values.tolist(), name
     for streamed_gradient, gradient in zip(
@@ -384,6 +384,6 @@ def test_what_a_rank_reports_comes_back(make_step) -> None:
 def test_a_rank_knows_its_own_loss_and_time(make_step) -> None:
     results = make_step("fcnn").run(ORDER.plan(0, 3, 0, 1), rates(3))
     own = results.diagnostics
-    np.testing.assert_allclose(own.own_losses / ORDER.plan(0, 3, 0, 1).counts, losses(results), rtol=1e-6)
-    assert (own.own_seconds > 0).all()
-    assert (own.own_seconds < 60).all()
+    np.testing.assert_allclose(own.local_losses / ORDER.plan(0, 3, 0, 1).counts, losses(results), rtol=1e-6)
+    assert (own.local_seconds > 0).all()
+    assert (own.local_seconds < 60).all()

@@ -59,7 +59,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
         rate: float | Callable[[int], float] = 0.01,
         feed: Feed | None = None,
         before_call: Callable[[], None] = lambda: None,
-        stop_asked: Callable[[], bool] = lambda: False,
+        stop_requested: Callable[[], bool] = lambda: False,
         commit: Commit | None = None,
         validation: bool = True,
     ) -> Loop:
@@ -90,7 +90,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             total_steps=total,
             log_every=5,
             save_every=save_every,
-            stop_asked=stop_asked,
+            stop_requested=stop_requested,
             commit=commit,
         )
 
@@ -128,7 +128,7 @@ def test_going_on_gives_the_same_bits(make_loop, tmp_path: Path, stop: int) -> N
 def test_stopped_when_asked_it_saves_and_goes_on_with_the_same_bits(make_loop, tmp_path: Path, stop: int) -> None:
     """At step 4 an epoch ends, whose evaluation is then left to the run that goes on."""
     assert make_loop("straight", 8, save_every=1).run() == "ended"
-    asked = make_loop("stopped", 8, save_every=1, stop_asked=lambda: asked.progress.step == stop - 1)
+    asked = make_loop("stopped", 8, save_every=1, stop_requested=lambda: asked.progress.step == stop - 1)
     assert asked.run() == "stopped"
     checkpoints = CheckpointFolder(tmp_path / "stopped")
     assert checkpoints.steps()[-1] == stop
@@ -302,7 +302,7 @@ def test_a_step_that_diverges_is_not_saved(make_loop, tmp_path: Path, step: int,
 
 def test_a_stop_saves_no_network_that_has_diverged(make_loop, tmp_path: Path) -> None:
     # With a checkpoint after each step no call takes several of them.
-    loop = make_loop("a", 12, rate=_too_far_in(3), save_every=1, stop_asked=lambda: loop.progress.step == 2)
+    loop = make_loop("a", 12, rate=_too_far_in(3), save_every=1, stop_requested=lambda: loop.progress.step == 2)
     with pytest.raises(RunError, match="at step 3 .*: training has diverged"):
         loop.run()
     assert CheckpointFolder(tmp_path / "a").steps() == [1, 2]
