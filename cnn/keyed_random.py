@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from cnn.tensor import Tensor
+
 _GOLDEN32 = 0x9E3779B9
 _GOLDEN64 = 0x9E3779B97F4A7C15
 
@@ -38,7 +40,7 @@ def fold32(*parts: int | np.ndarray) -> np.ndarray:
     return (key >> np.uint64(32)).astype(np.uint32)
 
 
-def hash_tensor(keys: Any, units: int, salt: int) -> Any:
+def hash_tensor(keys: Tensor, units: int, salt: int) -> Tensor:
     """A uint32 for each pair of key and unit, on the device.
 
     Args:
@@ -51,10 +53,10 @@ def hash_tensor(keys: Any, units: int, salt: int) -> Any:
     """
     import tensorflow as tf  # only programs that compute need it; the order of samples is numpy's
 
-    def constant(value: int) -> Any:
+    def constant(value: int) -> Tensor:
         return tf.constant(value & 0xFFFFFFFF, tf.uint32)
 
-    def xor_shift(x: Any, bits: int) -> Any:
+    def xor_shift(x: Tensor, bits: int) -> Tensor:
         return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, constant(bits)))
 
     counters = tf.constant(np.arange(units, dtype=np.uint64) * _GOLDEN32 & 0xFFFFFFFF, tf.uint32)
@@ -65,7 +67,7 @@ def hash_tensor(keys: Any, units: int, salt: int) -> Any:
     return xor_shift(x, 15)
 
 
-def uniform_tensor(keys: Any, units: int, salt: int, dtype: Any) -> Any:
+def uniform_tensor(keys: Tensor, units: int, salt: int, dtype: Any) -> Tensor:
     """Numbers in [0, 1) for each pair of key and unit, multiples of 2**-24, so the same in float32 and float64.
 
     Args and shape as `hash_tensor`'s; `dtype` is a floating one.

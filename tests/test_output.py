@@ -69,7 +69,8 @@ def test_an_output_that_does_not_wait_gets_all() -> None:
 @pytest.mark.parametrize("given", [{"PYTHONUTF8": "0", "LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}, {}])
 def test_texts_and_names_are_utf_8_in_every_locale(given: dict[str, str]) -> None:
     program = (
-        "import sys; from cnn.errors import report_errors\nwith report_errors(): print(ascii(sys.argv[1]), open(0).encoding.lower())"
+        "import sys; from cnn.errors import report_errors\n"
+        "with report_errors(): print(ascii(sys.argv[1]), open(0).encoding.lower())"
     )
     done = in_shell(
         '"$1" -c "$2" "$3"', program, "\u00fc", env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given}

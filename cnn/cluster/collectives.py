@@ -16,6 +16,7 @@ from cnn.cluster.left_over import settle
 from cnn.cluster.mpi_ports import close_ports
 from cnn.cluster.process import Devices, Launch, take_devices
 from cnn.errors import RunError, UserError
+from cnn.tensor import Tensor
 
 _ENVIRONMENT = {
     # Horovod would merge tensors by who came first: sums would differ from run to run.
@@ -122,7 +123,7 @@ class Cluster:
             total = self._hvd.allreduce(tf.constant(values), op=self._hvd.Sum, name=self._name("sum"))
             return np.asarray(total.numpy())
 
-    def broadcast(self, variables: Sequence[Any]) -> None:
+    def broadcast(self, variables: Sequence[Tensor]) -> None:
         """Gives every rank rank 0's values of TensorFlow variables."""
         if self.world_size == 1:
             return
@@ -132,12 +133,12 @@ class Cluster:
                 value = self._hvd.broadcast(variable, root_rank=0, name=f"{call}.{index}")
             variable.assign(value)
 
-    def sum_in_graph(self, tensor: Any, name: str) -> Any:
+    def sum_in_graph(self, tensor: Tensor, name: str) -> Tensor:
         """As `sum`, for a tensor inside a compiled step; `name` is the same on every rank and used once in a step."""
         with self._place():
             return self._hvd.allreduce(tensor, op=self._hvd.Sum, name=name)
 
-    def gather_in_graph(self, tensor: Any, name: str) -> Any:
+    def gather_in_graph(self, tensor: Tensor, name: str) -> Tensor:
         """The tensors (samples, ...) of all ranks, one behind the other, inside a compiled step; names as above."""
         with self._place():
             return self._hvd.allgather(tensor, name=name)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from cnn.cluster.buckets import even_parts, make_buckets
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_cost import LARGEST_BUCKET
+from cnn.tensor import Tensor
 
 
 class Exchange(Protocol):
@@ -16,7 +17,7 @@ class Exchange(Protocol):
     factored: frozenset[str]
     """Paths of the kernels whose gradients `products` makes."""
 
-    def sums(self, gradients: Sequence[Any], others: Sequence[Any] = ()) -> tuple[list[Any], list[Any]]:
+    def sums(self, gradients: Sequence[Tensor], others: Sequence[Tensor] = ()) -> tuple[list[Tensor], list[Tensor]]:
         """Tensors of one dtype and known shapes in; their sums over the ranks out, in the same order.
 
         Args:
@@ -24,7 +25,7 @@ class Exchange(Protocol):
             others: are exact always.
         """
 
-    def products(self, factors: Sequence[tuple[Any, Any]], kind: Any) -> list[Any]:
+    def products(self, factors: Sequence[tuple[Tensor, Tensor]], kind: Any) -> list[Tensor]:
         """For each x (samples, m) and dy (samples, n) the sum over the ranks of x^T dy (m, n), of dtype `kind`."""
 
 
@@ -34,10 +35,10 @@ class LocalExchange:
     def __init__(self, factored: frozenset[str] = frozenset()) -> None:
         self.factored = factored
 
-    def sums(self, gradients: Sequence[Any], others: Sequence[Any] = ()) -> tuple[list[Any], list[Any]]:
+    def sums(self, gradients: Sequence[Tensor], others: Sequence[Tensor] = ()) -> tuple[list[Tensor], list[Tensor]]:
         return list(gradients), list(others)
 
-    def products(self, factors: Sequence[tuple[Any, Any]], kind: Any) -> list[Any]:
+    def products(self, factors: Sequence[tuple[Tensor, Tensor]], kind: Any) -> list[Tensor]:
         return [product(x, dy, kind) for x, dy in factors]
 
 
@@ -69,7 +70,7 @@ class GradientExchange:
         self._cluster = cluster
         self._bucket_bytes = bucket_bytes
 
-    def sums(self, gradients: Sequence[Any], others: Sequence[Any] = ()) -> tuple[list[Any], list[Any]]:
+    def sums(self, gradients: Sequence[Tensor], others: Sequence[Tensor] = ()) -> tuple[list[Tensor], list[Tensor]]:
         if not self._compressed:
             joint = self._sums([*gradients, *others], "gradients")
             return joint[: len(gradients)], joint[len(gradients) :]
@@ -77,8 +78,8 @@ class GradientExchange:
         sums = [tf.cast(each, gradient.dtype) for each, gradient in zip(short, gradients, strict=True)]
         return sums, self._sums(others, "exact")
 
-    def _sums(self, tensors: Sequence[Any], name: str) -> list[Any]:
-        pieces: list[Any] = []
+    def _sums(self, tensors: Sequence[Tensor], name: str) -> list[Tensor]:
+        pieces: list[Tensor] = []
         counts: list[int] = []
         for tensor in tensors:
             flat = tf.reshape(tensor, [-1])
@@ -97,8 +98,8 @@ class GradientExchange:
             return [size]
         return even_parts(size, -(-size * number_bytes // self._bucket_bytes))
 
-    def _sums_of_flat(self, flats: Sequence[Any], name: str) -> list[Any]:
-        sums: list[Any] = [None] * len(flats)
+    def _sums_of_flat(self, flats: Sequence[Tensor], name: str) -> list[Tensor]:
+        sums: list[Tensor] = [None] * len(flats)
         sizes = [flat.shape[0] * flat.dtype.size for flat in flats]
         for number, bucket in enumerate(make_buckets(sizes, self._bucket_bytes)):
             joint = _joined([flats[position] for position in bucket])
@@ -108,10 +109,10 @@ class GradientExchange:
                 sums[position] = part
         return sums
 
-    def products(self, factors: Sequence[tuple[Any, Any]], kind: Any) -> list[Any]:
+    def products(self, factors: Sequence[tuple[Tensor, Tensor]], kind: Any) -> list[Tensor]:
         return [self._gathered_product(number, x, dy, kind) for number, (x, dy) in enumerate(factors)]
 
-    def _gathered_product(self, number: int, x: Any, dy: Any, kind: Any) -> Any:
+    def _gathered_product(self, number: int, x: Tensor, dy: Tensor, kind: Any) -> Tensor:
         if self._compressed and x.dtype.size > 2:
             x, dy = tf.cast(x, tf.float16), tf.cast(dy, tf.float16)
         # Samples may come in any order, but both factors' in the same. Inputs are there long before gradients, and
@@ -123,7 +124,7 @@ class GradientExchange:
             gathered[what] = _joined([self._gathered(part, f"{what}.{number}.{n}") for n, part in enumerate(parts)])
         return product(gathered["inputs"], gathered["outputs"], kind)
 
-    def _gathered(self, tensor: Any, name: str) -> Any:
+    def _gathered(self, tensor: Tensor, name: str) -> Tensor:
         shape = (None, *tensor.shape[1:])
         if tensor.dtype != tf.bfloat16:
             return tf.ensure_shape(self._cluster.gather_in_graph(tensor, name), shape)
@@ -145,10 +146,10 @@ def make_exchange(
     return GradientExchange(cluster, factored, bucket_bytes, compressed=compressed)
 
 
-def _joined(parts: Sequence[Any]) -> Any:
+def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
 
 
-def product(x: Any, dy: Any, kind: Any) -> Any:
+def product(x: Tensor, dy: Tensor, kind: Any) -> Tensor:
     """x^T dy (m, n) of x (samples, m) and dy (samples, n), added up in `kind`, whatever type the factors have."""
     return tf.matmul(tf.cast(x, kind), tf.cast(dy, kind), transpose_a=True)

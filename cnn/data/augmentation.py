@@ -14,6 +14,7 @@ import numpy as np
 from cnn.choices import check_choice, one_of
 from cnn.errors import UserError
 from cnn.keyed_random import uniform_tensor
+from cnn.tensor import Tensor
 
 CROPS = ("centre", "random", "pad", "resized")
 _SMALLEST_AREA = 0.25
@@ -65,16 +66,16 @@ class AugmentationSettings:
 class Mixed(NamedTuple):
     """A batch whose samples may each be part of two classes."""
 
-    images: Any
+    images: Tensor
     """Standardised images (samples, height, width, channels)."""
 
-    labels: Any
+    labels: Tensor
     """int32 (samples,)."""
 
-    partners: Any
+    partners: Tensor
     """int32 (samples,): the labels of what was mixed in; None when nothing is."""
 
-    shares: Any
+    shares: Tensor
     """Floating (samples,): the part of each sample that is its own; None when all is."""
 
 
@@ -105,7 +106,7 @@ class Augmentation:
                 "use --crop pad or resized."
             )
 
-    def crop(self, pixels: Any, keys: Any, dtype: Any) -> Any:
+    def crop(self, pixels: Tensor, keys: Tensor, dtype: Any) -> Tensor:
         """Pixels (samples, height, width, channels) cut and mirrored; uint8, or `dtype` where they were resized."""
         import tensorflow as tf
 
@@ -117,7 +118,7 @@ class Augmentation:
         columns = tf.where(flipped[:, None], columns[:, ::-1], columns)
         return tf.gather(tf.gather(pixels, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
-    def _window(self, axis: int, draws: Any) -> Any:
+    def _window(self, axis: int, draws: Tensor) -> Tensor:
         """Which rows or columns (samples, input side) to take; those beyond the border are mirrored at it."""
         import tensorflow as tf
 
@@ -131,7 +132,7 @@ class Augmentation:
         positions = tf.abs(first[:, None] + tf.range(wanted))
         return (stored - 1) - tf.abs((stored - 1) - positions)
 
-    def _resized(self, pixels: Any, draws: Any, flipped: Any, dtype: Any) -> Any:
+    def _resized(self, pixels: Tensor, draws: Tensor, flipped: Tensor, dtype: Any) -> Tensor:
         import tensorflow as tf
 
         area = _SMALLEST_AREA + (1 - _SMALLEST_AREA) * draws[:, 1]
@@ -145,7 +146,7 @@ class Augmentation:
         cut = tf.image.crop_and_resize(tf.cast(pixels, tf.float32), boxes, tf.range(tf.shape(pixels)[0]), self._input)
         return tf.cast(cut, dtype)
 
-    def colour(self, pixels: Any, keys: Any) -> Any:
+    def colour(self, pixels: Tensor, keys: Tensor) -> Tensor:
         """Floating pixels from 0 to 255 with other brightness, contrast and saturation."""
         import tensorflow as tf
 
@@ -159,7 +160,7 @@ class Augmentation:
         pixels = grey + (pixels - grey) * saturation
         return tf.clip_by_value(mean + (pixels - mean) * contrast, 0, 255)
 
-    def erase(self, images: Any, keys: Any) -> Any:
+    def erase(self, images: Tensor, keys: Tensor) -> Tensor:
         """Standardised images with a rectangle set to the mean, in some."""
         import tensorflow as tf
 
@@ -173,7 +174,7 @@ class Augmentation:
         erased = draws[:, 0] < self.settings.erase
         return images * tf.where(erased[:, None, None, None], kept, 1)
 
-    def _outside(self, height: Any, width: Any, down: Any, across: Any) -> Any:
+    def _outside(self, height: Tensor, width: Tensor, down: Tensor, across: Tensor) -> Tensor:
         """Masks (samples, height, width, 1): 0 in rectangles of these parts of the sides, 1 elsewhere."""
         import tensorflow as tf
 
@@ -186,7 +187,7 @@ class Augmentation:
         both = inside[0][:, :, None, None] & inside[1][:, None, :, None]
         return tf.cast(tf.logical_not(both), height.dtype)
 
-    def mix(self, images: Any, labels: Any, keys: Any, weights: Any, group_size: int) -> Mixed:
+    def mix(self, images: Tensor, labels: Tensor, keys: Tensor, weights: Tensor, group_size: int) -> Mixed:
         """Blends each sample with the next real one of its group, or pastes a part of that one into it."""
         import tensorflow as tf
 
@@ -207,11 +208,11 @@ class Augmentation:
         return Mixed(images, labels, tf.gather(labels, partners), tf.reduce_mean(mask, (1, 2, 3)))
 
     @staticmethod
-    def _draws(keys: Any, units: int, what: str, dtype: Any) -> Any:
+    def _draws(keys: Tensor, units: int, what: str, dtype: Any) -> Tensor:
         return uniform_tensor(keys, units, zlib.crc32(what.encode()), dtype)
 
 
-def _next_in_group(weights: Any, group_size: int) -> Any:
+def _next_in_group(weights: Tensor, group_size: int) -> Tensor:
     """For each sample the index of the next real one of its group; the last's is the first."""
     import tensorflow as tf
 
@@ -222,7 +223,7 @@ def _next_in_group(weights: Any, group_size: int) -> Any:
     return places - within + following
 
 
-def _beta(alpha: float, draws: Any) -> Any:
+def _beta(alpha: float, draws: Tensor) -> Tensor:
     """Uniform draws to ones of Beta(alpha, alpha), by a table of its quantiles."""
     import tensorflow as tf
     from scipy.stats import beta

@@ -11,6 +11,7 @@ import tensorflow as tf
 from cnn.data.augmentation import Augmentation, AugmentationSettings, Mixed
 from cnn.data.dataset import Dataset, Part
 from cnn.data.pixels import Pixels, ResidentPixels, StreamedPixels
+from cnn.tensor import Tensor
 
 
 class Feed:
@@ -57,7 +58,7 @@ class Feed:
         """Of the batches' images."""
         return self._scale.dtype
 
-    def read(self, indices: np.ndarray) -> tuple[Any, Any]:
+    def read(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         """What a compiled function is given for some steps: of the images (steps, samples, ...), and int32 labels
         (steps, samples).
 
@@ -89,7 +90,7 @@ class Feed:
             feed._pixels = pixels
             yield feed
 
-    def batch(self, images: Any) -> Any:
+    def batch(self, images: Tensor) -> Tensor:
         """Standardised images (samples, height, width, channels), cut from the centre.
 
         Args:
@@ -97,7 +98,7 @@ class Feed:
         """
         return self._standardised(self._centre(self._pixels.of_step(images)))
 
-    def training_batch(self, images: Any, labels: Any, keys: Any, weights: Any, group_size: int) -> Mixed:
+    def training_batch(self, images: Tensor, labels: Tensor, keys: Tensor, weights: Tensor, group_size: int) -> Mixed:
         """Standardised and augmented images with their labels.
 
         Args:
@@ -114,11 +115,11 @@ class Feed:
             pixels = change.colour(tf.cast(pixels, dtype), keys)
         return change.mix(change.erase(self._standardised(pixels), keys), labels, keys, weights, group_size)
 
-    def _centre(self, pixels: Any) -> Any:
+    def _centre(self, pixels: Tensor) -> Tensor:
         (top, left), (height, width, _) = self._corner, self._shape
         return pixels[:, top : top + height, left : left + width]
 
-    def _standardised(self, pixels: Any) -> Any:
+    def _standardised(self, pixels: Tensor) -> Tensor:
         height, width, channels = self._shape
         rows = tf.cast(tf.reshape(pixels, (-1, height, width * channels)), self._scale.dtype)
         return tf.reshape(rows * self._scale + self._shift, (-1, height, width, channels))

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn.data.read_ahead import ReadAhead, StoredImages
+from cnn.tensor import Tensor
 
 STREAMED_BYTES = 128 << 20
 """Of pixels that are read ahead, at most, and that one compiled call gets."""
@@ -22,13 +23,13 @@ STREAMED_BYTES = 128 << 20
 class Pixels(Protocol):
     """Gives the pixels of images by their indices."""
 
-    def read(self, indices: np.ndarray) -> Any:
+    def read(self, indices: np.ndarray) -> Tensor:
         """A tensor (steps, samples, ...) for indices (steps, samples); RunError if the store's file cannot be read."""
 
     def spec(self, samples: int) -> Any:
         """The shape and type of what `read` gives for any number of steps."""
 
-    def of_step(self, images: Any) -> Any:
+    def of_step(self, images: Tensor) -> Tensor:
         """The pixels, uint8 (samples, height, width, channels), for a step's part (samples, ...) of such a tensor."""
 
     def max_steps(self, samples: int) -> int:
@@ -48,13 +49,13 @@ class ResidentPixels:
     def __init__(self, images: np.ndarray) -> None:
         self._images = tf.constant(images)
 
-    def read(self, indices: np.ndarray) -> Any:
+    def read(self, indices: np.ndarray) -> Tensor:
         return tf.constant(indices)
 
     def spec(self, samples: int) -> Any:
         return tf.TensorSpec((None, samples), tf.int32)
 
-    def of_step(self, images: Any) -> Any:
+    def of_step(self, images: Tensor) -> Tensor:
         return tf.gather(self._images, images)
 
     def max_steps(self, samples: int) -> int:
@@ -73,13 +74,13 @@ class StreamedPixels:
         self._most_samples = STREAMED_BYTES // int(images[0].nbytes)
         self._take = self._read_step
 
-    def read(self, indices: np.ndarray) -> Any:
+    def read(self, indices: np.ndarray) -> Tensor:
         return tf.stack([self._take(step) for step in indices])
 
     def spec(self, samples: int) -> Any:
         return tf.TensorSpec((None, samples, *self._shape), tf.uint8)
 
-    def of_step(self, images: Any) -> Any:
+    def of_step(self, images: Tensor) -> Tensor:
         return images
 
     def max_steps(self, samples: int) -> int:
@@ -95,5 +96,5 @@ class StreamedPixels:
         finally:
             reader.close()
 
-    def _read_step(self, indices: np.ndarray) -> Any:
+    def _read_step(self, indices: np.ndarray) -> Tensor:
         return tf.constant(self._images.read(indices))

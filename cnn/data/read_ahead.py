@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnn.errors import RunError
+from cnn.tensor import Tensor
 
 
 class StoredImages:
@@ -64,15 +65,15 @@ class ReadAhead:
         samples: as many are read and wait, at most; but always two blocks.
     """
 
-    def __init__(self, read: Callable[[np.ndarray], Any], coming: Iterator[np.ndarray], samples: int) -> None:
+    def __init__(self, read: Callable[[np.ndarray], Tensor], coming: Iterator[np.ndarray], samples: int) -> None:
         self._read = read
         self._coming = coming
         self._samples = samples
         self._thread = ThreadPoolExecutor(1, "read-ahead")
-        self._blocks: collections.deque[Future[tuple[np.ndarray | None, Any]]] = collections.deque()
+        self._blocks: collections.deque[Future[tuple[np.ndarray | None, Tensor]]] = collections.deque()
         self._fill(2)
 
-    def take(self, indices: np.ndarray) -> Any:
+    def take(self, indices: np.ndarray) -> Tensor:
         """The next block; raises what reading it raised, and ValueError if it is not the one of these indices."""
         read, block = self._blocks.popleft().result()
         if not np.array_equal(read, indices):  # type: ignore[arg-type]  # None equals nothing
@@ -88,6 +89,6 @@ class ReadAhead:
         while len(self._blocks) < blocks:
             self._blocks.append(self._thread.submit(self._next))
 
-    def _next(self) -> tuple[np.ndarray | None, Any]:
+    def _next(self) -> tuple[np.ndarray | None, Tensor]:
         indices = next(self._coming, None)
         return indices, None if indices is None else self._read(indices)

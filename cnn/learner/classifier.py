@@ -1,13 +1,13 @@
 """What a network says of images: the same whoever computes it, and however many at once."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from cnn.data.feed import Feed
+from cnn.tensor import Tensor
 
 GROUP = 100
 """Samples that are computed together. Fixed, so that a sample's logits depend neither on the number of workers nor on
@@ -43,10 +43,10 @@ class Classifier:
                 for group, logits, of in zip(groups[together], computed, labels.numpy(), strict=True):
                     yield logits[: len(group)], of[: len(group)]
 
-    def _logits(self, images: Any) -> Any:
+    def _logits(self, images: Tensor) -> Tensor:
         """A group after the other, all in the same shapes: what `Feed.read` gave to (groups, samples, classes)."""
 
-        def of_group(part: Any) -> Any:
+        def of_group(part: Tensor) -> Tensor:
             outputs = self._network(self._feed.batch(part), training=False)
             return tf.cast(outputs[0] if isinstance(outputs, list) else outputs, self._network.dtype)
 

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +14,7 @@ from cnn.learner.classifier import GROUP, Classifier, answered, log_probabilitie
 from cnn.learner.metric_table import Answers, Metric, metrics_for
 from cnn.learner.totals import Total, Totals, means
 from cnn.optim.averaging import WeightAverage
+from cnn.tensor import Tensor
 
 _GLANCED = 8
 """Images that tell whether a network overflows: an epoch's end, or a checkpoint, need not wait for more."""
@@ -94,7 +94,7 @@ class Evaluator:
         with self._average.in_place() if self._average is not None else contextlib.nullcontext():
             return self._evaluate()
 
-    def _of_samples(self, answers: Answers) -> dict[str, Any]:
+    def _of_samples(self, answers: Answers) -> dict[str, Tensor]:
         return {name: metric.of_samples(answers) for name, metric in self._metrics.items()}
 
     def _evaluate(self) -> Evaluation:

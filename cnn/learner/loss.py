@@ -1,11 +1,11 @@
 """The loss that training makes smaller."""
 
-from typing import Any
-
 import tensorflow as tf
 
+from cnn.tensor import Tensor
 
-def cross_entropy(labels: Any, logits: Any, smoothing: float = 0.0) -> Any:
+
+def cross_entropy(labels: Tensor, logits: Tensor, smoothing: float = 0.0) -> Tensor:
     """Of the softmax of logits (samples, classes) against int32 labels (samples,): floating (samples,).
 
     Args:

@@ -1,9 +1,9 @@
 """Loss scaling, without which most gradients of float16 networks would be too small for their type."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
+
+from cnn.tensor import Tensor
 
 _FIRST_SCALE = 2.0**15
 _PATIENCE = 1000
@@ -21,16 +21,16 @@ class LossScale:
         self._good = keras.Variable(0, trainable=False, dtype="int32", name="good_steps")
 
     @property
-    def variables(self) -> dict[str, Any]:
+    def variables(self) -> dict[str, Tensor]:
         """Its state by name."""
         return {"loss_scale/scale": self._scale, "loss_scale/good_steps": self._good}
 
     @property
-    def value(self) -> Any:
+    def value(self) -> Tensor:
         """The factor, a float32 tensor."""
         return self._scale.value
 
-    def update(self, finite: Any) -> None:
+    def update(self, finite: Tensor) -> None:
         """Inside the compiled step: takes whether all its gradients were finite."""
         good = tf.where(finite, self._good.value + 1, 0)
         grows = good == _PATIENCE

@@ -6,19 +6,21 @@ TensorBoard, checkpoints and evaluation files hold them under their names.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+from cnn.tensor import Tensor
 
 
 class Answers(NamedTuple):
     """A network's output for some samples, as tensors."""
 
-    losses: Any
+    losses: Tensor
     """Floating (samples,): in training the loss that is minimised, in an evaluation the plain cross-entropy."""
 
-    logits: Any
+    logits: Tensor
     """Floating (samples, classes)."""
 
-    labels: Any
+    labels: Tensor
     """int32 (samples,)."""
 
 
@@ -26,7 +28,7 @@ class Answers(NamedTuple):
 class Metric:
     """One metric: a mean over samples, or over classes of the means over their samples."""
 
-    of_samples: Callable[[Answers], Any]
+    of_samples: Callable[[Answers], Tensor]
     """Boolean or floating (samples,): what is averaged. It must not depend on the other samples."""
 
     better: Literal["higher", "lower"]
@@ -53,14 +55,14 @@ class Metric:
         return classes if self.per_class else 1
 
 
-def _first(answers: Answers) -> Any:
+def _first(answers: Answers) -> Tensor:
     """Whether the label's class has the largest logit, the first of equal ones."""
     import tensorflow as tf
 
     return tf.equal(tf.argmax(answers.logits, 1, tf.int32), answers.labels)
 
 
-def _among_first_five(answers: Answers) -> Any:
+def _among_first_five(answers: Answers) -> Tensor:
     """Whether fewer than five classes precede the label's; of equal logits the first class precedes."""
     import tensorflow as tf
 

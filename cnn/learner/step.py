@@ -20,6 +20,7 @@ from cnn.models.batch import TrainingBatch, training_on
 from cnn.optim.averaging import WeightAverage
 from cnn.optim.norms import clipped
 from cnn.optim.regularisation import RegularisationSettings
+from cnn.tensor import Tensor
 
 _AUXILIARY_SHARE = 0.3
 """What an auxiliary classifier's loss counts for; Szegedy et al., 2014, section 5."""
@@ -129,10 +130,10 @@ class TrainingStep:
             self._compiled[width] = tf.function(self._steps, input_signature=signature, autograph=False)
         return self._compiled[width]
 
-    def _steps(self, rows: Row, rates: Any, reports: Any) -> Any:
+    def _steps(self, rows: Row, rates: Tensor, reports: Tensor) -> Tensor:
         """For each step a row of numbers: the message, summed over the ranks, and this rank's diagnostics."""
 
-        def one(step: Any, results: Any) -> tuple[Any, Any]:
+        def one(step: Tensor, results: Tensor) -> tuple[Tensor, Tensor]:
             begin = tf.timestamp()
             with tf.control_dependencies([begin]):
                 row = Row(*(tf.identity(values[step]) for values in rows))
@@ -152,10 +153,10 @@ class TrainingStep:
         _, results = tf.while_loop(lambda step, _: step < steps, one, (0, results), parallel_iterations=1)
         return results.stack()
 
-    def _update(self, exchanged: Gradients) -> Any:
+    def _update(self, exchanged: Gradients) -> Tensor:
         """Changes weights, moving statistics and average; whether it did so, which only float16 can prevent."""
 
-        def update() -> Any:
+        def update() -> Tensor:
             gradients, most = exchanged.gradients, self._regularisation.clip_norm
             if most is not None:
                 gradients = clipped(gradients, min(most, float(gradients[0].dtype.max)))  # more is infinite
@@ -172,7 +173,7 @@ class TrainingStep:
         self._loss_scale.update(finite)
         return tf.cond(finite, update, lambda: tf.constant(False))
 
-    def _exchanged(self, own: RankSums, reports: Any) -> Gradients:
+    def _exchanged(self, own: RankSums, reports: Tensor) -> Gradients:
         """The exchange of what a rank computed and reports."""
         scale = None if self._loss_scale is None else self._loss_scale.value
         products = iter(self._exchange.products(own.factors, reports.dtype))
@@ -193,7 +194,7 @@ class TrainingStep:
             return self._piece_sums(*samples, row.counts)
         parts = [tf.reshape(values, (pieces, width // pieces, *values.shape[1:])) for values in samples]
 
-        def piece(number: Any) -> RankSums:
+        def piece(number: Tensor) -> RankSums:
             images, labels, keys, weights = (values[number] for values in parts)
             return self._piece_sums(images, labels, keys, weights, row.counts)
 
@@ -201,7 +202,7 @@ class TrainingStep:
         first = piece(0)
         stacks = [(_stack_of(x, pieces), _stack_of(dy, pieces)) for x, dy in first.factors]
 
-        def add(number: Any, totals: RankSums) -> tuple[Any, RankSums]:
+        def add(number: Tensor, totals: RankSums) -> tuple[Tensor, RankSums]:
             more = piece(number)
             gradients, statistics, sums = tf.nest.map_structure(tf.add, totals[:3], more[:3])
             stacked = [
@@ -220,17 +221,24 @@ class TrainingStep:
         ]
         return totals._replace(factors=joint)
 
-    def _piece_sums(self, images: Any, labels: Any, keys: Any, weights: Any, count: Any) -> RankSums:
+    def _piece_sums(self, images: Tensor, labels: Tensor, keys: Tensor, weights: Tensor, count: Tensor) -> RankSums:
         mixed = self._feed.training_batch(images, labels, keys, weights, self._group_size)
         return self._forward_and_backward(*mixed, keys, weights, count)
 
     def _sums(
-        self, images: Any, labels: Any, partners: Any, shares: Any, keys: Any, weights: Any, count: Any
+        self,
+        images: Tensor,
+        labels: Tensor,
+        partners: Tensor,
+        shares: Tensor,
+        keys: Tensor,
+        weights: Tensor,
+        count: Tensor,
     ) -> RankSums:
         """Forward and backward of some samples of a global batch of `count`."""
         smoothing = self._regularisation.label_smoothing
 
-        def losses_of(logits: Any) -> Any:
+        def losses_of(logits: Tensor) -> Tensor:
             own = cross_entropy(labels, logits, smoothing)
             if partners is None:
                 return own
@@ -260,22 +268,22 @@ class TrainingStep:
             [(each.inputs, slope) for each, slope in zip(factors, of_outputs, strict=True)],
         )
 
-    def _regularised(self, gradient: Any, variable: Any) -> Any:
+    def _regularised(self, gradient: Tensor, variable: Tensor) -> Tensor:
         if self._regularisation.l2 and variable.name == "kernel":
             return gradient + tf.constant(self._regularisation.l2, gradient.dtype) * variable.value
         return gradient
 
 
-def _gradients(of: Any, by: list[Any]) -> list[Any]:
+def _gradients(of: Tensor, by: list[Tensor]) -> list[Tensor]:
     """In a compiled step, the gradients of a scalar; those of a tensor with several users are added up two by two.
 
     A tape adds up three and more at once by AddN, which begins with whichever it may overwrite: which that is, and so
     the sum's last bits, depends on which operations have ended.
     """
-    found: list[Any] = tf.gradients(of, by, aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
+    found: list[Tensor] = tf.gradients(of, by, aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
     return found
 
 
-def _stack_of(first: Any, pieces: int) -> Any:
+def _stack_of(first: Tensor, pieces: int) -> Tensor:
     """Takes tensors like the first, one behind the other."""
     return tf.TensorArray(first.dtype, pieces, element_shape=first.shape).write(0, first)

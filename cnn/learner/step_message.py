@@ -1,25 +1,26 @@
 """The message that travels with a step's gradients: sums of metrics, and what the ranks report to each other."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from cnn.learner.metric_table import Answers, Metric, metrics_for
 from cnn.learner.totals import Total
+from cnn.tensor import Tensor
 
 
 class Reports(NamedTuple):
     """What each rank reports, at no cost; results hold the sums over the ranks, each an array (steps,)."""
 
-    seconds: Any = 0.0
-    """Any number: how long a step took, for example."""
+    seconds: Tensor = 0.0
+    """Tensor number: how long a step took, for example."""
 
-    stops: Any = 0
+    stops: Tensor = 0
     """Whether the rank was asked to stop; how many ranks were."""
 
-    changes: Any = 0
+    changes: Tensor = 0
     """Whether the rank heard that the workers are to change; how many ranks did."""
 
 
@@ -38,7 +39,7 @@ class StepMessage:
         self.width = sum(self._widths) + len(Reports._fields)
         """How many numbers there are."""
 
-    def sums(self, answers: Answers, weights: Any) -> dict[str, Any]:
+    def sums(self, answers: Answers, weights: Tensor) -> dict[str, Tensor]:
         """Each metric's part of the message, 1-D tensors, of some samples.
 
         Args:
@@ -47,7 +48,7 @@ class StepMessage:
         """
         return {name: self._sum(metric, answers, weights) for name, metric in self._metrics.items()}
 
-    def _sum(self, metric: Metric, answers: Answers, weights: Any) -> Any:
+    def _sum(self, metric: Metric, answers: Answers, weights: Tensor) -> Tensor:
         values = tf.cast(metric.of_samples(answers), weights.dtype) * weights
         if not metric.per_class:
             return tf.reduce_sum(values)[tf.newaxis]
@@ -56,7 +57,7 @@ class StepMessage:
         of_class = tf.one_hot(answers.labels, self._classes, dtype=weights.dtype)
         return tf.concat([tf.reduce_sum(of_class * each[:, tf.newaxis], 0) for each in (values, weights)], 0)
 
-    def pack(self, sums: Mapping[str, Any], reports: Any) -> Any:
+    def pack(self, sums: Mapping[str, Tensor], reports: Tensor) -> Tensor:
         """The message, 1-D.
 
         Args:

@@ -21,6 +21,7 @@ from cnn.measuring.step_prediction import Costs, Layer, Predicted, parse_rate, p
 from cnn.models.registry import ModelSettings
 from cnn.optim.optimizers import OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
+from cnn.tensor import Tensor
 
 if TYPE_CHECKING:
     import keras
@@ -112,7 +113,7 @@ class _NoUpdate:
         self.learning_rate = optimizer.learning_rate
         self._sink = tf.Variable(0.0, dtype=optimizer.learning_rate.dtype)
 
-    def apply(self, gradients: list[Any], variables: list[Any]) -> None:
+    def apply(self, gradients: list[Tensor], variables: list[Tensor]) -> None:
         import tensorflow as tf
 
         # A number of each, or what gives nothing would not be computed.
@@ -136,12 +137,12 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     order = make_order(cluster, settings.learner, network, np.arange(len(dataset.train.labels)), size)
     learner = assemble(cluster, settings.learner, dataset, order, network)
 
-    def step_with(**replaced: Any) -> Callable[[Plan], Any]:
+    def step_with(**replaced: Any) -> Callable[[Plan], Tensor]:
         step = learner.make_step(**replaced)
         return lambda plan: step.run(plan, np.zeros(len(plan.counts)))
 
     local = LocalExchange()
-    kinds: dict[str, Callable[[Plan], Any]] = {
+    kinds: dict[str, Callable[[Plan], Tensor]] = {
         "step": step_with(),
         "no exchange": step_with(exchange=local),
         "no update": step_with(exchange=local, optimizer=_NoUpdate(learner.optimizer)),
@@ -216,19 +217,19 @@ def _layers(network: "keras.Model", rows: "Sequence[LayerRow]") -> list[Layer]:
     ]
 
 
-def _input_only(feed: Any, order: SampleOrder) -> Callable[[Plan], Any]:
+def _input_only(feed: Any, order: SampleOrder) -> Callable[[Plan], Tensor]:
     """Makes the batches of a plan, and nothing of them."""
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def make(images: Any, labels: Any, keys: Any, weights: Any) -> Any:
+    def make(images: Tensor, labels: Tensor, keys: Tensor, weights: Tensor) -> Tensor:
         total = tf.zeros((), feed.dtype)
         for step in tf.range(tf.shape(keys)[0]):
             row = (values[step] for values in (images, labels, keys, weights))
             total += tf.reduce_sum(feed.training_batch(*row, order.group_size).images[:, 0, 0])
         return total
 
-    def run(plan: Plan) -> Any:
+    def run(plan: Plan) -> Tensor:
         weights = tf.constant(plan.weights, feed.dtype)
         return make(*feed.read(plan.indices), tf.constant(plan.keys), weights).numpy()
 
@@ -236,7 +237,7 @@ def _input_only(feed: Any, order: SampleOrder) -> Callable[[Plan], Any]:
 
 
 def _measure_in_turn(
-    cluster: "Cluster", kinds: dict[str, Callable[[Plan], Any]], order: SampleOrder, benchmark: BenchmarkSettings
+    cluster: "Cluster", kinds: dict[str, Callable[[Plan], Tensor]], order: SampleOrder, benchmark: BenchmarkSettings
 ) -> dict[str, list[float]]:
     """Seconds of a step of each kind, one by one in turn, so that what disturbs the machine disturbs all alike."""
     steps = benchmark.benchmark_steps

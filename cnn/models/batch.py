@@ -8,16 +8,18 @@ import contextlib
 import contextvars
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from cnn.tensor import Tensor
 
 
 class Factors(NamedTuple):
     """What a fully connected layer's gradient is the product of."""
 
-    inputs: Any
+    inputs: Tensor
     """Tensor (samples, m)."""
 
-    outputs: Any
+    outputs: Tensor
     """Tensor (samples, n): what the layer's activation is given. The loss's gradient by it is the other factor."""
 
 
@@ -25,19 +27,19 @@ class Factors(NamedTuple):
 class TrainingBatch:
     """The samples of one rank's part of a global batch."""
 
-    keys: Any
+    keys: Tensor
     """uint32 tensor (samples,): follows from the seed, the epoch and the sample's place in it, never from the rank."""
 
-    weights: Any
+    weights: Tensor
     """Floating tensor (samples,): 1, or 0 for a sample that only fills up."""
 
-    count: Any
+    count: Tensor
     """int32 tensor (): real samples of the whole global batch."""
 
     group_size: int
     """Samples that are normalised together: the rank's samples are whole groups, one behind the other."""
 
-    statistics: list[tuple[Any, Any]] = dataclasses.field(default_factory=list)
+    statistics: list[tuple[Tensor, Tensor]] = dataclasses.field(default_factory=list)
     """Filled by layers: a variable, and what the rank's groups add to its next value. The step sums it over the ranks,
     too, which gives that value."""
 

@@ -1,11 +1,11 @@
 """The addition of a bias, whose gradient is a sum of very many numbers."""
 
-from typing import Any
-
 import tensorflow as tf
 
+from cnn.tensor import Tensor
 
-def add_bias(outputs: Any, bias: Any) -> Any:
+
+def add_bias(outputs: Tensor, bias: Tensor) -> Tensor:
     """Adds a bias (channels,) to tensors (..., channels).
 
     Its gradient sums over all positions of all samples. On processors TensorFlow sums bfloat16 in bfloat16, in which
@@ -16,8 +16,8 @@ def add_bias(outputs: Any, bias: Any) -> Any:
         return tf.nn.bias_add(outputs, bias)
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def add(outputs: Any, bias: Any) -> tuple[Any, Any]:
-        def gradient(upstream: Any) -> tuple[Any, Any]:
+    def add(outputs: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
             rows = tf.reshape(upstream, (-1, upstream.shape[-1]))
             ones = tf.ones((1, tf.shape(rows)[0]), rows.dtype)
             return upstream, tf.reshape(tf.matmul(ones, rows), [-1])

@@ -1,13 +1,12 @@
 """What the networks are put together from: a convolution with its normalisation, pooling, the fully connected end."""
 
-from typing import Any
-
 import keras
 
 from cnn.errors import UserError
 from cnn.models.conv2d import Conv2D
 from cnn.models.dense import Dense
 from cnn.models.layers import Dropout, GroupBatchNormalization
+from cnn.tensor import Tensor
 
 
 class ImageTooSmallError(UserError):
@@ -27,14 +26,14 @@ def output_size(size: int, kernel: int, stride: int, padding: str) -> int:
     return -(-size // stride) if padding == "same" else max(0, 1 + (size - kernel) // stride)
 
 
-def check_size(x: Any, kernel: int, stride: int, padding: str, name: str) -> None:
+def check_size(x: Tensor, kernel: int, stride: int, padding: str, name: str) -> None:
     """Raises ImageTooSmallError when a layer's kernel does not fit on maps (samples, height, width, channels)."""
     if min(output_size(side, kernel, stride, padding) for side in x.shape[1:3]) < 1:
         raise ImageTooSmallError(name)
 
 
 def convolution(
-    x: Any,
+    x: Tensor,
     filters: int,
     kernel: int,
     *,
@@ -43,7 +42,7 @@ def convolution(
     padding: str = "same",
     normalised: bool = False,
     activation: str | None = "relu",
-) -> Any:
+) -> Tensor:
     """A convolution, its batch normalisation if it is to have one (then it needs no bias), and its activation."""
     check_size(x, kernel, stride, padding, name)
     convolve = Conv2D(
@@ -63,13 +62,15 @@ def convolution(
     return x if activation is None else keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 
 
-def max_pooling(x: Any, kernel: int, stride: int, *, name: str, padding: str = "valid") -> Any:
+def max_pooling(x: Tensor, kernel: int, stride: int, *, name: str, padding: str = "valid") -> Tensor:
     """The largest value under a kernel."""
     check_size(x, kernel, stride, padding, name)
     return keras.layers.MaxPooling2D(kernel, stride, padding, name=name)(x)
 
 
-def classifier(x: Any, classes: int, dropout: float, *, units: tuple[int, ...] = (4096, 4096), first: int = 6) -> Any:
+def classifier(
+    x: Tensor, classes: int, dropout: float, *, units: tuple[int, ...] = (4096, 4096), first: int = 6
+) -> Tensor:
     """Maps to logits by fully connected layers, numbered from `first` on, with dropout behind each but the last."""
     x = keras.layers.Flatten(name="flatten")(x)
     for number, count in enumerate(units, start=first):
@@ -78,6 +79,6 @@ def classifier(x: Any, classes: int, dropout: float, *, units: tuple[int, ...] =
     return logits(x, classes)
 
 
-def logits(x: Any, classes: int, name: str = "logits") -> Any:
+def logits(x: Tensor, classes: int, name: str = "logits") -> Tensor:
     """The linear layer whose softmax the classes' probabilities are."""
     return Dense(classes, kernel_initializer="glorot_uniform", name=name)(x)

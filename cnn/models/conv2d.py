@@ -1,11 +1,10 @@
 """The convolution whose gradients come in the order in which they can be exchanged."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from cnn.models.bias import add_bias
+from cnn.tensor import Tensor
 
 _LANES = 16
 """Channels that oneDNN computes at once on processors: of fewer, the rest is wasted work."""
@@ -18,20 +17,20 @@ class Conv2D(keras.layers.Conv2D):
     nothing could travel while the layers below are computed.
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Maps (samples, height, width, channels) to (samples, rows, columns, filters)."""
         outputs = self.convolution_op(inputs, self.kernel)
         if self.use_bias:
             outputs = add_bias(outputs, tf.convert_to_tensor(self.bias))
         return self.activation(outputs)
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         """Maps (samples, height, width, channels) and kernel to maps, as Keras's."""
         strides, padding = (1, *self.strides, 1), self.padding.upper()
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
-        def convolve(maps: Any, kernel: Any) -> tuple[Any, Any]:
-            def gradient(upstream: Any) -> tuple[Any, Any]:
+        def convolve(maps: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+            def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
                 # A single row or column has one output whatever the stride. In bfloat16 oneDNN would take what it has
                 # to leave out of such a column from memory that nobody has written: the gradient would be any number.
                 rows, columns = (1 if maps.shape[axis] == 1 else strides[axis] for axis in (1, 2))
@@ -59,14 +58,14 @@ class Conv2D(keras.layers.Conv2D):
 
         return convolve(tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel))
 
-    def _few_channels(self, maps: Any, outputs: Any) -> bool:
+    def _few_channels(self, maps: Tensor, outputs: Tensor) -> bool:
         """Whether `_gradient_of_few_channels` takes these shapes, and is faster."""
         even = maps[2] % 2 == outputs[2] % 2 == 0
         fitting = self.strides == (1, 1) and self.padding == "valid" and self.kernel_size[1] % 2 == 1
         return bool(even and fitting and 2 * maps[3] <= _LANES and not tf.config.get_visible_devices("GPU"))
 
 
-def paired(kernel: Any) -> Any:
+def paired(kernel: Tensor) -> Tensor:
     """The kernel (height, width, m, n), width odd, for maps of which two neighbouring columns are one of twice the
     channels, (height, (width + 1) / 2, 2m, 2n): written down once for each, with one column of zeros more."""
     height, width, inputs, outputs = kernel.shape
@@ -74,7 +73,7 @@ def paired(kernel: Any) -> Any:
     return tf.reshape(tf.stack(both, 3), (height, (width + 1) // 2, 2 * inputs, 2 * outputs))
 
 
-def _gradient_of_few_channels(upstream: Any, kernel: Any) -> Any:
+def _gradient_of_few_channels(upstream: Tensor, kernel: Tensor) -> Tensor:
     """The gradient by the inputs of an unpadded convolution of stride 1, in two thirds of the time: see `_LANES`."""
     (_, height, width, outputs), (rows, columns, inputs, _) = upstream.shape, kernel.shape
     turned = paired(tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))

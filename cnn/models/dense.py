@@ -1,12 +1,11 @@
 """The fully connected layer whose kernel's gradient can be made elsewhere."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from cnn.models.batch import Factors, batch_in_training
 from cnn.models.bias import add_bias
+from cnn.tensor import Tensor
 
 
 class Dense(keras.layers.Dense):
@@ -16,7 +15,7 @@ class Dense(keras.layers.Dense):
     gradient is x^T dy (m, n): of large layers the factors are far smaller than the product.
     """
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Tensor (samples, m) to (samples, n)."""
         batch = batch_in_training()
         if batch is None:

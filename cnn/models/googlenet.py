@@ -3,13 +3,12 @@
 In training it has two auxiliary classifiers, whose outputs follow the logits.
 """
 
-from typing import Any
-
 import keras
 
 from cnn.models.blocks import check_size, convolution, logits, max_pooling
 from cnn.models.dense import Dense
 from cnn.models.layers import Dropout, LocalResponseNormalization
+from cnn.tensor import Tensor
 
 INCEPTIONS = {
     "3a": (64, 96, 128, 16, 32, 32),
@@ -35,7 +34,7 @@ def build(image_shape: tuple[int, int, int], classes: int, *, dropout: float) ->
     x = convolution(x, 192, 3, name="conv2")
     x = LocalResponseNormalization(name="norm2")(x)
     x = max_pooling(x, 3, 2, padding="same", name="pool2")
-    auxiliary: list[Any] = []
+    auxiliary: list[Tensor] = []
     for module, filters in INCEPTIONS.items():
         x = _inception(x, filters, f"inception_{module}")
         if module in ("3b", "4e"):
@@ -47,7 +46,7 @@ def build(image_shape: tuple[int, int, int], classes: int, *, dropout: float) ->
     return keras.Model(images, [logits(x, classes), *auxiliary], name="googlenet")
 
 
-def _inception(x: Any, filters: tuple[int, ...], name: str) -> Any:
+def _inception(x: Tensor, filters: tuple[int, ...], name: str) -> Tensor:
     one, three_reduced, three, five_reduced, five, pooled = filters
     branches = [
         convolution(x, one, 1, name=f"{name}_1x1"),
@@ -58,7 +57,7 @@ def _inception(x: Any, filters: tuple[int, ...], name: str) -> Any:
     return keras.layers.Concatenate(name=name)(branches)
 
 
-def _auxiliary(x: Any, classes: int, number: int) -> Any:
+def _auxiliary(x: Tensor, classes: int, number: int) -> Tensor:
     name = f"auxiliary{number}"
     check_size(x, 5, 3, "valid", f"{name}_pool")
     x = keras.layers.AveragePooling2D(5, 3, name=f"{name}_pool")(x)

@@ -12,6 +12,7 @@ from cnn.keyed_random import hash_tensor
 from cnn.models.batch import TrainingBatch, current_batch
 from cnn.models.bias import add_bias
 from cnn.models.conv2d import Conv2D, paired
+from cnn.tensor import Tensor
 
 
 class Dropout(keras.layers.Layer):
@@ -30,7 +31,7 @@ class Dropout(keras.layers.Layer):
             raise ValueError(f"dropout rate {rate} is not in [0, 1)")
         self.rate = rate
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Tensor (samples, ...) in, the same shape out."""
         if not training or self.rate == 0:
             return inputs
@@ -71,7 +72,7 @@ class GroupBatchNormalization(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the weights for maps of `input_shape`, (samples, height, width, channels)."""
 
-        def weight(name: str, initializer: str, *, trainable: bool = True) -> Any:
+        def weight(name: str, initializer: str, *, trainable: bool = True) -> Tensor:
             # Not in the shorter type of mixed precision, in which statistics would be too coarse.
             return self.add_weight(
                 shape=(input_shape[-1],), initializer=initializer, trainable=trainable, autocast=False, name=name
@@ -81,11 +82,11 @@ class GroupBatchNormalization(keras.layers.Layer):
         self.moving_mean = weight("moving_mean", "zeros", trainable=False)
         self.moving_variance = weight("moving_variance", "ones", trainable=False)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Maps (samples, height, width, channels) in, the same shape out."""
         return tf.cast(self._normalised(tf.cast(inputs, self.variable_dtype), training), self.compute_dtype)
 
-    def _normalised(self, inputs: Any, training: bool | None) -> Any:
+    def _normalised(self, inputs: Tensor, training: bool | None) -> Tensor:
         if not training:
             scale = self.gamma.value * tf.math.rsqrt(self.moving_variance.value + self.epsilon)
             return inputs * scale + (self.beta.value - self.moving_mean.value * scale)
@@ -96,11 +97,11 @@ class GroupBatchNormalization(keras.layers.Layer):
         per_sample = [tf.repeat(each, batch.group_size, axis=0)[:, None, None, :] for each in (scale, shift)]
         return inputs * per_sample[0] + per_sample[1]
 
-    def _group_statistics(self, inputs: Any, batch: TrainingBatch) -> tuple[Any, Any]:
+    def _group_statistics(self, inputs: Tensor, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         """Mean and variance (groups, channels) of each group, by way of each sample's, weighted."""
         sample_mean, sample_variance = tf.nn.moments(inputs, (1, 2))
 
-        def over_group(values: Any) -> Any:
+        def over_group(values: Tensor) -> Tensor:
             return tf.reduce_sum(tf.reshape(values, (-1, batch.group_size, values.shape[-1])), 1)
 
         weights = tf.cast(batch.weights, inputs.dtype)[:, None]
@@ -114,7 +115,7 @@ class GroupBatchNormalization(keras.layers.Layer):
         self._follow(batch, real, mean, variance, inputs.shape[1] * inputs.shape[2])
         return mean, variance
 
-    def _follow(self, batch: TrainingBatch, real: Any, mean: Any, variance: Any, positions: int) -> None:
+    def _follow(self, batch: TrainingBatch, real: Tensor, mean: Tensor, variance: Tensor, positions: int) -> None:
         """Says what these groups, of `real` samples (groups, 1), add to the moving statistics' next values."""
         samples = tf.cast(batch.count, mean.dtype)
         share = tf.reduce_sum(real) / samples
@@ -143,7 +144,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         super().__init__(**kwargs)
         self.radius, self.k, self.alpha = radius, k, alpha
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Maps (samples, height, width, channels) in, the same shape out."""
         channels = inputs.shape[-1]
         positions = np.arange(channels)
@@ -168,7 +169,7 @@ class FewChannelConv2D(Conv2D):
     width, it is as others.
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Images (samples, height, width, channels) to (samples, height, width, filters)."""
         _, height, width, channels = inputs.shape
         if width % 2 or tf.config.get_visible_devices("GPU"):
@@ -182,15 +183,15 @@ class FewChannelConv2D(Conv2D):
 class HalvingAveragePooling2D(keras.layers.Layer):
     """Means of 2x2 pixels, as Keras's AveragePooling2D(2); its gradient, two copies, takes a third of the time."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Maps (samples, height, width, channels) to half the height and width, rounded down."""
         _, height, width, channels = inputs.shape
         if height % 2 or width % 2:
             return tf.nn.avg_pool2d(inputs, 2, 2, "VALID")
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
-        def pool(maps: Any) -> tuple[Any, Any]:
-            def gradient(upstream: Any) -> Any:
+        def pool(maps: Tensor) -> tuple[Tensor, Tensor]:
+            def gradient(upstream: Tensor) -> Tensor:
                 quarter = upstream / 4
                 rows = tf.reshape(tf.concat([quarter, quarter], 3), (-1, height // 2, width * channels))
                 return tf.reshape(tf.concat([rows, rows], 2), (-1, height, width, channels))

@@ -4,11 +4,10 @@ Bottlenecks have their stride in the 3x3 convolution, as in Goyal et al., 2017 (
 begins with a 3x3 convolution of stride 1 and no pooling, as is usual on CIFAR.
 """
 
-from typing import Any
-
 import keras
 
 from cnn.models.blocks import convolution, logits, max_pooling
+from cnn.tensor import Tensor
 
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -39,20 +38,20 @@ def build(
     return keras.Model(images, logits(x, classes), name=name)
 
 
-def _basic(x: Any, filters: int, stride: int, name: str) -> Any:
+def _basic(x: Tensor, filters: int, stride: int, name: str) -> Tensor:
     y = convolution(x, filters, 3, stride=stride, normalised=True, name=f"{name}_conv1")
     y = convolution(y, filters, 3, normalised=True, activation=None, name=f"{name}_conv2")
     return _join(x, y, stride, name)
 
 
-def _bottleneck(x: Any, filters: int, stride: int, name: str) -> Any:
+def _bottleneck(x: Tensor, filters: int, stride: int, name: str) -> Tensor:
     y = convolution(x, filters, 1, normalised=True, name=f"{name}_conv1")
     y = convolution(y, filters, 3, stride=stride, normalised=True, name=f"{name}_conv2")
     y = convolution(y, 4 * filters, 1, normalised=True, activation=None, name=f"{name}_conv3")
     return _join(x, y, stride, name)
 
 
-def _join(x: Any, y: Any, stride: int, name: str) -> Any:
+def _join(x: Tensor, y: Tensor, stride: int, name: str) -> Tensor:
     """The residual added to what it is a residual of, which is projected where the shapes differ."""
     if x.shape[-1] != y.shape[-1] or stride != 1:
         x = convolution(x, y.shape[-1], 1, stride=stride, normalised=True, activation=None, name=f"{name}_projection")

@@ -2,12 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from cnn.optim.regularisation import RegularisationSettings
+from cnn.tensor import Tensor
 
 
 class WeightAverage:
@@ -26,7 +26,7 @@ class WeightAverage:
             for variable in model.variables
         }
 
-    def update(self, steps: Any) -> None:
+    def update(self, steps: Tensor) -> None:
         """Inside the compiled step, after it has changed the weights; `steps` have been taken so far, as a tensor."""
         taken = tf.cast(steps, self._model.dtype)
         change = 1 - tf.minimum(tf.constant(self._decay, taken.dtype), (1 + taken) / (10 + taken))

@@ -4,16 +4,16 @@ Keras writes an update as a dozen operations that each read and write whole tens
 2.5 GB in memory so, and 1.2 GB in one operation. TensorFlow has that operation for these two.
 """
 
-from typing import Any
-
 import keras
 import tensorflow as tf
+
+from cnn.tensor import Tensor
 
 
 class FusedSGD(keras.optimizers.SGD):
     """Gradient descent, plain, with momentum or with Nesterov's."""
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         """Takes the step of one variable, a TensorFlow one."""
         rate, gradient = tf.cast(learning_rate, variable.dtype), tf.cast(gradient, variable.dtype)
         if not self.momentum:
@@ -32,7 +32,7 @@ class FusedSGD(keras.optimizers.SGD):
 class FusedAdam(keras.optimizers.Adam):
     """Adam (Kingma, Ba, 2014), with decoupled weight decay if there is to be any."""
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         """Takes the step of one variable, a TensorFlow one."""
         kind = variable.dtype
         index, steps = self._get_variable_index(variable), tf.cast(self.iterations.value + 1, kind)

@@ -1,11 +1,10 @@
 """The optimizer LAMB (You et al., "Large batch optimization for deep learning", 2019, algorithm 2)."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from cnn.optim.norms import norm
+from cnn.tensor import Tensor
 
 
 class LAMB(keras.optimizers.Lamb):
@@ -15,7 +14,7 @@ class LAMB(keras.optimizers.Lamb):
     in the step's length; in the paper it is added to the update before that is scaled.
     """
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         """Takes the step of one variable, a TensorFlow one; Keras's, but for how lengths are added up."""
         kind, index = variable.dtype, self._get_variable_index(variable)
         gradient, steps = tf.cast(gradient, kind), tf.cast(self.iterations.value + 1, kind)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from cnn.optim.fused import FusedSGD
 from cnn.optim.norms import norm
+from cnn.tensor import Tensor
 
 
 class LARS(FusedSGD):
@@ -26,7 +27,7 @@ class LARS(FusedSGD):
         super().__init__(learning_rate, **arguments)
         self.trust, self.decay = trust, weight_decay or 0.0
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         """Takes the step of one variable, a TensorFlow one."""
         if self._trainable_variables[self._get_variable_index(variable)].name == "kernel":
             weights = tf.convert_to_tensor(variable)
