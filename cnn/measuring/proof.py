@@ -1,4 +1,4 @@
-"""Shows that N workers compute what one computes: the measurements of one number of workers."""
+"""Measurements for the proof that N workers compute the same as one: one job, with one number of workers."""
 
 import dataclasses
 import os
@@ -29,34 +29,35 @@ _SEED = 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProofSettings:
-    """What is shown."""
+    """What the proof covers."""
 
     models: list[str] = dataclasses.field(default_factory=lambda: ["fcnn", "lenet5", "lenet5-like"])
-    """The networks."""
+    """Networks to compare."""
 
     workers: list[int] = dataclasses.field(default_factory=lambda: [1, 2, 3])
-    """The numbers of workers; 1 is always measured."""
+    """Numbers of workers to compare with one worker, which is always measured."""
 
     proof_steps: int = 20
     """Training steps."""
 
     proof_batch_size: int = 100
-    """Samples of a step. An epoch is three such batches and a partial one of 30."""
+    """Samples per training step. An epoch is three such batches and a partial one, 0.3 times as large."""
 
     proof_group_size: int = 10
-    """Samples that batch normalisation normalises together."""
+    """Samples over which batch normalisation computes its mean and variance."""
 
     proof_micro_batch_size: int | None = None
-    """Most samples that a worker computes at once; all of its part of a step when not given."""
+    """Maximum number of samples that a worker computes at once. If not given, its entire share of the batch."""
 
     launcher: str = "mpirun --oversubscribe"
-    """mpirun or horovodrun, and with which options of launch/mpirun.sh it starts workers: 'mpirun -H a:4,b:4', say."""
+    """mpirun or horovodrun, with options of launch/mpirun.sh, by which workers are started; for example
+    'mpirun -H a:4,b:4'."""
 
     replay: str | None = None
-    """Instead, repeat the run in this folder, and say at which step its curves first differ, if they do."""
+    """Instead of a proof, repeat the run in this folder and print the first step at which the curves differ."""
 
     output: str | None = None
-    """Measure with the workers that a launcher has started, and write the measurements to this folder."""
+    """Folder for the measurements of a job that a launcher has already started."""
 
     def __post_init__(self) -> None:
         for model in self.models:
@@ -69,7 +70,7 @@ class ProofSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that is set for a proof."""
+    """All settings of a proof."""
 
     proof: ProofSettings
     data: DataSettings
@@ -79,7 +80,7 @@ class Settings:
     exchange: ExchangeSettings
 
     def learner(self, model: ModelSettings, precision: str) -> LearnerSettings:
-        """Those of them that shape a step of a network."""
+        """The settings that determine a training step of one network."""
         step = StepSettings(
             group_size=self.proof.proof_group_size,
             micro_batch_size=self.proof.proof_micro_batch_size,
@@ -88,49 +89,25 @@ class Settings:
         return learner_settings(self, model, step, _SEED)
 
 
-class ShiftedOrder(SampleOrder):
-    """Broken on purpose: every rank but the first takes one sample of its neighbour's."""
-
-    def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
-        plan = super().plan(first_step, steps, rank, world_size)
-        if rank:
-            plan.indices[:, 0] = super().plan(first_step, steps, rank - 1, world_size).indices[:, 0]
-        return plan
-
-
-class RankKeyedOrder(SampleOrder):
-    """Broken on purpose: dropout depends on the rank."""
-
-    def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
-        plan = super().plan(first_step, steps, rank, world_size)
-        return dataclasses.replace(plan, keys=plan.keys ^ np.uint32(rank))
-
-
 class ReversedOrder(SampleOrder):
-    """The same batches added up in another order."""
+    """The same batches with the samples of each group in reverse order, so that sums round differently."""
 
     def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
         plan = super().plan(first_step, steps, rank, world_size)
         width = plan.indices.shape[1]
         groups = np.arange(width).reshape(-1, self.group_size if self.group_size > 1 else width)
-        turned = groups[:, ::-1].ravel()  # within the groups, which stay what they are
+        turned = groups[:, ::-1].ravel()  # batch normalisation must see the same groups
         return dataclasses.replace(
             plan, indices=plan.indices[:, turned], keys=plan.keys[:, turned], weights=plan.weights[:, turned]
         )
 
 
-_BROKEN_ORDERS = {"slice": ShiftedOrder, "keys": RankKeyedOrder}
-
-
 def measure(cluster: "Cluster", settings: Settings, folder: Path) -> None:
-    """Measures every network with the workers there are; rank 0 writes FOLDER/NETWORK.npz.
-
-    Tests of this proof break the training by the environment variable CNN_PROVE_BREAK: exchange, slice or keys.
-    """
+    """Measure every network with the workers of this job. Rank 0 writes FOLDER/NETWORK.npz."""
 
     def check_folder() -> None:
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise UserError(f"--output {folder} is no folder that can be written to: make it, or name another.")
+            raise UserError(f"--output {folder} is not a folder that can be written to: create it, or name another.")
 
     cluster.on_chief(check_folder)
     dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
@@ -146,12 +123,10 @@ def _measure_network(
 ) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
-    from cnn.cluster.exchange import LocalExchange
     from cnn.data.dataset import Part
     from cnn.learner.state import read_state
 
-    tf.get_logger().setLevel("ERROR")  # it warns of compiling several networks, which is what is done here
-    broken = os.environ.get("CNN_PROVE_BREAK", "")
+    tf.get_logger().setLevel("ERROR")  # it warns about compiling several networks
     size, steps = settings.proof.proof_batch_size, settings.proof.proof_steps
     samples = np.arange(3 * size + 3 * size // 10)
     images = _enlarged(dataset.train.images[samples], NETWORKS[model_settings.model].smallest_image)
@@ -159,12 +134,12 @@ def _measure_network(
     enlarged = dataclasses.replace(dataset, train=part, input_size=None)
     measured: dict[str, np.ndarray] = {}
 
-    def run(precision: str, name: str, kind: type[SampleOrder]) -> None:
+    def run(precision: str, name: str, order_class: type[SampleOrder]) -> None:
         learning = settings.learner(model_settings, precision)
         network = build_model(learning, enlarged)
-        order = make_order(cluster, learning, network, samples, size, kind)
+        order = make_order(cluster, learning, network, samples, size, order_class)
         learner = assemble(cluster, learning, enlarged, order, network)
-        step = learner.make_step(exchange=LocalExchange() if broken == "exchange" else None)
+        step = learner.make_step()
         average = learner.average
         plan = order.plan(0, steps, cluster.rank, cluster.world_size)
         state = {variable.path: variable for variable in network.variables}
@@ -180,15 +155,14 @@ def _measure_network(
         step.run(plan, np.full(steps, settings.optimizer.rate_for(size)))
         keep("final", read_state(state))
 
-    kind = _BROKEN_ORDERS.get(broken, SampleOrder)
-    run("float64", "float64", kind)
-    run("float32", "float32", kind)
+    run("float64", "float64", SampleOrder)
+    run("float32", "float32", SampleOrder)
     if cluster.world_size == 1:
         run("float32", "reordered", ReversedOrder)
     return measured
 
 
 def _enlarged(images: np.ndarray, smallest: int) -> np.ndarray:
-    """The images with every pixel repeated until the network can take them."""
+    """Repeat every pixel until the images are large enough for the network."""
     times = -(-smallest // min(images.shape[1:3]))
     return images.repeat(times, axis=1).repeat(times, axis=2)

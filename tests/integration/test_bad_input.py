@@ -153,7 +153,7 @@ def mistakes_of_other_programs(empty: Path) -> dict[str, Mistake]:
         "export": of("export", "holds no run", "--run_dir", empty),
         "replay": of("prove", "empty", "--replay", empty),
         "prove": of("prove", "unknown model 'lenet55'", "--models", "lenet55"),
-        "prove's output": of("prove", "none is no folder that can be written to", f"--output={empty / 'none'}"),
+        "prove's output": of("prove", "none is not a folder that can be written to", f"--output={empty / 'none'}"),
         "recipe": of("sweep", "none.yaml", "--recipe", empty / "none.yaml"),
         "prepare": of("prepare", "data_dir", "--data", "folder"),
         "summary": of("summarize", "--classes 0 is less than 1", "--classes", 0),

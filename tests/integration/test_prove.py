@@ -3,8 +3,11 @@
 import json
 import math
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
+
+from .broken_prove import BREAKS
 
 
 def test_several_workers_compute_what_one_computes(jobs) -> None:
@@ -28,17 +31,13 @@ def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> No
     assert len(re.findall(r"^(\S+) +(\d) .* holds$", output, re.MULTILINE)) == 2
 
 
-def test_broken_training_is_seen(jobs) -> None:
-    def prove(what: str) -> tuple[int, str]:
-        size = ("--models", "lenet5-like", "--workers", 2, "--proof_steps", 10)
-        return jobs.run("jobs/prove.py", *size, CNN_PROVE_BREAK=what)
-
-    with ThreadPoolExecutor(2) as pool:
-        results = dict(zip(("exchange", "slice", "keys"), pool.map(prove, ("exchange", "slice", "keys")), strict=True))
-    for what, (code, output) in results.items():
-        assert code == 1, what + output
-        assert re.search(r"^lenet5-like +1 .* holds$", output, re.MULTILINE), what + output
-        assert re.search(r"^lenet5-like +2 .* BROKEN$", output, re.MULTILINE), what + output
+@pytest.mark.parametrize("broken", BREAKS)
+def test_broken_training_is_seen(jobs, broken: str) -> None:
+    size = ("--models", "lenet5-like", "--workers", 2, "--proof_steps", 10)
+    code, output = jobs.run("tests/integration/broken_prove.py", *size, BREAK=broken)
+    assert code == 1, output
+    assert re.search(r"^lenet5-like +1 .* holds$", output, re.MULTILINE), output
+    assert re.search(r"^lenet5-like +2 .* BROKEN$", output, re.MULTILINE), output
 
 
 def test_a_run_repeated_from_its_folder(jobs, tmp_path: Path) -> None:
