@@ -16,8 +16,8 @@ from pathlib import Path
 
 from cnn.errors import report_errors
 from cnn.monitoring.comparison import result_line
-from cnn.monitoring.progress import has_terminal
-from cnn.monitoring.runs_progress import RunsProgress
+from cnn.monitoring.sweep_progress import SweepProgress
+from cnn.progress_display import has_terminal
 from cnn.settings.settings import TrainingSettings, parse_given
 from cnn.shown_text import on_one_line
 from cnn.sweeps.sweep import Run, SweepSettings, check_recipe, find_runs, reserve, train_runs
@@ -32,7 +32,7 @@ def main() -> int:
         runs = find_runs(settings.folder, found)
         ended = sum(run.ended for run in runs)
         print(f"{len(runs)} runs, {ended} of them done before, into {on_one_line(str(settings.folder))}", flush=True)
-        progress = RunsProgress(len(runs), ended, sys.stdout, terminal)
+        progress = SweepProgress(len(runs), ended, sys.stdout, terminal)
 
         def tell(run: Run) -> None:
             progress.ended(result_line(read_result(run)))

@@ -1,4 +1,4 @@
-"""How far the preparing of a data set is."""
+"""How far the preparation of a data set is, and what it found."""
 
 import logging
 
@@ -8,34 +8,34 @@ _logger = logging.getLogger(__name__)
 
 
 class PreparationProgress:
-    """Shows how many images are decoded; remembers how many of them were decoded now, and in what time."""
+    """Shows how many images are decoded, and counts those of this start and their time."""
 
     def __init__(self) -> None:
         self.images = 0
-        """Decoded since the start; those that an earlier preparation had done do not count."""
+        """Images decoded since this start. Those that an earlier preparation had decoded do not count."""
 
         self.seconds = 0.0
-        """From the start to the last image."""
+        """Time from the start to the latest image."""
 
         self.notes: tuple[str, ...] = ()
-        """What there is to say of the data set's files; nobody has said it yet."""
+        """Remarks about the data set's files that have not been printed yet."""
 
     def print_notes(self) -> None:
-        """Says it as warnings, once."""
+        """Log the remarks as warnings, once."""
         for note in self.notes:
             _logger.warning("warning: %s", note)
         self.notes = ()
 
     def start(self, name: str, total: int, done: int) -> None:
-        """Begins with `done` of `total` images, the earlier preparation's."""
+        """Start with `done` of `total` images, which an earlier preparation has decoded."""
         self._shown = WorkProgress(f"preparing {name}", done=done, total=total, unit=IMAGES)
 
     def advance(self, images: int) -> None:
-        """So many more are decoded and on the disk."""
+        """Count more images that are decoded and on the disk."""
         self.images += images
         self._shown.add(images)
         self.seconds = self._shown.seconds
 
     def close(self) -> None:
-        """Leaves the last state on show."""
+        """Leave the latest state visible."""
         self._shown.close()

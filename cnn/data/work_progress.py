@@ -1,25 +1,27 @@
-"""How far a long piece of work is, on stderr: a bar on a terminal, else a line now and then."""
+"""How far the work on a data set's files is, on standard error."""
 
-import shutil
+import os
 import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-_SECONDS_BETWEEN_LINES = 10
+from cnn.progress_display import ProgressDisplay, has_terminal
+
+_SILENT_SECONDS = 10.0
 
 
 class Unit(NamedTuple):
     """What is counted."""
 
     name: str
-    """As lines show it."""
+    """Its name in lines."""
 
     size: int
-    """How many of what is counted are one of these."""
+    """Counts per unit: 1,000,000 if bytes are counted and shown as megabytes."""
 
     bar: str
-    """As a bar shows it, behind a number that is shortened if the size is above 1."""
+    """Its name in a bar, behind a number that is shortened if the size is above 1."""
 
 
 IMAGES = Unit("images", 1, " images")
@@ -28,65 +30,53 @@ MEGABYTES = Unit("MB", 1_000_000, "B")
 
 
 class WorkProgress:
-    """Shows how much is done; lines come every ten seconds at most, so that quick work is silent.
+    """Shows how much is done. Work of less than ten seconds is not mentioned.
 
     Args:
-        what: is done, as in "preparing digits".
-        done: of an earlier start.
-        total: with what is done; None if that is not known.
-        unit: of the numbers shown; `done`, `total` and what is added count the smallest ones, images or bytes.
-        clock: gives seconds from any origin.
+        activity: name of the work: "preparing digits", for example.
+        done: count that an earlier start has already done.
+        total: count including `done`; None if it is unknown.
+        unit: how counts are shown.
+        clock: a clock in seconds, from any origin.
     """
 
     def __init__(
-        self, what: str, *, done: int, total: int | None, unit: Unit, clock: Callable[[], float] = time.monotonic
+        self, activity: str, *, done: int, total: int | None, unit: Unit, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.seconds = 0.0
-        """From the start to what was added last."""
+        """Time from the start to the latest addition."""
 
-        self._what, self._earlier, self._total, self._unit, self._clock = what, done, total, unit, clock
-        self._added = 0
-        self._begin = self._shown = clock()
-        self._bar = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm  # only here: it is not needed where nothing is to do
-
-            columns, lines = shutil.get_terminal_size()  # 80 and 24 where it has no size, as mpirun's has none
-            self._bar = tqdm(
-                desc=what,
-                total=total,
-                initial=done,
-                unit=unit.bar,
-                unit_scale=unit.size > 1,
-                file=sys.stderr,
-                ncols=columns,
-                nrows=lines,
-            )
-        elif done and done != total:
-            self._print(f"goes on after {self._state()}")
+        self._activity, self._total, self._unit = activity, total, unit
+        self._before, self._done = done, done
+        terminal = has_terminal(sys.stderr, os.environ)
+        self._display = ProgressDisplay(
+            sys.stderr,
+            terminal=terminal,
+            total=total,
+            done=done,
+            silent_seconds=_SILENT_SECONDS,
+            clock=clock,
+            desc=activity,
+            unit=unit.bar,
+            unit_scale=unit.size > 1,
+        )
+        if done and done != total and not terminal:
+            self._display.write(f"{activity}: resuming after {self._state()}")
 
     def add(self, count: int) -> None:
-        """So much more is done."""
-        now = self._clock()
-        self._added += count
-        self.seconds = now - self._begin
-        if self._bar is not None:
-            self._bar.update(count)
-        elif now - self._shown >= _SECONDS_BETWEEN_LINES:
-            self._print(f"{self._state()}, {self._number(self._added / self.seconds)} a second")
-            self._shown = now
+        """Count more work as done."""
+        self._done += count
+        self.seconds = self._display.seconds
+        speed = (self._done - self._before) / max(self.seconds, 1e-9)
+        self._display.update(self._done, f"{self._activity}: {self._state()}, {self._number(speed)} a second")
 
     def close(self) -> None:
-        """Leaves the last state on show."""
-        if self._bar is not None:
-            self._bar.close()
+        """Leave the latest state visible."""
+        self._display.close()
 
     def _state(self) -> str:
-        whole = "" if self._total is None else f" of {self._number(self._total)}"
-        return f"{self._number(self._earlier + self._added)}{whole} {self._unit.name}"
+        total = "" if self._total is None else f" of {self._number(self._total)}"
+        return f"{self._number(self._done)}{total} {self._unit.name}"
 
     def _number(self, count: float) -> str:
         return f"{count / self._unit.size:,.{0 if self._unit.size == 1 else 1}f}"
-
-    def _print(self, text: str) -> None:
-        print(f"{self._what}: {text}", file=sys.stderr, flush=True)

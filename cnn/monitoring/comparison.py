@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from cnn.monitoring.duration import duration
+from cnn.duration import duration
 from cnn.monitoring.summary import write_json
 from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line

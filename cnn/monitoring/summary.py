@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cnn.monitoring.duration import duration
+from cnn.duration import duration
 from cnn.monitoring.finite import finite
 from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line, shell_word

@@ -8,7 +8,8 @@ from cnn.learner.evaluation import Evaluation
 from cnn.learner.totals import Totals
 from cnn.monitoring.events import EventWriter
 from cnn.monitoring.metrics import MetricsLog
-from cnn.monitoring.progress import Progress, has_terminal
+from cnn.monitoring.training_progress import TrainingProgress
+from cnn.progress_display import has_terminal
 from cnn.runs.curve import Point
 
 
@@ -38,7 +39,7 @@ class Report:
         self._metrics = MetricsLog(folder / "metrics.jsonl", resume_step)
         self._events = EventWriter(folder / "events", resume_step)
         terminal = has_terminal(sys.stdout, os.environ, launched=launched)
-        self._progress = Progress(total_steps, start_step, sys.stdout, terminal)
+        self._progress = TrainingProgress(total_steps, start_step, sys.stdout, terminal)
         self._steps_per_epoch = steps_per_epoch
 
     def steps(self, done: int, totals: Totals, images_per_second: float | None) -> None:

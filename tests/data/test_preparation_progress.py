@@ -13,4 +13,4 @@ def test_only_what_is_decoded_now_counts(capsys: pytest.CaptureFixture[str]) -> 
     assert progress.seconds > 0
     output, error = capsys.readouterr()
     assert output == ""
-    assert error == "preparing mine: goes on after 2,000 of 5,000 images\n"
+    assert error == "preparing mine: resuming after 2,000 of 5,000 images\n"

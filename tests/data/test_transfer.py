@@ -65,7 +65,7 @@ def test_what_is_interrupted_is_gone_on_with(
     assert _transfer(server, target) == CONTENT
     assert server.asked == ["/file.bin", f"/file.bin bytes={20 << 16}-", f"/file.bin bytes={40 << 16}-"]
     assert capsys.readouterr().err == (
-        "downloading file.bin: goes on after 1.3 of 3.0 MB\ndownloading file.bin: goes on after 2.6 of 3.0 MB\n"
+        "downloading file.bin: resuming after 1.3 of 3.0 MB\ndownloading file.bin: resuming after 2.6 of 3.0 MB\n"
     )
 
 

@@ -29,9 +29,10 @@ def test_a_line_comes_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> N
     output, error = capsys.readouterr()
     assert output == ""
     assert error.splitlines() == [
-        "preparing mine: goes on after 2,000 of 5,000 images",
+        "preparing mine: resuming after 2,000 of 5,000 images",
         "preparing mine: 2,384 of 5,000 images, 32 a second",
         "preparing mine: 2,768 of 5,000 images, 32 a second",
+        "preparing mine: 3,024 of 5,000 images, 32 a second",
     ]
 
 

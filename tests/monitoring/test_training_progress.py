@@ -2,7 +2,8 @@ import io
 import os
 import pty
 
-from cnn.monitoring.progress import Progress, has_terminal
+from cnn.monitoring.training_progress import TrainingProgress
+from cnn.progress_display import has_terminal
 
 
 class Clock:
@@ -15,7 +16,7 @@ class Clock:
 
 def test_lines_are_the_first_the_last_and_one_every_ten_seconds() -> None:
     stream, clock = io.StringIO(), Clock()
-    progress = Progress(5000, 0, stream, terminal=False, clock=clock)
+    progress = TrainingProgress(5000, 0, stream, terminal=False, clock=clock)
     for step in range(100, 5001, 100):
         progress.update(step, step / 500, 0.3123, 0.9123, 8412.4)
         clock.now += 3.0
@@ -31,7 +32,7 @@ def test_lines_are_the_first_the_last_and_one_every_ten_seconds() -> None:
 
 def test_closing_early_shows_the_last_state() -> None:
     stream, clock = io.StringIO(), Clock()
-    progress = Progress(5000, 40, stream, terminal=False, clock=clock)
+    progress = TrainingProgress(5000, 40, stream, terminal=False, clock=clock)
     for step in (41, 42, 43):
         progress.update(step, 0.1, 2.0, 0.1, 10.0)
         clock.now += 2.0
@@ -42,14 +43,14 @@ def test_closing_early_shows_the_last_state() -> None:
 
 def test_messages_are_lines_of_their_own() -> None:
     stream = io.StringIO()
-    progress = Progress(10, 0, stream, terminal=False)
+    progress = TrainingProgress(10, 0, stream, terminal=False)
     progress.message("checkpoint at step 5")
     assert stream.getvalue() == "checkpoint at step 5\n"
 
 
 def test_the_bar_shows_the_state_and_leaves_messages_whole() -> None:
     stream = io.StringIO()
-    progress = Progress(200, 50, stream, terminal=True)
+    progress = TrainingProgress(200, 50, stream, terminal=True)
     progress.update(100, 2.4, 0.3123, 0.9123, 8412.4)
     progress.message("checkpoint at step 100")
     progress.update(200, 4.8, 0.25, 0.95, 8412.4)

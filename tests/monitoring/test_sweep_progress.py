@@ -2,12 +2,12 @@
 
 import io
 
-from cnn.monitoring.runs_progress import RunsProgress
+from cnn.monitoring.sweep_progress import SweepProgress
 
 
 def test_lines_count_and_tell_the_time_left() -> None:
     stream, now = io.StringIO(), [100.0]
-    progress = RunsProgress(12, 9, stream, terminal=False, clock=lambda: now[0])
+    progress = SweepProgress(12, 9, stream, terminal=False, clock=lambda: now[0])
     for seconds, line in ((110.0, "a: 1 %"), (130.0, "b: 2 %"), (131.0, "c: 3 %")):
         now[0] = seconds
         progress.ended(line)
@@ -17,7 +17,7 @@ def test_lines_count_and_tell_the_time_left() -> None:
 
 def test_a_terminal_shows_a_bar_below_the_lines() -> None:
     stream = io.StringIO()
-    progress = RunsProgress(3, 1, stream, terminal=True)
+    progress = SweepProgress(3, 1, stream, terminal=True)
     progress.ended("a: 1 %")
     progress.close()
     text = stream.getvalue()

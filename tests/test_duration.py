@@ -1,6 +1,6 @@
 import pytest
 
-from cnn.monitoring.duration import duration
+from cnn.duration import duration
 
 
 @pytest.mark.parametrize(
