@@ -1,7 +1,6 @@
-"""The training loop: when to compute, evaluate, check and save."""
+"""The training loop: computes steps, and evaluates, checks and saves when these are due."""
 
 import math
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import numpy as np
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.fingerprints import check_in_step
-from cnn.data.order import Plan, SampleOrder
+from cnn.data.order import SampleOrder
 from cnn.errors import diverged
 from cnn.learner.evaluation import Evaluation, Evaluator
 from cnn.learner.state import read_state
@@ -21,56 +20,49 @@ from cnn.learner.step_results import StepResults
 from cnn.runs.background_saver import BackgroundSaver
 from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.curve import TrainingCurve
+from cnn.runs.diagnosis import DivergenceCheck, SlowRankCheck
 from cnn.runs.report import Report
 from cnn.runs.run_progress import Progress
 
 _CALL_SECONDS = 0.5
-"""How long one call of several steps should last: long enough that Python is not the limit, short enough that the
+"""Duration of a call that runs several steps: long enough that Python is not the bottleneck, short enough that the
 progress bar moves."""
 
 _CHECK_EVERY = 1000
-"""Steps after which the ranks' weights are compared, besides at each evaluation and checkpoint."""
-
-_MAX_SKIPPED = 40
-"""Steps in a row that loss scaling may leave out: by then the scale is no longer at fault."""
-
-_MAX_NAMED = 8
-"""Samples that an error lists."""
-
-_SLOW, _NOTICEABLE_SECONDS = 1.2, 0.005
-"""How many times as long as the others, and by how much, a rank computes that is named."""
+"""Steps between comparisons of the ranks' weights, which are also compared at each evaluation and checkpoint."""
 
 _COMMIT_SECONDS = 5.0
-"""About what is lost at most when workers change. All ranks reckon with the same seconds, and commit together."""
+"""Approximate maximum of computing time lost when workers change. All ranks use the same measurement, and so commit at
+the same step."""
 
 End = Literal["ended", "stopped", "changed"]
 Commit = Callable[[dict[str, np.ndarray], dict[str, Any]], None]
 
 
 class Loop:
-    """Trains until `total_steps`; every rank runs one, and all take the same decisions.
+    """Trains until `total_steps`. Every rank runs one, and all make the same decisions.
 
     Args:
         cluster: the workers.
         order: the sequence of samples.
-        training_step: computes.
-        learning_rates: (first step, steps) to the rates of those steps.
-        variables: the whole state, by name.
-        evaluate: on the validation part; None where there is none.
-        is_sound: tells whether the weights of the latest step give finite numbers, on every rank the same.
-        checkpoints: where rank 0 saves.
-        record: what a checkpoint holds besides the state and the progress: the settings.
-        report: rank 0's; None elsewhere.
-        progress: where to start.
-        total_steps: where to end.
-        log_every: steps of a point of the training curve.
-        save_every: steps; None for the epochs' ends only.
-        goes_on: is called once, after the first step and before anything is recorded of it, or at the end if no step is
-            left: until then the run folder tells of what was done before.
-        stop_requested: tells whether this rank was asked to stop.
-        change_heard: tells whether this rank heard that the workers are to change.
-        commit: takes the state and the record of a checkpoint now and then, on every rank at the same step; None where
-            nobody goes on from it.
+        training_step: the compiled step.
+        learning_rates: function from a first step and a number of steps to the learning rates of these steps.
+        variables: the entire state, by name.
+        evaluate: evaluation on the validation part; None if there is none.
+        is_sound: whether the current weights give finite logits; the same on every rank.
+        checkpoints: folder in which rank 0 saves.
+        record: further content of a checkpoint besides the state and the progress: the settings.
+        report: where results are shown and recorded; None except on rank 0.
+        progress: position at which to start.
+        total_steps: step at which to end.
+        log_every: steps per point of the training curve.
+        save_every: steps per checkpoint; None to save only at the ends of epochs.
+        on_progress: called once, after the first step and before any of its results are recorded, or at the end if no
+            step is left to run. Until then, the run folder describes the earlier start.
+        stop_requested: whether this rank has been asked to stop.
+        change_heard: whether this rank has been notified that the workers will change.
+        commit: keeps the state and the record of a checkpoint in memory, on every rank at the same step; None in a job
+            that is not elastic.
     """
 
     def __init__(
@@ -90,7 +82,7 @@ class Loop:
         total_steps: int,
         log_every: int,
         save_every: int | None,
-        goes_on: Callable[[], None] | None = None,
+        on_progress: Callable[[], None] | None = None,
         stop_requested: Callable[[], bool] = lambda: False,
         change_heard: Callable[[], bool] = lambda: False,
         commit: Commit | None = None,
@@ -108,19 +100,17 @@ class Loop:
         self._total_steps = total_steps
         self._curve = TrainingCurve(log_every, order.steps_per_epoch, total_steps)
         self._save_every = save_every
-        self._goes_on = goes_on
+        self._on_progress = on_progress
         self._stop_requested, self._change_heard = stop_requested, change_heard
         self._commit = commit
         self._uncommitted_seconds = 0.0
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
-        self._skipped = 0
-        self._local_seconds: list[float] = []
-        self._named_slow = cluster.world_size == 1
+        self._divergence, self._slow_ranks = DivergenceCheck(cluster), SlowRankCheck(cluster)
         self.progress = progress
 
     def run(self) -> End:
-        """Trains to the end, or until a rank is asked to stop or hears of a change; says which."""
+        """Train to the end, or until a rank is asked to stop or hears of a change of workers; return which of these."""
         cluster = self._cluster
         coming = self._order.coming(self.progress.step, self._total_steps, cluster.rank, cluster.world_size)
         with self._training_step.reading_ahead(coming), self._saver:
@@ -132,8 +122,8 @@ class Loop:
         progress = self.progress
         self._check_in_step()
         if self._epoch_ends() and progress.evaluated_step < progress.step:
-            self._go_on()
-            self._do_what_is_due()  # the run was stopped before it could
+            self._call_on_progress()
+            self._check_evaluate_save()  # the earlier start was stopped before it could
         while progress.step < self._total_steps:
             results = self._call(min(self._steps_per_call, self._next_stop() - progress.step))
             if results.reports.stops[-1]:
@@ -144,23 +134,23 @@ class Loop:
             if results.reports.changes[-1]:
                 self._commit_now()
                 return "changed"
-            self._do_what_is_due()
-        self._go_on()
+            self._check_evaluate_save()
+        self._call_on_progress()
         return "ended"
 
-    def _go_on(self) -> None:
-        if self._goes_on is not None:
-            self._goes_on()
-            self._goes_on = None
+    def _call_on_progress(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress()
+            self._on_progress = None
 
-    def _do_what_is_due(self) -> None:
-        """After a call: checks, evaluates, saves."""
+    def _check_evaluate_save(self) -> None:
+        """After a call: check, evaluate and save, if these are due."""
         epoch_ends = self._epoch_ends()
         save = epoch_ends or self._due(self._save_every)
         if save or self._due(_CHECK_EVERY):
             self._check_in_step()
-        if epoch_ends and self._local_seconds and not self._named_slow:  # none where a stop was at the end
-            self._name_the_slow()
+        if epoch_ends:
+            self._report_slow_rank()
         evaluation = self._evaluate_now() if epoch_ends else None
         if save:
             if not self._check_sound(evaluation, last=self.progress.step == self._total_steps):
@@ -170,23 +160,23 @@ class Loop:
             self._commit_now()
 
     def _check_sound(self, evaluation: Evaluation | None, *, last: bool) -> bool:
-        """Whether what the latest step made of the network may be saved; else RunError after the last step.
+        """Whether the current state may be saved. If it may not after the last step, raise RunError.
 
-        Weights may be finite and yet so large that all that is computed with them overflows. Whether training has
-        diverged is for the next step's loss to tell: a sound network's answers, too, may overflow for a while (in
-        float16, while moving statistics lag behind). So the run continues without a checkpoint, if a step follows.
+        Weights may be finite and yet so large that everything computed with them overflows. A sound network's logits
+        may overflow for a while, too (in float16, while moving statistics lag behind), so only the next step's loss
+        shows whether training has diverged. If there is a next step, the run continues without this checkpoint.
         """
         if self._is_sound() and (evaluation is None or math.isfinite(evaluation.means["loss"])):
             return True
         if last:
-            raise diverged(self.progress.step, "the network's answers have become infinite or no numbers")
+            raise diverged(self.progress.step, "the network's logits have become infinite or not a number")
         return False
 
     def _save(self, *, best: bool) -> None:
         if self._cluster.is_chief:
             self._saver.save(self.progress.step, read_state(self._variables), self._record_now(), best=best)
             if best and self._commit is not None:
-                # The others commit when this rank does: they could not write it if they had to go on without this one.
+                # The others commit when this rank does: without this rank, they could not write this checkpoint.
                 self._saver.wait()
 
     def _commit_now(self) -> None:
@@ -205,13 +195,13 @@ class Loop:
         return every is not None and self.progress.step % every == 0
 
     def _next_stop(self) -> int:
-        """The next step after which something other than a step is to be done."""
+        """The next step after which something other than a step is due."""
         step = self.progress.step
-        everies = [self._order.steps_per_epoch, _CHECK_EVERY, *([self._save_every] if self._save_every else [])]
-        return min(self._total_steps, *(step - step % every + every for every in everies))
+        intervals = [self._order.steps_per_epoch, _CHECK_EVERY, *([self._save_every] if self._save_every else [])]
+        return min(self._total_steps, *(step - step % every + every for every in intervals))
 
     def _call(self, steps: int) -> StepResults:
-        """Takes some steps."""
+        """Run some steps and record their results."""
         first = self.progress.step
         cluster = self._cluster
         plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
@@ -220,19 +210,18 @@ class Loop:
         reports = Reports(self._seconds_per_step, self._stop_requested(), self._change_heard())
         results = self._training_step.run(plan, rates, reports)
         seconds = time.perf_counter() - begin
-        self._check_finite(plan, first, results)
+        self._divergence.check(plan, first, results)
+        self._slow_ranks.add(results)
         counts = plan.counts
         speed = None
-        if self._seconds_per_step:  # the first call, which also compiles, tells no speed
+        if self._seconds_per_step:  # the first call includes compilation, so its speed means nothing
             speed = counts.sum() / seconds
             self.progress.training_seconds += seconds
             self.progress.images += int(counts.sum())
         self._seconds_per_step = seconds / steps
-        if not self._named_slow:
-            self._local_seconds += results.diagnostics.local_seconds.tolist()
         self._choose_steps_per_call(results)
         self.progress.step = first + steps
-        self._go_on()
+        self._call_on_progress()
         points, self.progress.pending = self._curve.points(self.progress.pending, first, results.totals)
         if self._report is not None:
             for point in points:
@@ -241,7 +230,7 @@ class Loop:
         return results
 
     def _choose_steps_per_call(self, results: StepResults) -> None:
-        """Follows the speed that all ranks heard of, so that all choose the same."""
+        """Adapt to the mean of the ranks' speeds, which all of them know, so that all choose the same."""
         seconds = results.reports.seconds
         seconds_per_step = seconds[-1] / self._cluster.world_size
         self._uncommitted_seconds += seconds_per_step * len(seconds)
@@ -252,49 +241,13 @@ class Loop:
     def _check_in_step(self) -> None:
         check_in_step(self._cluster, list(self._variables.values()), self.progress.step)
 
-    def _check_finite(self, plan: Plan, first: int, results: StepResults) -> None:
-        losses, skips = results.totals["loss"].mean, results.diagnostics.skipped
-        for row, (loss, skipped) in enumerate(zip(losses, skips, strict=True)):
-            self._skipped = self._skipped + 1 if skipped else 0
-            if self._skipped == _MAX_SKIPPED:
-                what = "gradients are too large for float16, though the loss was scaled down for long"
-            elif not (skipped or math.isfinite(loss)):
-                what = f"the loss is {loss}, {self._whose(plan, row, results)}"
-            else:
-                continue
-            raise diverged(first + row + 1, what)
-
-    def _whose(self, plan: Plan, row: int, results: StepResults) -> str:
-        """Which ranks' samples have a loss that is not finite, and which they are."""
-        mine = plan.indices[row][plan.weights[row] > 0]
-        finite = math.isfinite(results.diagnostics.local_losses[row])
-        samples = self._cluster.gather(None if finite else mine[:_MAX_NAMED].tolist())
-        wrong = [rank for rank, theirs in enumerate(samples) if theirs]
-        if len(wrong) == len(samples):
-            return "of all workers' samples"
-        return " and ".join(
-            f"of those of rank {rank} (training samples {', '.join(map(str, samples[rank]))}"
-            f"{', ...' if len(samples[rank]) == _MAX_NAMED else ''})"
-            for rank in wrong
-        )
-
-    def _name_the_slow(self) -> None:
-        """Says, once, which rank computed an epoch so much slower than the others that all waited for it."""
-        seconds = self._cluster.gather(statistics.median(self._local_seconds))
-        self._local_seconds.clear()
-        slowest = max(range(len(seconds)), key=seconds.__getitem__)
-        others = statistics.median(each for rank, each in enumerate(seconds) if rank != slowest)
-        if seconds[slowest] > _SLOW * others and seconds[slowest] - others > _NOTICEABLE_SECONDS:
-            self._named_slow = True
-            if self._report is not None:
-                self._report.message(
-                    f"rank {slowest} (on {self._cluster.peers[slowest][0]}) is slow: it computes a batch's loss in "
-                    f"{seconds[slowest]:.3g} s, the others in {others:.3g} s. All wait for it; jobs/doctor.py may tell "
-                    "why."
-                )
+    def _report_slow_rank(self) -> None:
+        message = self._slow_ranks.message()
+        if message and self._report is not None:
+            self._report.message(message)
 
     def _evaluate_now(self) -> Evaluation | None:
-        """Evaluates on the validation part, if there is one; without it the latest state is the best."""
+        """Evaluate on the validation part, if there is one. Without it, the latest state counts as the best."""
         self.progress.evaluated_step = self.progress.step
         if self._evaluate is None:
             return None

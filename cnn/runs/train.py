@@ -102,7 +102,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         total_steps=total_steps,
         log_every=run.log_every,
         save_every=run.save_every,
-        goes_on=describe if cluster.is_chief and start.has_checkpoint else None,
+        on_progress=describe if cluster.is_chief and start.has_checkpoint else None,
         stop_requested=job.stop_requested,
         change_heard=job.membership.changed,
         commit=functools.partial(_keep, job.carried) if is_elastic() else None,

@@ -135,7 +135,7 @@ def test_a_last_step_that_diverges_is_no_result(jobs, tmp_path: Path, part: str)
     run = tmp_path / "run"
     code, output = jobs.run("jobs/train.py", *size, *fraction, "--run_dir", run, launcher="mpirun", workers=2)
     assert (code, output.count("error: "), "Traceback" in output) == (1, 1, False), output
-    assert "error: at step 1 the network's answers have become infinite or no numbers: training has diverged" in output
+    assert "error: at step 1 the network's logits have become infinite or not a number: training has diverged" in output
     assert not (run / "summary.json").exists()
     assert not [*run.glob("checkpoints/*")]
 

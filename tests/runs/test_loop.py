@@ -255,7 +255,7 @@ def test_a_run_goes_on_once_it_has_computed_and_before_it_records(make_loop, tmp
 
     def resume(total: int, **more: object) -> Loop:
         loop = make_loop("a", total, save_every=1, resume=CheckpointFolder(tmp_path / "a").steps()[-1], **more)
-        loop._goes_on = lambda: told.append((loop.progress.step, CheckpointFolder(tmp_path / "a").steps()))
+        loop._on_progress = lambda: told.append((loop.progress.step, CheckpointFolder(tmp_path / "a").steps()))
         return loop
 
     def interrupt() -> None:

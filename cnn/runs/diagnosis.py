@@ -1,0 +1,93 @@
+"""Faults that the results of training steps reveal: divergence and slow ranks."""
+
+import math
+import statistics
+
+from cnn.cluster.collectives import Cluster
+from cnn.data.order import Plan
+from cnn.errors import diverged
+from cnn.learner.step_results import StepResults
+
+_MAX_SKIPPED = 40
+"""Steps in a row that loss scaling may skip. By then the scale is small enough, and something else is wrong."""
+
+_MAX_NAMED = 8
+"""Samples that an error lists."""
+
+_SLOW, _NOTICEABLE_SECONDS = 1.2, 0.005
+"""A rank is reported as slow if it needs this many times as long as the others, and this much longer."""
+
+
+class DivergenceCheck:
+    """Ends a run whose loss is not finite, on every rank at the same step."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._skipped_in_a_row = 0
+
+    def check(self, plan: Plan, first_step: int, results: StepResults) -> None:
+        """Check the losses of some steps.
+
+        Args:
+            plan: this rank's part of the steps' batches.
+            first_step: number of the first of the steps.
+            results: the results of the steps.
+
+        Raises:
+            RunError: training has diverged. The message names the step and the ranks and samples concerned.
+        """
+        losses, skips = results.totals["loss"].mean, results.diagnostics.skipped
+        for row, (loss, skipped) in enumerate(zip(losses, skips, strict=True)):
+            self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
+            if self._skipped_in_a_row == _MAX_SKIPPED:
+                what = f"gradients are too large for float16 even though loss scaling skipped {_MAX_SKIPPED} steps"
+            elif not (skipped or math.isfinite(loss)):
+                what = f"the loss is {loss}, {self._origin(plan, row, results)}"
+            else:
+                continue
+            raise diverged(first_step + row + 1, what)
+
+    def _origin(self, plan: Plan, row: int, results: StepResults) -> str:
+        """The ranks whose samples have a loss that is not finite, and these samples."""
+        mine = plan.indices[row][plan.weights[row] > 0]
+        finite = math.isfinite(results.diagnostics.local_losses[row])
+        samples = self._cluster.gather(None if finite else mine[:_MAX_NAMED].tolist())
+        wrong = [rank for rank, theirs in enumerate(samples) if theirs]
+        if len(wrong) == len(samples):
+            return "of all workers' samples"
+        return " and ".join(
+            f"of those of rank {rank} (training samples {', '.join(map(str, samples[rank]))}"
+            f"{', ...' if len(samples[rank]) == _MAX_NAMED else ''})"
+            for rank in wrong
+        )
+
+
+class SlowRankCheck:
+    """Finds, once in a run, a rank that computes so much more slowly than the others that all wait for it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._seconds: list[float] = []
+        self._is_done = cluster.world_size == 1
+
+    def add(self, results: StepResults) -> None:
+        """Take this rank's computing times of some steps."""
+        if not self._is_done:
+            self._seconds += results.diagnostics.local_seconds.tolist()
+
+    def message(self) -> str:
+        """Compare the times since the last comparison; every rank calls it. Empty unless a rank is newly found slow."""
+        if self._is_done or not self._seconds:
+            return ""
+        seconds = self._cluster.gather(statistics.median(self._seconds))
+        self._seconds.clear()
+        slowest = max(range(len(seconds)), key=seconds.__getitem__)
+        others = statistics.median(each for rank, each in enumerate(seconds) if rank != slowest)
+        if seconds[slowest] <= _SLOW * others or seconds[slowest] - others <= _NOTICEABLE_SECONDS:
+            return ""
+        self._is_done = True
+        return (
+            f"rank {slowest} (on {self._cluster.peers[slowest][0]}) is slow: it computes a batch's loss in "
+            f"{seconds[slowest]:.3g} s, the others in {others:.3g} s. All wait for it; jobs/doctor.py may find the "
+            "reason."
+        )
