@@ -1,9 +1,8 @@
 """From images, in memory or in the store, to batches on the device."""
 
 import contextlib
-import copy
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -13,16 +12,19 @@ from cnn.data.dataset import Dataset, Part
 from cnn.data.pixels import Pixels, ResidentPixels, StreamedPixels
 from cnn.tensor import Tensor
 
+Read: TypeAlias = Callable[[np.ndarray], tuple[Tensor, Tensor]]
+"""`Feed.read`, or a function like it."""
+
 
 class Feed:
-    """Makes batches of a set's images, which it holds on the device as uint8 or, if they are large, reads as needed.
+    """Makes batches of images. Keeps the images on the device as uint8 or, if they are large, reads them as needed.
 
     Args:
-        dataset: tells the mean and deviation of the pixels and the shape that the network takes.
-        part: the images and labels: the data set's training part, say.
-        dtype: of the batches' images.
-        augmentation: what training batches undergo; nothing when None.
-        resident_mb: megabytes that the part may have to be held on the device.
+        dataset: source of the mean and standard deviation of the pixels, and of the network's input shape.
+        part: images and labels: the data set's training part, for example.
+        dtype: floating type of the batches' images.
+        augmentation: changes to training batches; none if None.
+        resident_mb: maximum megabytes of a part that is kept on the device.
 
     Raises:
         UserError: as `Augmentation`.
@@ -55,12 +57,12 @@ class Feed:
 
     @property
     def dtype(self) -> Any:
-        """Of the batches' images."""
+        """Floating type of the batches' images."""
         return self._scale.dtype
 
     def read(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """What a compiled function is given for some steps: of the images (steps, samples, ...), and int32 labels
-        (steps, samples).
+        """Return the arguments of a compiled function for some steps: a tensor from which `batch` or `training_batch`
+        makes images, (steps, samples, ...), and int32 labels (steps, samples).
 
         Args:
             indices: int32 (steps, samples).
@@ -68,33 +70,31 @@ class Feed:
         Raises:
             RunError: the store's file cannot be read.
         """
-        return self._pixels.read(indices), tf.constant(self._labels[indices])
+        return self._pixels.read(indices), self._labels_of(indices)
 
     def specs(self, samples: int) -> tuple[Any, Any]:
-        """The shapes and types of what `read` gives for any number of steps."""
+        """The shapes and types of the result of `read` for any number of steps."""
         return self._pixels.spec(samples), tf.TensorSpec((None, samples), tf.int32)
 
     def max_steps(self, samples: int) -> int:
-        """How many steps may be read for one call, so that it takes little memory."""
+        """Maximum number of steps to read for one call, so that it takes little memory."""
         return self._pixels.max_steps(samples)
 
     @contextlib.contextmanager
-    def ahead(self, coming: Iterator[np.ndarray]) -> Iterator["Feed"]:
-        """Gives a feed that may read before it is asked to. It must be asked for the steps of `coming`, in that order.
+    def reading_ahead(self, coming: Iterator[np.ndarray]) -> Iterator[Read]:
+        """A function like `read` that may read in advance. It must be called for the steps of `coming`, in that order.
 
         Args:
-            coming: the indices of each step, int32 (samples,), all of one length; another thread may draw from it.
+            coming: indices of each step, int32 (samples,), all of the same length; another thread may iterate over it.
         """
-        with self._pixels.ahead(coming) as pixels:
-            feed = copy.copy(self)
-            feed._pixels = pixels
-            yield feed
+        with self._pixels.reading_ahead(coming) as read_pixels:
+            yield lambda indices: (read_pixels(indices), self._labels_of(indices))
 
     def batch(self, images: Tensor) -> Tensor:
-        """Standardised images (samples, height, width, channels), cut from the centre.
+        """Standardised images (samples, height, width, channels), cropped at the centre.
 
         Args:
-            images: a step's part of what `read` gave.
+            images: one step's part of the first result of `read`.
         """
         return self._standardised(self._centre(self._pixels.of_step(images)))
 
@@ -102,11 +102,11 @@ class Feed:
         """Standardised and augmented images with their labels.
 
         Args:
-            images: a step's part of what `read` gave.
-            labels: likewise.
-            keys: uint32 (samples,): what the changes follow from.
-            weights: floating (samples,): 0 for what only fills up.
-            group_size: samples within which images are mixed.
+            images: one step's part of the first result of `read`.
+            labels: one step's part of its second result.
+            keys: uint32 (samples,), from which the random numbers are computed.
+            weights: floating (samples,), 0 for padding.
+            group_size: samples per group; images are mixed within a group only.
         """
         change, dtype = self._augmentation, self._scale.dtype
         pixels = self._pixels.of_step(images)
@@ -114,6 +114,9 @@ class Feed:
         if change.settings.colour_jitter:
             pixels = change.colour(tf.cast(pixels, dtype), keys)
         return change.mix(change.erase(self._standardised(pixels), keys), labels, keys, weights, group_size)
+
+    def _labels_of(self, indices: np.ndarray) -> Tensor:
+        return tf.constant(self._labels[indices])
 
     def _centre(self, pixels: Tensor) -> Tensor:
         (top, left), (height, width, _) = self._corner, self._shape

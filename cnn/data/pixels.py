@@ -1,14 +1,14 @@
-"""Where a feed's pixels come from: the device's memory, or the store.
+"""Sources of a feed's pixels: the device's memory, or the store.
 
-Either is asked twice for the pixels of a step. `read`, outside a compiled function, gives a tensor for some steps that
-the function gets, as `spec` says; in the function `of_step` makes the pixels of a step's part of it.
+Getting the pixels of a step takes two calls. Outside a compiled function, `read` returns a tensor for several steps,
+which becomes an argument of the function and has the shape and type that `spec` returns. Inside the function, `of_step`
+turns one step's part of this tensor into pixels.
 """
 
 import contextlib
-import copy
 import sys
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -17,29 +17,33 @@ from cnn.data.read_ahead import ReadAhead, StoredImages
 from cnn.tensor import Tensor
 
 STREAMED_BYTES = 128 << 20
-"""Of pixels that are read ahead, at most, and that one compiled call gets."""
+"""Maximum bytes of pixels that are read ahead, and that one compiled call takes."""
+
+
+ReadPixels: TypeAlias = Callable[[np.ndarray], Tensor]
+"""`Pixels.read`, or a function like it."""
 
 
 class Pixels(Protocol):
-    """Gives the pixels of images by their indices."""
+    """The pixels of images, by the images' indices."""
 
     def read(self, indices: np.ndarray) -> Tensor:
-        """A tensor (steps, samples, ...) for indices (steps, samples); RunError if the store's file cannot be read."""
+        """Return a tensor (steps, samples, ...) for indices (steps, samples); RunError if the store cannot be read."""
 
     def spec(self, samples: int) -> Any:
-        """The shape and type of what `read` gives for any number of steps."""
+        """The shape and type of the result of `read` for any number of steps."""
 
     def of_step(self, images: Tensor) -> Tensor:
-        """The pixels, uint8 (samples, height, width, channels), for a step's part (samples, ...) of such a tensor."""
+        """The pixels, uint8 (samples, height, width, channels), of one step's part (samples, ...) of such a tensor."""
 
     def max_steps(self, samples: int) -> int:
-        """How many steps may be read for one call."""
+        """Maximum number of steps to read for one call."""
 
-    def ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager["Pixels"]:
-        """What may read before it is asked to. It is then asked for the steps of `coming`, in that order.
+    def reading_ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager[ReadPixels]:
+        """A function like `read` that may read in advance. It must be called for the steps of `coming`, in that order.
 
         Args:
-            coming: the indices of each step, int32 (samples,), all of one length; another thread may draw from it.
+            coming: indices of each step, int32 (samples,), all of the same length; another thread may iterate over it.
         """
 
 
@@ -61,21 +65,20 @@ class ResidentPixels:
     def max_steps(self, samples: int) -> int:
         return sys.maxsize
 
-    def ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager[Pixels]:
-        return contextlib.nullcontext(self)
+    def reading_ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager[ReadPixels]:
+        return contextlib.nullcontext(self.read)
 
 
 class StreamedPixels:
-    """Reads images, uint8 (samples, height, width, channels), from where they are stored; RunError if it cannot."""
+    """Reads images, uint8 (samples, height, width, channels), from the store; RunError if it cannot be read."""
 
     def __init__(self, images: np.ndarray) -> None:
         self._images = StoredImages(images)
         self._shape = images.shape[1:]
-        self._most_samples = STREAMED_BYTES // int(images[0].nbytes)
-        self._take = self._read_step
+        self._max_samples = STREAMED_BYTES // int(images[0].nbytes)
 
     def read(self, indices: np.ndarray) -> Tensor:
-        return tf.stack([self._take(step) for step in indices])
+        return tf.stack([self._read_step(step) for step in indices])
 
     def spec(self, samples: int) -> Any:
         return tf.TensorSpec((None, samples, *self._shape), tf.uint8)
@@ -84,15 +87,13 @@ class StreamedPixels:
         return images
 
     def max_steps(self, samples: int) -> int:
-        return max(1, self._most_samples // samples)
+        return max(1, self._max_samples // samples)
 
     @contextlib.contextmanager
-    def ahead(self, coming: Iterator[np.ndarray]) -> Iterator[Pixels]:
-        reader = ReadAhead(self._read_step, coming, self._most_samples)
-        pixels = copy.copy(self)
-        pixels._take = reader.take
+    def reading_ahead(self, coming: Iterator[np.ndarray]) -> Iterator[ReadPixels]:
+        reader = ReadAhead(self._read_step, coming, self._max_samples)
         try:
-            yield pixels
+            yield lambda indices: tf.stack([reader.take(step) for step in indices])
         finally:
             reader.close()
 

@@ -35,10 +35,10 @@ class Classifier:
     def __call__(self, groups: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Gives the logits (samples, classes) and the labels (samples,) of each group of indices (samples,)."""
         filled = [np.resize(group, self._group).astype(np.int32) for group in groups]
-        with self._feed.ahead(iter(filled)) as feed:
+        with self._feed.reading_ahead(iter(filled)) as read:
             for first in range(0, len(groups), self._at_once):
                 together = slice(first, first + self._at_once)
-                images, labels = feed.read(np.stack(filled[together]))
+                images, labels = read(np.stack(filled[together]))
                 computed = self._compiled(images).numpy()
                 for group, logits, of in zip(groups[together], computed, labels.numpy(), strict=True):
                     yield logits[: len(group)], of[: len(group)]

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn.cluster.exchange import Exchange
-from cnn.data.feed import Feed
+from cnn.data.feed import Feed, Read
 from cnn.data.order import Plan
 from cnn.learner.loss import cross_entropy
 from cnn.learner.loss_scale import LossScale
@@ -74,13 +74,20 @@ class TrainingStep:
         self._forward_and_backward = tf.function(self._sums, jit_compile=True, autograph=False) if xla else self._sums
         self._compiled: dict[int, Any] = {}
 
-    def run(self, plan: Plan, learning_rates: np.ndarray, reports: Reports = _NOTHING_TO_REPORT) -> StepResults:
+    def run(
+        self,
+        plan: Plan,
+        learning_rates: np.ndarray,
+        reports: Reports = _NOTHING_TO_REPORT,
+        read: Read | None = None,
+    ) -> StepResults:
         """Takes one step for each row of the plan, in one call or as many as the feed's memory takes.
 
         Args:
             plan: this rank's part of the batches.
             learning_rates: (steps,).
             reports: this rank's; the sums over the ranks come back with the gradients.
+            read: the function of `reading_ahead`; the feed's own when None.
         """
         steps, width = plan.indices.shape
         compiled, most = self._compile(width), self._feed.max_steps(width)
@@ -88,32 +95,26 @@ class TrainingStep:
         parts = []
         for first in range(0, steps, most):
             rates = tf.constant(learning_rates[first : first + most], tf.float64)
-            parts.append(compiled(self._rows(plan.part(first, first + most)), rates, reported).numpy())
+            parts.append(compiled(self._rows(plan.part(first, first + most), read), rates, reported).numpy())
         messages, diagnostics = np.split(np.concatenate(parts), [self._message.width], axis=1)
         skipped, local_seconds, local_losses = diagnostics.T
         totals, of_all = self._message.unpack(messages, plan.counts)
         return StepResults(totals, of_all, Diagnostics(skipped > 0, local_seconds, local_losses))
 
-    @contextlib.contextmanager
-    def reading_ahead(self, coming: Iterator[np.ndarray]) -> Iterator[None]:
-        """Inside, images may be read before `run` asks for them; it takes the steps of `coming`, as `Feed.ahead`."""
-        feed = self._feed
-        try:
-            with feed.ahead(coming) as self._feed:
-                yield
-        finally:
-            self._feed = feed
+    def reading_ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager[Read]:
+        """A function for `run` that may read images before they are needed; see `Feed.reading_ahead`."""
+        return self._feed.reading_ahead(coming)
 
     def gradients(self, plan: Plan, row: int = 0) -> list[np.ndarray]:
         """The exchanged mean gradients of one step of a plan, without an update."""
-        batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1))))
+        batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1), None)))
         reports = tf.zeros(len(Reports._fields), self._model.dtype)
         compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), reports), autograph=False)
         return [gradient.numpy() for gradient in compiled().gradients]
 
-    def _rows(self, plan: Plan) -> Row:
+    def _rows(self, plan: Plan, read: Read | None) -> Row:
         weights = tf.constant(plan.weights, self._model.dtype)
-        return Row(*self._feed.read(plan.indices), tf.constant(plan.keys), weights, tf.constant(plan.counts))
+        return Row(*(read or self._feed.read)(plan.indices), tf.constant(plan.keys), weights, tf.constant(plan.counts))
 
     def _compile(self, width: int) -> Any:
         """The compiled function for any number of steps of `width` samples a rank."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.fingerprints import check_in_step
+from cnn.data.feed import Read
 from cnn.data.order import SampleOrder
 from cnn.errors import diverged
 from cnn.learner.evaluation import Evaluation, Evaluator
@@ -113,19 +114,19 @@ class Loop:
         """Train to the end, or until a rank is asked to stop or hears of a change of workers; return which of these."""
         cluster = self._cluster
         coming = self._order.coming(self.progress.step, self._total_steps, cluster.rank, cluster.world_size)
-        with self._training_step.reading_ahead(coming), self._saver:
+        with self._training_step.reading_ahead(coming) as read, self._saver:
             if cluster.is_chief:
                 self._saver.hold(read_state(self._variables))
-            return self._run()
+            return self._run(read)
 
-    def _run(self) -> End:
+    def _run(self, read: Read) -> End:
         progress = self.progress
         self._check_in_step()
         if self._epoch_ends() and progress.evaluated_step < progress.step:
             self._call_on_progress()
             self._check_evaluate_save()  # the earlier start was stopped before it could
         while progress.step < self._total_steps:
-            results = self._call(min(self._steps_per_call, self._next_stop() - progress.step))
+            results = self._call(min(self._steps_per_call, self._next_stop() - progress.step), read)
             if results.reports.stops[-1]:
                 self._check_in_step()
                 self._check_sound(None, last=True)
@@ -200,7 +201,7 @@ class Loop:
         intervals = [self._order.steps_per_epoch, _CHECK_EVERY, *([self._save_every] if self._save_every else [])]
         return min(self._total_steps, *(step - step % every + every for every in intervals))
 
-    def _call(self, steps: int) -> StepResults:
+    def _call(self, steps: int, read: Read) -> StepResults:
         """Run some steps and record their results."""
         first = self.progress.step
         cluster = self._cluster
@@ -208,7 +209,7 @@ class Loop:
         rates = self._learning_rates(first, steps)
         begin = time.perf_counter()
         reports = Reports(self._seconds_per_step, self._stop_requested(), self._change_heard())
-        results = self._training_step.run(plan, rates, reports)
+        results = self._training_step.run(plan, rates, reports, read)
         seconds = time.perf_counter() - begin
         self._divergence.check(plan, first, results)
         self._slow_ranks.add(results)

@@ -114,10 +114,10 @@ def test_a_call_gets_a_bounded_part_of_what_is_streamed(monkeypatch: pytest.Monk
 
 
 @both_kinds
-def test_ahead_reads_the_same_and_leaves_the_feed_as_it_was(resident_mb: int) -> None:
+def test_reading_ahead_gives_the_same(resident_mb: int) -> None:
     feed = Feed(DATASET, PART, "float32", resident_mb=resident_mb)
     steps = np.random.default_rng(2).integers(0, 20, (9, 4), np.int32)
-    with feed.ahead(iter(steps)) as ahead:
+    with feed.reading_ahead(iter(steps)) as read:
         for first, last in ((0, 1), (1, 6), (6, 9)):
-            for one, other in zip(ahead.read(steps[first:last]), feed.read(steps[first:last]), strict=True):
+            for one, other in zip(read(steps[first:last]), feed.read(steps[first:last]), strict=True):
                 assert np.array_equal(one, other)

@@ -130,9 +130,9 @@ def test_streamed_images_train_to_the_same_bits(
     streamed = make_step(feed=make_feed(stored if in_file else part, 0, augmentation), group_size=10)
     before = state(resident)
     results = resident.run(order.plan(1, 9, rank, 3), rates(9))
-    with streamed.reading_ahead(order.coming(1, 10, rank, 3)):
+    with streamed.reading_ahead(order.coming(1, 10, rank, 3)) as read:
         again = [
-            streamed.run(order.plan(first, last - first, rank, 3), rates(9)[first - 1 : last - 1])
+            streamed.run(order.plan(first, last - first, rank, 3), rates(9)[first - 1 : last - 1], read=read)
             for first, last in ((1, 2), (2, 7), (7, 10))
         ]
     assert_same_bits(state(streamed), state(resident))
