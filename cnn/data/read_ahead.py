@@ -1,4 +1,4 @@
-"""Reading images before they are asked for, while something else is computed."""
+"""Reading images in advance, in a thread beside the computation."""
 
 import collections
 import mmap
@@ -15,9 +15,9 @@ from cnn.tensor import Tensor
 
 
 class StoredImages:
-    """Images that are read a few at a time: from an array, or from the file that it maps.
+    """Images that are read a few at a time from an array, or from the file if the array is a memory map.
 
-    The file is read and not its map, for where a map cannot be read the process ends without a word (SIGBUS).
+    The file itself is read, not its map: a failure to read a map would kill the process without a message (SIGBUS).
 
     Args:
         images: uint8 (samples, height, width, channels).
@@ -27,7 +27,7 @@ class StoredImages:
         self._images = images
         self._file: int | None = None
         base: Any = images.base
-        # Of a view, numpy does not tell where in the file it begins.
+        # numpy does not know at which offset of the file a view begins, so views are read through the map.
         if isinstance(images, np.memmap) and isinstance(base, mmap.mmap) and images.flags.c_contiguous:
             try:
                 self._file = os.open(str(images.filename), os.O_RDONLY)
@@ -36,33 +36,33 @@ class StoredImages:
             weakref.finalize(self, os.close, self._file)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The images of these indices, shape (samples, height, width, channels); RunError if the file fails."""
+        """The images at these indices, (samples, height, width, channels); RunError if the file cannot be read."""
         if self._file is None:
             return np.asarray(self._images[indices])
         block = np.empty((len(indices), *self._images.shape[1:]), np.uint8)
         try:
             for image, index in zip(block, indices.tolist(), strict=True):
-                offset = self._images.offset + index * image.nbytes  # type: ignore[attr-defined]  # it is a map
+                offset = self._images.offset + index * image.nbytes  # type: ignore[attr-defined]  # a memory map
                 if os.preadv(self._file, [image], offset) < image.nbytes:
-                    raise OSError("it is shorter than it was")
+                    raise OSError("it has become shorter")
         except OSError as error:
             raise self._unreadable(error) from error
         return block
 
     def _unreadable(self, error: OSError) -> RunError:
         return RunError(
-            f"{self._images.filename} cannot be read any more "  # type: ignore[attr-defined]  # it is a map
-            f"({error.strerror or error}): see to the disk that it is on, then go on with --resume."
+            f"{self._images.filename} can no longer be read "  # type: ignore[attr-defined]  # a memory map
+            f"({error.strerror or error}): check the disk that holds it, then start again with --resume."
         )
 
 
 class ReadAhead:
-    """Reads blocks of images in a thread, in the order in which they will be asked for, until it is closed.
+    """Reads blocks of images in a thread, in the order in which they will be taken, until it is closed.
 
     Args:
-        read: from a block's indices to what is wanted of it.
-        coming: the indices of each block, int32 (samples,), all of one length; the thread draws from it.
-        samples: as many are read and wait, at most; but always two blocks.
+        read: function from a block's indices to the block.
+        coming: indices of each block, int32 (samples,), all of the same length; the thread iterates over it.
+        samples: maximum number of samples read in advance; two blocks are always allowed.
     """
 
     def __init__(self, read: Callable[[np.ndarray], Tensor], coming: Iterator[np.ndarray], samples: int) -> None:
@@ -74,15 +74,15 @@ class ReadAhead:
         self._fill(2)
 
     def take(self, indices: np.ndarray) -> Tensor:
-        """The next block; raises what reading it raised, and ValueError if it is not the one of these indices."""
+        """Return the next block. Raises what reading it raised, and ValueError if its indices are not these."""
         read, block = self._blocks.popleft().result()
-        if not np.array_equal(read, indices):  # type: ignore[arg-type]  # None equals nothing
-            raise ValueError("a block was asked for that is not the next one")
+        if not np.array_equal(read, indices):  # type: ignore[arg-type]  # None differs from any indices
+            raise ValueError("the block of these indices is not the next one")
         self._fill(max(2, self._samples // len(indices)))
         return block
 
     def close(self) -> None:
-        """Ends the thread."""
+        """End the thread."""
         self._thread.shutdown(cancel_futures=True)
 
     def _fill(self, blocks: int) -> None:

@@ -99,7 +99,7 @@ def test_a_file_that_gets_shorter_is_told_when_its_images_are_due(file: Path) ->
     with pytest.raises(RunError) as caught:
         reader.take(np.array([3, 10]))
     assert str(caught.value) == (
-        f"{file} cannot be read any more (it is shorter than it was): see to the disk that it is on, then go on with "
+        f"{file} can no longer be read (it has become shorter): check the disk that holds it, then start again with "
         "--resume."
     )
     reader.close()
@@ -109,7 +109,7 @@ def test_a_file_that_is_gone(file: Path) -> None:
     images = np.load(file, mmap_mode="r")
     still_open = StoredImages(images)
     file.unlink()
-    with pytest.raises(RunError, match=r"images.npy cannot be read any more \(No such file or directory\)"):
+    with pytest.raises(RunError, match=r"images.npy can no longer be read \(No such file or directory\)"):
         StoredImages(images)
     assert np.array_equal(still_open.read(np.array([5])), IMAGES[[5]])
 

@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_read_ends_the_run(make_loop, make_feed, stored: P
     content = file.read_bytes()
     os.truncate(file, 20_000)
     try:
-        with pytest.raises(RunError, match=r"images.npy cannot be read any more \(it is shorter than it was\)"):
+        with pytest.raises(RunError, match=r"images.npy can no longer be read \(it has become shorter\)"):
             loop.run()
     finally:
         file.write_bytes(content)  # for pytest, which shows the map when this fails
