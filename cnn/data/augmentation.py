@@ -42,8 +42,7 @@ class AugmentationSettings:
     """Probability that a rectangle of 0.02 to 0.33 of the image's area is erased (Zhong et al., 2017)."""
 
     mixup: float = 0.0
-    """Alpha of mixup: blend images and labels in pairs, with weights from Beta(alpha, alpha) (Zhang et al., 2017); 0.2
-    is usual."""
+    """Alpha of mixup: blend images and labels in pairs by Beta(alpha, alpha) weights (Zhang et al., 2017); 0.2 is usual."""
 
     cutmix: float = 0.0
     """Alpha of CutMix: paste a rectangle of another image and mix labels by area, drawn from Beta(alpha, alpha) (Yun

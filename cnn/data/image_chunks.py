@@ -1,4 +1,4 @@
-"""Reading image files in chunks, of which all cores decode the next ones while one is used."""
+"""Reading image files in chunks: while one chunk is used, all cores decode the next ones."""
 
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -50,10 +50,7 @@ def read_images(paths: Sequence[str], shape: tuple[int, int, int], per_chunk: in
     """
     height, width, _ = shape
     if height != width:
-        raise UserError(
-            f"the network was trained on images of {height}x{width} pixels, but image files are only read as squares: "
-            "choose a network for square images."
-        )
+        raise UserError(f"image files are only read as squares, not {height}x{width}: use a network for square images.")
     chunks = (paths[start : start + per_chunk] for start in range(0, len(paths), per_chunk))
     if len(paths) <= MAX_WITHOUT_POOL:
         yield from (_read_chunk(chunk, shape) for chunk in chunks)

@@ -336,8 +336,8 @@ def _keep_only(array: Path, positions: np.ndarray) -> None:
 
 def _refusal(folder: Path, damaged: list[tuple[str, str]]) -> UserError:
     return UserError(
-        f"{_counted(len(damaged))} cannot be used: {_listing(folder, damaged)}; replace or remove all damaged files, or "
-        "leave them out by --damaged skip."
+        f"{_counted(len(damaged))} cannot be used: {_listing(folder, damaged)}; replace or remove all damaged files, "
+        "or leave them out by --damaged skip."
     )
 
 

@@ -111,5 +111,5 @@ def test_grey_stays_what_it_is_and_colours_become_grey(tmp_path: Path) -> None:
 
 
 def test_only_squares_are_made(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="images of 28x20 pixels, but image files are only read as squares"):
+    with pytest.raises(UserError, match="image files are only read as squares, not 28x20"):
         next(read_images([str(tmp_path / "any.png")], (28, 20, 1), 2))
