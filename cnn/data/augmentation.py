@@ -42,11 +42,11 @@ class AugmentationSettings:
     """Probability that a rectangle of 0.02 to 0.33 of the image's area is erased (Zhong et al., 2017)."""
 
     mixup: float = 0.0
-    """Alpha of mixup: blend images and labels in pairs by Beta(alpha, alpha) weights (Zhang et al., 2017); 0.2 is usual."""
+    """Alpha of mixup: mix pairs of images and labels by Beta(alpha, alpha) weights (Zhang et al., 2017); usual: 0.2."""
 
     cutmix: float = 0.0
     """Alpha of CutMix: paste a rectangle of another image and mix labels by area, drawn from Beta(alpha, alpha) (Yun
-    et al., 2019); 1 is usual. If mixup is set too, one of the two is chosen at random for each image."""
+    et al., 2019); usual: 1. If mixup is set too, one of the two is chosen at random for each image."""
 
     def __post_init__(self) -> None:
         check_choice("crop", self.crop, CROPS)
