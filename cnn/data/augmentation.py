@@ -1,7 +1,7 @@
-"""Random changes to training images, on the device, inside the compiled step.
+"""Data augmentation on the device, inside the compiled step.
 
-What happens to a sample is a function of its key (seed, epoch, place in the epoch) and, when two are mixed, of its
-group; so it is the same on any number of workers.
+How a sample is augmented depends only on its key (seed, epoch, position in the epoch) and, for mixup and CutMix, on its
+group, so it is the same for any number of workers.
 """
 
 import dataclasses
@@ -20,51 +20,51 @@ CROPS = ("centre", "random", "pad", "resized")
 _SMALLEST_AREA = 0.25
 _ASPECTS = (3 / 4, 4 / 3)
 
-_INWARDS = 1e-6
-"""Of an image's side, how far inside cut-outs end: what rounding puts beyond a border would be black."""
+_BORDER_MARGIN = 1e-6
+"""Margin of resized crops to the image's border, as a fraction of its side: points rounded beyond it would be black."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AugmentationSettings:
-    """How training images are changed at random."""
+    """Random augmentation of training images."""
 
     crop: str = one_of(lambda: CROPS, "centre")
-    """centre; random: anywhere in the stored image, which is larger; pad: shifted by up to an eighth, the borders
-    mirrored; resized: a part of a quarter to all of the area, as wide as 3/4 to 4/3 of its height, resized."""
+    """centre; random: anywhere in the larger stored image; pad: shifted by up to an eighth, with mirrored borders;
+    resized: a rectangle of 1/4 to all of the area, with an aspect ratio of 3/4 to 4/3, resized."""
 
     flip: bool = False
-    """Mirror every other image, left to right."""
+    """Mirror images left to right with probability 1/2."""
 
     colour_jitter: float = 0.0
-    """Brightness, contrast and saturation change by a factor of up to 1 - this to 1 + this."""
+    """Maximum change x of brightness, contrast and saturation: each is scaled by a factor from 1 - x to 1 + x."""
 
     erase: float = 0.0
-    """Probability that a rectangle, a fiftieth to a third of the image, is erased (Zhong et al., 2017)."""
+    """Probability that a rectangle of 0.02 to 0.33 of the image's area is erased (Zhong et al., 2017)."""
 
     mixup: float = 0.0
-    """Blend images and labels in pairs, in proportions from Beta(this, this) (Zhang et al., 2017); 0.2 is usual."""
+    """Alpha of mixup: mix pairs of images and labels by Beta(alpha, alpha) weights (Zhang et al., 2017); usual: 0.2."""
 
     cutmix: float = 0.0
-    """Paste a rectangle of another image, its label likewise; areas from Beta(this, this) (Yun et al., 2019); 1 is
-    usual. With mixup too, every other image is pasted into instead of blended."""
+    """Alpha of CutMix: paste a rectangle of another image and mix labels by area, drawn from Beta(alpha, alpha) (Yun
+    et al., 2019); usual: 1. If mixup is set too, one of the two is chosen at random for each image."""
 
     def __post_init__(self) -> None:
         check_choice("crop", self.crop, CROPS)
         for name in ("colour_jitter", "erase"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name} {getattr(self, name)} is not in [0, 1]: give a number there, 0.3 say.")
+                raise UserError(f"--{name} {getattr(self, name)} is not in [0, 1]: choose a number from 0 to 1.")
         for name in ("mixup", "cutmix"):
             if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
-                raise UserError(f"--{name} {getattr(self, name)} is negative or no number: give 0, or 0.2 say.")
+                raise UserError(f"--{name} {getattr(self, name)} is not a finite number from 0 on: try 0 or 0.2.")
 
     @property
     def mixes(self) -> bool:
-        """Whether samples are changed by others of their group."""
+        """Whether samples are mixed with others of their group."""
         return self.mixup > 0 or self.cutmix > 0
 
 
 class Mixed(NamedTuple):
-    """A batch whose samples may each be part of two classes."""
+    """A batch whose samples may each be a mixture of two."""
 
     images: Tensor
     """Standardised images (samples, height, width, channels)."""
@@ -73,22 +73,22 @@ class Mixed(NamedTuple):
     """int32 (samples,)."""
 
     partners: Tensor
-    """int32 (samples,): the labels of what was mixed in; None when nothing is."""
+    """int32 (samples,): labels of the images mixed in; None without mixing."""
 
     shares: Tensor
-    """Floating (samples,): the part of each sample that is its own; None when all is."""
+    """Floating (samples,): weights of `labels`, 1 minus those of `partners`; None without mixing."""
 
 
 class Augmentation:
-    """Changes batches as the settings say.
+    """Augments batches.
 
     Args:
-        settings: what to do.
-        stored_shape: (height, width, channels) of the images as they come.
-        input_shape: (height, width, channels) of those that go to the network.
+        settings: operations to apply.
+        stored_shape: (height, width, channels) of stored images.
+        input_shape: (height, width, channels) of the network's input.
 
     Raises:
-        UserError: a random crop of images that leave no room for one.
+        UserError: random crops from images that are not larger than the network's input.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class Augmentation:
         self._input = input_shape[:2]
         if settings.crop == "random" and self._stored == self._input:
             raise UserError(
-                "--crop random needs images that are stored larger than the network takes them, which these are not: "
-                "use --crop pad or resized."
+                "--crop random needs stored images that are larger than the network's input, but they are of the same "
+                "size: use --crop pad or resized."
             )
 
     def crop(self, pixels: Tensor, keys: Tensor, dtype: Any) -> Tensor:
-        """Pixels (samples, height, width, channels) cut and mirrored; uint8, or `dtype` where they were resized."""
+        """Crops and flips uint8 (samples, height, width, channels); returns uint8, or `dtype` for resized crops."""
         import tensorflow as tf
 
         draws = self._draws(keys, 5, "crop", dtype)
@@ -119,17 +119,17 @@ class Augmentation:
         return tf.gather(tf.gather(pixels, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
     def _window(self, axis: int, draws: Tensor) -> Tensor:
-        """Which rows or columns (samples, input side) to take; those beyond the border are mirrored at it."""
+        """Row or column indices (samples, input side) of the crops, mirrored at the image's border."""
         import tensorflow as tf
 
-        stored, wanted = self._stored[axis], self._input[axis]
-        room = stored - wanted
-        pad = wanted // 8 if self.settings.crop == "pad" else 0
+        stored, size = self._stored[axis], self._input[axis]
+        room = stored - size
+        pad = size // 8 if self.settings.crop == "pad" else 0
         if self.settings.crop == "centre":
             first = tf.fill(tf.shape(draws), room // 2)
         else:
             first = tf.cast(tf.floor(draws * (room + 2 * pad + 1)), tf.int32) - pad
-        positions = tf.abs(first[:, None] + tf.range(wanted))
+        positions = tf.abs(first[:, None] + tf.range(size))
         return (stored - 1) - tf.abs((stored - 1) - positions)
 
     def _resized(self, pixels: Tensor, draws: Tensor, flipped: Tensor, dtype: Any) -> Tensor:
@@ -142,12 +142,12 @@ class Augmentation:
         top, left = draws[:, 3] * (1 - height), draws[:, 4] * (1 - width)
         right = left + width
         boxes = tf.stack([top, tf.where(flipped, right, left), top + height, tf.where(flipped, left, right)], 1)
-        boxes = (1 - 2 * _INWARDS) * tf.cast(boxes, tf.float32) + _INWARDS
+        boxes = (1 - 2 * _BORDER_MARGIN) * tf.cast(boxes, tf.float32) + _BORDER_MARGIN
         cut = tf.image.crop_and_resize(tf.cast(pixels, tf.float32), boxes, tf.range(tf.shape(pixels)[0]), self._input)
         return tf.cast(cut, dtype)
 
     def colour(self, pixels: Tensor, keys: Tensor) -> Tensor:
-        """Floating pixels from 0 to 255 with other brightness, contrast and saturation."""
+        """Changes brightness, contrast and saturation of floating-point pixels from 0 to 255."""
         import tensorflow as tf
 
         if not self.settings.colour_jitter:
@@ -161,7 +161,7 @@ class Augmentation:
         return tf.clip_by_value(mean + (pixels - mean) * contrast, 0, 255)
 
     def erase(self, images: Tensor, keys: Tensor) -> Tensor:
-        """Standardised images with a rectangle set to the mean, in some."""
+        """Sets a rectangle in some of the standardised images to the mean."""
         import tensorflow as tf
 
         if not self.settings.erase:
@@ -174,21 +174,24 @@ class Augmentation:
         erased = draws[:, 0] < self.settings.erase
         return images * tf.where(erased[:, None, None, None], kept, 1)
 
-    def _outside(self, height: Tensor, width: Tensor, down: Tensor, across: Tensor) -> Tensor:
-        """Masks (samples, height, width, 1): 0 in rectangles of these parts of the sides, 1 elsewhere."""
+    def _outside(self, height: Tensor, width: Tensor, top: Tensor, left: Tensor) -> Tensor:
+        """Masks (samples, height, width, 1): 1 outside rectangles, 0 inside.
+
+        `height` and `width` are fractions of the image's sides, `top` and `left` of the remaining rows and columns.
+        """
         import tensorflow as tf
 
         inside = []
-        for side, part, place in zip(self._input, (height, width), (down, across), strict=True):
-            first = tf.floor(place * (1 - part) * side)
-            last = first + tf.round(part * side)
-            positions = tf.range(side, dtype=part.dtype)
-            inside.append((positions >= first[:, None]) & (positions < last[:, None]))
+        for side, length, place in zip(self._input, (height, width), (top, left), strict=True):
+            start = tf.floor(place * (1 - length) * side)
+            stop = start + tf.round(length * side)
+            positions = tf.range(side, dtype=length.dtype)
+            inside.append((positions >= start[:, None]) & (positions < stop[:, None]))
         both = inside[0][:, :, None, None] & inside[1][:, None, :, None]
         return tf.cast(tf.logical_not(both), height.dtype)
 
     def mix(self, images: Tensor, labels: Tensor, keys: Tensor, weights: Tensor, group_size: int) -> Mixed:
-        """Blends each sample with the next real one of its group, or pastes a part of that one into it."""
+        """Mixes each sample with the next real one (weight 1, not padding) of its group, by mixup or CutMix."""
         import tensorflow as tf
 
         if not self.settings.mixes:
@@ -198,8 +201,8 @@ class Augmentation:
         mixup, cutmix = self.settings.mixup, self.settings.cutmix
         masks = []
         if mixup:
-            own = _beta(mixup, draws[:, 0])[:, None, None, None]
-            masks.append(tf.broadcast_to(own, (tf.shape(draws)[0], *self._input, 1)))
+            shares = _beta(mixup, draws[:, 0])[:, None, None, None]
+            masks.append(tf.broadcast_to(shares, (tf.shape(draws)[0], *self._input, 1)))
         if cutmix:
             side = tf.sqrt(1 - _beta(cutmix, draws[:, 1]))
             masks.append(self._outside(side, side, draws[:, 2], draws[:, 3]))
@@ -208,12 +211,12 @@ class Augmentation:
         return Mixed(images, labels, tf.gather(labels, partners), tf.reduce_mean(mask, (1, 2, 3)))
 
     @staticmethod
-    def _draws(keys: Tensor, units: int, what: str, dtype: Any) -> Tensor:
-        return uniform_tensor(keys, units, zlib.crc32(what.encode()), dtype)
+    def _draws(keys: Tensor, units: int, purpose: str, dtype: Any) -> Tensor:
+        return uniform_tensor(keys, units, zlib.crc32(purpose.encode()), dtype)
 
 
 def _next_in_group(weights: Tensor, group_size: int) -> Tensor:
-    """For each sample the index of the next real one of its group; the last's is the first."""
+    """Index of the next real sample of each sample's group; the last real one is followed by the first."""
     import tensorflow as tf
 
     places = tf.range(tf.shape(weights)[0])
@@ -224,11 +227,11 @@ def _next_in_group(weights: Tensor, group_size: int) -> Tensor:
 
 
 def _beta(alpha: float, draws: Tensor) -> Tensor:
-    """Uniform draws to ones of Beta(alpha, alpha), by a table of its quantiles."""
+    """Maps uniform draws to draws from Beta(alpha, alpha), by a table of its quantiles."""
     import tensorflow as tf
     from scipy.stats import beta
 
     levels = 4096
-    alpha = min(max(alpha, 1e-8), 1e15)  # beyond, SciPy fails; there all draws are 0 or 1, or all are 0.5, already
+    alpha = min(max(alpha, 1e-8), 1e15)  # SciPy fails beyond, where draws are 0 or 1, or 0.5, anyway
     table = tf.constant(beta.ppf((np.arange(levels) + 0.5) / levels, alpha, alpha), draws.dtype)
     return tf.gather(table, tf.cast(draws * levels, tf.int32))

@@ -1,4 +1,4 @@
-"""The folder on this machine for downloads and prepared data sets."""
+"""The cache folder, on this machine, for downloads and prepared data sets."""
 
 import contextlib
 import os
@@ -10,46 +10,46 @@ from cnn.errors import UserError
 
 
 def cache_folder() -> Path:
-    """$CNN_CACHE_DIR, or else `cnn` in $XDG_CACHE_HOME or in ~/.cache; not necessarily there yet."""
-    chosen = os.environ.get("CNN_CACHE_DIR")
-    if chosen:
+    """Path of the cache folder, which may not exist: $CNN_CACHE_DIR, else `cnn` in $XDG_CACHE_HOME or ~/.cache."""
+    path = os.environ.get("CNN_CACHE_DIR")
+    if path:
         try:
-            return Path(chosen).expanduser().absolute()
+            return Path(path).expanduser().absolute()
         except RuntimeError:
             raise UserError(
-                f"CNN_CACHE_DIR '{chosen}' begins with a home folder that this machine does not know: set it to the "
+                f"CNN_CACHE_DIR '{path}' begins with a home folder that this machine does not have: set it to the "
                 "path of a folder."
             ) from None
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     try:
         return (Path(base).expanduser() / "cnn").absolute()
     except RuntimeError:
-        raise UserError("there is no home folder for the cache: set CNN_CACHE_DIR to a folder for it.") from None
+        raise UserError("there is no home folder for the cache: set CNN_CACHE_DIR to the path of a folder.") from None
 
 
 @contextlib.contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Turns an OSError of the code inside (full disk, no permission) into a UserError about the cache folder."""
+    """Turns an OSError raised inside (full disk, no permission) into a UserError about the cache folder."""
     try:
         yield
     except OSError as error:
         raise UserError(
             f"the cache folder {folder} cannot be used ({error.strerror or error}): "
-            "make room or permission there, or set CNN_CACHE_DIR to another folder."
+            "free space or grant permission there, or set CNN_CACHE_DIR to another folder."
         ) from error
 
 
 @contextlib.contextmanager
-def locked(path: Path, others: str) -> Iterator[None]:
-    """Lets one process at a time run the code inside; the others wait. Makes the lock's folder.
+def locked(path: Path, activity: str) -> Iterator[None]:
+    """Runs the code inside in one process at a time, while others wait; creates the lock file's folder.
 
     Args:
-        path: the lock's file.
-        others: what the process does that has the lock, as in "prepares digits".
+        path: lock file.
+        activity: what the process that has the lock does, for the message to those that wait: "prepares digits".
     """
     with explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = take_lock(path, others)
+        lock = take_lock(path, activity)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Colours as an image's embedded profile means them, as screens show them."""
+"""Conversion of pixels to sRGB by an image's embedded ICC profile."""
 
 import functools
 import io
@@ -6,35 +6,35 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
-# Profiles that change no colour by more levels than this are sRGB as another program writes it.
+# Levels of 256; a profile that changes no colour by more is sRGB as written by another program.
 _TOLERANCE = 3
 
 
 @functools.lru_cache(maxsize=16)
 def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """What turns pixels of a mode into sRGB.
+    """The transform of pixels to sRGB.
 
     Args:
-        profile: in the ICC's format.
-        mode: of the pixels: RGB, CMYK or L.
+        profile: ICC profile of the pixels.
+        mode: mode of the pixels: RGB, CMYK or L.
 
     Returns:
-        None if the profile is sRGB's, is damaged, or is for other pixels.
+        None if the profile is sRGB, is damaged, or does not fit the mode.
     """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
         probe = _probe(mode)
-        shown = ImageCms.applyTransform(probe, transform)
+        converted = ImageCms.applyTransform(probe, transform)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
-    assert shown is not None
-    change = np.abs(np.asarray(shown, np.int16) - np.asarray(probe.convert("RGB"), np.int16))
+    assert converted is not None
+    change = np.abs(np.asarray(converted, np.int16) - np.asarray(probe.convert("RGB"), np.int16))
     return transform if change.max() > _TOLERANCE else None
 
 
 def _probe(mode: str) -> Image.Image:
-    """Colours from all over a mode's space."""
+    """A grid of colours over the complete range of a mode, as an image."""
     channels = len(Image.new(mode, (1, 1)).getbands())
     steps = np.linspace(0, 255, 256 if channels == 1 else 9 if channels == 3 else 4).round().astype(np.uint8)
     colours = np.stack(np.meshgrid(*[steps] * channels), axis=-1).reshape(-1, channels)

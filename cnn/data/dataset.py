@@ -1,4 +1,4 @@
-"""What every data set is, wherever it came from."""
+"""Data sets in memory, in the form that is common to all sources."""
 
 import dataclasses
 from typing import Literal
@@ -6,30 +6,30 @@ from typing import Literal
 import numpy as np
 
 Division = Literal["by name", "by place"]
-"""What decides which images are in the test or validation part: an image's own name, or its place in the list of all,
-as it was for image files in the first runs, whose parts must stay what they were."""
+"""How images are assigned to the test and validation parts: by each image's name, or by its position in the list of
+all images, as in the first versions for image files; runs of these must keep their parts when they are resumed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part:
-    """The training or the test part of a data set; ValueError if the two arrays do not belong together."""
+    """The training or test part of a data set; raises ValueError if the two arrays do not match."""
 
     images: np.ndarray
     """uint8 (samples, height, width, channels)."""
 
     labels: np.ndarray
-    """int32 (samples,), from 0 on."""
+    """int32 (samples,): class indices from 0 on."""
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or 0 in self.images.shape:
-            raise ValueError(f"images are {self.images.dtype} {self.images.shape}, not uint8 of four dimensions")
+            raise ValueError(f"images are {self.images.dtype} {self.images.shape}, not four-dimensional uint8")
         if self.labels.dtype != np.int32 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(f"labels are {self.labels.dtype} {self.labels.shape}, not an int32 for each image")
+            raise ValueError(f"labels are {self.labels.dtype} {self.labels.shape}, not one int32 per image")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A data set that is ready for training."""
+    """A data set ready for training."""
 
     name: str
     class_names: tuple[str, ...]
@@ -37,44 +37,44 @@ class Dataset:
     test: Part
 
     mean: tuple[float, ...]
-    """Of each channel over the training images, in units of pixel / 255."""
+    """Mean of each channel over the training images, in units of pixel / 255."""
 
     standard_deviation: tuple[float, ...]
-    """Of each channel over the training images, in units of pixel / 255."""
+    """Standard deviation of each channel over the training images, in units of pixel / 255."""
 
     checksum: str
-    """Identifies the content: equal on two machines if and only if images, labels and names are."""
+    """Identifies the content: equal on two machines if and only if images, labels and class names are equal."""
 
     input_size: int | None = None
-    """Side in pixels of the square that a network gets of each image, where the images leave room to cut it out of
-    them; None where it gets the whole image."""
+    """Side in pixels of the square crop that is the network's input, for stored images that are larger; None if the
+    input is the complete image."""
 
     train_keys: np.ndarray | None = None
-    """uint64 (samples,): a number for each training image that follows from its name, by which a part is drawn for
-    validation; None where an image is known by its place."""
+    """uint64 (samples,): for each training image a number derived from its name, by which validation images are drawn;
+    None if images are divided by position."""
 
     validation_images: int = 0
-    """How many of the last training images are the part that the data set itself has for validation; 0 if none is."""
+    """Number of training images, the last ones, that are the data set's own validation part; 0 if it has none."""
 
     @property
     def division(self) -> Division:
-        """What decided which images are in which part."""
+        """How the images were assigned to parts."""
         return "by place" if self.train_keys is None else "by name"
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.class_names)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the images as they are stored."""
+        """Height, width and channels of the stored images."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of what a network gets."""
+        """Height, width and channels of the network's input."""
         if self.input_size is None:
             return self.image_shape
         return self.input_size, self.input_size, self.image_shape[2]

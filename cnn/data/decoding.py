@@ -1,4 +1,4 @@
-"""Decoding many image files at once, by as many processes as this one may use cores."""
+"""Decoding of image files into the arrays of a data set, by one process per available core."""
 
 import dataclasses
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn.cpu_quota import cpu_quota
-from cnn.data.decoding_pool import WORTH_NO_POOL, decoding_pool
+from cnn.data.decoding_pool import MAX_WITHOUT_POOL, decoding_pool
 from cnn.data.image_file import DamagedImageError, decode_opened, open_image
 from cnn.data.listing import shown
 from cnn.data.source_record import digest, file_digest
@@ -17,76 +17,76 @@ from cnn.errors import RunError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Successive images of a part, and where in an array's file they belong."""
+    """Consecutive images of a part, and their place in an array's file."""
 
     part: str
     """train or test."""
 
     start: int
-    """Position in the part of the first one."""
+    """Position of the first image in the part."""
 
     paths: list[str]
     times: list[int]
-    """The change time of each, as `settled` gave it before any was read."""
+    """Change time of each file, from `settled` before any was read."""
 
     size: int
-    """Pixels of a side of a stored image."""
+    """Side of a stored image in pixels."""
 
     array: Path
     offset: int
-    """Bytes before the first one in the array's file."""
+    """Bytes before the first image in the array's file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """What is known of a chunk whose images are on the disk."""
+    """Results for a chunk whose images have been written to the disk."""
 
     part: str
     start: int
     stop: int
-    """Position one past the last one."""
+    """Position after the last image."""
 
     sums: list[int]
-    """Of the pixels of each channel."""
+    """Sum of the pixels of each channel."""
 
     squares: list[int]
-    """The sums of their squares."""
+    """Sum of the squared pixels of each channel."""
 
     damaged: list[tuple[int, str]]
-    """Position in the part, and the reason, of each image that cannot be used; it is stored as zeros."""
+    """Position in the part, and reason, of each image that cannot be used; it is stored as zeros."""
 
     times: list[int]
-    """The change time of each file, as the chunk has it."""
+    """Change time of each file, copied from the chunk."""
 
     digests: list[str]
-    """Of what was read of each, in hexadecimal."""
+    """Hexadecimal digest of each file's content as it was read."""
 
 
 def worker_count() -> int:
-    """The cores that this process may use, at most as many as a container's limit amounts to."""
+    """Number of cores that this process may use, within the container's CPU quota."""
     cores = len(os.sched_getaffinity(0))
     return min(cores, cpu_quota() or cores)
 
 
 def decode_chunks(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
-    """Decodes chunks and writes them to the disk; gives each one when it is there, in no order.
+    """Decodes chunks, writes them to the disk and yields each one once it is written, in any order.
 
-    The processes are gone when this ends, whatever ends it, also if this process is killed.
+    The worker processes end with this generator, however it ends, even if this process is killed.
 
     Raises:
         OSError: an array cannot be written.
-        RunError: one of the processes was killed, or there is too little memory for an image.
+        RunError: a worker process was killed, or memory is insufficient for an image.
     """
-    if sum(len(chunk.paths) for chunk in chunks) <= WORTH_NO_POOL:
+    if sum(len(chunk.paths) for chunk in chunks) <= MAX_WITHOUT_POOL:
         yield from map(_decode_chunk, chunks)
         return
-    yield from _decode_by_processes(chunks)
+    yield from _decode_in_parallel(chunks)
 
 
-def _decode_by_processes(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
-    from concurrent.futures import as_completed  # only here: what is prepared already needs none
+def _decode_in_parallel(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
+    from concurrent.futures import as_completed  # only here: data sets that are already prepared do without
 
-    with decoding_pool(min(worker_count(), len(chunks)), "start again, which goes on with what is done") as pool:
+    with decoding_pool(min(worker_count(), len(chunks)), "start again, which resumes the preparation") as pool:
         for future in as_completed([pool.submit(_decode_chunk, chunk) for chunk in chunks]):
             yield future.result()
 
@@ -104,10 +104,10 @@ def _decode_chunk(chunk: Chunk) -> Decoded:
             damaged.append((chunk.start + position, str(error)))
             if len(digests) == position:  # it could not be opened
                 digests.append(file_digest(path).hex())
-        except MemoryError:  # not damaged, which would be recorded, and be so on other machines too
+        except MemoryError:  # not recorded as damaged, which would hold on machines with more memory, too
             raise RunError(
-                f"there is too little memory to decode {shown(path)}: make some free, or the image smaller, and start "
-                "again, which goes on with what is done."
+                f"there is not enough memory to decode {shown(path)}: free some, or make the image smaller, and start "
+                "again, which resumes the preparation."
             ) from None
     with open(chunk.array, "r+b") as file:
         file.seek(chunk.offset)

@@ -1,4 +1,4 @@
-"""Processes that decode images beside this one and never outlive it."""
+"""Worker processes that decode images and never outlive this one."""
 
 import contextlib
 import os
@@ -12,39 +12,39 @@ from cnn.errors import RunError
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
 
-WORTH_NO_POOL = 64
-"""So many images are decoded sooner than other processes are started."""
+MAX_WITHOUT_POOL = 64
+"""Up to this number of images are decoded faster by this process than workers can be started."""
 
 
 @contextlib.contextmanager
 def decoding_pool(processes: int, advice: str) -> Iterator["ProcessPoolExecutor"]:
-    """Starts processes, which are gone when this ends, whatever ends it, also if this process is killed.
+    """A pool of worker processes, which end with the context, however it ends, even if this process is killed.
 
     Args:
-        processes: how many, at most.
-        advice: what to do when one of them was killed, after memory has been made free.
+        processes: maximum number of processes.
+        advice: what to do, after freeing memory, if a process was killed; the end of the error message.
 
     Raises:
-        RunError: one of the processes was killed, or there is too little memory for an image.
+        RunError: a worker process was killed, or memory is insufficient for an image.
     """
-    import multiprocessing  # only here: what is prepared already needs none
+    import multiprocessing  # only here: data sets that are already prepared do without
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    # Not forked: TensorFlow and MPI, which may run here, do not survive that.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin)
+    # Not forked: TensorFlow and MPI, which may run in this process, do not survive a fork.
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_initialize)
     try:
         yield pool
     except (BrokenProcessPool, MemoryError):
         raise RunError(
-            f"a process that decodes images was killed or had too little memory: make some free and {advice}."
+            f"a process that decodes images was killed or ran out of memory: free some memory and {advice}."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    """A worker ends with its parent, and not by the terminal's Ctrl-C before the parent has seen that."""
+def _initialize() -> None:
+    """Makes a worker end with its parent, and ignore the terminal's Ctrl-C, which the parent must handle first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 real ones, which need no network."""
+"""scikit-learn's data set of 1,797 handwritten digits, which needs no download."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from cnn.data.dataset import Part
 from cnn.data.source import EmbeddedSource, RawDataset
 from cnn.data.split import stratified_split
 
-# Constants: everybody's test digits are the same ones.
+# Constant, so that the test digits are the same for all users.
 _TEST_FRACTION = 0.2
 _SPLIT_SEED = 1797
 
@@ -14,11 +14,11 @@ _ENLARGEMENT = 4
 
 
 def read() -> RawDataset:
-    """The digits as 32x32x1: 1,438 to train and 359 to test."""
-    from sklearn.datasets import load_digits  # it takes a second
+    """Reads the digits as 32x32x1 images: 1,438 for training and 359 for testing."""
+    from sklearn.datasets import load_digits  # only here: the import takes a second
 
     bunch = load_digits()
-    images = (bunch.images.astype(np.int64) * 255 + 8) // 16  # from 0..16, rounded
+    images = (bunch.images.astype(np.int64) * 255 + 8) // 16  # from 0..16 to 0..255, rounded
     images = images.repeat(_ENLARGEMENT, axis=1).repeat(_ENLARGEMENT, axis=2)[..., np.newaxis].astype(np.uint8)
     labels = bunch.target.astype(np.int32)
     train, test = stratified_split(labels, _TEST_FRACTION, _SPLIT_SEED)

@@ -1,4 +1,4 @@
-"""Getting a data set's files from where they are published."""
+"""Download of a data set's missing files."""
 
 import contextlib
 import logging
@@ -16,34 +16,34 @@ _logger = logging.getLogger(__name__)
 
 
 def fetch_missing(name: str, remote: Remote, folder: Path) -> None:
-    """Downloads what the folder still needs; what is there already stays and is not checked.
+    """Downloads the files that the folder lacks; existing files stay and are not checked.
 
-    One process downloads, the others wait for it, also those of other hosts that share the folder. A file appears under
-    its name when it is whole and its checksum is right.
+    One process downloads while all others wait, including those on other hosts that share the folder. A file gets its
+    final name only once it is complete and its checksum is correct.
 
     Args:
-        name: of the data set.
-        remote: what there is to download.
-        folder: an existing folder.
+        name: name of the data set.
+        remote: files that can be downloaded.
+        folder: existing folder.
 
     Raises:
-        UserError: something is missing and cannot be had; says what, where, why, and what to do.
+        UserError: a file is missing and cannot be downloaded; the message names file, reason and remedy.
     """
     if not remote.missing(folder):
         return
-    with _alone_in(folder):
+    with _exclusive(folder):
         missing = remote.missing(folder)
         while missing:
             _fetch(remote, missing, folder)
-            still = remote.missing(folder)
-            if len(still) == len(missing):
+            still_missing = remote.missing(folder)
+            if len(still_missing) == len(missing):
                 raise UserError(f"{folder / missing[0]} does not hold the data set {name}: remove it and start again.")
-            missing = still
+            missing = still_missing
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Lets one process at a time download into a folder. Where nothing can be written the download itself says so."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Lets one process at a time download into a folder; if no lock can be written, the download reports the error."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             stack.callback(take_lock(folder / ".lock", f"downloads into {folder}").release)
@@ -51,20 +51,20 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _fetch(remote: Remote, missing: list[str], folder: Path) -> None:
-    """Gets the first of the missing files, which are all named if that fails."""
+    """Downloads the first missing file unless it exists, and unpacks an archive; errors name all missing files."""
     file = missing[0]
     path = folder / file
-    own = not os.path.exists(path)
-    if own:
+    downloaded = not os.path.exists(path)
+    if downloaded:
         _download(remote, missing, path)
     if file.endswith((".tar.gz", ".tgz")):
         unpack(path)
-        if own:
+        if downloaded:
             path.unlink()
 
 
 def _download(remote: Remote, missing: list[str], path: Path) -> None:
-    from cnn.data.transfer import TransferError, transfer  # a tenth of a second that is needed only here
+    from cnn.data.transfer import TransferError, transfer  # only here: the import takes a tenth of a second
 
     url = remote.base_url + path.name
     _logger.info("downloading %s", url)

@@ -1,4 +1,4 @@
-"""Images with the same content in two parts or in two classes of a data set, which make its results doubtful."""
+"""Detection of identical images in two parts or two classes of a data set, which make results on it doubtful."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,10 @@ from cnn.data.source import ImageFile
 
 
 class EqualImages:
-    """Finds files that are the same byte for byte.
+    """Finds image files that are identical byte by byte.
 
     Args:
-        images: each image with the name of its part and with its digest.
+        images: image, name of its part, and digest, for each image.
     """
 
     def __init__(self, images: Iterable[tuple[ImageFile, str, str]]) -> None:
@@ -25,10 +25,10 @@ class EqualImages:
                 self._in_two_classes.append((other.path, file.path))
 
     def notes(self) -> list[str]:
-        """A sentence each on those in two parts and those in two classes, if there are some, with an example."""
+        """Up to two sentences, with an example: on identical images in two parts, and in two classes."""
         return [
-            f"{len(pairs):,} {'image is' if len(pairs) == 1 else 'images are'} also in another {what}, with the same "
+            f"{len(pairs):,} {'image is' if len(pairs) == 1 else 'images are'} also in another {kind}, with the same "
             f"content: {' and '.join(map(shown, pairs[0]))}{'' if len(pairs) == 1 else ', for example'}"
-            for what, pairs in (("part", self._in_two_parts), ("class", self._in_two_classes))
+            for kind, pairs in (("part", self._in_two_parts), ("class", self._in_two_classes))
             if pairs
         ]

@@ -1,10 +1,10 @@
-"""Names for files that are taken for images and are not, or not of a kind that is read."""
+"""Recognition of image formats, and of files that are not images or are of an unsupported format, by first bytes."""
 
 import re
 
-_PHOTOGRAPH = "which is not read: save it as JPEG"
+_PHOTOGRAPH = "which is not supported: save it as JPEG"
 
-_KINDS = [
+_UNSUPPORTED = [
     (0, rb"(?s)....ftyp(?!.{0,64}?avi[fs]).{0,64}?(hei[cxms]|hev[cxms])", f"a HEIC photograph, {_PHOTOGRAPH}"),
     (
         0,
@@ -30,16 +30,16 @@ _KINDS = [
         "a video",
     ),
     (0, rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf|BZh|\xfd7zXZ", "an archive or an office document"),
-    (0, rb"\0\x05\x16[\x00\x07]", "the notes of macOS on a file, not the file"),
+    (0, rb"\0\x05\x16[\x00\x07]", "macOS metadata of a file, not the file itself"),
     (0, rb"\0\0[\x01\x02]\0", "an icon"),
-    (0, rb"P7\n", "a PAM image, which is not read: save it as PNG"),
+    (0, rb"P7\n", "a PAM image, which is not supported: save it as PNG"),
     (128, rb"DICM", "a DICOM image"),
     (0, rb"\x93NUMPY", "a NumPy array"),
     (0, rb"\x89HDF|CDF[\x01\x02]|SIMPLE  =", "a scientific data file"),
-    (0, rb"\0+\Z", "zeros where an image would begin"),
+    (0, rb"\0+\Z", "zeros instead of an image"),
     (0, rb"(?!P[1-6]\s)(?=.*[A-Za-z])[\t\n\f\r\x20-\x7e\x80-\xff]+\Z", "a text file"),
 ]
-_READ = [
+_SUPPORTED = [
     (rb"\xff\xd8\xff", "JPEG"),
     (rb"\x89PNG", "PNG"),
     (rb"GIF8", "GIF"),
@@ -51,27 +51,23 @@ _READ = [
     (rb"P[1-6]\s", "PNM"),
 ]
 
-_COMPILED = [(offset, re.compile(pattern), name) for offset, pattern, name in _KINDS]
+_COMPILED = [(offset, re.compile(pattern), name) for offset, pattern, name in _UNSUPPORTED]
 
 
-def unread_kind(start: bytes) -> str | None:
-    """Tells what a file is that is not an image of a kind that is read.
+def unsupported_kind(start: bytes) -> str | None:
+    """Describes a file that is not an image of a supported format.
 
     Args:
-        start: its first bytes, some hundreds at least if it has as many.
+        start: first bytes of the file: several hundred, or all.
 
     Returns:
-        A noun with its article, and what to do if something can be done; None if it may be an image, or is unknown.
+        A noun with its article, and advice if there is any; None if the file may be an image, or is not recognised.
     """
     if not start:
         return "an empty file"
     return next((name for offset, pattern, name in _COMPILED if pattern.match(start, offset)), None)
 
 
-def read_kind(start: bytes) -> str | None:
-    """Tells which kind, of those that are read, a file claims to be.
-
-    Args:
-        start: its first bytes.
-    """
-    return next((name for pattern, name in _READ if re.match(pattern, start)), None)
+def supported_format(start: bytes) -> str | None:
+    """The supported image format that a file claims to have, by its first bytes."""
+    return next((name for pattern, name in _SUPPORTED if re.match(pattern, start)), None)

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: four files in the IDX format, gzipped or not, as tools and archives leave them."""
+"""MNIST and Fashion-MNIST: four files in the IDX format, gzipped or not, in the folders that common tools create."""
 
 import dataclasses
 import gzip
@@ -18,7 +18,7 @@ from cnn.errors import UserError
 _TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 _TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
-# Two zero bytes, 8 for uint8, the number of dimensions.
+# Magic numbers: two zero bytes, 8 for uint8, the number of dimensions.
 _IMAGES_MAGIC = 0x803
 _LABELS_MAGIC = 0x801
 
@@ -26,35 +26,35 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20
 
 _CLASSES = 10
-_LABELS_KNOWN = 10
+_FIRST_LABELS = 10
 
-# Folders that are named after another data set are not looked into: where torchvision has put several, say.
+# Folders named after another data set are not searched: torchvision, for example, puts several side by side.
 _DATA_SETS = frozenset({"mnist", "fashionmnist", "fashion", "emnist", "kmnist", "kuzushijimnist", "qmnist", "notmnist"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IdxFiles:
-    """One of the data sets, and how its files are told from others'."""
+    """One of the data sets, with signatures by which its files are recognised."""
 
     name: str
-    """As users write it."""
+    """Name in the settings."""
 
     class_names: tuple[str, ...]
     folders: frozenset[str]
-    """What a folder of it may be called, by letters and digits in lower case."""
+    """Possible names of its folder, reduced to letters and digits in lower case."""
 
     md5: tuple[str, str, str, str]
     """Checksums of the official gzipped files, in the order of `_TRAIN` and `_TEST`."""
 
-    begin: dict[str, bytes]
-    """What is in the first image of a file of images, and what are the first labels of one of labels."""
+    signatures: dict[str, bytes]
+    """By file name: bytes within the first image of a file of images, or the first labels of a file of labels."""
 
     def read(self, folder: Path) -> RawDataset:
-        """Reads the four files, whole sets or parts of them.
+        """Reads the four files, which may hold fewer samples than the official ones.
 
         Raises:
-            UserError: a file is missing or damaged, of another data set or in another's place, or is there twice with
-                different content; names it.
+            UserError: a file is missing, damaged, of another data set or under another file's name, or exists twice
+                with different content; the message names it.
         """
         found = self._find(folder)
         train, test = (self._read_part(folder, names, found) for names in (_TRAIN, _TEST))
@@ -65,15 +65,15 @@ class IdxFiles:
         return RawDataset(class_names=self.class_names, train=train, test=test)
 
     def files(self, folder: Path) -> list[Path]:
-        """Those of the four files that are there; one that is there several times counts as often."""
+        """All copies of the four files that exist."""
         return sorted(path for paths in self._find(folder).values() for path in paths)
 
     def missing(self, folder: Path) -> list[str]:
-        """Those of the four files that are there neither gzipped nor plain, by their gzipped names."""
+        """The files of the four that exist neither gzipped nor plain, by their gzipped names."""
         return [f"{name}.gz" for name, paths in self._find(folder).items() if not paths]
 
     def _find(self, folder: Path) -> dict[str, list[Path]]:
-        """Where each of the four files is: in the folder, or as much below it as is needed to find all."""
+        """Paths of each of the four files, searched for level by level in and below the folder until all are found."""
         found: dict[str, list[Path]] = {name: [] for name in _TRAIN + _TEST}
         known = {letters(name): name for name in found}
         for level in levels(folder, _DATA_SETS - self.folders):
@@ -101,8 +101,8 @@ class IdxFiles:
                 f"{labels_path} is damaged, or of another data set such as EMNIST: label {np.argmax(labels):,} is "
                 f"{labels.max()}, not 0 to {_CLASSES - 1}; put the file of {self.name} there."
             )
-        self._check_beginning(images_path, names[0], images)
-        self._check_beginning(labels_path, names[1], labels)
+        self._check_signature(images_path, names[0], images)
+        self._check_signature(labels_path, names[1], labels)
         return Part(images=images[..., np.newaxis], labels=labels.astype(np.int32))
 
     def _read_one(self, folder: Path, name: str, found: dict[str, list[Path]], magic: int) -> np.ndarray:
@@ -114,37 +114,37 @@ class IdxFiles:
         for path in paths[1:]:
             if not np.array_equal(read_idx(path, magic), first):
                 raise UserError(
-                    f"{paths[0]} and {path} are both {name} but hold different things: remove the one that is not of "
-                    f"{self.name}, or name the folder that holds the right one as data_dir."
+                    f"{paths[0]} and {path} are both {name} but differ in content: remove the one that is not of "
+                    f"{self.name}, or set data_dir to the folder of the right one."
                 )
         return first
 
-    def _check_beginning(self, path: Path, name: str, array: np.ndarray) -> None:
-        """Notices files of another data set or in another's place, whole or in part and whoever has packed them."""
+    def _check_signature(self, path: Path, name: str, array: np.ndarray) -> None:
+        """Raises UserError for a file of another data set or under another's name, also if it is cut or repacked."""
         for data_set in (MNIST_FILES, FASHION_MNIST_FILES):
-            for other, begin in data_set.begin.items():
-                own = (data_set.name, other) == (self.name, name)
-                if not own and begin in (array[0] if array.ndim == 3 else array[:_LABELS_KNOWN]).tobytes():
+            for other, signature in data_set.signatures.items():
+                expected = (data_set.name, other) == (self.name, name)
+                if not expected and signature in (array[0] if array.ndim == 3 else array[:_FIRST_LABELS]).tobytes():
                     raise UserError(
-                        f"{path} holds what {other} of {data_set.name} does, not {name} of {self.name}: put the right "
-                        "file there, or choose the data set that it is of."
+                        f"{path} has the content of {other} of {data_set.name}, not of {name} of {self.name}: put the "
+                        "right file there, or choose the data set that the file belongs to."
                     )
 
 
 def read_idx(path: Path, magic: int) -> np.ndarray:
-    """Reads one file of bytes.
+    """Reads an IDX file of uint8.
 
-    No memory is taken for what the header promises, only for what is there, and never much more than was promised.
+    Memory is allocated as bytes are read, whatever the header declares, and reading stops one byte after that length.
 
     Args:
-        path: the file, gzipped or not, which its content tells.
-        magic: the number that must be at its beginning; its last byte is the number of dimensions.
+        path: file, which is recognised as gzipped or plain by its content.
+        magic: required magic number; its last byte is the number of dimensions.
 
     Returns:
-        uint8 of the shape that the header names, no dimension being zero.
+        uint8 of the shape in the header, without dimensions of zero.
 
     Raises:
-        UserError: the file is missing, unreadable or damaged; says what is wrong.
+        UserError: the file is missing, unreadable or damaged; the message names the fault.
     """
     try:
         with _open(path) as file:
@@ -155,7 +155,7 @@ def read_idx(path: Path, magic: int) -> np.ndarray:
                 raise _damaged(path, "it ends within its header")
             shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
             if 0 in shape:
-                raise _damaged(path, f"its header names a dimension of zero, {shape}")
+                raise _damaged(path, f"its header declares a dimension of zero, {shape}")
             content = _read_up_to(file, math.prod(shape) + 1)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: put it there.") from None
@@ -164,18 +164,18 @@ def read_idx(path: Path, magic: int) -> np.ndarray:
     except OSError as error:
         raise _unreadable(path, error) from error
     if len(content) != math.prod(shape):
-        held = "fewer" if len(content) < math.prod(shape) else "more"
-        raise _damaged(path, f"it holds {held} bytes than the {math.prod(shape):,} its header promises")
+        comparison = "fewer" if len(content) < math.prod(shape) else "more"
+        raise _damaged(path, f"it holds {comparison} bytes than the {math.prod(shape):,} its header declares")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _check_magic(path: Path, header: bytes, magic: int) -> None:
     if header == magic.to_bytes(4, "big"):
         return
-    kinds = {_IMAGES_MAGIC: "images", _LABELS_MAGIC: "labels"}
-    held = kinds.get(int.from_bytes(header, "big"))
-    if held is not None and magic in kinds:
-        raise UserError(f"{path} holds {held}, not {kinds[magic]}: put each file under its own name.")
+    contents = {_IMAGES_MAGIC: "images", _LABELS_MAGIC: "labels"}
+    content = contents.get(int.from_bytes(header, "big"))
+    if content is not None and magic in contents:
+        raise UserError(f"{path} holds {content}, not {contents[magic]}: give each file its own name.")
     raise _damaged(path, f"it begins with {header.hex() or 'nothing'} instead of {magic:08x}")
 
 
@@ -192,12 +192,12 @@ def _read_up_to(file: io.BufferedIOBase, limit: int) -> bytearray:
     return content
 
 
-def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"{path} is damaged: {what}; get it again, or remove it to have it downloaded.")
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged: {reason}; get it again, or remove it to have it downloaded.")
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be read ({error.strerror}): mend that or name another folder.")
+    return UserError(f"{path} cannot be read ({error.strerror}): fix that or choose another folder.")
 
 
 def _source(data_set: IdxFiles, base_url: str) -> FolderSource:
@@ -219,7 +219,7 @@ MNIST_FILES = IdxFiles(
         "9fb629c4189551a2d022fa330f9573f3",
         "ec29112dd5afa0611ce80d1b7f02629c",
     ),
-    begin={
+    signatures={
         _TRAIN[0]: bytes([3, 18, 18, 18, 126, 136, 175, 26, 166, 255, 247, 127]),
         _TRAIN[1]: bytes([5, 0, 4, 1, 9, 2, 1, 3, 1, 4]),
         _TEST[0]: bytes([84, 185, 159, 151, 60, 36]),
@@ -248,7 +248,7 @@ FASHION_MNIST_FILES = IdxFiles(
         "bef4ecab320f06d8554ea6380940ec79",
         "bb300cfdad3c16e7a12a480ee83cd310",
     ),
-    begin={
+    signatures={
         _TRAIN[0]: bytes([193, 228, 218, 213, 198, 180, 212, 210, 211, 213, 223, 220, 243, 202]),
         _TRAIN[1]: bytes([9, 0, 0, 3, 0, 2, 7, 2, 5, 5]),
         _TEST[0]: bytes([53, 129, 120, 147, 175, 157, 166, 135, 154, 168, 140]),

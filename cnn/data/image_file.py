@@ -1,4 +1,4 @@
-"""From an image file of any kind and size to a square of RGB pixels."""
+"""Decoding of image files of any supported format and size to square RGB images."""
 
 import contextlib
 import io
@@ -12,19 +12,19 @@ import numpy as np
 from PIL import AvifImagePlugin, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from cnn.data.colour_profile import srgb_transform
-from cnn.data.file_kind import read_kind, unread_kind
+from cnn.data.file_kind import supported_format, unsupported_kind
 from cnn.data.jpeg import jpeg_pixels
 from cnn.data.png import SIGNATURE, png_content
 from cnn.data.tiff import check_tiff, white_is_zero
 
 DECODER = 2
-"""To be raised when other pixels are made of the same files, so that what is prepared already is prepared again."""
+"""Version of the decoded pixels: increase it when they change, so that prepared data sets are prepared again."""
 
 MINIMUM_SIDE = 8
-"""Pixels that both sides of an image must have."""
+"""Minimum height and width of an image in pixels."""
 
-# Decoding more than so many million pixels may take more memory than there is.
-_MILLIONS = 100
+# Maximum size of an image in million pixels: decoding a larger one may need more memory than there is.
+_MAX_MEGAPIXELS = 100
 
 EXTENSIONS = frozenset(
     f".{name}"
@@ -34,26 +34,26 @@ EXTENSIONS = frozenset(
     )
     for name in names.split()
 )
-"""Files with other names are not images; in lower case. Which kind it is, the content decides, not the name."""
+"""Suffixes of image files, in lower case; other files are ignored. The format is recognised by content alone."""
 
-# Pillow knows many more, some of which start other programs or are known by their name only.
+# Pillow supports many more, some of which start other programs or are recognised by file name only.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 
-# Each core has a process that decodes.
+# One thread, as there is already a decoding process per core.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
-# A JPEG that may be decoded has all its pixels before this; what follows them may be a film.
-_LARGEST_JPEG = 1 << 30
+# Bytes; a JPEG of permitted size has all its pixels within them. A video may follow the pixels.
+_MAX_JPEG_BYTES = 1 << 30
 
-# Bytes of a file that is read into memory at once.
-_SMALL = 64 << 20
+# Maximum bytes of a file that is read into memory completely.
+_MAX_IN_MEMORY = 64 << 20
 
-_UNKNOWN = "not an image of a known kind"
+_UNKNOWN = "not an image of a known format"
 
-# Enough to tell any kind of file.
+# Bytes at the beginning of a file that suffice to recognise any format.
 _START = 4096
 
-# What each pixel of 16 bits becomes; by a table, as computing would take many times the memory of a large image.
+# 8-bit value of each 16-bit pixel; a table, as computing them would take many times the memory of a large image.
 _EIGHT_BITS = [(value * 255 + 0x7FFF) // 0xFFFF for value in range(0x10000)]
 
 _ORIENTATION = 0x112
@@ -69,63 +69,63 @@ _TURNS = {
 
 
 class DamagedImageError(Exception):
-    """An image file is of no use; the text says why in a few words, without naming the file."""
+    """An image file cannot be used; the text is the reason in a few words, without the file's name."""
 
 
 def decode_image(path: Path, size: int) -> np.ndarray:
-    """Reads an image, its central square scaled to `size` with antialiasing; smaller images are enlarged.
+    """Reads an image and scales its central square to `size`, with antialiasing; smaller images are enlarged.
 
-    All is done as browsers do to show it: the orientation that a camera noted and an embedded colour profile are
-    applied; grey, palette and CMYK become RGB, 16 bits become 8; what is transparent becomes white; of an animation
-    the first frame is taken.
+    Pixels are converted as browsers do for display: the Exif orientation and an embedded colour profile are applied;
+    grey, palette and CMYK become RGB; 16 bits become 8; transparent pixels become white; of an animation, the first
+    frame is read.
 
     Args:
-        path: of a JPEG, PNG, BMP, GIF, WebP, AVIF, TIFF, JPEG 2000, PPM, PGM or PBM file, whatever its name says.
-        size: pixels of each side.
+        path: JPEG, PNG, BMP, GIF, WebP, AVIF, TIFF, JPEG 2000, PPM, PGM or PBM file, whatever its suffix.
+        size: side of the resulting square in pixels.
 
     Returns:
         uint8 (size, size, 3).
 
     Raises:
-        DamagedImageError: it is not an image, its decoder had to guess some of the pixels, it is smaller than 8
-            pixels, or has over 100 million of them.
+        DamagedImageError: the file is not an image, its decoder had to guess some of the pixels, a side is shorter than
+            8 pixels, or it has over 100 million pixels.
     """
     with open_image(path) as file:
         return decode_opened(file, size)
 
 
 def open_image(path: Path) -> BinaryIO:
-    """Opens an image file for `decode_opened`; raises DamagedImageError where that cannot be.
+    """Opens an image file for `decode_opened`; raises DamagedImageError if it cannot be opened.
 
-    Unless it is very large it is read, once, so that all that is made of it is made of the same bytes.
+    Unless the file is very large, it is read only once, so that its digest and its pixels are of the same bytes.
     """
-    with _explained():
+    with _damaged_if_failing():
         if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
             raise DamagedImageError("not a file")
-        file = open(path, "rb")  # noqa: SIM115  # which the caller closes
-        if os.fstat(file.fileno()).st_size > _SMALL:
+        file = open(path, "rb")  # noqa: SIM115  # the caller closes it
+        if os.fstat(file.fileno()).st_size > _MAX_IN_MEMORY:
             return file
         with file:
             return io.BytesIO(file.read())
 
 
 def decode_opened(file: BinaryIO, size: int) -> np.ndarray:
-    """Decodes what `open_image` gave; the rest is as for `decode_image`."""
-    with _explained(), warnings.catch_warnings(action="ignore"):
+    """Decodes a file from `open_image`, otherwise like `decode_image`."""
+    with _damaged_if_failing(), warnings.catch_warnings(action="ignore"):
         file.seek(0)
         return _decoded(file, size)
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Makes whatever the code inside raises a DamagedImageError."""
+def _damaged_if_failing() -> Iterator[None]:
+    """Turns any exception raised inside, except MemoryError, into a DamagedImageError."""
     try:
         yield
     except (DamagedImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise DamagedImageError(f"more than {_MILLIONS} million pixels") from None
-    except Exception as error:  # Pillow has no common class for what damaged files make it raise
+        raise DamagedImageError(f"more than {_MAX_MEGAPIXELS} million pixels") from None
+    except Exception as error:  # Pillow's errors on damaged files have no common class
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
         raise DamagedImageError(f"cannot be decoded: {' '.join(reason.split())}") from error
 
@@ -134,14 +134,14 @@ def _decoded(file: BinaryIO, size: int) -> np.ndarray:
     start = file.read(_START)
     file.seek(0)
     if start.startswith(b"\xff\xd8\xff"):
-        content = file.read(_LARGEST_JPEG)
+        content = file.read(_MAX_JPEG_BYTES)
         with _opened(io.BytesIO(content)) as image:
             _skip_detail(image, size)
             return _square(jpeg_pixels(content, image), image, size)
     profile = None
     if start.startswith(SIGNATURE):
         file, profile = png_content(file)
-    elif kind := unread_kind(start):
+    elif kind := unsupported_kind(start):
         raise DamagedImageError(kind)
     with _opened(file) as image:
         if image.format == "TIFF":
@@ -157,15 +157,15 @@ def _opened(file: BinaryIO) -> Image.Image:
         image = Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
         file.seek(0)
-        kind = read_kind(file.read(_START))
-        reason = f"{kind} with a damaged header, or of a variety that is not read" if kind else _UNKNOWN
+        name = supported_format(file.read(_START))
+        reason = f"{name} with a damaged header, or of an unsupported variant" if name else _UNKNOWN
         raise DamagedImageError(reason) from None
     _check_size(*image.size)
     return image
 
 
 def _square(pixels: Image.Image, original: Image.Image, size: int) -> np.ndarray:
-    """From decoded pixels, and what the file notes of them, to what is shown."""
+    """Converts decoded pixels to the displayed square, by the original's colour profile and orientation."""
     transform, mode = _transform(original)
     square = _scaled(pixels if mode == "CMYK" else _to_rgb(pixels), size)
     if transform:
@@ -174,7 +174,7 @@ def _square(pixels: Image.Image, original: Image.Image, size: int) -> np.ndarray
 
 
 def _transform(original: Image.Image) -> tuple[ImageCms.ImageCmsTransform | None, str]:
-    """What applies an image's colour profile, and the mode that it is for."""
+    """The transform by an image's colour profile, if it has one, and the mode of pixels that the transform needs."""
     profile = original.info.get("icc_profile")
     for mode in ("CMYK",) if original.mode == "CMYK" else ("RGB", "L"):
         if profile and (transform := srgb_transform(profile, mode)):
@@ -185,36 +185,36 @@ def _transform(original: Image.Image) -> tuple[ImageCms.ImageCmsTransform | None
 def _check_size(width: int, height: int) -> None:
     if min(width, height) < MINIMUM_SIDE:
         raise DamagedImageError(f"{width}x{height} pixels, less than {MINIMUM_SIDE} on a side")
-    if width * height > _MILLIONS * 1_000_000:
-        raise DamagedImageError(f"{width}x{height} pixels, more than {_MILLIONS} million")
+    if width * height > _MAX_MEGAPIXELS * 1_000_000:
+        raise DamagedImageError(f"{width}x{height} pixels, more than {_MAX_MEGAPIXELS} million")
 
 
 def _skip_detail(image: Image.Image, size: int) -> None:
-    """Lets a JPEG be decoded at a half, a quarter or an eighth, but at no less than twice the size wanted."""
+    """Lets the decoder reduce a JPEG to 1/2, 1/4 or 1/8, but to no less than twice the required size."""
     width, height = image.size
     ratio = 2 * size / min(width, height)
     if ratio < 1:
-        image.draft(None, (int(width * ratio), int(height * ratio)))  # None: colours as they are
+        image.draft(None, (int(width * ratio), int(height * ratio)))  # None keeps the colour mode
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise DamagedImageError("pixels that are not whole numbers")
+        raise DamagedImageError("floating-point pixels")
     if image.mode.startswith("I"):
-        whole = image if image.mode == "I" else image.convert("I")
-        darkest, brightest = whole.getextrema()
+        grey = image if image.mode == "I" else image.convert("I")
+        darkest, brightest = grey.getextrema()
         if darkest < 0 or brightest > 0xFFFF:  # type: ignore[operator]  # numbers, as there is one channel
             raise DamagedImageError("pixels of more than 16 bits")
-        whole = whole.point(_EIGHT_BITS, "L")  # under the same name, which frees the wide one
-        return (ImageOps.invert(whole) if white_is_zero(image) else whole).convert("RGB")
+        grey = grey.point(_EIGHT_BITS, "L")  # the same variable, to free the 32-bit image
+        return (ImageOps.invert(grey) if white_is_zero(image) else grey).convert("RGB")
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
 
 
 def _scaled(image: Image.Image, size: int) -> Image.Image:
-    """The central square; it is cut out in the same step, so that a very long image takes no more memory."""
+    """Crops and scales the central square in one step, so that a very long image takes no more memory."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
@@ -225,6 +225,6 @@ def _scaled(image: Image.Image, size: int) -> Image.Image:
 def _upright(square: Image.Image, original: Image.Image) -> Image.Image:
     try:
         orientation = original.getexif().get(_ORIENTATION)
-    except Exception:  # of a damaged note beside undamaged pixels
+    except Exception:  # the Exif data are damaged, the pixels are not
         return square
     return square.transpose(_TURNS[orientation]) if orientation in _TURNS else square

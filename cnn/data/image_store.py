@@ -1,4 +1,4 @@
-"""Preparing a data set of image files: by several processes, and in chunks, so that it can be gone on with."""
+"""Preparation of a data set of image files: in parallel, and in chunks, so that it can be resumed."""
 
 import contextlib
 import dataclasses
@@ -32,15 +32,15 @@ from cnn.from_json import from_json, parse_json
 
 _PARTS = ("train", "test")
 
-# An array's images that are decoded together; what is lost at most, for each process, when a preparation is killed.
+# Maximum images and bytes of a chunk; a preparation that is killed loses at most one chunk per process.
 _CHUNK_IMAGES = 128
 _CHUNK_BYTES = 32 << 20
 
-# Fields of ImageFile: all but the change time, which is another one on every machine.
-_IN_KEY = 5
+# The number of ImageFile's first fields that identify a store: all but the change time, which differs between machines.
+_KEY_FIELDS = 5
 
 _DAMAGED = "damaged.json"
-_NAMED = 10
+_MAX_LISTED = 10
 
 _logger = logging.getLogger(__name__)
 
@@ -55,44 +55,44 @@ def open_image_store(
     progress: PreparationProgress,
     verify: bool = False,
 ) -> Dataset:
-    """Opens the prepared form of a data set of image files, and prepares it first if need be.
+    """Opens the store of a data set of image files, after preparing it if needed.
 
-    A preparation that was ended before its time is gone on with as long as no source file has changed.
+    An interrupted preparation is resumed as long as no source file has changed.
 
     Args:
-        name: of the data set.
-        folder: where the image files are.
-        index: which ones they are.
-        size: pixels of each side of the stored images.
-        skip_damaged: leaves damaged images out, with a warning; otherwise they are an error.
-        progress: is shown how far the preparation is, and has the index's notes, which it tells if there is one.
-        verify: compares the content of all image files, and of the store, with their checksums.
+        name: name of the data set.
+        folder: folder of the image files.
+        index: image files of the data set.
+        size: side of the stored images in pixels.
+        skip_damaged: whether damaged images are left out with a warning; otherwise they are an error.
+        progress: display of progress; it receives the index's notes, and prints them if a preparation takes place.
+        verify: whether the content of all image files, and of the store, is compared with their checksums.
 
     Returns:
         The data set; its arrays are read-only memory maps.
 
     Raises:
-        UserError: damaged images; a class without an undamaged one to train with; the cache folder cannot be used.
-        RunError: one of the processes was killed.
+        UserError: images are damaged, or all training images of a class are; the cache folder cannot be used.
+        RunError: a worker process was killed.
     """
     progress.notes = index.notes
     preparation = _Preparation(
         name=name, folder=folder, index=index, size=size, skip_damaged=skip_damaged, progress=progress
     )
     origin = [str(folder.resolve()), size]
-    parts = ([file[:_IN_KEY] for file in part] for part in (index.train, index.test, index.validation))
+    parts = ([file[:_KEY_FIELDS] for file in part] for part in (index.train, index.test, index.validation))
     content = [DECODER, index.class_names, *parts, index.division]
     sources = preparation.sources()
     dataset = open_or_prepare(name, origin, content, sources, preparation.run, verify=verify)
     damaged = folder_of(dataset) / _DAMAGED
-    if damaged.exists() and not skip_damaged:  # prepared when they were to be skipped
+    if damaged.exists() and not skip_damaged:  # prepared by a run that skipped them
         raise _refusal(folder, _read_damaged(damaged))
     return dataset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Preparation:
-    """Fills the folder of a store."""
+    """Prepares a store in its folder."""
 
     name: str
     folder: Path
@@ -103,7 +103,7 @@ class _Preparation:
 
     @functools.cached_property
     def _files(self) -> dict[str, list[ImageFile]]:
-        """Of each part; the last training images are the data set's own validation part, if it has one."""
+        """Files of each part; the last training images are the data set's own validation part, if it has one."""
         return {"train": [*self.index.train, *self.index.validation], "test": self.index.test}
 
     def sources(self) -> SourceFiles:
@@ -114,46 +114,46 @@ class _Preparation:
         )
 
     def run(self, unfinished: Path) -> None:
-        """Goes on with what is there, or begins."""
+        """Resumes the preparation in the folder, or starts one."""
         self.progress.print_notes()
         with explained(unfinished.parent):
             arrays = {part: unfinished / f"{part}_images.npy" for part in _PARTS}
-            if not self._can_go_on(unfinished / RECORD, arrays):
+            if not self._can_resume(unfinished / RECORD, arrays):
                 self._begin(unfinished, arrays)
             times = {part: settled([file.change_time for file in self._files[part]]) for part in _PARTS}
             chunks = self._plan(arrays, times)
             recorded = _read_record(unfinished / RECORD, self.size**2)
-            known = {key: recorded[key] for key in chunks if key in recorded and _holds(recorded[key], chunks[key])}
-            decoded = [*known.values()]
-            decoded += self._decode(unfinished / RECORD, [chunks[key] for key in chunks if key not in known], decoded)
+            valid = {key: recorded[key] for key in chunks if key in recorded and _is_valid(recorded[key], chunks[key])}
+            decoded = [*valid.values()]
+            decoded += self._decode(unfinished / RECORD, [chunks[key] for key in chunks if key not in valid], decoded)
             self._finish(unfinished, arrays, decoded)
             write_record(unfinished, _digests(decoded), [*chain(*times.values())])
 
     def _shape(self, part: str) -> tuple[int, int, int, int]:
         return len(self._files[part]), self.size, self.size, 3
 
-    def _can_go_on(self, record: Path, arrays: dict[str, Path]) -> bool:
-        """Whether the arrays are there whole; one that was killed while it left damaged images out has cut them."""
+    def _can_resume(self, record: Path, arrays: dict[str, Path]) -> bool:
+        """Whether the arrays have their full size; they are smaller if damaged images were already left out."""
         try:
-            there = {part: np.lib.format.open_memmap(path, mode="r") for part, path in arrays.items()}
-        except Exception:  # NumPy has no common class for what other bytes make it raise
+            opened = {part: np.lib.format.open_memmap(path, mode="r") for part, path in arrays.items()}
+        except Exception:  # NumPy's errors on damaged files have no common class
             return False
-        whole = all(each.shape == self._shape(part) and each.dtype == np.uint8 for part, each in there.items())
-        return whole and record.exists()
+        complete = all(each.shape == self._shape(part) and each.dtype == np.uint8 for part, each in opened.items())
+        return complete and record.exists()
 
     def _begin(self, unfinished: Path, arrays: dict[str, Path]) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         for part, path in arrays.items():
             np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=self._shape(part))
-            with open(path, "r+b") as file:  # a disk too small for it is found out now, not hours later
+            with open(path, "r+b") as file:  # if the disk is too small, fail now, not hours later
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
                 sync(file)
         sync_folder(unfinished)
         (unfinished / RECORD).touch()
 
     def _plan(self, arrays: dict[str, Path], times: dict[str, list[int]]) -> dict[tuple[str, int, int], Chunk]:
-        """The chunks by part, start and stop."""
+        """All chunks, by part, start and stop."""
         image_bytes = 3 * self.size**2
         step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
         chunks = {}
@@ -179,7 +179,7 @@ class _Preparation:
         decoded = []
         try:
             with open(record, "a", encoding="ascii") as file, contextlib.closing(decode_chunks(chunks)) as results:
-                file.write("\n")  # ends a line that a killed process has begun
+                file.write("\n")  # ends a line that a killed process may have left incomplete
                 for each in results:
                     _add_to_record(file, each)
                     decoded.append(each)
@@ -192,28 +192,28 @@ class _Preparation:
         damaged: dict[str, dict[int, str]] = {part: {} for part in _PARTS}
         for each in decoded:
             damaged[each.part].update(each.damaged)
-        told = [
+        unusable = [
             (self._files[part][position].path, reason)
             for part in _PARTS
             for position, reason in sorted(damaged[part].items())
         ]
-        if told and not self.skip_damaged:
-            raise _refusal(self.folder, told)
+        if unusable and not self.skip_damaged:
+            raise _refusal(self.folder, unusable)
         kept = {
             part: np.setdiff1d(np.arange(len(self._files[part])), np.array([*damaged[part]], np.int64))
             for part in _PARTS
         }
         labels = {part: self._labels(part)[kept[part]] for part in _PARTS}
         validation = int(np.sum(kept["train"] >= len(self.index.train)))
-        if told:
-            self._check_classes(labels, validation, told)
+        if unusable:
+            self._check_remaining(labels, validation, unusable)
             for part in _PARTS:
                 if damaged[part]:
                     _keep_only(arrays[part], kept[part])
             with open(unfinished / _DAMAGED, "w", encoding="ascii") as text:
-                json.dump(told, text)
+                json.dump(unusable, text)
                 sync(text)
-            _logger.warning("%s left out: %s", _counted(len(told)), _listed(self.folder, told))
+            _logger.warning("%s left out: %s", _counted(len(unusable)), _listing(self.folder, unusable))
         for note in EqualImages(self._digested(decoded)).notes():
             _logger.warning("warning: %s", note)
         for part in _PARTS:
@@ -225,28 +225,28 @@ class _Preparation:
         write_manifest(unfinished, self.name, self.index.class_names, statistics, validation)
 
     def _digested(self, decoded: list[Decoded]) -> Iterator[tuple[ImageFile, str, str]]:
-        """The images that can be used, in their order, each with its part and its digest."""
+        """The undamaged images in order, each with its part and digest."""
         for each in sorted(decoded, key=lambda each: (_PARTS.index(each.part), each.start)):
             damaged = {position for position, _ in each.damaged}
             for position, digest in enumerate(each.digests, each.start):
                 if position not in damaged:
-                    own = each.part == "train" and position >= len(self.index.train)
-                    yield self._files[each.part][position], "validation" if own else each.part, digest
+                    validation = each.part == "train" and position >= len(self.index.train)
+                    yield self._files[each.part][position], "validation" if validation else each.part, digest
 
     def _labels(self, part: str) -> np.ndarray:
         return np.array([file.label for file in self._files[part]], np.int32)
 
-    def _check_classes(self, labels: dict[str, np.ndarray], validation: int, told: list[tuple[str, str]]) -> None:
-        lost = np.setdiff1d(self._labels("train"), labels["train"][: len(labels["train"]) - validation])
-        if len(lost):
-            what = f"all training images of the class '{self.index.class_names[lost[0]]}'"
+    def _check_remaining(self, labels: dict[str, np.ndarray], validation: int, damaged: list[tuple[str, str]]) -> None:
+        lost_labels = np.setdiff1d(self._labels("train"), labels["train"][: len(labels["train"]) - validation])
+        if len(lost_labels):
+            images = f"all training images of the class '{self.index.class_names[lost_labels[0]]}'"
         elif self.index.validation and not validation:
-            what = "all validation images"
+            images = "all validation images"
         elif not len(labels["test"]):
-            what = "all test images"
+            images = "all test images"
         else:
             return
-        raise UserError(f"{what} in {self.folder} are damaged: replace them ({_listed(self.folder, told)}).")
+        raise UserError(f"{images} in {self.folder} are damaged: replace them ({_listing(self.folder, damaged)}).")
 
     def _statistics(self, decoded: list[Decoded], images: int) -> tuple[list[float], list[float]]:
         train = [each for each in decoded if each.part == "train"]
@@ -255,12 +255,12 @@ class _Preparation:
             [sum(column) for column in zip(*(getattr(each, name) for each in train), strict=True)]
             for name in ("sums", "squares")
         )
-        both = [mean_and_deviation(total, first, second) for first, second in zip(sums, squares, strict=True)]
-        return [mean for mean, _ in both], [deviation for _, deviation in both]
+        channels = [mean_and_deviation(total, *both) for both in zip(sums, squares, strict=True)]
+        return [mean for mean, _ in channels], [deviation for _, deviation in channels]
 
 
-def _holds(decoded: Decoded, chunk: Chunk) -> bool:
-    """Whether the chunk's files still hold what was decoded."""
+def _is_valid(decoded: Decoded, chunk: Chunk) -> bool:
+    """Whether the chunk's files are unchanged since they were decoded."""
     return all(
         NEVER != then == now or file_digest(path).hex() == digest
         for path, then, now, digest in zip(chunk.paths, decoded.times, chunk.times, decoded.digests, strict=True)
@@ -268,7 +268,7 @@ def _holds(decoded: Decoded, chunk: Chunk) -> bool:
 
 
 def _digests(decoded: list[Decoded]) -> list[bytes]:
-    """Of all files, in the order of the parts and of the files in them."""
+    """Digests of all files, in the order of the parts and of the files in each part."""
     ordered = sorted(decoded, key=lambda each: (_PARTS.index(each.part), each.start))
     return [bytes.fromhex(digest) for each in ordered for digest in each.digests]
 
@@ -279,25 +279,25 @@ def _add_to_record(file: IO[str], decoded: Decoded) -> None:
 
 
 def _read_record(path: Path, pixels: int) -> dict[tuple[str, int, int], Decoded]:
-    """The chunks that are done by part, start and stop; a line that was not written whole is none.
+    """The recorded chunks by part, start and stop; lines that are not complete and plausible are skipped.
 
     Args:
-        path: of the record.
-        pixels: of an image.
+        path: file of the record.
+        pixels: pixels per image.
     """
-    known = {}
+    recorded = {}
     for line in path.read_text(encoding="ascii", errors="replace").splitlines():
         try:
             decoded = from_json(Decoded, parse_json(line))
         except ValueError:
             continue
         if _is_possible(decoded, pixels):
-            known[decoded.part, decoded.start, decoded.stop] = decoded
-    return known
+            recorded[decoded.part, decoded.start, decoded.stop] = decoded
+    return recorded
 
 
 def _is_possible(decoded: Decoded, pixels: int) -> bool:
-    """Whether pixels can have these sums, and whether the damaged images are of the chunk."""
+    """Whether pixels can have these sums, and the damaged images and the digests are those of one chunk."""
     damaged = {position for position, _ in decoded.damaged}
     values = (decoded.stop - decoded.start - len(damaged)) * pixels
     return (
@@ -306,14 +306,14 @@ def _is_possible(decoded: Decoded, pixels: int) -> bool:
         and len(decoded.sums) == len(decoded.squares) == 3
         and all(decoded.start <= position < decoded.stop for position in damaged)
         and all(
-            first * first <= values * second and 0 <= first <= second <= 255 * first
-            for first, second in zip(decoded.sums, decoded.squares, strict=True)
+            total * total <= values * squares and 0 <= total <= squares <= 255 * total
+            for total, squares in zip(decoded.sums, decoded.squares, strict=True)
         )
     )
 
 
 def _read_damaged(path: Path) -> list[tuple[str, str]]:
-    """The images that were left out, and why."""
+    """Path and reason of each image that was left out."""
     try:
         return from_json(list[tuple[str, str]], parse_json(path.read_bytes()))
     except (OSError, ValueError) as error:
@@ -321,7 +321,7 @@ def _read_damaged(path: Path) -> list[tuple[str, str]]:
 
 
 def _keep_only(array: Path, positions: np.ndarray) -> None:
-    """Leaves out the other images of an array's file."""
+    """Removes all images at other positions from an array's file."""
     old = np.load(array, mmap_mode="r")
     path = array.with_suffix(".kept")
     new = np.lib.format.open_memmap(path, mode="w+", dtype=old.dtype, shape=(len(positions), *old.shape[1:]))
@@ -334,10 +334,10 @@ def _keep_only(array: Path, positions: np.ndarray) -> None:
     path.replace(array)
 
 
-def _refusal(folder: Path, told: list[tuple[str, str]]) -> UserError:
+def _refusal(folder: Path, damaged: list[tuple[str, str]]) -> UserError:
     return UserError(
-        f"{_counted(len(told))} cannot be used: {_listed(folder, told)}; replace or remove what is damaged, or leave "
-        "it out by --damaged skip."
+        f"{_counted(len(damaged))} cannot be used: {_listing(folder, damaged)}; replace or remove all damaged files, "
+        "or leave them out by --damaged skip."
     )
 
 
@@ -345,7 +345,7 @@ def _counted(files: int) -> str:
     return "1 image file" if files == 1 else f"{files:,} image files"
 
 
-def _listed(folder: Path, told: list[tuple[str, str]]) -> str:
-    names = [f"{shown(str(folder / path))} ({reason})" for path, reason in told[:_NAMED]]
-    more = [f"and {len(told) - _NAMED:,} more"] if len(told) > _NAMED else []
-    return ", ".join([*names, *more])
+def _listing(folder: Path, damaged: list[tuple[str, str]]) -> str:
+    names = [f"{shown(str(folder / path))} ({reason})" for path, reason in damaged[:_MAX_LISTED]]
+    rest = [f"and {len(damaged) - _MAX_LISTED:,} more"] if len(damaged) > _MAX_LISTED else []
+    return ", ".join([*names, *rest])

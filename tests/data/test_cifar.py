@@ -65,7 +65,7 @@ def test_the_archive_is_missing_only_where_no_batch_is(cifar_folder: Path, tmp_p
 def test_a_size_that_is_no_number_of_records(cifar_folder: Path, batches: Path, size: int) -> None:
     path = batches / "data_batch_3.bin"
     path.write_bytes((path.read_bytes() + b"\0")[:size])
-    assert _complaint(cifar_folder).startswith(f"{path} is damaged: its size, {size:,} bytes, is no multiple of")
+    assert _complaint(cifar_folder).startswith(f"{path} is damaged: its size, {size:,} bytes, is not a multiple of")
 
 
 def test_a_label_out_of_range(cifar_folder: Path, batches: Path) -> None:
@@ -85,10 +85,10 @@ def test_a_missing_file_is_named(cifar_folder: Path, batches: Path, name: str) -
 def test_no_training_batch(cifar_folder: Path, batches: Path) -> None:
     for path in batches.glob("data_batch_*"):
         path.unlink()
-    assert _complaint(cifar_folder).startswith(f"{batches} holds no data_batch_1.bin")
+    assert _complaint(cifar_folder).startswith(f"{batches} holds none of data_batch_1.bin to data_batch_5.bin: put")
 
 
-@pytest.mark.parametrize(("content", "what"), [(b"a\nb\n", "holds 2 names"), (b"\xff", "is no text")])
+@pytest.mark.parametrize(("content", "what"), [(b"a\nb\n", "holds 2 class names"), (b"\xff", "is not ASCII text")])
 def test_class_names_that_are_none(cifar_folder: Path, batches: Path, content: bytes, what: str) -> None:
     (batches / "batches.meta.txt").write_bytes(content)
     assert f"batches.meta.txt is damaged: it {what}" in _complaint(cifar_folder)
@@ -130,7 +130,7 @@ def test_damage_to_the_hundred_classes(cifar_folder: Path, tmp_path: Path) -> No
         CIFAR100.read(cifar_folder)
     path.write_bytes(content[:-1])
     with pytest.raises(
-        UserError, match=r"train.bin is damaged: its size, 61,479 bytes, is no multiple of a record's 3,"
+        UserError, match=r"train.bin is damaged: its size, 61,479 bytes, is not a multiple of a record's 3,"
     ):
         CIFAR100.read(cifar_folder)
     path.unlink()
@@ -205,7 +205,7 @@ def test_an_archive_that_lies_there_is_unpacked(cifar_folder: Path, tmp_path: Pa
 def test_two_folders_of_batches(cifar_folder: Path, batches: Path) -> None:
     batches.rename(cifar_folder / "old")
     shutil.copytree(cifar_folder / "old", cifar_folder / "new")
-    with pytest.raises(UserError, match="new and .*old both hold CIFAR-10: name one of them as data_dir"):
+    with pytest.raises(UserError, match="new and .*old both hold CIFAR-10: set data_dir to one of them"):
         CIFAR10.read(cifar_folder)
     assert len(CIFAR10.files(cifar_folder / "old")) == 4
 
@@ -213,26 +213,26 @@ def test_two_folders_of_batches(cifar_folder: Path, batches: Path) -> None:
 def test_the_other_data_set_in_its_place(cifar_folder: Path, batches: Path) -> None:
     pickles = _write_pickles(cifar_folder, python2) / "cifar-100-python"
     shutil.copy(cifar_folder / "cifar-100-binary" / "train.bin", batches / "data_batch_1.bin")
-    assert _complaint(cifar_folder).startswith(f"{batches / 'data_batch_1.bin'} is of CIFAR-100, not of CIFAR-10: cho")
+    assert _complaint(cifar_folder).startswith(f"{batches / 'data_batch_1.bin'} belongs to CIFAR-100, not to CIFAR-10")
     shutil.copy(batches / "test_batch.bin", cifar_folder / "cifar-100-binary" / "train.bin")
-    with pytest.raises(UserError, match=r"train.bin is of CIFAR-10, not of CIFAR-100"):
+    with pytest.raises(UserError, match=r"train.bin belongs to CIFAR-10, not to CIFAR-100"):
         CIFAR100.read(cifar_folder)
     shutil.copy(pickles / "test", pickles.parent / "cifar-10-batches-py" / "test_batch")
-    with pytest.raises(UserError, match=r"test_batch is of CIFAR-100, not of CIFAR-10"):
+    with pytest.raises(UserError, match=r"test_batch belongs to CIFAR-100, not to CIFAR-10"):
         CIFAR10.read(pickles.parent)
 
 
 @pytest.mark.parametrize(
     ("values", "what"),
     [
-        ({"labels": [1]}, "it holds no images of 3,072 bytes under 'data'"),
-        ({"labels": [1], "data": np.zeros((1, 3071), np.uint8)}, "it holds no images"),
-        ({"data": np.zeros((2, 3072), np.uint8)}, "it holds no label for each image under 'labels'"),
-        ({"labels": [1], "data": np.zeros((2, 3072), np.uint8)}, "it holds no label for each image"),
-        ({"labels": [1, "x"], "data": np.zeros((2, 3072), np.uint8)}, "it holds no label for each image"),
-        ({"labels": [1, 2**80], "data": np.zeros((2, 3072), np.uint8)}, "it holds no label for each image"),
+        ({"labels": [1]}, "its 'data' is not an array of images of 3,072 bytes"),
+        ({"labels": [1], "data": np.zeros((1, 3071), np.uint8)}, "its 'data' is not an array of images"),
+        ({"data": np.zeros((2, 3072), np.uint8)}, "its 'labels' are not one label per image"),
+        ({"labels": [1], "data": np.zeros((2, 3072), np.uint8)}, "its 'labels' are not one label per image"),
+        ({"labels": [1, "x"], "data": np.zeros((2, 3072), np.uint8)}, "its 'labels' are not one label per image"),
+        ({"labels": [1, 2**80], "data": np.zeros((2, 3072), np.uint8)}, "its 'labels' are not one label per image"),
         ({"labels": [1, 10], "data": np.zeros((2, 3072), np.uint8)}, "the label of record 1 is 10, not 0 to 9"),
-        ({"labels": [], "data": np.zeros((0, 3072), np.uint8)}, "it holds no label for each image"),
+        ({"labels": [], "data": np.zeros((0, 3072), np.uint8)}, "its 'labels' are not one label per image"),
         ({"labels": os.system}, "it names 'posix.system', which plain data do without"),
     ],
 )

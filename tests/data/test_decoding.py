@@ -53,6 +53,6 @@ def test_a_large_image_of_16_bits_takes_little_memory_or_is_named(tmp_path: Path
         assert done.stdout == "[[]]\n", done.stderr
     else:
         assert done.stderr.splitlines()[-1] == (
-            f"cnn.errors.RunError: there is too little memory to decode {path}: make some free, or the image smaller, "
-            "and start again, which goes on with what is done."
+            f"cnn.errors.RunError: there is not enough memory to decode {path}: free some, or make the image smaller, "
+            "and start again, which resumes the preparation."
         )

@@ -5,14 +5,14 @@ from PIL import Image
 
 from cnn.data.image_file import DamagedImageError, decode_image
 
-SAVE = ", which is not read: save it as JPEG"
+SAVE = ", which is not supported: save it as JPEG"
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "an empty file"),
-        (bytes(5000), "zeros where an image would begin"),
+        (bytes(5000), "zeros instead of an image"),
         (b"\0\0\0\x28ftypheic\0\0\0\0mif1heicMiHB", f"a HEIC photograph{SAVE}"),
         (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic", f"a HEIC photograph{SAVE}"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", f"a camera's raw file{SAVE}"),
@@ -20,7 +20,7 @@ SAVE = ", which is not read: save it as JPEG"
         (b"FUJIFILMCCD-RAW 0201", f"a camera's raw file{SAVE}"),
         (b"\xff\x0a\xfa\x1f\x41\x91", f"a JPEG XL image{SAVE}"),
         (b"8BPS\0\1\0\0", f"a Photoshop file{SAVE}"),
-        (b"P7\nWIDTH 16\n", "a PAM image, which is not read: save it as PNG"),
+        (b"P7\nWIDTH 16\n", "a PAM image, which is not supported: save it as PNG"),
         (b"\0\0\1\0\1\0\x10\x10", "an icon"),
         (b"%PDF-1.7\n%\xe2\xe3", "a PDF document"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n", "a PostScript file"),
@@ -37,11 +37,11 @@ SAVE = ", which is not read: save it as JPEG"
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
             "a Git LFS pointer in place of the file: run git lfs pull",
         ),
-        (b"\0\5\x16\7\0\2\0\0Mac OS X", "the notes of macOS on a file, not the file"),
+        (b"\0\5\x16\7\0\2\0\0Mac OS X", "macOS metadata of a file, not the file itself"),
         (b"PK\3\4\x14\0", "an archive or an office document"),
-        (b"\xff\xd8\xff\xe0", "JPEG with a damaged header, or of a variety that is not read"),
-        (b"II*\0\x08\0\0\0", "TIFF with a damaged header, or of a variety that is not read"),
-        (bytes(range(7, 200)), "not an image of a known kind"),
+        (b"\xff\xd8\xff\xe0", "JPEG with a damaged header, or of an unsupported variant"),
+        (b"II*\0\x08\0\0\0", "TIFF with a damaged header, or of an unsupported variant"),
+        (bytes(range(7, 200)), "not an image of a known format"),
     ],
 )
 def test_a_file_of_another_kind_is_called_by_its_name(tmp_path: Path, content: bytes, reason: str) -> None:

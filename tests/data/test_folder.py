@@ -99,7 +99,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     _fill(tmp_path, "bus/1.jpg", "bus/2.jpg", "train/1.jpg", "train/2.jpg")
     index = FOLDER.index(tmp_path)
     assert index.class_names == ("bus", "train")
-    assert index.notes == (f"classes in {tmp_path} that have names of parts of a data set: 'train'",)
+    assert index.notes == (f"classes in {tmp_path} that are named like parts of a data set: 'train'",)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_parts_of_each_class(tmp_path: Path) -> None:
 def test_the_same_folders_in_all_class_folders(tmp_path: Path) -> None:
     _fill(tmp_path, *(f"{year}/{name}/1.jpg" for year in (2019, 2020) for name in ("cat", "dog")))
     assert FOLDER.index(tmp_path).notes == (
-        "the classes are '2019', '2020', though each holds the folders 'cat', 'dog': if those are the classes, put "
-        f"them into {tmp_path}",
+        "the classes are '2019', '2020', though each holds the folders 'cat', 'dog': if those are the classes, move "
+        f"them to {tmp_path}",
     )
 
 
@@ -185,12 +185,12 @@ def test_all_of_it_a_folder_deeper(parts: Path) -> None:
     for part in ("train", "test"):
         (parts / part).rename(parts / "set" / part)
     _fill(parts, "labels.csv", "__MACOSX/set/train/a/1.jpg")
-    assert f"if those in {parts}/set are meant, name that folder, or move them up." in _complaint(parts)
+    assert f"if the classes are in {parts}/set, choose that folder, or move them up." in _complaint(parts)
 
 
 def test_a_part_a_folder_deeper(tmp_path: Path) -> None:
     _fill(tmp_path, *(f"{part}/{part}/{name}/1.jpg" for part in ("train", "test") for name in "ab"))
-    assert f"if those in {tmp_path}/train/train are meant" in _complaint(tmp_path)
+    assert f"if the classes are in {tmp_path}/train/train, " in _complaint(tmp_path)
 
 
 @pytest.mark.parametrize("prefix", ["", "train/"])
@@ -199,7 +199,7 @@ def test_images_beside_what_another_task_needs(tmp_path: Path, prefix: str, othe
     _fill(tmp_path, f"{prefix}images/1.jpg", f"{prefix}images/2.jpg", f"{prefix}{other}/1.png", "val/images/1.jpg")
     if not prefix:
         shutil.rmtree(tmp_path / "val")
-    assert f"in {tmp_path} are not named as classes are: name the folder that" in _complaint(tmp_path)
+    assert f"in {tmp_path} are not usual names of classes: choose the folder that" in _complaint(tmp_path)
 
 
 def test_what_is_an_image_is_told_by_the_name(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_what_is_not_a_file_is_told_by_how_it_is_named(tmp_path: Path) -> None:
 def test_one_folder_is_not_two_classes_or_parts(parts: Path) -> None:
     (parts / "test/c").symlink_to(parts / "train/a")
     (parts / "train/c").mkdir()
-    assert f"{parts}/train/a and {parts}/test/c are the same folder, by a link: remove" in _complaint(parts)
+    assert f"{parts}/train/a and {parts}/test/c are the same folder (one is a link): remove" in _complaint(parts)
     (parts / "train/c").rmdir()
     shutil.rmtree(parts / "test")
     (parts / "test").symlink_to("train")
@@ -299,7 +299,7 @@ def test_too_few_classes(tmp_path: Path) -> None:
 
 def test_no_images(tmp_path: Path) -> None:
     _fill(tmp_path, "a/1.txt", "b/2.txt")
-    assert _complaint(tmp_path).startswith(f"the class folders in {tmp_path} hold no images: put files of these kinds")
+    assert _complaint(tmp_path).startswith(f"the class folders in {tmp_path} hold no images: put files of these types")
 
 
 def test_a_class_without_images(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_single_image_of_each_class(tmp_path: Path) -> None:
 
 def test_a_class_of_the_test_only(parts: Path) -> None:
     _fill(parts, "test/d/1.jpg")
-    assert _complaint(parts).startswith(f"the class 'd' is in {parts}/test but not in {parts}/train: give it training")
+    assert _complaint(parts).startswith(f"the class 'd' is in {parts}/test but not in {parts}/train: add training")
 
 
 @pytest.mark.parametrize(("there", "absent"), [("train", "test"), ("test", "train")])
@@ -369,7 +369,8 @@ def test_a_class_in_any_script(tmp_path: Path) -> None:
 def test_a_class_that_cannot_be_shown(tmp_path: Path, name: str) -> None:
     _fill(tmp_path, "a/1.jpg", "a/2.jpg", f"{name}/1.jpg")
     escaped = ascii(name)[1:-1]
-    assert _complaint(tmp_path) == f"the name of the class folder '{escaped}' in {tmp_path} cannot be shown: rename it."
+    text = _complaint(tmp_path)
+    assert text == f"the name of the class folder '{escaped}' in {tmp_path} cannot be displayed: rename it."
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")

@@ -105,7 +105,7 @@ def test_gzip_with_another_checksum(idx_folder: Path) -> None:
 def test_labels_where_images_should_be(idx_folder: Path) -> None:
     path = idx_folder / f"{IMAGES}.gz"
     path.write_bytes((idx_folder / f"{LABELS}.gz").read_bytes())
-    assert _complaint(idx_folder) == f"{path} holds labels, not images: put each file under its own name."
+    assert _complaint(idx_folder) == f"{path} holds labels, not images: give each file its own name."
 
 
 def test_an_empty_file(idx_folder: Path) -> None:
@@ -120,17 +120,17 @@ def test_a_header_that_is_cut_off(idx_folder: Path) -> None:
 
 def test_fewer_bytes_than_promised(idx_folder: Path) -> None:
     _damage(idx_folder, IMAGES, lambda content: content[:-1])
-    assert f"{IMAGES}.gz is damaged: it holds fewer bytes than the 800 its header promises" in _complaint(idx_folder)
+    assert f"{IMAGES}.gz is damaged: it holds fewer bytes than the 800 its header declares" in _complaint(idx_folder)
 
 
 def test_more_bytes_than_promised(idx_folder: Path) -> None:
     _damage(idx_folder, LABELS, lambda content: content + b"\0")
-    assert f"{LABELS}.gz is damaged: it holds more bytes than the 40 its header promises" in _complaint(idx_folder)
+    assert f"{LABELS}.gz is damaged: it holds more bytes than the 40 its header declares" in _complaint(idx_folder)
 
 
 def test_a_dimension_of_zero(idx_folder: Path) -> None:
     _damage(idx_folder, IMAGES, lambda content: content[:8] + bytes(4) + content[12:16])
-    assert "its header names a dimension of zero, (40, 0, 4)" in _complaint(idx_folder)
+    assert "its header declares a dimension of zero, (40, 0, 4)" in _complaint(idx_folder)
 
 
 def test_counts_that_differ(idx_folder: Path, idx_bytes: Write) -> None:
@@ -167,7 +167,7 @@ def test_a_gzip_bomb_is_not_blown_up(tmp_path: Path) -> None:
         file.write((0x801).to_bytes(4, "big") + (10).to_bytes(4, "big"))
         for _ in range(64):
             file.write(bytes(1 << 20))
-    assert "it holds more bytes than the 10 its header promises" in _frugal_complaint(path)
+    assert "it holds more bytes than the 10 its header declares" in _frugal_complaint(path)
 
 
 def _frugal_complaint(path: Path) -> str:
@@ -227,7 +227,7 @@ def test_a_file_that_is_there_twice(idx_folder: Path, idx_bytes: Write) -> None:
     assert len(MNIST.files(idx_folder)) == 5
     path.write_bytes(idx_bytes(np.zeros(40)))
     text = _complaint(idx_folder)
-    assert text.startswith(f"{path} and {path}.gz are both {LABELS} but hold different things: remove the one")
+    assert text.startswith(f"{path} and {path}.gz are both {LABELS} but differ in content: remove the one")
 
 
 @pytest.mark.parametrize(
@@ -257,15 +257,15 @@ def test_fashion_mnist_in_the_place_of_mnist(idx_folder: Path, idx_bytes: Write,
         _damage(idx_folder, LABELS, lambda _: idx_bytes(FASHION_LABELS[:12]))
         _damage(idx_folder, IMAGES, lambda _: idx_bytes(np.zeros((12, 5, 4))))
     assert _complaint(idx_folder) == (
-        f"{idx_folder / LABELS}.gz holds what {LABELS} of fashion-mnist does, not {LABELS} of mnist: put the right "
-        "file there, or choose the data set that it is of."
+        f"{idx_folder / LABELS}.gz has the content of {LABELS} of fashion-mnist, not of {LABELS} of mnist: put the "
+        "right file there, or choose the data set that the file belongs to."
     )
     assert len(FASHION_MNIST.read(idx_folder).train.labels) in (40, 12)
 
 
 def test_training_and_test_labels_that_are_swapped(idx_folder: Path, idx_bytes: Write) -> None:
     (idx_folder / f"{LABELS}.gz").write_bytes(idx_bytes(np.array([7, 2, 1, 0, 4, 1, 4, 9, 5, 9, *range(10)] * 2)))
-    assert f"holds what t10k-labels-idx1-ubyte of mnist does, not {LABELS} of mnist" in _complaint(idx_folder)
+    assert f"has the content of t10k-labels-idx1-ubyte of mnist, not of {LABELS} of mnist" in _complaint(idx_folder)
 
 
 @pytest.mark.parametrize("row", [[3, 18, 18, 18, 126, 136, 175, 26, 166, 255, 247, 127]])
@@ -273,7 +273,7 @@ def test_images_of_mnist_in_the_place_of_fashion_mnist(idx_folder: Path, idx_byt
     images = np.zeros((40, 28, 28))
     images[0, 5, 12:24] = row
     _damage(idx_folder, IMAGES, lambda _: idx_bytes(images))
-    with pytest.raises(UserError, match=f"holds what {IMAGES} of mnist does, not {IMAGES} of fashion-mnist"):
+    with pytest.raises(UserError, match=f"has the content of {IMAGES} of mnist, not of {IMAGES} of fashion-mnist"):
         FASHION_MNIST.read(idx_folder)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn.data.decoding_pool import WORTH_NO_POOL
+from cnn.data.decoding_pool import MAX_WITHOUT_POOL
 from cnn.data.image_chunks import read_images
 from cnn.data.loose_images import list_images
 from cnn.data.registry import DataSettings, open_dataset
@@ -34,7 +34,7 @@ def read(paths: list[Path], shape: tuple[int, int, int]) -> np.ndarray:
 def many(tmp_path: Path) -> tuple[list[str], np.ndarray]:
     """More files than are read without other processes, and their pixels; every seventh is no image."""
     paths, images = [], []
-    for number in range(WORTH_NO_POOL + 20):
+    for number in range(MAX_WITHOUT_POOL + 20):
         paths.append(str(tmp_path / f"{number:03}.png"))
         if number % 7 == 3:
             Path(paths[-1]).write_text("no image")
@@ -43,7 +43,7 @@ def many(tmp_path: Path) -> tuple[list[str], np.ndarray]:
     return paths, np.stack(images)
 
 
-@pytest.mark.parametrize("count", [WORTH_NO_POOL, WORTH_NO_POOL + 20])
+@pytest.mark.parametrize("count", [MAX_WITHOUT_POOL, MAX_WITHOUT_POOL + 20])
 def test_chunks_come_in_order_whoever_reads_them(many: tuple[list[str], np.ndarray], count: int) -> None:
     paths, images = many[0][:count], many[1]
     chunks = [*read_images(paths, SHAPE, 5)]
@@ -68,7 +68,7 @@ def test_a_killed_process_is_told(many: tuple[list[str], np.ndarray]) -> None:
         next(chunks)
         os.kill(int(str(multiprocessing.active_children()[0].pid)), signal.SIGKILL)
         with pytest.raises(
-            RunError, match="a process that decodes images was killed .* make some free and start again"
+            RunError, match="a process that decodes images was killed .* free some memory and start again"
         ):
             list(chunks)
 
@@ -111,5 +111,5 @@ def test_grey_stays_what_it_is_and_colours_become_grey(tmp_path: Path) -> None:
 
 
 def test_only_squares_are_made(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="have 28x20 pixels: only squares"):
+    with pytest.raises(UserError, match="image files are only read as squares, not 28x20"):
         next(read_images([str(tmp_path / "any.png")], (28, 20, 1), 2))

@@ -192,7 +192,7 @@ def test_cut_off(tmp_path: Path, noise: Noise, kind: str, fraction: float) -> No
 
 def test_pixels_that_are_no_bytes(tmp_path: Path) -> None:
     Image.new("F", (16, 16), 0.5).save(tmp_path / "float.tiff")
-    assert _reason(tmp_path / "float.tiff") == "pixels that are not whole numbers"
+    assert _reason(tmp_path / "float.tiff") == "floating-point pixels"
     Image.new("I", (16, 16), 70_000).save(tmp_path / "wide.tiff")
     assert _reason(tmp_path / "wide.tiff") == "pixels of more than 16 bits"
 

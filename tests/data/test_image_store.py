@@ -138,7 +138,7 @@ def test_damaged_images_are_refused_by_name(image_folder: Path, cache: Path) -> 
     text = str(caught.value)
     assert text.startswith(f"2 image files cannot be used: {one} (cannot be decoded: ")
     assert text.endswith(
-        f", {other} (a text file); replace or remove what is damaged, or leave it out by --damaged skip."
+        f", {other} (a text file); replace or remove all damaged files, or leave them out by --damaged skip."
     )
     assert _unfinished(cache)
 
@@ -260,7 +260,7 @@ class _Kill(PreparationProgress):
 
 
 def test_a_killed_worker_ends_the_preparation_which_can_be_gone_on_with(many: Path, cache: Path) -> None:
-    with pytest.raises(RunError, match="a process that decodes images was killed or had too little memory"):
+    with pytest.raises(RunError, match="a process that decodes images was killed or ran out of memory"):
         _open(many, _Kill())
     recorded = _recorded(cache)
     assert 0 < recorded < 2000
@@ -281,7 +281,7 @@ class _RemoveArrays(PreparationProgress):
 
 
 def test_arrays_that_cannot_be_written(image_folder: Path, cache: Path) -> None:
-    with pytest.raises(UserError, match=r"stores cannot be used \(No such file or directory\): make room"):
+    with pytest.raises(UserError, match=r"stores cannot be used \(No such file or directory\): free space"):
         _open(image_folder, _RemoveArrays(cache / "stores"))
     assert _decoded(image_folder) == 10
 

@@ -82,7 +82,7 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "wrong magic": Mistake(("--data", "mnist", "--data_dir", images, *new), "begins with 00000d03"),
         "truncated": Mistake(("--data", "mnist", "--data_dir", cut, *new), "fewer bytes than the 31,360"),
         "label": Mistake(("--data", "mnist", "--data_dir", label, *new), "label 39 is 11, not 0 to 9"),
-        "CIFAR": Mistake(("--data", "cifar10", "--data_dir", partial, *new), "no multiple of a record's 3,073"),
+        "CIFAR": Mistake(("--data", "cifar10", "--data_dir", partial, *new), "not a multiple of a record's 3,073"),
         "CIFAR label": Mistake(("--data", "cifar10", "--data_dir", cifar_label, *new), "record 0 is 12, not 0 to 9"),
         "small images": Mistake(
             ("--data", "mnist", "--data_dir", small, "--model", "lenet5", *new), "the smallest it can is 12x12"

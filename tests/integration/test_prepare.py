@@ -73,8 +73,8 @@ def test_a_damaged_image_is_refused_or_skipped(jobs: Jobs, photographs: Path) ->
     code, output = jobs.run(*command)
     assert code == 2
     assert output == (
-        f"error: 1 image file cannot be used: {path} (a text file); replace or remove what is damaged, "
-        "or leave it out by --damaged skip.\n"
+        f"error: 1 image file cannot be used: {path} (a text file); replace or remove all damaged files, "
+        "or leave them out by --damaged skip.\n"
     )
     code, output = jobs.run(*command, "--damaged", "skip")
     assert code == 0
