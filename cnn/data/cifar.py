@@ -187,7 +187,7 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError:
         raise UserError(f"{path} is missing{instead(path.parent, [path.name], [])}: put it there.") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): mend that or name another folder.") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}): fix that or name another folder.") from error
 
 
 def _damaged(path: Path, what: str) -> UserError:

@@ -197,7 +197,7 @@ def _damaged(path: Path, what: str) -> UserError:
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be read ({error.strerror}): mend that or name another folder.")
+    return UserError(f"{path} cannot be read ({error.strerror}): fix that or name another folder.")
 
 
 def _source(data_set: IdxFiles, base_url: str) -> FolderSource:

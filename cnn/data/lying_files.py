@@ -1,4 +1,4 @@
-"""Where a data set's files lie in the folder that was named, and what lies there in their place."""
+"""Finds a data set's files at or below the folder that the user named, and files with similar names."""
 
 import difflib
 import os
@@ -7,31 +7,31 @@ from pathlib import Path
 
 from cnn.data.listing import is_folder, shown
 
-# Folders in each other, below the one that was named: MNIST/raw and the like.
-_DEEPEST = 2
+# Levels of folders below the named one that are searched, for MNIST/raw for example.
+_MAX_DEPTH = 2
 
-# What follows the name of a file that a browser or we ourselves have begun to download.
-_UNFINISHED = (".part", ".crdownload", ".download", ".partial", ".opdownload", ".tmp", ".aria2")
+# Suffixes of incomplete downloads, by browsers or by this program.
+_INCOMPLETE = (".part", ".crdownload", ".download", ".partial", ".opdownload", ".tmp", ".aria2")
 
-_SIMILAR = 0.75
-_NAMED = 4
+_MIN_SIMILARITY = 0.75
+_MAX_NAMED = 4
 
 
 def levels(folder: Path, ignored: Iterable[str] = ()) -> Iterator[list[Path]]:
-    """The folder, those in it, and those in these, a list each; without what is hidden or cannot be read.
+    """The folder, its subfolders, and their subfolders, one list per level, without hidden and unreadable ones.
 
     Args:
-        folder: to begin with.
-        ignored: letters and digits of the names, in lower case, of folders that are not looked into.
+        folder: the folder of the first level.
+        ignored: names of folders to skip, as `letters` returns them.
     """
     level, ignored = [folder], set(ignored)
-    for _ in range(_DEEPEST + 1):
+    for _ in range(_MAX_DEPTH + 1):
         yield level
         level = [inner for outer in level for inner in _folders(outer) if letters(inner.name) not in ignored]
 
 
 def file_names(folder: Path) -> list[str]:
-    """The names of the files there, and of links to files; none where the folder cannot be read."""
+    """The sorted names of the files, and links to files, in a folder; none if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if _is_file(entry))
@@ -40,7 +40,7 @@ def file_names(folder: Path) -> list[str]:
 
 
 def lying_archive(folder: Path, names: Sequence[str]) -> str:
-    """The path, in the folder, of the first of these archives that lies there or deeper; else the first one's name."""
+    """The relative path of the first of these archives in the folder or below; the first name if none is there."""
     for path in (inner / name for level in levels(folder) for inner in level for name in names):
         if os.path.isfile(path):
             return str(path.relative_to(folder))
@@ -48,36 +48,34 @@ def lying_archive(folder: Path, names: Sequence[str]) -> str:
 
 
 def letters(name: str) -> str:
-    """A name's letters and digits, in lower case: what stays of it whoever writes it."""
+    """A name's letters and digits in lower case, for comparing spellings of it."""
     return "".join(character for character in name.lower() if character.isalnum())
 
 
 def instead(folder: Path, missing: Iterable[str], official: Iterable[str]) -> str:
-    """What lies in the folder, or below it, under names like those that are missing: an addition to a sentence.
+    """Lists files in the folder or below with names similar to the missing ones, as an addition to an error message.
 
     Args:
-        folder: that was named.
-        missing: names of files.
-        official: the names of all files of the data set, which are not like others of them.
+        folder: the folder that the user named.
+        missing: the names of the missing files.
+        official: the names of all files of the data set, which do not count as similar to each other.
     """
     missing = list(missing)
-    wanted, others = [_stem(name) for name in missing], {_stem(name) for name in official}
+    missing_stems, official_stems = [_stem(name) for name in missing], {_stem(name) for name in official}
     found = []
     for path in (inner / name for level in levels(folder) for inner in level for name in file_names(inner)):
-        whole = path.name
-        while whole.lower().endswith(_UNFINISHED):
-            whole = whole[: whole.rfind(".")]
-        unfinished = whole != path.name
-        if path.name in [f"{name}.part" for name in missing] or (not unfinished and _stem(whole) in others):
-            continue  # ours, which the next download begins with; or a file in its place
-        if difflib.get_close_matches(_stem(whole), wanted, n=1, cutoff=_SIMILAR):
-            found.append(
-                shown(str(path.relative_to(folder))) + (", whose download is not finished" if unfinished else "")
-            )
+        complete = path.name
+        while complete.lower().endswith(_INCOMPLETE):
+            complete = complete[: complete.rfind(".")]
+        incomplete = complete != path.name
+        if path.name in [f"{name}.part" for name in missing] or (not incomplete and _stem(complete) in official_stems):
+            continue  # resumed by the next download, or a file that is not missing
+        if difflib.get_close_matches(_stem(complete), missing_stems, n=1, cutoff=_MIN_SIMILARITY):
+            found.append(shown(str(path.relative_to(folder))) + (", an incomplete download" if incomplete else ""))
     if not found:
         return ""
-    more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
-    return f" (what is there has another name: {', '.join(found[:_NAMED])}{more})"
+    more = f" and {len(found) - _MAX_NAMED:,} more" if len(found) > _MAX_NAMED else ""
+    return f" (similar names found: {', '.join(found[:_MAX_NAMED])}{more})"
 
 
 def _stem(name: str) -> str:

@@ -76,7 +76,7 @@ def open_store(
                 stat = path.stat()
             except OSError as error:  # a link to nothing, say
                 raise UserError(
-                    f"{path} cannot be read ({error.strerror}): mend that or name another folder."
+                    f"{path} cannot be read ({error.strerror}): fix that or name another folder."
                 ) from error
             content.append([str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns])
             sources.paths.append(str(path.relative_to(folder)))

@@ -51,7 +51,7 @@ _PREFIXES = ("synophoto_thumb", "synophoto:thumb", "synofile_thumb")
 _SUFFIXES = (".photoslibrary", ".aplibrary", ".lrdata", "@synoeastream", "@synoresource")
 
 
-def is_of_a_system(name: str) -> bool:
+def is_system_name(name: str) -> bool:
     """Whether a file or folder of this name, in any case, is something that no user put there."""
     name = name.lower()
     return name in _NAMES or name.startswith(_PREFIXES) or name.endswith(_SUFFIXES)

@@ -207,7 +207,7 @@ def test_what_is_not_used_is_told_by_who_prepares_and_by_who_asks(
     image_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (image_folder / "cat" / "1.heic").touch()
-    text = f"warning: not used in {image_folder}: files of kinds that are not read (.heic: 1)"
+    text = f"warning: not used in {image_folder}: files of unsupported types (.heic: 1)"
     progress = PreparationProgress()
     _open(image_folder, progress)
     progress.print_notes()  # they are told already

@@ -107,9 +107,7 @@ def test_a_link_to_nothing_is_named(cifar_folder: Path) -> None:
     link.symlink_to("nothing")
     with pytest.raises(UserError) as caught:
         open_dataset(DataSettings(data="cifar10", data_dir=str(cifar_folder)))
-    assert str(caught.value) == (
-        f"{link} cannot be read (No such file or directory): mend that or name another folder."
-    )
+    assert str(caught.value) == f"{link} cannot be read (No such file or directory): fix that or name another folder."
 
 
 def _link_to_what_cannot_be_looked_at(link: Path) -> None:
@@ -122,7 +120,7 @@ def _link_to_what_cannot_be_looked_at(link: Path) -> None:
 def test_a_link_of_cifar_to_what_cannot_be_looked_at(cifar_folder: Path, name: str) -> None:
     link = cifar_folder / "cifar-10-batches-bin" / name
     _link_to_what_cannot_be_looked_at(link)
-    with pytest.raises(UserError, match=rf"{name} cannot be read \(File name too long\): mend that or name another"):
+    with pytest.raises(UserError, match=rf"{name} cannot be read \(File name too long\): fix that or name another"):
         open_dataset(DataSettings(data="cifar10", data_dir=str(cifar_folder)))
 
 
