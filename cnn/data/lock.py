@@ -19,7 +19,7 @@ def take_lock(path: Path, others: str) -> "filelock.BaseFileLock":
 
     Args:
         path: the lock file.
-        others: the work of the process that holds the lock, as in "prepares digits", for the message of a long wait.
+        others: the work of the process that holds the lock, as in "prepares digits"; shown if the wait is long.
 
     Raises:
         OSError: the lock file cannot be written.

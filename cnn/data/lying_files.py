@@ -69,7 +69,7 @@ def instead(folder: Path, missing: Iterable[str], official: Iterable[str]) -> st
             complete = complete[: complete.rfind(".")]
         incomplete = complete != path.name
         if path.name in [f"{name}.part" for name in missing] or (not incomplete and _stem(complete) in official_stems):
-            continue  # resumed by the next download, or a file that is not missing
+            continue  # a download to be resumed, or a file of the data set under its own name
         if difflib.get_close_matches(_stem(complete), missing_stems, n=1, cutoff=_MIN_SIMILARITY):
             found.append(shown(str(path.relative_to(folder))) + (", an incomplete download" if incomplete else ""))
     if not found:

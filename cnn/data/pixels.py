@@ -1,7 +1,7 @@
-"""Where a feed's pixels come from: the device's memory, or the store.
+"""Sources of a feed's pixels: the device's memory, or the store.
 
-Either is asked twice for the pixels of a step. `read`, outside a compiled function, gives a tensor for some steps that
-the function gets, as `spec` says; in the function `of_step` makes the pixels of a step's part of it.
+A step's pixels are obtained in two stages. Outside a compiled function, `read` returns a tensor for several steps, of
+shape and type `spec`. The function takes this tensor, and `of_step` turns a step's slice of it into pixels.
 """
 
 import contextlib
@@ -17,29 +17,29 @@ from cnn.data.read_ahead import ReadAhead, StoredImages
 from cnn.tensor import Tensor
 
 STREAMED_BYTES = 128 << 20
-"""Of pixels that are read ahead, at most, and that one compiled call gets."""
+"""Maximum bytes of pixels that are read ahead, and that one compiled call takes."""
 
 
 class Pixels(Protocol):
-    """Gives the pixels of images by their indices."""
+    """A source of images' pixels by index."""
 
     def read(self, indices: np.ndarray) -> Tensor:
         """A tensor (steps, samples, ...) for indices (steps, samples); RunError if the store's file cannot be read."""
 
     def spec(self, samples: int) -> Any:
-        """The shape and type of what `read` gives for any number of steps."""
+        """The shape and type of the tensor from `read`, for any number of steps."""
 
     def of_step(self, images: Tensor) -> Tensor:
-        """The pixels, uint8 (samples, height, width, channels), for a step's part (samples, ...) of such a tensor."""
+        """The pixels, uint8 (samples, height, width, channels), of a step's slice (samples, ...) of `read`'s tensor."""
 
     def max_steps(self, samples: int) -> int:
-        """How many steps may be read for one call."""
+        """The maximum number of steps that may be read for one call."""
 
     def ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager["Pixels"]:
-        """What may read before it is asked to. It is then asked for the steps of `coming`, in that order.
+        """A source that may read ahead, provided that the steps of `coming` are then read in this order.
 
         Args:
-            coming: the indices of each step, int32 (samples,), all of one length; another thread may draw from it.
+            coming: indices per step, int32 (samples,), all of one length; may be consumed in another thread.
         """
 
 
@@ -66,12 +66,12 @@ class ResidentPixels:
 
 
 class StreamedPixels:
-    """Reads images, uint8 (samples, height, width, channels), from where they are stored; RunError if it cannot."""
+    """Reads images, uint8 (samples, height, width, channels), from the store's file; RunError if that fails."""
 
     def __init__(self, images: np.ndarray) -> None:
         self._images = StoredImages(images)
         self._shape = images.shape[1:]
-        self._most_samples = STREAMED_BYTES // int(images[0].nbytes)
+        self._max_samples = STREAMED_BYTES // int(images[0].nbytes)
         self._take = self._read_step
 
     def read(self, indices: np.ndarray) -> Tensor:
@@ -84,11 +84,11 @@ class StreamedPixels:
         return images
 
     def max_steps(self, samples: int) -> int:
-        return max(1, self._most_samples // samples)
+        return max(1, self._max_samples // samples)
 
     @contextlib.contextmanager
     def ahead(self, coming: Iterator[np.ndarray]) -> Iterator[Pixels]:
-        reader = ReadAhead(self._read_step, coming, self._most_samples)
+        reader = ReadAhead(self._read_step, coming, self._max_samples)
         pixels = copy.copy(self)
         pixels._take = reader.take
         try:
