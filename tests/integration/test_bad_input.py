@@ -78,7 +78,7 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "unknown data": Mistake(("--data", "minst", *new), "Did you mean 'mnist'?"),
         "unknown optimizer": Mistake(("--optimizer", "adma", *new), "Did you mean 'adam'?"),
         "no data_dir": Mistake(("--data", "mnist", "--data_dir", tmp_path / "none", *new), "does not exist"),
-        "data_dir is a file": Mistake(("--data", "mnist", "--data_dir", file, *new), "is no folder"),
+        "data_dir is a file": Mistake(("--data", "mnist", "--data_dir", file, *new), "is not a folder"),
         "wrong magic": Mistake(("--data", "mnist", "--data_dir", images, *new), "begins with 00000d03"),
         "truncated": Mistake(("--data", "mnist", "--data_dir", cut, *new), "fewer bytes than the 31,360"),
         "label": Mistake(("--data", "mnist", "--data_dir", label, *new), "label 39 is 11, not 0 to 9"),
