@@ -406,7 +406,7 @@ def test_what_can_be_gone_on_with_outlives_all_but_a_change_of_its_files(
         _open(image_folder)
     assert not unfinished.exists()
     (record,) = caplog.records
-    assert record.getMessage() == (f"the unfinished {unfinished} is removed since its source files have changed")
+    assert record.getMessage() == f"the unfinished {unfinished} is removed since its source files have changed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
