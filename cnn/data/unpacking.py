@@ -35,7 +35,7 @@ class _RefusedError(Exception):
 
 
 def unpack(archive: Path) -> None:
-    """Unpacks an archive into a temporary folder, then moves the content beside it; leftovers of a crash are never read.
+    """Unpacks an archive into a temporary folder, then moves the content beside it; nothing reads leftovers of a crash.
 
     Raises:
         UserError: the archive is damaged or too large, or holds anything but files and folders within its folder.

@@ -315,7 +315,7 @@ def test_a_class_of_one_image_is_told(tmp_path: Path) -> None:
 
 def test_a_class_without_training_images(parts: Path) -> None:
     _fill(parts, "train/c/1.txt")
-    assert _complaint(parts).startswith(f"the class 'c' in {parts}/train has no images, but files of kinds")
+    assert _complaint(parts).startswith(f"the class 'c' in {parts}/train has no images, but files of unsupported")
 
 
 def test_no_test_images(parts: Path) -> None:
