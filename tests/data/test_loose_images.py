@@ -94,7 +94,7 @@ def test_a_list_names_files_and_folders(photographs: Path, monkeypatch: pytest.M
 def test_what_is_not_there_is_named(photographs: Path) -> None:
     with pytest.raises(UserError, match="not found: .*/3.jpg; name image files"):
         list_images([str(photographs), str(photographs / "cat" / "3.jpg")])
-    with pytest.raises(UserError, match=re.escape("*.png (a pattern that no file fits, which the shell")):
+    with pytest.raises(UserError, match=re.escape("*.png (a pattern that matches no file, so that the shell")):
         list_images([str(photographs / "*.png")])
     with pytest.raises(UserError, match="x9, and 15 more; name"):
         list_images([f"{photographs}/x{number}" for number in range(25)])

@@ -196,7 +196,7 @@ def test_each_split_is_a_store_of_its_own(tmp_path: Path, cache: Path, noise: Ca
 @pytest.mark.parametrize("name", ["digits", "cifar10", "folder"])
 def test_a_split_of_what_has_none(name: str) -> None:
     data_dir = "/x" if name == "folder" else None
-    with pytest.raises(UserError, match=f"split is 2, but {name} has no official splits to choose from: leave split"):
+    with pytest.raises(UserError, match=f"split is 2, but {name} has no official splits: leave split"):
         DataSettings(data=name, data_dir=data_dir, split=2)
     DataSettings(data=name, data_dir=data_dir, split=1)
 
@@ -208,7 +208,7 @@ def test_a_split_out_of_range(split: int) -> None:
 
 
 def test_the_users_own_images_need_a_folder() -> None:
-    with pytest.raises(UserError, match=r"the data set folder needs data_dir: name the folder .* for each class\.$"):
+    with pytest.raises(UserError, match=r"the data set folder needs data_dir: name the folder .* per class\.$"):
         DataSettings(data="folder")
 
 

@@ -24,7 +24,7 @@ DARK, LIGHT = 20, 220
 @pytest.fixture(autouse=True)
 def fine_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files here are read right after they were made; as on a file system with exact times that is no matter."""
-    monkeypatch.setattr("cnn.data.source_record._COARSE", 0)
+    monkeypatch.setattr("cnn.data.source_record._MIN_AGE", 0)
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_another_decoder_makes_another_store(folder: Path, monkeypatch: pytest.M
 
 
 def test_a_time_too_near_to_the_reading_is_not_relied_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("cnn.data.source_record._COARSE", 2_000_000_000)
+    monkeypatch.setattr("cnn.data.source_record._MIN_AGE", 2_000_000_000)
     (tmp_path / "file").touch()
     new = change_time(tmp_path / "file")
     assert settled([new - 10**10, new, new + 10**12]) == [new - 10**10, NEVER, new + 10**12]

@@ -96,7 +96,7 @@ def test_a_bomb(archive: Path) -> None:
 
 
 def test_many_files_are_a_bomb_together(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnn.data.unpacking._LARGEST", 400_000)
+    monkeypatch.setattr("cnn.data.unpacking._MAX_UNPACKED", 400_000)
     _pack(archive, *(_member(f"data/{number}") for number in range(100)))
     assert _complaint(archive) == f"is refused since it unpacks to more than 0 GB: {REMOVE}"
     _pack(archive, *(_member(f"data/{number}") for number in range(90)))
@@ -104,7 +104,7 @@ def test_many_files_are_a_bomb_together(archive: Path, monkeypatch: pytest.Monke
 
 
 def test_more_than_the_disk_has_free(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnn.data.unpacking._LARGEST", 10**18)
+    monkeypatch.setattr("cnn.data.unpacking._MAX_UNPACKED", 10**18)
     _pack(archive, _member("data/bomb", size=10**17))
     text = _complaint(archive)
     assert text.startswith("is refused since it unpacks to more than the ")
