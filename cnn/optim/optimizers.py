@@ -19,7 +19,7 @@ SMALLEST_RATE = 2.0**-126
 class Optimizer:
     """A row of the table."""
 
-    kind: str
+    class_name: str
     """Name of the class in keras.optimizers; SGD, Adam, LARS and Lamb are classes of this package."""
 
     learning_rate: float
@@ -32,15 +32,15 @@ class Optimizer:
 
 
 OPTIMIZERS = {
-    "sgd": Optimizer(kind="SGD", learning_rate=0.1),
-    "momentum": Optimizer(kind="SGD", learning_rate=0.02, arguments={"momentum": 0.9}),
-    "nesterov": Optimizer(kind="SGD", learning_rate=0.02, arguments={"momentum": 0.9, "nesterov": True}),
-    "adam": Optimizer(kind="Adam", learning_rate=1e-3),
-    "adagrad": Optimizer(kind="Adagrad", learning_rate=0.02),
-    "rmsprop": Optimizer(kind="RMSprop", learning_rate=1e-3),
-    "adamw": Optimizer(kind="Adam", learning_rate=1e-3, weight_decay=0.01),
-    "lars": Optimizer(kind="LARS", learning_rate=2.0, arguments={"momentum": 0.9}),
-    "lamb": Optimizer(kind="Lamb", learning_rate=5e-3),
+    "sgd": Optimizer(class_name="SGD", learning_rate=0.1),
+    "momentum": Optimizer(class_name="SGD", learning_rate=0.02, arguments={"momentum": 0.9}),
+    "nesterov": Optimizer(class_name="SGD", learning_rate=0.02, arguments={"momentum": 0.9, "nesterov": True}),
+    "adam": Optimizer(class_name="Adam", learning_rate=1e-3),
+    "adagrad": Optimizer(class_name="Adagrad", learning_rate=0.02),
+    "rmsprop": Optimizer(class_name="RMSprop", learning_rate=1e-3),
+    "adamw": Optimizer(class_name="Adam", learning_rate=1e-3, weight_decay=0.01),
+    "lars": Optimizer(class_name="LARS", learning_rate=2.0, arguments={"momentum": 0.9}),
+    "lamb": Optimizer(class_name="Lamb", learning_rate=5e-3),
 }
 
 
@@ -93,13 +93,13 @@ def build_optimizer(
 
     row = OPTIMIZERS[settings.optimizer]
     own_classes: dict[str, Any] = {"SGD": FusedSGD, "Adam": FusedAdam, "LARS": LARS, "Lamb": LAMB}
-    optimizer_class = own_classes.get(row.kind) or getattr(keras.optimizers, row.kind)
+    optimizer_class = own_classes.get(row.class_name) or getattr(keras.optimizers, row.class_name)
     decay = row.weight_decay if regularisation.weight_decay is None else regularisation.weight_decay
     optimizer = optimizer_class(
         settings.base_learning_rate,
         weight_decay=decay or None,
         # Without it Keras would number the optimizer, and so change the names of variables in checkpoints.
-        name=row.kind.lower(),
+        name=row.class_name.lower(),
         **row.arguments,
     )
     optimizer.exclude_from_weight_decay(var_list=[each for each in variables if each.name != "kernel"])
