@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from cnn.data.dataset import Part
+from cnn.data.file_search import find_archive, levels, similar_names
 from cnn.data.listing import shown
-from cnn.data.lying_files import instead, levels, lying_archive
 from cnn.data.plain_pickle import RefusedPickleError, read_plain_pickle
 from cnn.data.source import FolderSource, RawDataset, Remote
 from cnn.errors import UserError
@@ -100,7 +100,7 @@ class Layout:
         """If no batch is there: an archive that is there instead, as it is to be unpacked, or the one to download."""
         if self._locate(folder) is not None:
             return []
-        return [lying_archive(folder, [name for form in self.forms for name in form.archives])]
+        return [find_archive(folder, [name for form in self.forms for name in form.archives])]
 
     def _locate(self, folder: Path) -> tuple[Form, Path] | None:
         """The folder of the batches: the one that was named, or one in it, or in one of these."""
@@ -185,7 +185,7 @@ def _content(path: Path) -> bytes:
             raise _damaged(path, f"it has more than {_LARGEST:,} bytes")
         return path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path} is missing{instead(path.parent, [path.name], [])}: put it there.") from None
+        raise UserError(f"{path} is missing{similar_names(path.parent, [path.name], [])}: put it there.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): fix that or name another folder.") from error
 

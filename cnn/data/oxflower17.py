@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cnn.data.dataset import Division
+from cnn.data.file_search import file_names, find_archive, levels
 from cnn.data.listing import image_file, shown, visible_entries
-from cnn.data.lying_files import file_names, levels, lying_archive
 from cnn.data.source import ImageFile, ImageIndex, ImageSource, Remote
 from cnn.data.split import stratified_split
 from cnn.errors import UserError
@@ -81,7 +81,7 @@ def index(folder: Path, split: int = 1, division: Division = "by name") -> Image
 
 def missing(folder: Path) -> list[str]:
     """The archive, wherever it is at or below the folder, if no photograph is found."""
-    return [] if _photographs(folder) else [lying_archive(folder, [_ARCHIVE])]
+    return [] if _photographs(folder) else [find_archive(folder, [_ARCHIVE])]
 
 
 def _photographs(folder: Path) -> dict[int, ImageFile]:

@@ -90,7 +90,7 @@ def compare(store: Path, files: SourceFiles, *, every: bool) -> None:
 
     Args:
         store: the store's folder.
-        files: the source files as they are now.
+        files: the current source files.
         every: compare all files, not only those with a new change time.
 
     Raises:
@@ -142,7 +142,7 @@ def _read_digests(store: Path, files: int) -> np.ndarray:
         digests = np.load(store / _DIGESTS, allow_pickle=False)
     except FileNotFoundError:
         raise DamagedStoreError(f"{_DIGESTS}, the record of its source files, is missing") from None
-    except Exception:  # NumPy has no common class for what other bytes make it raise
+    except Exception:  # NumPy has no common class for errors of damaged files
         digests = None
     if digests is None or digests.shape != (files, _DIGEST_BYTES) or digests.dtype != np.uint8:
         raise DamagedStoreError(f"{_DIGESTS} is not as it was written")

@@ -206,7 +206,7 @@ def _open_array(path: Path, entry: _Array, read: bool) -> np.ndarray:
         raise DamagedStoreError(f"{path.name} is missing") from None
     except (DamagedStoreError, OSError):
         raise
-    except Exception:  # NumPy has no common class for what other bytes make it raise
+    except Exception:  # NumPy has no common class for errors of damaged files
         raise DamagedStoreError(f"{path.name} has another header than when it was written") from None
     if list(array.shape) != entry.shape or str(array.dtype) != entry.dtype:
         raise DamagedStoreError(f"{path.name} holds {array.dtype} {array.shape}, not what {_MANIFEST} states")

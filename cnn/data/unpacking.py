@@ -58,7 +58,7 @@ def unpack(archive: Path) -> None:
         raise UserError(
             f"{archive} cannot be unpacked ({error.strerror or error}): unpack it there yourself."
         ) from error
-    except Exception as error:  # tarfile and zlib have no common class for what other bytes make them raise
+    except Exception as error:  # tarfile and zlib have no common class for errors of damaged archives
         raise _damaged(archive, error) from error
 
 

@@ -39,7 +39,7 @@ def file_names(folder: Path) -> list[str]:
         return []
 
 
-def lying_archive(folder: Path, names: Sequence[str]) -> str:
+def find_archive(folder: Path, names: Sequence[str]) -> str:
     """The relative path of the first of these archives in the folder or below; the first name if none is there."""
     for path in (inner / name for level in levels(folder) for inner in level for name in names):
         if os.path.isfile(path):
@@ -52,7 +52,7 @@ def letters(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
-def instead(folder: Path, missing: Iterable[str], official: Iterable[str]) -> str:
+def similar_names(folder: Path, missing: Iterable[str], official: Iterable[str]) -> str:
     """Lists files in the folder or below with names similar to the missing ones, as an addition to an error message.
 
     Args:
