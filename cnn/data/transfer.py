@@ -22,7 +22,7 @@ class TransferError(Exception):
 
 
 def transfer(url: str, md5: str, path: Path) -> None:
-    """Downloads a file, which gets its name when it is complete and its checksum is right.
+    """Downloads a file, which gets its final name once it is complete and its checksum is right.
 
     Until then its name ends in `.part`. An interrupted download is resumed if the server supports it; if the checksum
     is wrong then, the complete file is downloaded again.

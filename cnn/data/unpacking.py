@@ -81,7 +81,7 @@ class _Content(gzip.GzipFile):
 
 
 def _checked(tar: tarfile.TarFile, content: _Content, free: int) -> Iterator[tarfile.TarInfo]:
-    """Yields the archive's members, each checked and stripped of owner and permissions, before they are unpacked.
+    """Yields each member of the archive, checked and with its owner and permissions replaced, before it is unpacked.
 
     It replaces Python's own filter, which Debian's Python 3.11 lacks.
     """
