@@ -320,7 +320,7 @@ def test_the_recipes_for_adding_work() -> None:
         family["build"]((side - 1, side, 1), 5, **row.options, dropout=row.dropout)
 
     (row,) = eval(f"{{{optimizer_row}}}", vars(optimizers)).values()
-    assert issubclass(getattr(keras.optimizers, row.kind), keras.optimizers.Optimizer)
+    assert issubclass(getattr(keras.optimizers, row.class_name), keras.optimizers.Optimizer)
 
     names = dict(vars(schedules))
     exec(schedule, names)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from cnn.data.dataset import Part
+from cnn.data.file_search import find_archive, levels, similar_names
 from cnn.data.listing import shown
-from cnn.data.lying_files import instead, levels, lying_archive
 from cnn.data.plain_pickle import RefusedPickleError, read_plain_pickle
 from cnn.data.source import FolderSource, RawDataset, Remote
 from cnn.errors import UserError
@@ -100,7 +100,7 @@ class Layout:
         """If no batch exists: the archive in or below the folder, to be unpacked, or else the one to download."""
         if self._locate(folder) is not None:
             return []
-        return [lying_archive(folder, [name for files in self.formats for name in files.archives])]
+        return [find_archive(folder, [name for files in self.formats for name in files.archives])]
 
     def _locate(self, folder: Path) -> tuple[FileFormat, Path] | None:
         """Format and folder of the batches: `folder` itself, or one up to two levels below it."""
@@ -186,7 +186,7 @@ def _content(path: Path) -> bytes:
             raise _damaged(path, f"it has more than {_MAX_BYTES:,} bytes")
         return path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path} is missing{instead(path.parent, [path.name], [])}: put it there.") from None
+        raise UserError(f"{path} is missing{similar_names(path.parent, [path.name], [])}: put it there.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): fix that or choose another folder.") from error
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from cnn.data.file_search import similar_names
 from cnn.data.lock import take_lock
-from cnn.data.lying_files import instead
 from cnn.data.source import Remote
 from cnn.data.unpacking import unpack
 from cnn.errors import UserError
@@ -72,7 +72,7 @@ def _download(remote: Remote, missing: list[str], path: Path) -> None:
         transfer(url, remote.md5[path.name], path)
     except TransferError as error:
         verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
-        others = instead(path.parent, missing, remote.md5)
+        others = similar_names(path.parent, missing, remote.md5)
         raise UserError(
             f"{', '.join(missing)} {verb} missing in {path.parent}{others} and cannot be downloaded ({error}): "
             f"put {them} there, or use --data digits, which needs no network."

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn.data.dataset import Part
-from cnn.data.lying_files import file_names, instead, letters, levels
+from cnn.data.file_search import file_names, letters, levels, similar_names
 from cnn.data.source import FolderSource, RawDataset, Remote
 from cnn.errors import UserError
 
@@ -109,7 +109,7 @@ class IdxFiles:
         paths = found[name]
         if not paths:
             path = folder / f"{name}.gz"
-            raise UserError(f"{path} is missing{instead(folder, [path.name], found)}: put it there.")
+            raise UserError(f"{path} is missing{similar_names(folder, [path.name], found)}: put it there.")
         first = read_idx(paths[0], magic)
         for path in paths[1:]:
             if not np.array_equal(read_idx(path, magic), first):

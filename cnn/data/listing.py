@@ -1,25 +1,25 @@
-"""What is in folders of images: one walk for those that are trained on and those that are predicted."""
+"""Lists folders of images: one walk for images to train on and images to predict."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from cnn.data.image_file import EXTENSIONS
-from cnn.data.left_out import BROKEN, NOT_FILES, OF_SYSTEMS, OTHER_KINDS, OUTSIDE, LeftOut
+from cnn.data.left_out import BROKEN_LINKS, OUTSIDE, SPECIAL_FILES, SYSTEM_FILES, UNSUPPORTED, LeftOut
 from cnn.data.source import ImageFile
 from cnn.data.split import path_key
-from cnn.data.system_names import is_of_a_system
+from cnn.data.system_names import is_system_name
 from cnn.errors import UserError
 from cnn.shown_text import on_one_line
 
-# Characters of a path that a sentence shows.
-_SHOWN = 400
+# Characters of a path that a message shows.
+_MAX_SHOWN = 400
 
 
 def visible_entries(folder: Path, left_out: LeftOut | None = None) -> Iterator["os.DirEntry[str]"]:
-    """All that a user put into a folder, in no order.
+    """The entries that a user put into a folder, in no particular order.
 
-    Left out are what is hidden and, counted in `left_out`, what systems and other programs put there.
+    Hidden entries are left out, and so are those of systems and other programs, which `left_out` counts.
 
     Raises:
         UserError: the folder cannot be read.
@@ -29,63 +29,63 @@ def visible_entries(folder: Path, left_out: LeftOut | None = None) -> Iterator["
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if not is_of_a_system(entry.name):
+                if not is_system_name(entry.name):
                     yield entry
                 elif left_out is not None:
-                    left_out.add(OF_SYSTEMS, entry.name)
+                    left_out.add(SYSTEM_FILES, entry.name)
     except OSError as error:
         raise _unreadable(folder, error) from error
 
 
 def image_entries(folder: Path, path: str, left_out: LeftOut) -> Iterator[tuple["os.DirEntry[str]", str]]:
-    """The image files in a folder and in the folders in it, in no order; links to files and to folders are followed.
+    """The image files in a folder and its subfolders, in no particular order; links to files and folders are followed.
 
     Args:
-        folder: the data set's.
-        path: of the folder to look through, in the data set's; empty for that itself.
-        left_out: counts what is no image by its name, or what systems put there; but nothing that is hidden.
+        folder: the data set's folder.
+        path: the folder to search, relative to `folder`; empty for `folder` itself.
+        left_out: counts the other files by reason, but no hidden ones.
 
     Returns:
-        Each file, or link to a file or to nothing, with its path in the data set's folder.
+        Each image file, or link to one or to nothing, with its path relative to `folder`.
 
     Raises:
         UserError: a folder cannot be read.
     """
     pending: list[tuple[str, frozenset[tuple[int, int]]]] = [(path, frozenset())]
     while pending:
-        inner, above = pending.pop()  # `above` are the folders that it is in
-        own = folder_id(folder / inner)
-        if own in above:  # reached again by a link
+        inner, parents = pending.pop()
+        identity = folder_id(folder / inner)
+        if identity in parents:  # a link leads back to it
             continue
         prefix = f"{inner}/" if inner else ""
         for entry in visible_entries(folder / inner, left_out):
             if is_folder(entry):
-                pending.append((prefix + entry.name, above | {own}))
+                pending.append((prefix + entry.name, parents | {identity}))
             elif is_image(entry, left_out):
                 yield entry, prefix + entry.name
 
 
 def is_image(entry: "os.DirEntry[str]", left_out: LeftOut) -> bool:
-    """Whether what is not a folder is an image by its name, or else it is counted."""
+    """Whether an entry other than a folder is an image by its name; counts it in `left_out` if not."""
     name = entry.name
     if name[name.rfind(".") :].lower() not in EXTENSIONS:
         if entry.is_symlink() and not os.path.exists(entry.path):
-            left_out.add(BROKEN, name)
+            left_out.add(BROKEN_LINKS, name)
         else:
-            left_out.add_file(OTHER_KINDS, name)
+            left_out.add_file(UNSUPPORTED, name)
     elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
         return True
     else:
-        left_out.add_file(NOT_FILES, name)
+        left_out.add_file(SPECIAL_FILES, name)
     return False
 
 
 def folder_names(folder: Path, left_out: LeftOut | None = None) -> list[str]:
-    """The folders in a folder, and links to folders, in the order of their names; UserError if it cannot be read.
+    """The sorted names of the folders, and links to folders, in a folder; UserError if it cannot be read.
 
     Args:
-        folder: is not searched any deeper.
-        left_out: counts the files in it.
+        folder: the folder, whose subfolders are not searched.
+        left_out: counts the files in `folder`.
     """
     names = []
     for entry in visible_entries(folder, left_out):
@@ -97,7 +97,7 @@ def folder_names(folder: Path, left_out: LeftOut | None = None) -> list[str]:
 
 
 def folder_id(folder: Path) -> tuple[int, int]:
-    """The same by whatever path it is reached, its device and number; raises UserError if that cannot be had."""
+    """A folder's device and inode, the same for every path to it; UserError if they cannot be read."""
     try:
         status = folder.stat()
     except OSError as error:
@@ -106,28 +106,28 @@ def folder_id(folder: Path) -> tuple[int, int]:
 
 
 def is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a folder or a link to one."""
+    """Whether an entry is a folder or a link to one."""
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, say
+    except OSError:  # for example a link to itself
         return False
 
 
 def image_file(entry: "os.DirEntry[str]", path: str, label: int) -> ImageFile:
-    """Describes a file, or a link to one, whose path in the data set's folder is `path`."""
+    """Describes an image file, or a link to one, whose path relative to the data set's folder is `path`."""
     try:
         status = entry.stat()
-    except OSError:  # a link to nothing, which is told with the other damaged images
+    except OSError:  # a broken link, which is reported with the damaged images
         return ImageFile(path, label, -1, 0, path_key(path), 0)
     return ImageFile(path, label, status.st_size, status.st_mtime_ns, path_key(path), status.st_ctime_ns)
 
 
 def shown(path: str) -> str:
-    """The path for a sentence: on one line, as text that does nothing, and cut in its middle if it is very long."""
+    """The path for a message: on one line, control characters escaped, and cut in its middle if it is very long."""
     text = on_one_line(path)
-    half = _SHOWN // 2
-    return text if len(text) <= _SHOWN else f"{text[:half]}...{text[-half:]}"
+    half = _MAX_SHOWN // 2
+    return text if len(text) <= _MAX_SHOWN else f"{text[:half]}...{text[-half:]}"
 
 
 def _unreadable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"{shown(str(folder))} cannot be read ({error.strerror}): mend that or name another folder.")
+    return UserError(f"{shown(str(folder))} cannot be read ({error.strerror}): fix that or choose another folder.")

@@ -1,4 +1,4 @@
-"""The data sets by name, and opening one."""
+"""The table of data sets by name, and the function that opens one."""
 
 import dataclasses
 import os
@@ -39,44 +39,45 @@ LARGEST_IMAGE_SIZE = 1024
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """What is trained on."""
+    """The data set."""
 
     data: str = one_of(lambda: SOURCES, "digits")
-    """The data set. folder is your own images: a folder for each class, in --data_dir itself or in the parts there:
-    train, test, and validation if you like."""
+    """Name of the data set. folder is for your own images: one folder per class, either directly in --data_dir or in
+    its subfolders train, test and, optionally, validation."""
 
     data_dir: str | None = None
-    """The folder of the data set's files; what is missing there is downloaded into it. Left out: a folder in the
-    cache. digits and synthetic need none."""
+    """Folder of the data set's files; missing files are downloaded into it. Default: a folder in the cache. digits and
+    synthetic need none."""
 
     image_size: int | None = None
-    """Side in pixels of the images that the network gets; 224 for folder and oxflower17 when left out, 32 for
-    synthetic. The other data sets have a size of their own."""
+    """Side in pixels of the network's input images; default: 224 for folder and oxflower17, 32 for synthetic. The other
+    data sets have a fixed size."""
 
     split: int = 1
-    """Which of the official divisions into training and test images is taken: 1, 2 or 3 of oxflower17, whose file
-    datasplits.mat must be in --data_dir for 2 and 3."""
+    """Number of the official division into training and test images: 1, 2 or 3 of oxflower17, whose file datasplits.mat
+    must be in --data_dir for 2 and 3."""
 
     damaged: str = one_of(lambda: _DAMAGED, "refuse")
-    """What to do with image files that cannot be read."""
+    """How image files that cannot be read are handled."""
 
     validation_fraction: float = 0.1
-    """The part of the training images, 0 to below 1, that is kept from training to choose the best checkpoint by; not
-    used where the data set has a validation part of its own."""
+    """Fraction of the training images, at least 0 and below 1, that is held out for choosing the best checkpoint; not
+    used if the data set has its own validation part."""
 
     resident_mb: int = 2048
-    """Megabytes of training or test images that each worker holds on its device; of a larger set it reads ahead what
-    comes next, which changes no result. 0 holds none."""
+    """Maximum size in megabytes of the training or the test images that each worker keeps in its device's memory;
+    larger sets are read ahead from the disk, with the same results. 0 keeps none."""
 
     def __post_init__(self) -> None:
         check_choice("data set", self.data, SOURCES)
         check_choice("choice for damaged", self.damaged, _DAMAGED)
         if not 0 <= self.validation_fraction < 1:
             raise UserError(
-                f"validation_fraction is {self.validation_fraction}: it must be 0 or more and less than 1, 0.1 say."
+                f"validation_fraction is {self.validation_fraction}: it must be at least 0 and less than 1, for "
+                "example 0.1."
             )
         if self.resident_mb < 0:
-            raise UserError(f"resident_mb is {self.resident_mb}: it must be 0 or more megabytes, 2048 say.")
+            raise UserError(f"resident_mb is {self.resident_mb}: it must be 0 or more megabytes, for example 2048.")
         source = SOURCES[self.data]
         if self.data_dir is not None and isinstance(source, EmbeddedSource):
             raise UserError(
@@ -92,8 +93,7 @@ class DataSettings:
     def _check_image_source(self, source: ImageSource) -> None:
         if self.data_dir is None and source.remote is None:
             raise UserError(
-                f"the data set {self.data} needs data_dir: name the folder that holds a folder of images for each "
-                "class."
+                f"the data set {self.data} needs data_dir: name the folder that holds one folder of images per class."
             )
         self._check_image_size()
 
@@ -102,14 +102,13 @@ class DataSettings:
         if size is not None and not MINIMUM_SIDE <= size <= LARGEST_IMAGE_SIZE:
             raise UserError(
                 f"image_size is {size}: it must be a whole number from {MINIMUM_SIDE} to {LARGEST_IMAGE_SIZE}, "
-                f"{_IMAGE_SIZE} say."
+                f"for example {_IMAGE_SIZE}."
             )
 
     def _check_split(self, splits: int) -> None:
         if splits == 1 and self.split != 1:
             raise UserError(
-                f"split is {self.split}, but {self.data} has no official splits to choose from: leave split out, or "
-                "choose oxflower17."
+                f"split is {self.split}, but {self.data} has no official splits: leave split out, or choose oxflower17."
             )
         if not 1 <= self.split <= splits:
             raise UserError(f"split is {self.split}: it must be a whole number from 1 to {splits}.")
@@ -119,7 +118,7 @@ class DataSettings:
             self._check_image_size()
         elif self.image_size is not None:
             raise UserError(
-                f"image_size is {self.image_size}, but the images of {self.data} have a size of their own: leave "
+                f"image_size is {self.image_size}, but the images of {self.data} have a fixed size: leave "
                 "image_size out, or choose folder, oxflower17 or synthetic."
             )
         if self.damaged != "refuse":
@@ -136,17 +135,17 @@ def open_dataset(
     progress: PreparationProgress | None = None,
     verify: bool = False,
 ) -> Dataset:
-    """Opens a data set; the first time on a machine it is downloaded, if it must be, and prepared.
+    """Opens a data set; at its first use on a machine it is downloaded, if necessary, and prepared.
 
     Args:
-        settings: which one.
-        division: by what image files are divided into parts; "by place" only for a run that has been begun so.
-        progress: is shown how far the preparation of image files is; one of its own if None.
-        verify: compares the content of all source files, and of the store, with their checksums.
+        settings: the data set's name, folder and options.
+        division: how image files are divided into parts; "by place" only for runs that were started with it.
+        progress: reports the progress of preparing image files; None: a new one.
+        verify: compare the content of all source files, and of the store, with their checksums.
 
     Raises:
-        UserError: the folder, a file, the download or the cache is at fault; says what to do about it.
-        RunError: the preparation broke off.
+        UserError: the folder, a file, the download or the cache is at fault; the text says what to do about it.
+        RunError: the preparation failed.
     """
     source = SOURCES[settings.data]
     if isinstance(source, EmbeddedSource):
@@ -157,8 +156,8 @@ def open_dataset(
         fetch_missing(settings.data, source.remote, folder)
     if isinstance(source, ImageSource):
         size = settings.image_size or _IMAGE_SIZE
-        choice = {"split": settings.split} if source.splits > 1 else {}
-        index = source.index(folder, division=division, **choice)
+        split = {"split": settings.split} if source.splits > 1 else {}
+        index = source.index(folder, division=division, **split)
         dataset = open_image_store(
             settings.data,
             folder,
@@ -173,7 +172,7 @@ def open_dataset(
 
 
 def stored_size(image_size: int) -> int:
-    """Pixels of each side of the stored images: more than the network gets, so that crops of them differ."""
+    """Side in pixels of the stored images: larger than the network's input, so that crops of them differ."""
     return image_size * 8 // 7 if image_size >= 64 else image_size
 
 
@@ -190,13 +189,13 @@ def _checked_folder(data_dir: str) -> Path:
         if not folder.exists():
             fault = "does not exist on this machine"
         elif not folder.is_dir():
-            fault = "is no folder"
+            fault = "is not a folder"
         elif not os.access(folder, os.R_OK | os.X_OK):
-            fault = "may not be read by you"
+            fault = "is not readable for you"
         else:
             return folder
-    except OSError as error:  # a folder above it may not be entered, say
-        fault = f"cannot be looked at ({error.strerror})"
+    except OSError as error:  # for example no permission for a parent folder
+        fault = f"cannot be accessed ({error.strerror})"
     except RuntimeError:
-        fault = "begins with a home folder that this machine does not know"
+        fault = "begins with a home folder that is unknown on this machine"
     raise UserError(f"data_dir '{data_dir}' {fault}: name the folder of the data set's files, or leave data_dir out.")

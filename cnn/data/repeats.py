@@ -1,34 +1,34 @@
-"""Images that links put into two classes or parts of a data set."""
+"""Finds images that links put into two classes or parts of a data set."""
 
 import os
 from pathlib import Path
 
 
 class Repeats:
-    """Remembers the numbers of files, which costs little; only files with equal numbers are then looked at."""
+    """Collects files with equal inode numbers, which is cheap; only these are then compared."""
 
     def __init__(self) -> None:
         self._first: dict[int, str] = {}
         self._pairs: list[tuple[str, str]] = []
 
     def add(self, entry: "os.DirEntry[str]", path: str, group: str) -> None:
-        """One more image, or a link to one.
+        """Adds an image, or a link to one.
 
         Args:
-            entry: the image's.
-            path: in the data set's folder.
-            group: the folder of its class in its part, which `path` begins with.
+            entry: the image's directory entry.
+            path: its path relative to the data set's folder.
+            group: the folder of its class in its part, a prefix of `path`.
         """
         try:
-            number = entry.stat().st_ino  # which the entry keeps for whoever asks again
-        except OSError:  # a link to nothing
+            inode = entry.stat().st_ino  # cached by the entry
+        except OSError:  # a broken link
             return
-        first = self._first.setdefault(number, path)
-        if first is not path and number and not first.startswith(f"{group}/"):
+        first = self._first.setdefault(inode, path)
+        if first is not path and inode and not first.startswith(f"{group}/"):
             self._pairs.append((first, path))
 
     def note(self, folder: Path) -> str | None:
-        """Says how many images are in two classes or parts, and names one; None if there are none."""
+        """The number of images that are in two classes or parts, with an example; None if there are none."""
         pairs = [pair for pair in self._pairs if _same(*(folder / path for path in pair))]
         if not pairs:
             return None
@@ -38,5 +38,5 @@ class Repeats:
 def _same(one: Path, other: Path) -> bool:
     try:
         return os.path.samefile(one, other)
-    except OSError:  # it is gone by now
+    except OSError:  # it has been removed meanwhile
         return False

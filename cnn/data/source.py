@@ -1,4 +1,4 @@
-"""Where a data set comes from: what a new one must offer to get a row in the registry."""
+"""The sources of data sets: the interface that a new data set needs for a row in the registry."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from cnn.data.dataset import Division, Part
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RawDataset:
-    """What a source reads: all that cannot be computed from the rest."""
+    """A source's images, labels and class names, from which everything else is computed."""
 
     class_names: tuple[str, ...]
     train: Part
@@ -32,20 +32,20 @@ class Remote:
     """Ends in a slash; a file's name follows it."""
 
     md5: Mapping[str, str]
-    """The checksum of each file that can be downloaded; a `.tar.gz` or `.tgz` is unpacked."""
+    """The checksum of each file by its name; a `.tar.gz` or `.tgz` is unpacked."""
 
     missing: Callable[[Path], list[str]]
-    """Which of them the folder still needs."""
+    """Returns the names of the files that a folder still lacks."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EmbeddedSource:
-    """A data set that travels inside the program."""
+    """A data set that is part of the program or its packages."""
 
     read: Callable[[], RawDataset]
 
     any_size: bool = False
-    """Whether its images may be enlarged to what a network wants."""
+    """Whether its images may be enlarged to a network's input size."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,47 +56,47 @@ class FolderSource:
     """Reads the folder; raises UserError, naming the file, for anything missing or damaged."""
 
     files: Callable[[Path], list[Path]]
-    """The files in the folder that `read` would read, sorted; those that are missing are left out."""
+    """Returns the existing files in the folder that `read` would read, sorted."""
 
     remote: Remote | None = None
 
 
 class ImageFile(NamedTuple):
-    """An image in a file of its own."""
+    """A file that holds one image."""
 
     path: str
     """Relative to the data set's folder."""
 
     label: int
-    """From 0 on."""
+    """The class, from 0 on."""
 
     bytes: int
-    """The file's size; -1 if it cannot be had."""
+    """The file's size; -1 if it cannot be read."""
 
     changed: int
-    """When its content was last changed, as far as its modification time says, in nanoseconds; 0 if there is none."""
+    """The modification time in nanoseconds; 0 if there is none."""
 
     key: int
-    """Below 2**64. Decides which part the image is in, so it follows from its name alone."""
+    """A number below 2**64 that depends on the name alone; it decides which part the image is in."""
 
     change_time: int
-    """When anything of the file was last changed, by its change time, which no program can set; 0 if there is none."""
+    """The change time (ctime), which no program can set, in nanoseconds; 0 if there is none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageIndex:
-    """Which image files make up a data set; their content is not looked at."""
+    """The image files of a data set, listed without reading their content."""
 
     class_names: tuple[str, ...]
     train: list[ImageFile]
     test: list[ImageFile]
     validation: list[ImageFile] = dataclasses.field(default_factory=list)
-    """The part that the data set itself has for validation, if it has one."""
+    """The data set's own validation part, if it has one."""
 
     division: Division = "by name"
 
     notes: tuple[str, ...] = ()
-    """What the user should be told of how the files were understood and of what was left out, in sentences."""
+    """Sentences for the user on how the files were interpreted and which were left out."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,15 +104,15 @@ class ImageSource:
     """A data set of image files, which may be of any size."""
 
     index: Callable[..., ImageIndex]
-    """Called with a folder and a `division`, and with the number of a split as `split` if there are several. Lists the
-    images, in an order that depends on their names alone; raises UserError if they do not make up a data set. It is
-    called whenever the data set is opened, so it must be quick."""
+    """Lists the images in an order that depends on their names alone, given a folder, a `division` and, if there are
+    several official splits, the number `split`. Raises UserError if they do not make up a data set. It is called
+    whenever the data set is opened, so it must be fast."""
 
     splits: int = 1
-    """In how many official ways the images are divided into those to train and those to test with."""
+    """The number of official divisions into training and test images."""
 
     remote: Remote | None = None
-    """None: the images are the user's own, and so is the choice of the folder."""
+    """None: the images are the user's own, and the user must name their folder."""
 
 
 Source = EmbeddedSource | FolderSource | ImageSource

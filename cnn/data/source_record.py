@@ -1,4 +1,4 @@
-"""What the files held that a store was made of, and whether they hold it still."""
+"""Records digests of the files that a store was made from, and checks whether these files still match."""
 
 import contextlib
 import dataclasses
@@ -21,34 +21,34 @@ _DIGEST_BYTES = 16
 
 _UNREADABLE = bytes(_DIGEST_BYTES)
 
-# Nanoseconds. File systems and clocks are coarse: a file that was changed so shortly before it was read may be changed
-# again without its time showing it.
-_COARSE = 2_000_000_000
+# Nanoseconds. File systems and clocks are coarse: a file changed more recently than this before it was read may change
+# again without a new change time.
+_MIN_AGE = 2_000_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceFiles:
-    """The files that a store is made of, as they were listed, before any was read."""
+    """The files that a store is made from, as listed before any of them was read."""
 
     folder: Path
     paths: list[str]
     """Relative to the folder."""
 
     times: list[int]
-    """The change time of each in nanoseconds; 0 where there is none."""
+    """The files' change times in nanoseconds; 0 where there is none."""
 
 
 def digest(file: BinaryIO) -> bytes:
-    """Identifies what an opened file holds; the same for all that cannot be read."""
+    """The digest of an opened file's content; a constant for all files that cannot be read."""
     try:
         file.seek(0)
-        return hashlib.file_digest(file, "sha256").digest()[:_DIGEST_BYTES]  # type: ignore[arg-type]  # as it can be read
+        return hashlib.file_digest(file, "sha256").digest()[:_DIGEST_BYTES]  # type: ignore[arg-type]  # only needs reading
     except OSError:
         return _UNREADABLE
 
 
 def file_digest(path: Path | str) -> bytes:
-    """As `digest`, of a file that is not opened yet."""
+    """The same as `digest`, by the file's path."""
     if not os.path.isfile(path):  # opening a pipe would wait for its writer
         return _UNREADABLE
     try:
@@ -59,18 +59,18 @@ def file_digest(path: Path | str) -> bytes:
 
 
 def settled(times: list[int]) -> list[int]:
-    """Change times that are to be relied on when the files are read from now on; NEVER for those that are too new."""
+    """The change times that are reliable if the files are read from now on; NEVER in place of too recent ones."""
     now = time.time_ns()
-    return [NEVER if abs(now - changed) < _COARSE else changed for changed in times]
+    return [NEVER if abs(now - changed) < _MIN_AGE else changed for changed in times]
 
 
 def write_record(store: Path, digests: list[bytes], times: list[int]) -> None:
-    """Adds to an unfinished store what was read.
+    """Writes the record of the source files into an unfinished store.
 
     Args:
-        store: the folder.
-        digests: of each source file, in the order of `SourceFiles`.
-        times: of each, as `settled` gave them before the first one was read.
+        store: the store's folder.
+        digests: digest of each source file, in the order of `SourceFiles`.
+        times: change time of each, as `settled` returned them before the first file was read.
     """
     if not digests:
         return
@@ -81,20 +81,20 @@ def write_record(store: Path, digests: list[bytes], times: list[int]) -> None:
 
 
 def is_known(store: Path, files: SourceFiles) -> bool:
-    """Whether all files have been compared at the change times that they have now."""
+    """Whether all files have been compared at their current change times."""
     return not files.times or not len(_seen(store).unseen(np.array(files.times, np.int64)))
 
 
 def compare(store: Path, files: SourceFiles, *, every: bool) -> None:
-    """Compares the source files with what was read when the store was made.
+    """Compares the source files with the digests recorded when the store was made.
 
     Args:
-        store: the folder.
-        files: those it would be made of now.
-        every: of them is compared; otherwise those whose change time is a new one.
+        store: the store's folder.
+        files: the current source files.
+        every: compare all files, not only those with a new change time.
 
     Raises:
-        DamagedStoreError: one holds something else now, or what was read is not known.
+        DamagedStoreError: a file's content has changed, or the record is missing or damaged.
     """
     if not files.paths:
         return
@@ -104,13 +104,13 @@ def compare(store: Path, files: SourceFiles, *, every: bool) -> None:
     reliable = np.array(settled(files.times), np.int64)
     changed = [
         files.paths[position]
-        for position in _shown(files, positions)
+        for position in _with_progress(files, positions)
         if file_digest(os.path.join(files.folder, files.paths[position])) != digests[position].tobytes()
     ]
     if changed:
-        more = f" and {len(changed) - 1:,} more of its source files hold" if len(changed) > 1 else " holds"
+        more = f" and {len(changed) - 1:,} more of its source files have" if len(changed) > 1 else " has"
         raise DamagedStoreError(
-            f"{shown(str(files.folder / changed[0]))}{more} something else than when it was made, "
+            f"{shown(str(files.folder / changed[0]))}{more} other content than when it was made, "
             "though names, sizes and modification times are the same"
         )
     if len(positions):
@@ -118,7 +118,7 @@ def compare(store: Path, files: SourceFiles, *, every: bool) -> None:
 
 
 def count_sources(store: Path) -> int:
-    """How many files a store was made of."""
+    """The number of files that a store was made from."""
     path = store / _DIGESTS
     return len(np.load(path, mmap_mode="r", allow_pickle=False)) if path.exists() else 0
 
@@ -127,8 +127,8 @@ def _seen(store: Path) -> SeenTimes:
     return SeenTimes(store, "sources")
 
 
-def _shown(files: SourceFiles, positions: np.ndarray) -> Iterator[int]:
-    """The positions, while it is shown how many of their files have been compared."""
+def _with_progress(files: SourceFiles, positions: np.ndarray) -> Iterator[int]:
+    """Yields the positions, and shows how many of their files have been compared."""
     progress = WorkProgress(f"comparing files in {files.folder}", done=0, total=len(positions), unit=FILES)
     with contextlib.closing(progress):
         for position in positions:
@@ -141,8 +141,8 @@ def _read_digests(store: Path, files: int) -> np.ndarray:
     try:
         digests = np.load(store / _DIGESTS, allow_pickle=False)
     except FileNotFoundError:
-        raise DamagedStoreError(f"{_DIGESTS}, which tells what its source files held, is missing") from None
-    except Exception:  # NumPy has no common class for what other bytes make it raise
+        raise DamagedStoreError(f"{_DIGESTS}, the record of its source files, is missing") from None
+    except Exception:  # NumPy has no common class for errors of damaged files
         digests = None
     if digests is None or digests.shape != (files, _DIGEST_BYTES) or digests.dtype != np.uint8:
         raise DamagedStoreError(f"{_DIGESTS} is not as it was written")

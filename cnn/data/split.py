@@ -1,4 +1,4 @@
-"""Dividing samples into parts, so that every class is in both."""
+"""Divides samples into two parts that both contain every class."""
 
 import hashlib
 import os
@@ -11,19 +11,19 @@ from cnn.data.dataset import Dataset
 from cnn.keyed_random import fold64
 
 _VALIDATION = 0x76616C
-"""Tells the draws for the validation part from those for the test part."""
+"""Makes the draws for the validation part independent of those for the test part."""
 
 
 def divide_training_part(dataset: Dataset, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Keeps a part of the training images for validation.
+    """Holds out a part of the training images for validation.
 
-    That is the part which the data set itself has for this, where it has one. Otherwise it is drawn: by the samples'
-    keys, where they have some; by their indices in data sets that are always the same.
+    This is the data set's own validation part if it has one. Otherwise it is drawn: by the samples' keys if they have
+    any, else by their indices, in data sets that are always the same.
 
     Args:
-        dataset: whose training images to divide.
-        fraction: what part to draw, in [0, 1).
-        seed: 0 or more; of the draw.
+        dataset: the data set whose training images are divided.
+        fraction: fraction to draw, in [0, 1).
+        seed: seed of the draw, 0 or more.
 
     Returns:
         The indices to train with and those to validate with, int64, each ascending.
@@ -38,24 +38,24 @@ def divide_training_part(dataset: Dataset, fraction: float, seed: int) -> tuple[
 
 
 def path_key(path: str) -> int:
-    """A number below 2**64 for an image's path in its data set; the same however a system encodes its accents."""
+    """A number below 2**64 for an image's path in its data set; the same for every Unicode form of its accents."""
     name = unicodedata.normalize("NFC", path)
     return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "big")
 
 
 def split_by_draws(labels: np.ndarray, fraction: float, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Chooses the samples whose draws are low, each without regard to the others.
+    """Chooses the samples with low draws, each independently of the others.
 
-    So samples that are added or removed change nothing for those that stay. There is one exception, for small classes:
-    of a class that has two samples or more, at least one stays, and with a fraction above 0 at least one is chosen.
+    So adding or removing samples does not change the choice for the others. Small classes are an exception: of a class
+    with two or more samples at least one is not chosen, and with a fraction above 0 at least one is.
 
     Args:
         labels: integers of shape (samples,).
-        fraction: what part to choose on average, in [0, 1); ValueError otherwise.
-        draws: uint64 of shape (samples,), a random number for each sample that follows from the sample alone.
+        fraction: expected fraction to choose, in [0, 1); ValueError otherwise.
+        draws: uint64 of shape (samples,), a random number for each sample that depends on this sample alone.
 
     Returns:
-        As `stratified_split`.
+        The same as `stratified_split`.
     """
     _check_fraction(fraction)
     chosen = (draws >> np.uint64(11)) * 2.0**-53 < fraction
@@ -69,31 +69,31 @@ def split_by_draws(labels: np.ndarray, fraction: float, draws: np.ndarray) -> tu
 
 
 def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Chooses a part of every class, of samples that are always the same ones in the same order.
+    """Chooses a fraction of every class, in data sets whose samples and their order never change.
 
-    Of n samples of a class, n * fraction are chosen, a half rounded up; but one at least stays, and with a fraction
-    above 0 one at least is chosen of any class that has two. Which ones is a hash of the seed and the sample's index.
+    Of a class of n samples, n * fraction are chosen, halves rounded up; but at least one is not chosen, and with a
+    fraction above 0 at least one of two or more is. The choice follows from a hash of the seed and the sample's index.
 
     Args:
         labels: integers of shape (samples,).
-        fraction: what part to choose, in [0, 1); ValueError otherwise.
-        seed: 0 or more.
+        fraction: fraction to choose, in [0, 1); ValueError otherwise.
+        seed: seed of the choice, 0 or more.
 
     Returns:
-        The indices that stay and the indices chosen, int64, each ascending; together they are all samples.
+        The indices not chosen and the indices chosen, int64, each ascending; together they are all samples.
     """
     _check_fraction(fraction)
     ranks = fold64(seed, np.arange(len(labels)))
     chosen = np.zeros(len(labels), bool)
-    for label in sorted(set(labels.tolist())):  # np.unique would have to load masked arrays first
+    for label in sorted(set(labels.tolist())):  # np.unique would import masked arrays first
         members = np.flatnonzero(labels == label)
-        count = _share(len(members), fraction)
+        count = _chosen_count(len(members), fraction)
         chosen[members[np.argsort(ranks[members], kind="stable")[:count]]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def _share(samples: int, fraction: float) -> int:
-    # In decimals, for 0.145 of 100 is 14.5 to the user though not to a float.
+def _chosen_count(samples: int, fraction: float) -> int:
+    # In decimal arithmetic: 0.145 of 100 is 14.5 for the user, but not in binary floating point.
     rounded = int(samples * Decimal(str(float(fraction))) + Decimal("0.5"))
     return min(max(rounded, 1 if fraction > 0 else 0), samples - 1)
 

@@ -1,11 +1,11 @@
 """The prepared form of a data set: arrays that every process of a machine maps into its memory.
 
-A store is a folder `<name>-<key>`; the key follows from the names, sizes and modification times of the source's files,
-so that changed files make a new store. A file that keeps all of these and yet holds something else is noticed by its
-change time (see `source_record`), and the store is made again.
+A store is a folder `<name>-<key>`; the key is a hash of the names, sizes and modification times of the source's files,
+so that changed files make a new store. Content that changes while these stay the same is detected by the file's change
+time (see `source_record`), and the store is prepared again.
 
-It is written as `<name>-<key>.<origin>.unfinished` and renamed when it is whole; the origin follows from the source's
-folder and the images' size, so that an unfinished store whose files have changed since is known as such.
+It is written as `<name>-<key>.<origin>.unfinished` and renamed when it is complete; the origin is a hash of the
+source's folder and the images' size, so that an unfinished store whose files have changed since is recognised.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from cnn.data.store_files import (
 from cnn.errors import RunError, UserError
 
 RECORD = "record.jsonl"
-"""The file in an unfinished store with which its preparation can go on."""
+"""The file in an unfinished store from which its preparation can resume."""
 
 _UNFINISHED = ".unfinished"
 
@@ -51,20 +51,20 @@ def open_store(
     *,
     verify: bool = False,
 ) -> Dataset:
-    """Opens the prepared form of a data set that fits into memory, and prepares it first if need be.
+    """Opens the prepared form of a data set that fits into memory, and prepares it first if necessary.
 
     Args:
-        name: of the data set.
-        read: gets it from its source; is called only for preparing.
-        folder: where the source's files are; None for a source without files.
-        files: all that `read` reads, in or below `folder`.
-        verify: compares the content of all source files, and of the store, with their checksums.
+        name: name of the data set.
+        read: reads it from its source; called only for preparing.
+        folder: folder of the source's files; None for a source without files.
+        files: all files that `read` reads, in or below `folder`.
+        verify: compare the content of all source files, and of the store, with their checksums.
 
     Returns:
         The data set; its arrays are read-only memory maps.
 
     Raises:
-        UserError: one of the files or the cache folder cannot be used; and whatever `read` raises.
+        UserError: one of the files or the cache folder cannot be used; `read` may raise other errors.
     """
 
     origin, content = [], []
@@ -74,9 +74,9 @@ def open_store(
         for path in sorted(files):
             try:
                 stat = path.stat()
-            except OSError as error:  # a link to nothing, say
+            except OSError as error:  # for example a broken link
                 raise UserError(
-                    f"{path} cannot be read ({error.strerror}): mend that or name another folder."
+                    f"{path} cannot be read ({error.strerror}): fix that or choose another folder."
                 ) from error
             content.append([str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns])
             sources.paths.append(str(path.relative_to(folder)))
@@ -84,7 +84,7 @@ def open_store(
 
     def prepare(unfinished: Path) -> None:
         times = settled(sources.times)
-        # Before they are read, so that it is noticed at the next start if they change meanwhile.
+        # Before they are read, so that the next start detects changes made while they are read.
         digests = [file_digest(os.path.join(sources.folder, path)) for path in sources.paths]
         raw = read()
         _logger.info("%s: %d training and %d test images", name, len(raw.train.labels), len(raw.test.labels))
@@ -110,24 +110,24 @@ def open_or_prepare(
     *,
     verify: bool,
 ) -> Dataset:
-    """Opens a store, or has it prepared.
+    """Opens a store, and prepares it first if necessary.
 
-    One process of the machine prepares, or compares files, and the others wait for it. A store that is damaged, or one
-    of whose source files holds something else now, is prepared again, with a warning. If anything in origin or content
-    changes, it is another store.
+    One process of the machine prepares the store or compares files, and the others wait for it. A store is prepared
+    again, with a warning, if it is damaged or the content of a source file has changed. Any other origin or content
+    makes another store.
 
     Args:
-        name: of the data set.
-        origin: the source's folder and the images' size, or what there is of these; as JSON can hold it.
-        content: what is in the source; as JSON can hold it.
-        sources: the source's files, in an order that follows from origin and content.
-        prepare: fills the folder whose path it gets. What is there has the same origin and content and is of a process
-            that was killed, or of a `prepare` that raised an error.
+        name: name of the data set.
+        origin: the source's folder and the images' size, if it has any, as JSON values.
+        content: everything in the source that determines the arrays, as JSON values.
+        sources: the source's files, in an order that depends on origin and content alone.
+        prepare: fills the folder whose path it gets. If that exists, it has the same origin and content and was left by
+            a killed process or by a `prepare` that raised an error.
         verify: as for `open_store`.
 
     Raises:
-        UserError: the cache folder cannot be used; and whatever `prepare` raises.
-        RunError: a file changes while it is read, as far as `verify` shows.
+        UserError: the cache folder cannot be used; `prepare` may raise other errors.
+        RunError: with `verify`, a file has changed while it was read.
     """
     stores = cache_folder() / "stores"
     store = stores / f"{name}-{_key(FORMAT, name, *origin, *content)}"
@@ -136,7 +136,7 @@ def open_or_prepare(
             if store.is_dir() and is_known(store, sources):
                 return open_files(store, verify=False)
     with _locked_or_read_only(_lock(stores, store.name), f"prepares {name}") as read_only:
-        try:  # again, for another process may have made or mended it meanwhile
+        try:  # again, since another process may have prepared it meanwhile
             with explained(stores):
                 if store.is_dir():
                     return _compared(store, sources, verify=verify)
@@ -155,7 +155,7 @@ def open_or_prepare(
             try:
                 return _compared(store, sources, verify=True)
             except DamagedStoreError as change:
-                raise RunError(f"{change}: start again when nothing writes there any more.") from change
+                raise RunError(f"{change}: start again when no program writes there any more.") from change
 
 
 def _compared(store: Path, sources: SourceFiles, *, verify: bool) -> Dataset:
@@ -166,7 +166,7 @@ def _compared(store: Path, sources: SourceFiles, *, verify: bool) -> Dataset:
 
 @contextlib.contextmanager
 def _locked_or_read_only(path: Path, others: str) -> Iterator[UserError | None]:
-    """As `locked`; but the code inside is run without the lock, and gets the error, where nothing can be written."""
+    """Like `locked`, but yields the error instead, without the lock, if the lock file cannot be written."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(path, others))
@@ -181,32 +181,32 @@ def _key(*parts: Any) -> str:
 
 
 def _lock(stores: Path, store: str) -> Path:
-    """The lock of a store, by its name; of its own, so that nobody waits for the preparation of another data set."""
+    """The lock file of a store, by its name; one per store, so that no process waits for another data set."""
     return stores / f"{store}.lock"
 
 
-def _remove_leftovers(own: Path) -> None:
-    """Removes what killed processes left, but not what may still be gone on with; needs the lock of `own`."""
+def _remove_leftovers(unfinished: Path) -> None:
+    """Removes stores that killed processes left unfinished, unless they can be resumed; needs `unfinished`'s lock."""
     import filelock  # only here, as in take_lock
 
-    for leftover in own.parent.glob(f"*{_UNFINISHED}"):
+    for leftover in unfinished.parent.glob(f"*{_UNFINISHED}"):
         store = leftover.name.partition(".")[0]
-        if own.name.startswith(f"{store}."):
+        if unfinished.name.startswith(f"{store}."):
             continue
-        # Whoever has its lock is at work on it.
-        with contextlib.suppress(filelock.Timeout), filelock.FileLock(_lock(own.parent, store), timeout=0):
-            goes_on = (leftover / RECORD).exists()
-            if goes_on and leftover.suffixes != own.suffixes:
+        # A process that holds its lock is preparing it.
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(_lock(unfinished.parent, store), timeout=0):
+            resumable = (leftover / RECORD).exists()
+            if resumable and leftover.suffixes != unfinished.suffixes:
                 continue
-            if goes_on:
-                _logger.warning("the unfinished %s is removed, as the files that it is made of have changed", leftover)
-            shutil.rmtree(leftover, ignore_errors=True)  # it may be whole by now, under its own name
+            if resumable:
+                _logger.warning("the unfinished %s is removed since its source files have changed", leftover)
+            shutil.rmtree(leftover, ignore_errors=True)  # it may have been renamed by now
 
 
 def _put_in_place(unfinished: Path, store: Path) -> None:
     old = store.with_name(f"{store.name}.old{_UNFINISHED}")
     if store.exists():
-        shutil.rmtree(old, ignore_errors=True)  # which a process left that was killed here
+        shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed here
         store.rename(old)
     unfinished.rename(store)
     shutil.rmtree(old, ignore_errors=True)
@@ -227,7 +227,7 @@ def _statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
     means, deviations = [], []
     for channel in range(images.shape[-1]):
         counts = np.zeros(256, np.int64)
-        for start in range(0, len(images), 1000):  # for counting takes eight times the memory of what is counted
+        for start in range(0, len(images), 1000):  # since bincount takes eight times the images' memory
             counts += np.bincount(images[start : start + 1000, ..., channel].ravel(), minlength=256)
         mean, deviation = mean_and_deviation(*(int(np.sum(counts * values**power)) for power in range(3)))
         means.append(mean)

@@ -15,23 +15,23 @@ from cnn.data.seen_times import SeenTimes, change_time
 from cnn.from_json import from_json, parse_json
 
 FORMAT = 1
-"""To be raised when the files change. It is part of every checksum, which checkpoints record; so what comes to be read
-differently from the same files is told by a number in the key of the store instead."""
+"""To be raised when the files' format changes. It is part of every checksum, and checkpoints record these; so a change
+of the arrays alone, made from the same source files, raises a number in the store's key instead."""
 
 _MANIFEST = "manifest.json"
 _KEYS = "train_keys"
 
-# Reading more would make every start wait: ten times as much for a second, on a processor without SHA instructions.
+# Reading more would delay every start: ten times as much by a second, on a processor without SHA instructions.
 _BYTES_ALWAYS_READ = 64 << 20
 
 
 class DamagedStoreError(Exception):
-    """A store is not what it was when it was written; the text says in which file."""
+    """A store is not as it was written; the text names the file and the difference."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Array:
-    """What the manifest says of an array's file."""
+    """The manifest's entry for an array's file."""
 
     shape: list[int]
     dtype: str
@@ -58,7 +58,7 @@ class _Manifest:
     arrays: _Arrays
     validation_images: int = 0
     checksum: str
-    """Of all the other fields."""
+    """The checksum of all other fields."""
 
 
 def write_array(folder: Path, name: str, array: np.ndarray) -> None:
@@ -75,14 +75,14 @@ def write_manifest(
     statistics: tuple[list[float], list[float]],
     validation_images: int = 0,
 ) -> None:
-    """Makes a store of a folder that holds the four arrays, and may hold the training images' keys.
+    """Makes a folder a store; it must hold the four arrays and may hold the training images' keys.
 
     Args:
-        folder: to write to.
-        name: of the data set.
-        class_names: in the order of the labels.
+        folder: the folder.
+        name: name of the data set.
+        class_names: names of the classes in the order of the labels.
         statistics: mean and standard deviation of each channel.
-        validation_images: how many of the last training images are the data set's own validation part.
+        validation_images: number of images at the end of the training images that are the validation part.
     """
     entries = {}
     for array_name in _array_names():
@@ -104,7 +104,7 @@ def write_manifest(
         "standard_deviation": statistics[1],
         "arrays": entries,
     }
-    if validation_images:  # else it is left out: the checksum is in the checkpoints of earlier runs
+    if validation_images:  # left out if 0: the checkpoints of earlier runs record the checksum without it
         manifest["validation_images"] = validation_images
     manifest["checksum"] = _checksum(manifest)
     with open(folder / _MANIFEST, "w", encoding="utf-8") as text:
@@ -114,19 +114,19 @@ def write_manifest(
     sync_folder(folder)
 
 
-def mean_and_deviation(total: int, first: int, second: int) -> tuple[float, float]:
-    """Of `total` pixel values, whose sum is `first` and the sum of whose squares is `second`, in units of pixel / 255.
+def mean_and_deviation(count: int, total: int, squares: int) -> tuple[float, float]:
+    """Mean and standard deviation, in units of pixel / 255, of `count` pixel values from their sum and sum of squares.
 
-    The sums are exact, so that the result is equal on every machine.
+    The sums are exact, so that the results are equal on every machine.
     """
-    return first / total / 255, math.sqrt(total * second - first * first) / total / 255
+    return total / count / 255, math.sqrt(count * squares - total * total) / count / 255
 
 
 def open_files(store: Path, *, verify: bool) -> Dataset:
     """Opens a store; its arrays are read-only memory maps.
 
-    Sizes and headers are always checked; checksums if the arrays are small together or `verify` asks for it, and those
-    of arrays whose change time is a new one. Raises DamagedStoreError if the store is not whole.
+    Sizes and headers are always checked. Checksums are verified of arrays with a new change time, and of all arrays if
+    they have little data or with `verify`. Raises DamagedStoreError if the store is incomplete or damaged.
     """
     manifest = _read_manifest(store / _MANIFEST)
     entries: dict[str, _Array] = {name: entry for name, entry in vars(manifest.arrays).items() if entry is not None}
@@ -145,9 +145,9 @@ def open_files(store: Path, *, verify: bool) -> Dataset:
         if keys is not None and (keys.dtype != np.uint64 or keys.shape != train.labels.shape):
             raise ValueError(f"keys are {keys.dtype} {keys.shape}, not a uint64 for each training image")
     except ValueError as error:
-        raise DamagedStoreError(f"its arrays are none of a data set: {error}") from error
+        raise DamagedStoreError(f"its arrays are not those of a data set: {error}") from error
     if not 0 <= manifest.validation_images < len(train.labels):
-        raise DamagedStoreError(f"{_MANIFEST} names more validation images than there are training images")
+        raise DamagedStoreError(f"{_MANIFEST} states more validation images than there are training images")
     return Dataset(
         name=manifest.name,
         class_names=tuple(manifest.class_names),
@@ -163,7 +163,7 @@ def open_files(store: Path, *, verify: bool) -> Dataset:
 
 def folder_of(dataset: Dataset) -> Path:
     """The folder of the store that a data set was opened from."""
-    labels = dataset.train.labels  # not the images, which may have been scaled since
+    labels = dataset.train.labels  # not the images, which may have been enlarged
     assert isinstance(labels, np.memmap)
     return Path(labels.filename).parent  # type: ignore[arg-type]  # a path, as it was opened by one
 
@@ -194,7 +194,7 @@ def _array_names() -> list[str]:
 
 
 def _open_array(path: Path, entry: _Array, read: bool) -> np.ndarray:
-    """Compares its content if it is to be read."""
+    """Opens an array's file after checking it; `read` also verifies its checksum."""
     try:
         size = path.stat().st_size
         if size != entry.bytes:
@@ -206,10 +206,10 @@ def _open_array(path: Path, entry: _Array, read: bool) -> np.ndarray:
         raise DamagedStoreError(f"{path.name} is missing") from None
     except (DamagedStoreError, OSError):
         raise
-    except Exception:  # NumPy has no common class for what other bytes make it raise
+    except Exception:  # NumPy has no common class for errors of damaged files
         raise DamagedStoreError(f"{path.name} has another header than when it was written") from None
     if list(array.shape) != entry.shape or str(array.dtype) != entry.dtype:
-        raise DamagedStoreError(f"{path.name} holds {array.dtype} {array.shape}, not what {_MANIFEST} says")
+        raise DamagedStoreError(f"{path.name} holds {array.dtype} {array.shape}, not what {_MANIFEST} states")
     return array
 
 

@@ -1,4 +1,4 @@
-"""Images made by a formula: a pattern of coloured squares for each class, under noise."""
+"""Synthetic images: a pattern of coloured squares for each class, mixed with noise."""
 
 import dataclasses
 
@@ -14,12 +14,12 @@ _SHAPE = (32, 32, 3)
 _SQUARE = 8
 _TRAIN, _TEST = 2000, 500
 
-# What the bytes are for.
+# Purposes of random bytes.
 _PATTERN, _TRAIN_NOISE, _TEST_NOISE = range(3)
 
 
 def read() -> RawDataset:
-    """2,000 images to train and 500 to test, 32x32x3, of ten classes that have equally many."""
+    """2,000 training and 500 test images, 32x32x3, of ten classes of equal size."""
     height, width, channels = _SHAPE
     squares = _bytes(_PATTERN, (_CLASSES, height // _SQUARE, width // _SQUARE, channels))
     patterns = squares.repeat(_SQUARE, axis=1).repeat(_SQUARE, axis=2)
@@ -45,11 +45,11 @@ def _bytes(purpose: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def enlarged(dataset: Dataset, size: int) -> Dataset:
-    """The data set with images of size x size pixels: every pixel repeated as often as need be."""
+    """The data set with images of size x size pixels, by nearest-neighbour enlargement."""
     nearest = np.arange(size) * _SHAPE[0] // size
 
-    def part(small: Part) -> Part:
-        return Part(images=small.images[:, nearest][:, :, nearest], labels=small.labels)
+    def part(original: Part) -> Part:
+        return Part(images=original.images[:, nearest][:, :, nearest], labels=original.labels)
 
     return dataclasses.replace(
         dataset, train=part(dataset.train), test=part(dataset.test), checksum=f"{dataset.checksum}-{size}"

@@ -1,6 +1,6 @@
-"""Names that operating systems, NAS boxes and other programs give to what they put among a user's photographs."""
+"""Names of the files and folders that systems, NAS boxes and other programs put among a user's photographs."""
 
-# In lower case. None of them is a name that somebody would give to a class.
+# In lower case. None of them is a plausible name of a class.
 _NAMES = frozenset(
     {
         # Synology and Asustor
@@ -47,11 +47,11 @@ _NAMES = frozenset(
 # Synology's thumbnails, wherever they were copied to.
 _PREFIXES = ("synophoto_thumb", "synophoto:thumb", "synofile_thumb")
 
-# Libraries of Photos, Aperture and Lightroom, which are folders that hold smaller copies of what is in them.
+# Libraries of Photos, Aperture and Lightroom: folders that also hold reduced copies of their images.
 _SUFFIXES = (".photoslibrary", ".aplibrary", ".lrdata", "@synoeastream", "@synoresource")
 
 
-def is_of_a_system(name: str) -> bool:
-    """Whether a file or folder of this name, in any case, is something that no user put there."""
+def is_system_name(name: str) -> bool:
+    """Whether a file or folder of this name, in upper or lower case, was created by a system or other program."""
     name = name.lower()
     return name in _NAMES or name.startswith(_PREFIXES) or name.endswith(_SUFFIXES)

@@ -1,4 +1,4 @@
-"""TIFF files, of which Pillow's decoder passes over much of what damages them."""
+"""Checks TIFF files for damage that Pillow's decoder ignores."""
 
 import zlib
 from typing import BinaryIO
@@ -6,20 +6,20 @@ from typing import BinaryIO
 import simplejpeg
 from PIL import Image
 
-# Numbers of tags.
+# Tag numbers.
 _SUBFILE, _COMPRESSION, _PHOTOMETRIC, _JPEG_TABLES = 254, 259, 262, 347
 _PLACES = ((273, 279), (324, 325))  # offsets and lengths of strips, of tiles
 
 _JPEG, _DEFLATE = 7, (8, 32946)
-_AT_ONCE = 1 << 20
+_MAX_OUTPUT = 1 << 20
 
 
 def check_tiff(file: BinaryIO, image: Image.Image) -> None:
-    """Compares the checksums in a TIFF file's first page, and looks for damage where it consists of JPEGs.
+    """Verifies the checksums in a TIFF file's first page, or decodes its JPEG strips or tiles strictly.
 
     Args:
-        file: of the image.
-        image: as Pillow opened it, not yet decoded.
+        file: the opened image file.
+        image: the image, opened by Pillow but not decoded.
 
     Raises:
         ValueError: the page is damaged, or is only a preview.
@@ -43,17 +43,17 @@ def check_tiff(file: BinaryIO, image: Image.Image) -> None:
 
 
 def white_is_zero(image: Image.Image) -> bool:
-    """Whether Pillow has left the values of a TIFF of 16 bits as they are although 0 means white."""
+    """Whether 0 means white in a 16-bit TIFF, whose values Pillow does not invert."""
     return getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
 
 
 def _check_jpeg(content: bytes) -> None:
-    simplejpeg.decode_jpeg(content, min_width=1, min_height=1)  # at an eighth, as entropy coding is what finds faults
+    simplejpeg.decode_jpeg(content, min_width=1, min_height=1)  # at an eighth: entropy decoding finds the faults
 
 
 def _check_deflated(piece: bytes) -> None:
     unpacking = zlib.decompressobj()
     while not unpacking.eof:
-        if not unpacking.decompress(piece, _AT_ONCE) and not unpacking.eof:
-            raise ValueError("its compressed data are cut off")
+        if not unpacking.decompress(piece, _MAX_OUTPUT) and not unpacking.eof:
+            raise ValueError("its compressed data are truncated")
         piece = unpacking.unconsumed_tail

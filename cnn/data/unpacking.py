@@ -1,4 +1,4 @@
-"""Unpacking an archive, which is not trusted: it writes beside itself or nowhere, and no more than is sensible."""
+"""Unpacks an untrusted archive: it may write only into its own folder, and only a limited amount."""
 
 import gzip
 import os
@@ -13,41 +13,41 @@ from cnn.data.listing import shown
 from cnn.errors import UserError
 
 # Bytes; a hundred times the largest archive that can be downloaded.
-_LARGEST = 20_000_000_000
+_MAX_UNPACKED = 20_000_000_000
 
-# Bytes that a file takes on the disk at least, so that very many empty ones are too large together.
+# Minimum bytes of a file on the disk, counted so that very many empty files exceed the limit, too.
 _BLOCK = 4096
 
-# Bytes; no program writes more of them behind the last file.
-_PADDING = 1 << 20
+# Bytes; no program writes more padding after the last file.
+_MAX_PADDING = 1 << 20
 
 # Seconds; file systems have no later time.
-_LATEST = 1 << 32
+_MAX_TIME = 1 << 32
 
-# Bytes before a file that tell of it; a long name needs some thousands. They are read into memory whole.
-_HEADERS = 16 << 10
+# Bytes of a file's headers, which are read into memory at once; a long name needs some thousands.
+_MAX_HEADERS = 16 << 10
 
 _REMOVE = "remove it to have it downloaded again"
 
 
 class _RefusedError(Exception):
-    """The text says what the archive does, as "is refused since ..."."""
+    """An archive is not acceptable; the text completes "is refused since ..."."""
 
 
 def unpack(archive: Path) -> None:
-    """Puts an archive's content beside it when all of it is unpacked; what a crash leaves is never read.
+    """Unpacks an archive into a temporary folder, then moves the content beside it; nothing reads leftovers of a crash.
 
     Raises:
-        UserError: it is damaged or too large, or holds something else than files and folders that stay in its folder.
+        UserError: the archive is damaged or too large, or holds anything but files and folders within its folder.
     """
     try:
         with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".unpacking-") as temporary:
             free = shutil.disk_usage(temporary).free
             with _Content(archive) as content, tarfile.open(fileobj=content, mode="r:") as tar:
                 tar.extractall(temporary, members=_checked(tar, content, free))
-                content.read(_PADDING)
-                if content.read(1):  # else the checksum follows, which is compared
-                    raise tarfile.ReadError("there is more behind its end")
+                content.read(_MAX_PADDING)
+                if content.read(1):  # at the end, gzip has verified the checksum
+                    raise tarfile.ReadError("it continues after its end")
             for entry in Path(temporary).iterdir():
                 entry.replace(archive.parent / entry.name)
     except _RefusedError as error:
@@ -58,7 +58,7 @@ def unpack(archive: Path) -> None:
         raise UserError(
             f"{archive} cannot be unpacked ({error.strerror or error}): unpack it there yourself."
         ) from error
-    except Exception as error:  # tarfile and zlib have no common class for what other bytes make them raise
+    except Exception as error:  # tarfile and zlib have no common class for errors of damaged archives
         raise _damaged(archive, error) from error
 
 
@@ -67,48 +67,46 @@ def _damaged(archive: Path, error: Exception) -> UserError:
 
 
 class _Content(gzip.GzipFile):
-    """What is in the archive, of which so much is given at a time as `most` allows."""
+    """The decompressed archive, of which at most `allowance` bytes can be read until this is set again."""
 
     def __init__(self, archive: Path) -> None:
         super().__init__(archive, "rb")
-        self.most = _HEADERS
+        self.allowance = _MAX_HEADERS
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= self.most:
-            raise _RefusedError(
-                f"it has a name, or what else tells of a file, of more than {_HEADERS:,} bytes: {_REMOVE}"
-            )
-        self.most -= size
+        if size is None or not 0 <= size <= self.allowance:
+            raise _RefusedError(f"it has a file with headers of more than {_MAX_HEADERS:,} bytes: {_REMOVE}")
+        self.allowance -= size
         return super().read(size)
 
 
 def _checked(tar: tarfile.TarFile, content: _Content, free: int) -> Iterator[tarfile.TarInfo]:
-    """What is in the archive, each thing before it is unpacked; of its owner and rights nothing is left.
+    """Yields each member of the archive, checked and with its owner and permissions replaced, before it is unpacked.
 
-    Python's own filter, which Debian's 3.11 lacks, is not needed.
+    It replaces Python's own filter, which Debian's Python 3.11 lacks.
     """
     total = 0
     while True:
-        content.most = _HEADERS
+        content.allowance = _MAX_HEADERS
         member = tar.next()
-        content.most = sys.maxsize
-        tar.members.clear()  # type: ignore[attr-defined]  # very many of them would fill the memory
+        content.allowance = sys.maxsize
+        tar.members.clear()  # type: ignore[attr-defined]  # very many members would fill the memory
         if member is None:
             return
-        # Links, too, for none of the data sets has any; without them a name says where its file goes.
+        # Links are refused since no data set has any; without them a file's name alone says where it is written.
         if not member.isreg() and not member.isdir():
             raise _RefusedError(f"'{shown(member.name)}' is a link or a device: {_REMOVE}")
         if member.issparse() or member.size < 0:
-            raise _RefusedError(f"'{shown(member.name)}' is not there whole: {_REMOVE}")
+            raise _RefusedError(f"'{shown(member.name)}' is incomplete: {_REMOVE}")
         name = os.path.normpath(member.name.lstrip("/"))
         if name.split("/")[0] == "..":
             raise _RefusedError(f"'{shown(member.name)}' would be written outside its folder: {_REMOVE}")
         member.name, member.mode = name, 0o755 if member.isdir() else 0o644
         member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
-        member.mtime = min(max(member.mtime, 0), _LATEST)
+        member.mtime = min(max(member.mtime, 0), _MAX_TIME)
         total += max(member.size, _BLOCK)
-        if total > _LARGEST:
-            raise _RefusedError(f"it unpacks to more than {_LARGEST / 1e9:,.0f} GB: {_REMOVE}")
+        if total > _MAX_UNPACKED:
+            raise _RefusedError(f"it unpacks to more than {_MAX_UNPACKED / 1e9:,.0f} GB: {_REMOVE}")
         if total > free:
-            raise _RefusedError(f"it unpacks to more than the {free / 1e9:,.1f} GB that are free there: make room")
+            raise _RefusedError(f"it unpacks to more than the {free / 1e9:,.1f} GB of free space there: make room")
         yield member

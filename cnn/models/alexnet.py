@@ -1,7 +1,7 @@
 """AlexNet (Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks", 2012).
 
-In one piece (without the paper's two groups) and in CaffeNet's order, pooling before it normalises. The variant `-bn`
-has batch normalisation behind each convolution instead of local response normalisation.
+Without the paper's two groups, and in CaffeNet's order: pooling before normalisation. The variant `-bn` has batch
+normalisation after each convolution instead of local response normalisation.
 """
 
 import keras

@@ -1,7 +1,7 @@
-"""What layers need to know of the batch they are trained on, besides its images.
+"""The data of a training batch that layers need besides the images.
 
-A Keras model is called with images alone, so that it stays an ordinary Keras model; a training step opens
-`training_on(batch)` around the call, and the layers that depend on who a sample is ask `current_batch()`.
+Models are called with images alone, so that they stay ordinary Keras models. A training step makes this call inside
+`training_on(batch)`, and the layers that depend on the samples' identity get the batch from `current_batch()`.
 """
 
 import contextlib
@@ -14,37 +14,37 @@ from cnn.tensor import Tensor
 
 
 class Factors(NamedTuple):
-    """What a fully connected layer's gradient is the product of."""
+    """Tensors from which the gradient of a fully connected layer's kernel can be computed as a product."""
 
     inputs: Tensor
-    """Tensor (samples, m)."""
+    """Tensor (samples, m): the layer's inputs, the first factor."""
 
     outputs: Tensor
-    """Tensor (samples, n): what the layer's activation is given. The loss's gradient by it is the other factor."""
+    """Tensor (samples, n): the outputs before the activation; the loss's gradient by them is the second factor."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingBatch:
-    """The samples of one rank's part of a global batch."""
+    """One rank's share of a global batch."""
 
     keys: Tensor
-    """uint32 tensor (samples,): follows from the seed, the epoch and the sample's place in it, never from the rank."""
+    """uint32 tensor (samples,): depends on the seed, the epoch and the sample's place in it, never on the rank."""
 
     weights: Tensor
-    """Floating tensor (samples,): 1, or 0 for a sample that only fills up."""
+    """Floating-point tensor (samples,): 1, or 0 for padding."""
 
     count: Tensor
-    """int32 tensor (): real samples of the whole global batch."""
+    """int32 tensor (): samples of the complete global batch, without padding."""
 
     group_size: int
-    """Samples that are normalised together: the rank's samples are whole groups, one behind the other."""
+    """Samples that are normalised jointly; the rank's samples are consecutive complete groups."""
 
     statistics: list[tuple[Tensor, Tensor]] = dataclasses.field(default_factory=list)
-    """Filled by layers: a variable, and what the rank's groups add to its next value. The step sums it over the ranks,
-    too, which gives that value."""
+    """Filled by layers: a variable, and the rank's contribution to its next value. The step sums the contributions of
+    all ranks to obtain this value."""
 
     factors: dict[str, Factors] = dataclasses.field(default_factory=dict)
-    """Filled by fully connected layers, by the path of their kernel."""
+    """Filled by fully connected layers: their factors by the path of their kernel."""
 
 
 _current: contextvars.ContextVar[TrainingBatch | None] = contextvars.ContextVar("training_batch", default=None)
@@ -52,7 +52,7 @@ _current: contextvars.ContextVar[TrainingBatch | None] = contextvars.ContextVar(
 
 @contextlib.contextmanager
 def training_on(batch: TrainingBatch) -> Iterator[None]:
-    """Makes `batch` the one that layers see while a model is called."""
+    """Makes `batch` available to the layers of the models called inside."""
     token = _current.set(batch)
     try:
         yield
@@ -66,7 +66,7 @@ def batch_in_training() -> TrainingBatch | None:
 
 
 def current_batch() -> TrainingBatch:
-    """The batch being trained on; RuntimeError when a network is called for training outside `training_on`."""
+    """The batch being trained on; RuntimeError outside `training_on`."""
     batch = batch_in_training()
     if batch is None:
         raise RuntimeError("a network was called with training=True outside training_on(batch)")

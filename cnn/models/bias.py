@@ -1,4 +1,4 @@
-"""The addition of a bias, whose gradient is a sum of very many numbers."""
+"""The addition of a bias, with an accurate gradient, which is a sum of very many numbers."""
 
 import tensorflow as tf
 
@@ -8,9 +8,9 @@ from cnn.tensor import Tensor
 def add_bias(outputs: Tensor, bias: Tensor) -> Tensor:
     """Adds a bias (channels,) to tensors (..., channels).
 
-    Its gradient sums over all positions of all samples. On processors TensorFlow sums bfloat16 in bfloat16, in which
-    256 + 1 is 256: AlexNet's and VGG16's came out wrong by a third and more. A product with ones is summed in float32
-    and rounded once; it is faster, too.
+    The bias's gradient is a sum over all positions of all samples. On CPUs TensorFlow sums bfloat16 in bfloat16, in
+    which 256 + 1 is 256: AlexNet's and VGG16's gradients were wrong by a third and more. A product with ones is summed
+    in float32 and rounded once; it is also faster.
     """
     if outputs.dtype.size >= 4 or tf.config.get_visible_devices("GPU"):
         return tf.nn.bias_add(outputs, bias)

@@ -1,4 +1,4 @@
-"""What the networks are put together from: a convolution with its normalisation, pooling, the fully connected end."""
+"""Building blocks of the networks: convolution with normalisation, pooling, fully connected classifier."""
 
 import keras
 
@@ -10,15 +10,15 @@ from cnn.tensor import Tensor
 
 
 class ImageTooSmallError(UserError):
-    """The images end before the network does; `layer` is the one that has nothing left to look at."""
+    """The images are too small for the network; `layer` is the first layer whose input has too few pixels."""
 
     def __init__(self, layer: str) -> None:
-        super().__init__(f"the images are too small: nothing is left of them for the layer {layer}")
+        super().__init__(f"the images are too small: too few pixels are left for the layer {layer}")
         self.layer = layer
 
 
 def output_size(size: int, kernel: int, stride: int, padding: str) -> int:
-    """How many positions a kernel takes on a side of `size` pixels: O = 1 + (W - K + 2P) / S.
+    """The number of positions of a kernel on a side of `size` pixels: O = 1 + (W - K + 2P) / S.
 
     With padding "valid" P is zero and the quotient is rounded down; with "same" TensorFlow pads so that O = W / S,
     rounded up.
@@ -27,7 +27,7 @@ def output_size(size: int, kernel: int, stride: int, padding: str) -> int:
 
 
 def check_size(x: Tensor, kernel: int, stride: int, padding: str, name: str) -> None:
-    """Raises ImageTooSmallError when a layer's kernel does not fit on maps (samples, height, width, channels)."""
+    """Raises ImageTooSmallError if a layer's kernel does not fit into maps (samples, height, width, channels)."""
     if min(output_size(side, kernel, stride, padding) for side in x.shape[1:3]) < 1:
         raise ImageTooSmallError(name)
 
@@ -43,7 +43,7 @@ def convolution(
     normalised: bool = False,
     activation: str | None = "relu",
 ) -> Tensor:
-    """A convolution, its batch normalisation if it is to have one (then it needs no bias), and its activation."""
+    """A convolution, optional batch normalisation, which replaces the bias, and the activation."""
     check_size(x, kernel, stride, padding, name)
     convolve = Conv2D(
         filters,
@@ -63,7 +63,7 @@ def convolution(
 
 
 def max_pooling(x: Tensor, kernel: int, stride: int, *, name: str, padding: str = "valid") -> Tensor:
-    """The largest value under a kernel."""
+    """Max pooling."""
     check_size(x, kernel, stride, padding, name)
     return keras.layers.MaxPooling2D(kernel, stride, padding, name=name)(x)
 
@@ -71,7 +71,7 @@ def max_pooling(x: Tensor, kernel: int, stride: int, *, name: str, padding: str 
 def classifier(
     x: Tensor, classes: int, dropout: float, *, units: tuple[int, ...] = (4096, 4096), first: int = 6
 ) -> Tensor:
-    """Maps to logits by fully connected layers, numbered from `first` on, with dropout behind each but the last."""
+    """Logits from maps by fully connected layers, numbered from `first` on, with dropout after each but the last."""
     x = keras.layers.Flatten(name="flatten")(x)
     for number, count in enumerate(units, start=first):
         layer = Dense(count, activation="relu", kernel_initializer="he_normal", name=f"fc{number}")
@@ -80,5 +80,5 @@ def classifier(
 
 
 def logits(x: Tensor, classes: int, name: str = "logits") -> Tensor:
-    """The linear layer whose softmax the classes' probabilities are."""
+    """The linear output layer, whose softmax is the probabilities of the classes."""
     return Dense(classes, kernel_initializer="glorot_uniform", name=name)(x)

@@ -1,4 +1,4 @@
-"""The convolution whose gradients come in the order in which they can be exchanged."""
+"""The convolution whose gradients are computed in the order in which they can be exchanged."""
 
 import keras
 import tensorflow as tf
@@ -7,14 +7,14 @@ from cnn.models.bias import add_bias
 from cnn.tensor import Tensor
 
 _LANES = 16
-"""Channels that oneDNN computes at once on processors: of fewer, the rest is wasted work."""
+"""Channels that oneDNN computes in one vector on CPUs; with fewer, the rest of the work is wasted."""
 
 
 class Conv2D(keras.layers.Conv2D):
-    """Keras's layer, which computes its kernel's gradient before that of its inputs.
+    """Keras's layer, but with its kernel's gradient computed before its inputs' gradient.
 
-    TensorFlow runs what is ready in any order, on processors most kernels' gradients behind all those of inputs; then
-    nothing could travel while the layers below are computed.
+    TensorFlow runs operations that are ready in any order, on CPUs most kernels' gradients after all inputs' gradients;
+    then no gradient could be exchanged while those of the layers below are computed.
     """
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -25,60 +25,61 @@ class Conv2D(keras.layers.Conv2D):
         return self.activation(outputs)
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
-        """Maps (samples, height, width, channels) and kernel to maps, as Keras's."""
+        """Convolves maps (samples, height, width, channels) with a kernel, as Keras's method does."""
         strides, padding = (1, *self.strides, 1), self.padding.upper()
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
         def convolve(maps: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
             def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
-                # A single row or column has one output whatever the stride. In bfloat16 oneDNN would take what it has
-                # to leave out of such a column from memory that nobody has written: the gradient would be any number.
+                # A single row or column has one output whatever the stride. With a larger stride oneDNN would, in
+                # bfloat16, read uninitialised memory beyond such a column: the gradient would be arbitrary.
                 rows, columns = (1 if maps.shape[axis] == 1 else strides[axis] for axis in (1, 2))
-                of_kernel = tf.raw_ops.Conv2DBackpropFilter(
+                kernel_gradient = tf.raw_ops.Conv2DBackpropFilter(
                     input=maps,
                     filter_sizes=kernel.shape.as_list(),
                     out_backprop=upstream,
                     strides=(1, rows, columns, 1),
                     padding=padding,
                 )
-                sizes = tf.shape(maps)  # out here, or it alone would be what waits
-                with tf.control_dependencies([of_kernel]):
+                sizes = tf.shape(maps)  # outside the block, or only this operation would wait
+                with tf.control_dependencies([kernel_gradient]):
                     if self._few_channels(maps.shape, upstream.shape):
-                        return _gradient_of_few_channels(tf.identity(upstream), kernel), of_kernel
-                    of_maps = tf.raw_ops.Conv2DBackpropInput(
+                        return _gradient_of_few_channels(tf.identity(upstream), kernel), kernel_gradient
+                    input_gradient = tf.raw_ops.Conv2DBackpropInput(
                         input_sizes=sizes,
                         filter=kernel,
                         out_backprop=upstream,
                         strides=strides,
                         padding=padding,
                     )
-                return of_maps, of_kernel
+                return input_gradient, kernel_gradient
 
             return tf.nn.conv2d(maps, kernel, strides, padding), gradient
 
         return convolve(tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel))
 
     def _few_channels(self, maps: Tensor, outputs: Tensor) -> bool:
-        """Whether `_gradient_of_few_channels` takes these shapes, and is faster."""
+        """Whether `_gradient_of_few_channels` supports these shapes and is faster."""
         even = maps[2] % 2 == outputs[2] % 2 == 0
         fitting = self.strides == (1, 1) and self.padding == "valid" and self.kernel_size[1] % 2 == 1
         return bool(even and fitting and 2 * maps[3] <= _LANES and not tf.config.get_visible_devices("GPU"))
 
 
 def paired(kernel: Tensor) -> Tensor:
-    """The kernel (height, width, m, n), width odd, for maps of which two neighbouring columns are one of twice the
-    channels, (height, (width + 1) / 2, 2m, 2n): written down once for each, with one column of zeros more."""
+    """A kernel (height, width, m, n), width odd, for maps whose pairs of columns are one column of twice the channels.
+
+    The result (height, (width + 1) / 2, 2m, 2n) has the kernel once per column of a pair, with a column of zeros."""
     height, width, inputs, outputs = kernel.shape
-    both = [tf.pad(kernel, [(0, 0), (column, 1 - column), (0, 0), (0, 0)]) for column in (0, 1)]
-    return tf.reshape(tf.stack(both, 3), (height, (width + 1) // 2, 2 * inputs, 2 * outputs))
+    shifted = [tf.pad(kernel, [(0, 0), (column, 1 - column), (0, 0), (0, 0)]) for column in (0, 1)]
+    return tf.reshape(tf.stack(shifted, 3), (height, (width + 1) // 2, 2 * inputs, 2 * outputs))
 
 
 def _gradient_of_few_channels(upstream: Tensor, kernel: Tensor) -> Tensor:
-    """The gradient by the inputs of an unpadded convolution of stride 1, in two thirds of the time: see `_LANES`."""
+    """The inputs' gradient of an unpadded convolution of stride 1, in two thirds of TensorFlow's time: see `_LANES`."""
     (_, height, width, outputs), (rows, columns, inputs, _) = upstream.shape, kernel.shape
-    turned = paired(tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))
+    flipped = paired(tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))
     pairs = tf.reshape(upstream, (-1, height, width // 2, 2 * outputs))
     border = (columns - 1) // 2
-    pairs = tf.pad(pairs, [(0, 0), (0, 0), (border, border), (0, 0)])  # oneDNN is slow at padding narrow maps itself
-    maps = tf.nn.conv2d(pairs, turned, 1, [[0, 0], [rows - 1, rows - 1], [0, 0], [0, 0]])
+    pairs = tf.pad(pairs, [(0, 0), (0, 0), (border, border), (0, 0)])  # oneDNN's own padding of narrow maps is slow
+    maps = tf.nn.conv2d(pairs, flipped, 1, [[0, 0], [rows - 1, rows - 1], [0, 0], [0, 0]])
     return tf.reshape(maps, (-1, height + rows - 1, width + columns - 1, inputs))

@@ -1,4 +1,4 @@
-"""The fully connected layer whose kernel's gradient can be made elsewhere."""
+"""The fully connected layer whose kernel's gradient can be computed outside the layer."""
 
 import keras
 import tensorflow as tf
@@ -9,14 +9,14 @@ from cnn.tensor import Tensor
 
 
 class Dense(keras.layers.Dense):
-    """Keras's layer, which in training tells the batch of what its kernel's gradient is the product.
+    """Keras's layer, which in training also adds the factors of its kernel's gradient to the batch.
 
     With inputs x (samples, m) and a loss whose gradient by the layer's linear outputs is dy (samples, n), the kernel's
-    gradient is x^T dy (m, n): of large layers the factors are far smaller than the product.
+    gradient is x^T dy (m, n): in large layers the factors are far smaller than the product.
     """
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Tensor (samples, m) to (samples, n)."""
+        """Maps a tensor (samples, m) to (samples, n)."""
         batch = batch_in_training()
         if batch is None:
             return super().call(inputs)

@@ -21,7 +21,7 @@ INCEPTIONS = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-"""Filters of each module: 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5; 1x1 behind the pooling."""
+"""Filters of each module: 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5; 1x1 after the pooling."""
 
 
 def build(image_shape: tuple[int, int, int], classes: int, *, dropout: float) -> keras.Model:

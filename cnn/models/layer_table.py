@@ -16,26 +16,26 @@ class LayerRow:
     """One layer, for one image."""
 
     name: str
-    kind: str
+    layer_type: str
     output_shape: tuple[int, ...]
     parameters: int
-    """Trainable numbers."""
+    """Number of trainable parameters."""
 
     multiply_adds: int
-    """Of convolutions and fully connected layers, forward."""
+    """In the forward pass of a convolution or fully connected layer; else 0."""
 
     @property
     def outputs(self) -> int:
-        """Numbers that the layer hands on."""
+        """Number of output values."""
         return math.prod(self.output_shape)
 
 
 def layer_rows(model: keras.Model) -> list[LayerRow]:
-    """The layers in the order in which they were made."""
+    """The rows of all layers, in the order in which the layers were made."""
     return [
         LayerRow(
             name=layer.name,
-            kind=type(layer).__name__,
+            layer_type=type(layer).__name__,
             output_shape=tuple(layer.output.shape[1:]),
             parameters=sum(math.prod(variable.shape) for variable in layer.trainable_variables),
             multiply_adds=_multiply_adds(layer),
@@ -50,30 +50,30 @@ def _multiply_adds(layer: Any) -> int:
     if isinstance(layer, keras.layers.Dense):
         return int(math.prod(layer.kernel.shape))
     if layer.weights and not isinstance(layer, GroupBatchNormalization):
-        raise TypeError(f"nobody has said how much {type(layer).__name__} computes, of which {layer.name} is one")
+        raise TypeError(f"{layer.name} is a {type(layer).__name__}, whose multiply-adds are unknown: count them here")
     return 0
 
 
 def layer_table(rows: Sequence[LayerRow]) -> str:
     """The rows as text, with their totals."""
-    lines = [f"{'layer':<28} {'kind':<28} {'output':<16} {'parameters':>12} {'multiply-adds':>15}"]
+    lines = [f"{'layer':<28} {'type':<28} {'output':<16} {'parameters':>12} {'multiply-adds':>15}"]
     for row in rows:
         shape = "x".join(map(str, row.output_shape))
-        lines.append(f"{row.name:<28} {row.kind:<28} {shape:<16} {row.parameters:>12,} {row.multiply_adds:>15,}")
+        lines.append(f"{row.name:<28} {row.layer_type:<28} {shape:<16} {row.parameters:>12,} {row.multiply_adds:>15,}")
     parameters, multiply_adds, outputs = (
-        sum(getattr(row, what) for row in rows) for what in ("parameters", "multiply_adds", "outputs")
+        sum(getattr(row, field) for row in rows) for field in ("parameters", "multiply_adds", "outputs")
     )
     lines.append(f"{'total':<74} {parameters:>12,} {multiply_adds:>15,}")
     megabytes = 4 * 2 / 1e6
     lines.append(
         f"float32 memory: weights and gradients {parameters * megabytes:,.1f} MB, "
-        f"outputs and their gradients {outputs * megabytes:,.2f} MB an image"
+        f"outputs and their gradients {outputs * megabytes:,.2f} MB per image"
     )
     return "\n".join(lines)
 
 
 def output_size_table(size: int = 28, kernel: int = 5, strides: Sequence[int] = (1, 2, 3, 4)) -> str:
-    """How the output size of a convolution follows from its kernel, stride and padding."""
+    """A convolution's output sizes for its kernel, several strides and both kinds of padding, as text."""
     lines = [
         "output size: O = 1 + (W - K + 2P) / S, rounded down; W image, K kernel, P padding on each side, S stride",
         '"valid": P = 0; "same": TensorFlow pads so that O = W / S, rounded up',

@@ -1,4 +1,4 @@
-"""Layers that Keras has in another form: independent of the number of workers, or faster on processors."""
+"""Variants of Keras's layers that are independent of the number of workers, or faster on CPUs."""
 
 import math
 import zlib
@@ -19,10 +19,10 @@ class Dropout(keras.layers.Layer):
     """Inverted dropout (Srivastava et al., JMLR 2014) whose mask does not depend on the number of workers.
 
     A unit is dropped according to a hash of (the sample's key, this layer's name, the unit's index). Keras's own layer
-    draws from a generator's state, so that two workers would draw other masks than one.
+    draws from a random generator's state, so that two workers would draw other masks than one.
 
     Args:
-        rate: share of units set to zero, in [0, 1). The others are scaled by 1 / (1 - rate).
+        rate: fraction of units set to zero, in [0, 1). The others are scaled by 1 / (1 - rate).
     """
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
@@ -32,7 +32,7 @@ class Dropout(keras.layers.Layer):
         self.rate = rate
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Tensor (samples, ...) in, the same shape out."""
+        """Drops units of a tensor (samples, ...) in training."""
         if not training or self.rate == 0:
             return inputs
         units = math.prod(inputs.shape[1:])
@@ -49,21 +49,21 @@ class GroupBatchNormalization(keras.layers.Layer):
     """Batch normalisation (Ioffe, Szegedy, 2015) over fixed groups of the global batch.
 
     Each group of samples, 32 for example, is normalised by its own mean and variance, as if it were a batch. Groups are
-    never divided between workers, so that the number of these changes nothing. What fills up a group does not count.
+    never divided between workers, so that the number of workers does not change the result. Padding does not count.
 
     The moving statistics, used outside training, follow the mean of all the batch's values and their unbiased variance
-    within the groups (algorithm 2 of the paper), pooled: a partial group counts as much as it has, and one of a single
-    value, which has a mean but no variance to estimate, counts for nothing there. Where no group has one (an epoch's
-    last batch is of one sample, whose maps are 1x1), the moving variance stays what it was; Keras lets it shrink,
-    PyTorch refuses such a batch. What the layer gives for a single value is beta, and no gradient passes.
+    within the groups (algorithm 2 of the paper), pooled: a partial group is weighted by its number of values, and a
+    group of a single value, which has a mean but no variance, is left out of the variance. If no group has a variance
+    (an epoch's last batch is one sample with 1x1 maps), the moving variance does not change; Keras lets it shrink,
+    PyTorch refuses such a batch. The layer's output for a single value is beta, and no gradient passes.
 
     Args:
-        momentum: of the moving statistics.
-        epsilon: added to the variance.
+        momentum: decay of the moving statistics per step.
+        epsilon: constant added to the variance.
     """
 
     looks_at_groups = True
-    """A network with such a layer is trained in groups of samples."""
+    """Marks layers whose networks are trained in groups of samples."""
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -73,7 +73,7 @@ class GroupBatchNormalization(keras.layers.Layer):
         """Makes the weights for maps of `input_shape`, (samples, height, width, channels)."""
 
         def weight(name: str, initializer: str, *, trainable: bool = True) -> Tensor:
-            # Not in the shorter type of mixed precision, in which statistics would be too coarse.
+            # Not in mixed precision's shorter type, which would be too coarse for statistics.
             return self.add_weight(
                 shape=(input_shape[-1],), initializer=initializer, trainable=trainable, autocast=False, name=name
             )
@@ -83,7 +83,7 @@ class GroupBatchNormalization(keras.layers.Layer):
         self.moving_variance = weight("moving_variance", "ones", trainable=False)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Maps (samples, height, width, channels) in, the same shape out."""
+        """Normalises maps (samples, height, width, channels)."""
         return tf.cast(self._normalised(tf.cast(inputs, self.variable_dtype), training), self.compute_dtype)
 
     def _normalised(self, inputs: Tensor, training: bool | None) -> Tensor:
@@ -98,7 +98,7 @@ class GroupBatchNormalization(keras.layers.Layer):
         return inputs * per_sample[0] + per_sample[1]
 
     def _group_statistics(self, inputs: Tensor, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
-        """Mean and variance (groups, channels) of each group, by way of each sample's, weighted."""
+        """Mean and variance (groups, channels) of each group, from the weighted means and variances of its samples."""
         sample_mean, sample_variance = tf.nn.moments(inputs, (1, 2))
 
         def over_group(values: Tensor) -> Tensor:
@@ -106,28 +106,28 @@ class GroupBatchNormalization(keras.layers.Layer):
 
         weights = tf.cast(batch.weights, inputs.dtype)[:, None]
         real = over_group(weights)
-        # A group of nothing but fillers has no say; it is normalised, too, so that nothing overflows there.
+        # A group of padding alone has no influence, but is normalised as well to avoid overflow.
         weights += tf.repeat(1 - tf.minimum(real, 1), batch.group_size, axis=0)
         count = over_group(weights)
         mean = over_group(weights * sample_mean) / count
         distance = sample_mean - tf.repeat(mean, batch.group_size, axis=0)
         variance = over_group(weights * (sample_variance + tf.square(distance))) / count
-        self._follow(batch, real, mean, variance, inputs.shape[1] * inputs.shape[2])
+        self._contribute(batch, real, mean, variance, inputs.shape[1] * inputs.shape[2])
         return mean, variance
 
-    def _follow(self, batch: TrainingBatch, real: Tensor, mean: Tensor, variance: Tensor, positions: int) -> None:
-        """Says what these groups, of `real` samples (groups, 1), add to the moving statistics' next values."""
+    def _contribute(self, batch: TrainingBatch, real: Tensor, mean: Tensor, variance: Tensor, positions: int) -> None:
+        """Adds what these groups, of `real` samples (groups, 1), contribute to the moving statistics' next values."""
         samples = tf.cast(batch.count, mean.dtype)
         share = tf.reduce_sum(real) / samples
-        # Of the whole batch: the values of each channel less one for each group's mean, which is estimated from them.
-        free = samples * positions - tf.math.ceil(samples / batch.group_size)
+        # Degrees of freedom in the complete batch: values per channel less one for each group's estimated mean.
+        degrees_of_freedom = samples * positions - tf.math.ceil(samples / batch.group_size)
         for moving, total, divisor in (
             (self.moving_mean, tf.reduce_sum(real * mean, 0), samples),
-            (self.moving_variance, tf.reduce_sum(real * positions * variance, 0), free),
+            (self.moving_variance, tf.reduce_sum(real * positions * variance, 0), degrees_of_freedom),
         ):
             kept = tf.where(divisor > 0, tf.constant(self.momentum, mean.dtype), 1)
-            following = (1 - kept) * tf.math.divide_no_nan(total, divisor)
-            batch.statistics.append((moving, share * kept * moving.value + following))
+            contribution = (1 - kept) * tf.math.divide_no_nan(total, divisor)
+            batch.statistics.append((moving, share * kept * moving.value + contribution))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
@@ -136,8 +136,8 @@ class GroupBatchNormalization(keras.layers.Layer):
 class LocalResponseNormalization(keras.layers.Layer):
     """Divides by (k + alpha * the sum of the squares of neighbouring channels) ** 0.75; AlexNet, section 3.3.
 
-    Equal to tf.nn.local_response_normalization, which takes more than twice the time on processors and has no float64.
-    The sum is a product with a band matrix; the power -0.75 is s * sqrt(s) of s = the inverse square root.
+    Equal to tf.nn.local_response_normalization, which takes more than twice the time on CPUs and has no float64. The
+    sum is a product with a band matrix; the power -0.75 is s * sqrt(s) with s the inverse square root.
     """
 
     def __init__(self, radius: int = 2, k: float = 2.0, alpha: float = 1e-4, **kwargs: Any) -> None:
@@ -145,11 +145,11 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.radius, self.k, self.alpha = radius, k, alpha
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Maps (samples, height, width, channels) in, the same shape out."""
+        """Normalises maps (samples, height, width, channels)."""
         channels = inputs.shape[-1]
         positions = np.arange(channels)
         band = np.abs(positions[:, None] - positions) <= self.radius
-        maps = tf.cast(inputs, self.variable_dtype)  # beside k, a shorter type would not see the sum
+        maps = tf.cast(inputs, self.variable_dtype)  # in a shorter type the sum would vanish beside k
         kernel = tf.constant((self.alpha * band)[None, None], maps.dtype)
         root = tf.math.rsqrt(self.k + tf.nn.conv2d(tf.square(maps), kernel, 1, "VALID"))
         return tf.cast(maps * (root * tf.sqrt(root)), self.compute_dtype)
@@ -159,18 +159,18 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 
 class FewChannelConv2D(Conv2D):
-    """A convolution of images with few channels, about 1.4 times as fast as others on processors; the same weights.
+    """A convolution to few channels, about 1.4 times as fast as `Conv2D` on CPUs, with the same weights.
 
-    oneDNN computes 16 output channels at once, so 6 waste most of its work. Here two neighbouring columns of pixels
-    become one of twice the channels (which moves nothing in memory), and the kernel, written down once for each of
-    them, computes both with one column of zeros more: 5x5 pixels to 6 channels become 5x3 column pairs to 12.
+    oneDNN computes 16 output channels in one vector, so that with 6 most of its work is wasted. Here two neighbouring
+    columns of pixels become one column of twice the channels (without moving data), and the kernel, repeated for each
+    of them and padded by a column of zeros, computes both: 5x5 pixels to 6 channels become 5x3 column pairs to 12.
 
-    It takes odd square kernels whose half is even (5, 9), stride 1 and padding "same"; on a GPU, or for images of odd
-    width, it is as others.
+    It supports odd square kernels whose half is even (5, 9), stride 1 and padding "same"; on a GPU, or for images of
+    odd width, it computes as `Conv2D` does.
     """
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Images (samples, height, width, channels) to (samples, height, width, filters)."""
+        """Maps images (samples, height, width, channels) to (samples, height, width, filters)."""
         _, height, width, channels = inputs.shape
         if width % 2 or tf.config.get_visible_devices("GPU"):
             return super().call(inputs)
@@ -181,10 +181,10 @@ class FewChannelConv2D(Conv2D):
 
 
 class HalvingAveragePooling2D(keras.layers.Layer):
-    """Means of 2x2 pixels, as Keras's AveragePooling2D(2); its gradient, two copies, takes a third of the time."""
+    """Means of 2x2 pixels, as Keras's AveragePooling2D(2); its gradient, by two copies, takes a third of the time."""
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Maps (samples, height, width, channels) to half the height and width, rounded down."""
+        """Halves the height and width of maps (samples, height, width, channels), rounded down."""
         _, height, width, channels = inputs.shape
         if height % 2 or width % 2:
             return tf.nn.avg_pool2d(inputs, 2, 2, "VALID")

@@ -1,7 +1,7 @@
 """LeNet-5 (LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II.B).
 
-The sizes are the paper's; the form is today's usual one: every map of the second convolution sees all six of the
-first, average pooling has no weights, and the classes are a linear layer. With 28x28x1 images and 10 classes it has
+The sizes are the paper's, the form is the modern one: every map of the second convolution is connected to all six of
+the first, average pooling has no weights, and the output layer is linear. With 28x28x1 images and 10 classes it has
 61,706 parameters.
 """
 

@@ -1,4 +1,4 @@
-"""Every network by name. A new one is a row here, and a file if it is of a new family."""
+"""The table of networks by name. A new network needs a row here, and a file if its family is new."""
 
 import dataclasses
 import importlib
@@ -16,16 +16,16 @@ class ModelSettings:
     """The network."""
 
     model: str = one_of(lambda: NETWORKS, "lenet5-like")
-    """The network. lenet5 has sigmoids, lenet5-like ReLU and dropout; -bn is with batch normalisation, -32 for images
-    of 32x32 pixels."""
+    """Name of the network. lenet5 has sigmoids, lenet5-like ReLU and dropout; -bn means with batch normalisation, -32
+    for images of 32x32 pixels."""
 
     dropout: float | None = None
-    """Share of units dropped after a fully connected layer; each network has its own default."""
+    """Fraction of units dropped after a fully connected layer; each network has its own default."""
 
     def __post_init__(self) -> None:
         check_choice("model", self.model, NETWORKS)
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise UserError(f"--dropout {self.dropout} is not in [0, 1): give the share of units to drop, 0.5 say.")
+            raise UserError(f"--dropout {self.dropout} is not in [0, 1): give the fraction to drop, for example 0.5.")
         if self.dropout is not None and NETWORKS[self.model].dropout is None:
             raise UserError(f"--dropout {self.dropout} is given, but {self.model} has no dropout: leave it out.")
 
@@ -35,16 +35,16 @@ class Network:
     """A row of the registry."""
 
     family: str
-    """The file in cnn/models whose `build` makes it."""
+    """The module in cnn/models whose `build` makes the network."""
 
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """What `build` is given besides image_shape, classes and dropout."""
+    """The arguments of `build` besides image_shape, classes and dropout."""
 
     smallest_image: int
-    """Side, in pixels, of the smallest square image that leaves at least one pixel everywhere."""
+    """Side in pixels of the smallest square image that leaves at least one pixel for every layer."""
 
     dropout: float | None = None
-    """The rate used when none is given; None for a network without dropout."""
+    """The default rate; None for a network without dropout."""
 
 
 def _vgg(layers: int, *, normalised: bool = False, small_images: bool = False) -> Network:
@@ -80,35 +80,35 @@ NETWORKS: dict[str, Network] = {
 
 
 def check_image_size(name: str, image_shape: tuple[int, int, int]) -> None:
-    """Raises UserError, naming the smallest size, when a side of the images is too small for the network."""
+    """Raises UserError, naming the smallest size, if a side of the images is too small for the network."""
     height, width = image_shape[:2]
     smallest = NETWORKS[name].smallest_image
     if min(height, width) >= smallest:
         return
-    from cnn.models.blocks import ImageTooSmallError  # with Keras
+    from cnn.models.blocks import ImageTooSmallError  # imports Keras
 
     layer = ""
     try:
         _build(name, image_shape, classes=2, dropout=0.0)
     except ImageTooSmallError as error:
-        layer = f" (nothing is left for the layer {error.layer})"
+        layer = f" (too few are left for the layer {error.layer})"
     raise UserError(
-        f"{name} cannot take images of {height}x{width} pixels{layer}: the smallest it can is {smallest}x{smallest}; "
+        f"{name} cannot take images of {height}x{width} pixels{layer}: the smallest size is {smallest}x{smallest}; "
         "choose another network or larger images."
     )
 
 
 def build_network(settings: ModelSettings, image_shape: tuple[int, int, int], classes: int, seed: int) -> "keras.Model":
-    """Builds the network with weights that follow from `seed`.
+    """Builds the network with initial weights drawn from `seed`.
 
     Args:
-        settings: which network.
+        settings: the network's name and dropout rate.
         image_shape: (height, width, channels).
-        classes: number of logits.
-        seed: of the initial weights.
+        classes: number of classes.
+        seed: seed of the initial weights.
 
     Returns:
-        A model from images to logits (samples, classes), or to a list of these and of auxiliary ones.
+        A model from images to logits (samples, classes), or to a list of these and auxiliary logits.
 
     Raises:
         UserError: the images are too small.
@@ -125,20 +125,20 @@ def build_network(settings: ModelSettings, image_shape: tuple[int, int, int], cl
 
 
 def check_layers(model: "keras.Model") -> None:
-    """Raises TypeError, naming it, for a layer of Keras with a state that no worker shares with the others.
+    """Raises TypeError if a layer of Keras has state, which would differ between workers.
 
-    Dropout's is that of a random generator, batch normalisation's are its moving statistics.
+    Such state is the random generator of dropout and the moving statistics of batch normalisation.
     """
     for layer in model._flatten_layers(include_self=False):
         if layer.non_trainable_variables and not type(layer).__module__.startswith("cnn."):
             raise TypeError(
-                f"{layer.name} of {model.name} is a {type(layer).__name__} of Keras, which would differ between "
-                "workers: take Dropout or GroupBatchNormalization of cnn/models/layers.py, or write a layer like these."
+                f"{layer.name} of {model.name} is a {type(layer).__name__} of Keras, whose state would differ between "
+                "workers: use Dropout or GroupBatchNormalization of cnn/models/layers.py, or write such a layer."
             )
 
 
 def looks_at_groups(model: "keras.Model") -> bool:
-    """Whether a layer of the network looks at groups of samples, as batch normalisation does."""
+    """Whether a layer of the network processes samples in groups, as batch normalisation does."""
     return any(getattr(layer, "looks_at_groups", False) for layer in model._flatten_layers(include_self=False))
 
 

@@ -16,7 +16,7 @@ BLOCKS = {
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
-"""How many residual blocks each of the four stages has, by the number of layers; bottlenecks from 50 on."""
+"""Number of residual blocks in each of the four stages, by the number of layers; bottlenecks from 50 layers on."""
 
 
 def build(
@@ -52,7 +52,7 @@ def _bottleneck(x: Tensor, filters: int, stride: int, name: str) -> Tensor:
 
 
 def _join(x: Tensor, y: Tensor, stride: int, name: str) -> Tensor:
-    """The residual added to what it is a residual of, which is projected where the shapes differ."""
+    """Adds the residual y to the shortcut x, which is projected if the shapes differ."""
     if x.shape[-1] != y.shape[-1] or stride != 1:
         x = convolution(x, y.shape[-1], 1, stride=stride, normalised=True, activation=None, name=f"{name}_projection")
     x = keras.layers.Add(name=f"{name}_add")([x, y])

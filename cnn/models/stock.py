@@ -1,4 +1,4 @@
-"""The same network in Keras's own layers, which can be loaded where this package is not."""
+"""Converts a network to Keras's own layers, so that it can be loaded without this package."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ from cnn.models.layers import (
 
 
 def stock_network(network: keras.Model) -> keras.Model:
-    """Copies a network and its weights; of several outputs the first alone, the logits.
+    """Copies a network with its weights; of several outputs only the first, the logits.
 
-    In training it differs: batch normalisation is over the batch, and dropout is Keras's.
+    Training the copy gives other results: it normalises over the complete batch, and its dropout is Keras's.
     """
     network = keras.Model(network.input, network.outputs[0], name=network.name)
     copy = keras.models.clone_model(network, clone_function=_stock_layer)
@@ -46,7 +46,7 @@ def _stock_layer(layer: Any) -> Any:
 
 
 def _local_response_normalization(layer: LocalResponseNormalization) -> keras.Model:
-    """As the layer: a convolution with a band matrix gives the sum, Keras's operations the power -0.75."""
+    """The same function: a convolution with a band matrix for the sum, Keras's operations for the power -0.75."""
     maps = keras.Input(layer.output.shape[1:], dtype=layer.variable_dtype, name="maps")
     channels = maps.shape[-1]
     positions = np.arange(channels)

@@ -14,7 +14,7 @@ CONVOLUTIONS = {
     16: (2, 2, 3, 3, 3),
     19: (2, 2, 4, 4, 4),
 }
-"""How many convolutions each of the five blocks has, by the number of layers."""
+"""Number of convolutions in each of the five blocks, by the number of layers."""
 
 _FILTERS = (64, 128, 256, 512, 512)
 

@@ -11,11 +11,11 @@ from cnn.tensor import Tensor
 
 
 class WeightAverage:
-    """Follows every variable of a network, moving statistics included.
+    """The moving average of every variable of a network, moving statistics included.
 
     Args:
         model: the network.
-        decay: the part of the average that a step leaves; early on step t leaves (1 + t) / (10 + t) if that is less.
+        decay: factor of the old average in a step; early on, in step t, (1 + t) / (10 + t) if that is less.
     """
 
     def __init__(self, model: keras.Model, decay: float) -> None:
@@ -27,7 +27,7 @@ class WeightAverage:
         }
 
     def update(self, steps: Tensor) -> None:
-        """Inside the compiled step, after it has changed the weights; `steps` have been taken so far, as a tensor."""
+        """Updates the average, inside the compiled step after the weights' update; `steps` counts the steps so far."""
         taken = tf.cast(steps, self._model.dtype)
         change = 1 - tf.minimum(tf.constant(self._decay, taken.dtype), (1 + taken) / (10 + taken))
         for average, variable in zip(self.variables.values(), self._model.variables, strict=True):
@@ -35,7 +35,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside, the network has the average for its weights."""
+        """Inside, the network's weights are replaced by the average."""
         before = [tf.identity(variable.value) for variable in self._model.variables]
         self.keep()
         try:
@@ -51,5 +51,5 @@ class WeightAverage:
 
 
 def make_average(model: keras.Model, settings: RegularisationSettings) -> WeightAverage | None:
-    """The average that the settings ask for."""
+    """The average that the settings request; None without one."""
     return WeightAverage(model, settings.average_decay) if settings.average_decay else None

@@ -1,7 +1,7 @@
-"""Keras's optimizers with their update in one operation.
+"""Keras's optimizers with each variable's update fused into one operation.
 
-Keras writes an update as a dozen operations that each read and write whole tensors: AlexNet's step of momentum moves
-2.5 GB in memory so, and 1.2 GB in one operation. TensorFlow has that operation for these two.
+Keras computes an update by a dozen operations that each read and write complete tensors: AlexNet's momentum step moves
+2.5 GB in memory that way, and 1.2 GB in fused operations. TensorFlow has these for the two optimizers here.
 """
 
 import keras
@@ -11,10 +11,10 @@ from cnn.tensor import Tensor
 
 
 class FusedSGD(keras.optimizers.SGD):
-    """Gradient descent, plain, with momentum or with Nesterov's."""
+    """Gradient descent: plain, with momentum, or with Nesterov momentum."""
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
-        """Takes the step of one variable, a TensorFlow one."""
+        """Updates one TensorFlow variable."""
         rate, gradient = tf.cast(learning_rate, variable.dtype), tf.cast(gradient, variable.dtype)
         if not self.momentum:
             tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
@@ -30,22 +30,22 @@ class FusedSGD(keras.optimizers.SGD):
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """Adam (Kingma, Ba, 2014), with decoupled weight decay if there is to be any."""
+    """Adam (Kingma, Ba, 2014), optionally with decoupled weight decay."""
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
-        """Takes the step of one variable, a TensorFlow one."""
-        kind = variable.dtype
-        index, steps = self._get_variable_index(variable), tf.cast(self.iterations.value + 1, kind)
-        beta_1, beta_2 = (tf.constant(beta, kind) for beta in (self.beta_1, self.beta_2))
+        """Updates one TensorFlow variable."""
+        dtype = variable.dtype
+        index, steps = self._get_variable_index(variable), tf.cast(self.iterations.value + 1, dtype)
+        beta_1, beta_2 = (tf.constant(beta, dtype) for beta in (self.beta_1, self.beta_2))
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
             beta1_power=tf.pow(beta_1, steps),
             beta2_power=tf.pow(beta_2, steps),
-            lr=tf.cast(learning_rate, kind),
+            lr=tf.cast(learning_rate, dtype),
             beta1=beta_1,
             beta2=beta_2,
-            epsilon=tf.constant(self.epsilon, kind),
-            grad=tf.cast(gradient, kind),
+            epsilon=tf.constant(self.epsilon, dtype),
+            grad=tf.cast(gradient, dtype),
         )

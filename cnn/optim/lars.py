@@ -10,15 +10,15 @@ from cnn.tensor import Tensor
 
 
 class LARS(FusedSGD):
-    """Momentum in which every kernel's step is as long as a fixed part of the kernel: layer-wise adaptive rates.
+    """Momentum with every kernel's step scaled to a fixed fraction of the kernel's norm: layer-wise adaptive rates.
 
-    Biases and the weights of normalisations take plain momentum's steps, as is usual (MLPerf).
+    Biases and normalisation weights are updated by plain momentum, as is usual (MLPerf).
 
     Args:
-        learning_rate: of all steps.
-        trust: a kernel's step is trust * learning_rate times its length, before momentum.
-        weight_decay: times a kernel, added to its gradient before that is scaled.
-        arguments: as for SGD.
+        learning_rate: learning rate of all variables.
+        trust: a kernel's step has the norm trust * learning_rate times the kernel's norm, before momentum.
+        weight_decay: factor of a kernel in the term that is added to its gradient before the scaling.
+        arguments: further arguments of SGD.
     """
 
     def __init__(
@@ -28,13 +28,13 @@ class LARS(FusedSGD):
         self.trust, self.decay = trust, weight_decay or 0.0
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
-        """Takes the step of one variable, a TensorFlow one."""
+        """Updates one TensorFlow variable."""
         if self._trainable_variables[self._get_variable_index(variable)].name == "kernel":
             weights = tf.convert_to_tensor(variable)
-            length, slope = norm(weights), norm(gradient)
-            scale = self.trust * length / (slope + self.decay * length)
-            # A kernel or a gradient of nothing but zeros has no direction to take a part of.
-            scale = tf.where((length > 0) & (slope > 0), scale, tf.ones_like(scale))
+            weight_norm, gradient_norm = norm(weights), norm(gradient)
+            scale = self.trust * weight_norm / (gradient_norm + self.decay * weight_norm)
+            # The gradient is not scaled if it or the kernel is zero.
+            scale = tf.where((weight_norm > 0) & (gradient_norm > 0), scale, tf.ones_like(scale))
             gradient = scale * (gradient + self.decay * weights)
         super().update_step(gradient, variable, learning_rate)
 

@@ -1,7 +1,7 @@
-"""Lengths of tensors that are the same on every rank, to the last bit.
+"""Norms of tensors that are identical on every rank, to the last bit.
 
-TensorFlow adds up a whole tensor in as many parts as there are threads. Ranks may have different numbers of these, and
-weights that follow from such a sum would go out of step; the sums here are of rows, each of which one thread adds up.
+TensorFlow sums a complete tensor in as many parts as there are threads. Ranks may have different numbers of threads,
+and weights that depend on such sums would diverge. The sums here are over rows, each summed by a single thread.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from cnn.tensor import Tensor
 
 
 def norm(values: Tensor) -> Tensor:
-    """The Euclidean length of a tensor of any shape but ()."""
+    """The Euclidean norm of a tensor of any shape but ()."""
     return tf.sqrt(_sum_of_squares(values))
 
 
-def clipped(gradients: Sequence[Tensor], most: float) -> list[Tensor]:
-    """The gradients, scaled down if all together are longer than that (Pascanu et al., 2013, algorithm 1)."""
-    length = tf.sqrt(tf.reduce_sum(tf.stack([_sum_of_squares(gradient) for gradient in gradients])))
-    scale = most / tf.maximum(length, most)
+def clipped(gradients: Sequence[Tensor], max_norm: float) -> list[Tensor]:
+    """The gradients, scaled down to a joint norm of at most `max_norm` (Pascanu et al., 2013, algorithm 1)."""
+    joint_norm = tf.sqrt(tf.reduce_sum(tf.stack([_sum_of_squares(gradient) for gradient in gradients])))
+    scale = max_norm / tf.maximum(joint_norm, max_norm)
     return [gradient * scale for gradient in gradients]
 
 

@@ -1,4 +1,4 @@
-"""Every optimizer by name; the updates are Keras's where it has them."""
+"""The table of optimizers by name; their updates are Keras's where it has them."""
 
 import dataclasses
 import math
@@ -12,67 +12,67 @@ if TYPE_CHECKING:
     import keras
 
 SMALLEST_RATE = 2.0**-126
-"""The smallest number that float32 holds in full: processors may take less for 0, and then nothing learns."""
+"""The smallest normal number of float32: CPUs and GPUs may treat smaller ones as 0, so that nothing is learnt."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer:
     """A row of the table."""
 
-    kind: str
-    """Class in keras.optimizers; of SGD, Adam, LARS and Lamb there are our own."""
+    class_name: str
+    """Name of the class in keras.optimizers; SGD, Adam, LARS and Lamb are classes of this package."""
 
     learning_rate: float
-    """The rate used when none is given."""
+    """The default learning rate."""
 
     weight_decay: float = 0.0
-    """The decay used when none is given."""
+    """The default weight decay."""
 
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 OPTIMIZERS = {
-    "sgd": Optimizer(kind="SGD", learning_rate=0.1),
-    "momentum": Optimizer(kind="SGD", learning_rate=0.02, arguments={"momentum": 0.9}),
-    "nesterov": Optimizer(kind="SGD", learning_rate=0.02, arguments={"momentum": 0.9, "nesterov": True}),
-    "adam": Optimizer(kind="Adam", learning_rate=1e-3),
-    "adagrad": Optimizer(kind="Adagrad", learning_rate=0.02),
-    "rmsprop": Optimizer(kind="RMSprop", learning_rate=1e-3),
-    "adamw": Optimizer(kind="Adam", learning_rate=1e-3, weight_decay=0.01),
-    "lars": Optimizer(kind="LARS", learning_rate=2.0, arguments={"momentum": 0.9}),
-    "lamb": Optimizer(kind="Lamb", learning_rate=5e-3),
+    "sgd": Optimizer(class_name="SGD", learning_rate=0.1),
+    "momentum": Optimizer(class_name="SGD", learning_rate=0.02, arguments={"momentum": 0.9}),
+    "nesterov": Optimizer(class_name="SGD", learning_rate=0.02, arguments={"momentum": 0.9, "nesterov": True}),
+    "adam": Optimizer(class_name="Adam", learning_rate=1e-3),
+    "adagrad": Optimizer(class_name="Adagrad", learning_rate=0.02),
+    "rmsprop": Optimizer(class_name="RMSprop", learning_rate=1e-3),
+    "adamw": Optimizer(class_name="Adam", learning_rate=1e-3, weight_decay=0.01),
+    "lars": Optimizer(class_name="LARS", learning_rate=2.0, arguments={"momentum": 0.9}),
+    "lamb": Optimizer(class_name="Lamb", learning_rate=5e-3),
 }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """How weights are updated."""
+    """The optimizer."""
 
     optimizer: str = one_of(lambda: OPTIMIZERS, "adam")
     """The rule by which gradients change weights. momentum and nesterov have a momentum of 0.9."""
 
     learning_rate: float | None = None
-    """The rate at the start; each optimizer has its own default."""
+    """Initial learning rate; each optimizer has its own default."""
 
     scale_learning_rate: int | None = None
-    """The learning rate is meant for batches of so many samples, and is scaled to --global_batch_size in proportion
-    (Goyal et al., 2017)."""
+    """Batch size for which the learning rate is meant; the rate is scaled to --global_batch_size in proportion (Goyal
+    et al., 2017). Default: no scaling."""
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         rate = self.base_learning_rate
         if not (rate > 0 and math.isfinite(rate)):
-            raise UserError(f"--learning_rate {rate} is not a positive number: give one, 0.001 say.")
+            raise UserError(f"--learning_rate {rate} is not a positive number: give one, for example 0.001.")
         if rate < SMALLEST_RATE:
             raise UserError(f"--learning_rate {rate} is 0 in float32: give at least {SMALLEST_RATE:.1e}.")
         if self.scale_learning_rate is not None and self.scale_learning_rate < 1:
             raise UserError(
                 f"--scale_learning_rate {self.scale_learning_rate} is less than 1: give the batch size that the "
-                "learning rate is meant for, 256 say."
+                "learning rate is meant for, for example 256."
             )
 
     def rate_for(self, global_batch_size: int) -> float:
-        """The rate before any schedule, with batches of this size."""
+        """The learning rate before any schedule, with global batches of this size."""
         scale = 1.0 if self.scale_learning_rate is None else global_batch_size / self.scale_learning_rate
         return self.base_learning_rate * scale
 
@@ -84,7 +84,7 @@ class OptimizerSettings:
 def build_optimizer(
     settings: OptimizerSettings, regularisation: RegularisationSettings, variables: list[Any]
 ) -> "keras.optimizers.Optimizer":
-    """The Keras optimizer, with its slots for `variables` made; it decays weights."""
+    """The Keras optimizer, weight decay included, with its slot variables for `variables` built."""
     import keras
 
     from cnn.optim.fused import FusedAdam, FusedSGD
@@ -92,14 +92,14 @@ def build_optimizer(
     from cnn.optim.lars import LARS
 
     row = OPTIMIZERS[settings.optimizer]
-    ours: dict[str, Any] = {"SGD": FusedSGD, "Adam": FusedAdam, "LARS": LARS, "Lamb": LAMB}
-    kind = ours.get(row.kind) or getattr(keras.optimizers, row.kind)
+    own_classes: dict[str, Any] = {"SGD": FusedSGD, "Adam": FusedAdam, "LARS": LARS, "Lamb": LAMB}
+    optimizer_class = own_classes.get(row.class_name) or getattr(keras.optimizers, row.class_name)
     decay = row.weight_decay if regularisation.weight_decay is None else regularisation.weight_decay
-    optimizer = kind(
+    optimizer = optimizer_class(
         settings.base_learning_rate,
         weight_decay=decay or None,
-        # Keras would number it, and with it the variables that a checkpoint names.
-        name=row.kind.lower(),
+        # Without it Keras would number the optimizer, and so change the names of variables in checkpoints.
+        name=row.class_name.lower(),
         **row.arguments,
     )
     optimizer.exclude_from_weight_decay(var_list=[each for each in variables if each.name != "kernel"])

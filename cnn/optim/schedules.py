@@ -10,38 +10,41 @@ from cnn.choices import check_choice, one_of
 from cnn.errors import UserError
 
 _SHORT = 100.0
-"""Epochs, besides those of the warm-up, of a training that is compared with one twice as long."""
+"""Epochs after the warm-up of a run whose rates are compared with those of one twice as long."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScheduleSettings:
-    """How the learning rate changes while training."""
+    """The schedule of the learning rate."""
 
     schedule: str = one_of(lambda: SCHEDULES, "constant")
-    """constant; exponential: multiplied by decay_rate every decay_epochs, in small parts each step; step: the same, at
-    once; cosine: down to zero at the end, along half a cosine (Loshchilov and Hutter, 2016)."""
+    """constant; exponential: multiplied by decay_rate over every decay_epochs, a little in each step; step: multiplied
+    by decay_rate after every decay_epochs; cosine: to zero at the end, along half a cosine (Loshchilov and Hutter,
+    2016)."""
 
     decay_rate: float = 0.5
-    """Factor of the exponential schedule and of step."""
+    """Factor of the schedules exponential and step."""
 
     decay_epochs: float = 10.0
-    """Epochs over which the exponential schedule and step multiply the rate by decay_rate once."""
+    """Epochs after which the schedules exponential and step have multiplied the rate by decay_rate once."""
 
     warmup_epochs: float = 0.0
-    """Epochs at the start in which the rate rises from zero, linearly, to what it would be (Goyal et al., 2017)."""
+    """Epochs at the start in which the rate rises linearly from zero to its scheduled value (Goyal et al., 2017)."""
 
     def __post_init__(self) -> None:
         check_choice("schedule", self.schedule, SCHEDULES)
         if not 0 < self.decay_rate <= 1:
-            raise UserError(f"--decay_rate {self.decay_rate} is not in (0, 1]: give the factor of a decay, 0.5 say.")
+            raise UserError(f"--decay_rate {self.decay_rate} is not in (0, 1]: give a factor, for example 0.5.")
         if not self.decay_epochs > 0:
-            raise UserError(f"--decay_epochs {self.decay_epochs} is not positive: give a number of epochs, 10 say.")
+            raise UserError(f"--decay_epochs {self.decay_epochs} is not positive: give a number, for example 10.")
         if not (self.warmup_epochs >= 0 and math.isfinite(self.warmup_epochs)):
-            raise UserError(f"--warmup_epochs {self.warmup_epochs} is negative or no number: give 0 or more, 5 say.")
+            raise UserError(
+                f"--warmup_epochs {self.warmup_epochs} is negative or not finite: give 0 or more, for example 5."
+            )
 
     @property
     def depends_on_the_end(self) -> bool:
-        """Whether the rates of the first steps follow from how many there will be in all: the schedule shows it."""
+        """Whether the rates of the first steps depend on the total number of steps, as two lengths of training show."""
         short, long = self.warmup_epochs + _SHORT, self.warmup_epochs + 2 * _SHORT
         epochs = np.linspace(0, short, 1001)
         rates = SCHEDULES[self.schedule]
@@ -61,8 +64,8 @@ def _step(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndar
 
 
 def _cosine(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:
-    begin = min(settings.warmup_epochs, end)
-    done = np.clip((epochs - begin) / max(end - begin, 1e-9), 0, 1)
+    start = min(settings.warmup_epochs, end)
+    done = np.clip((epochs - start) / max(end - start, 1e-9), 0, 1)
     return (1 + np.cos(np.pi * done)) / 2
 
 
@@ -72,21 +75,21 @@ SCHEDULES: dict[str, Callable[[ScheduleSettings, np.ndarray, float], np.ndarray]
     "step": _step,
     "cosine": _cosine,
 }
-"""From the settings, the epochs that are done and the one that training ends with, to factors of the rate."""
+"""Functions of the settings, the epochs done and the epoch at which training ends; they return factors of the rate."""
 
 
 def learning_rates(
     settings: ScheduleSettings, base: float, first_step: int, steps: int, steps_per_epoch: int, total_steps: int
 ) -> np.ndarray:
-    """The rates of some successive steps, float64 (steps,).
+    """The learning rates of successive steps, float64 (steps,).
 
     Args:
-        settings: how the rate changes.
-        base: the rate before any change.
-        first_step: 0 for a run's first one.
-        steps: how many.
-        steps_per_epoch: to tell epochs.
-        total_steps: at which training ends.
+        settings: the schedule and the warm-up.
+        base: learning rate before any schedule.
+        first_step: index of the first step; 0 at the start of a run.
+        steps: number of steps.
+        steps_per_epoch: number of steps per epoch.
+        total_steps: number of steps after which training ends.
     """
     epochs = np.arange(first_step, first_step + steps, dtype=np.float64) / steps_per_epoch
     rates = base * SCHEDULES[settings.schedule](settings, epochs, total_steps / steps_per_epoch)

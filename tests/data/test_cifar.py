@@ -233,7 +233,7 @@ def test_the_other_data_set_in_its_place(cifar_folder: Path, batches: Path) -> N
         ({"labels": [1, 2**80], "data": np.zeros((2, 3072), np.uint8)}, "its 'labels' are not one label per image"),
         ({"labels": [1, 10], "data": np.zeros((2, 3072), np.uint8)}, "the label of record 1 is 10, not 0 to 9"),
         ({"labels": [], "data": np.zeros((0, 3072), np.uint8)}, "its 'labels' are not one label per image"),
-        ({"labels": os.system}, "it names 'posix.system', which plain data do without"),
+        ({"labels": os.system}, "it names 'posix.system', which plain data do not need"),
     ],
 )
 def test_a_pickled_batch_that_is_none(cifar_folder: Path, values: dict, what: str) -> None:

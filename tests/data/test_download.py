@@ -64,7 +64,7 @@ def test_a_wrong_checksum(idx_folder: Path, published: Path, server: FileServer,
         (published / path.name).write_bytes(path.read_bytes())
     remote = _remote(MNIST, server, published)
     (published / "train-images-idx3-ubyte.gz").write_bytes(b"something else")
-    with pytest.raises(UserError, match=r"cannot be downloaded \(what 127.0.0.1 sent has a wrong checksum and was rem"):
+    with pytest.raises(UserError, match=r"cannot be downloaded \(the file from 127.0.0.1 has a wrong checksum and was"):
         fetch_missing("mnist", remote, target)
     assert _names(target) == []
 
@@ -90,8 +90,8 @@ def test_an_interrupted_download_is_gone_on_with(
     with pytest.raises(UserError) as caught:
         fetch_missing("cifar10", remote, target)
     assert str(caught.value) == (
-        f"{ARCHIVE} is missing in {target} and cannot be downloaded (no connection to 127.0.0.1, or it broke; the next "
-        "start goes on after the 0.0 MB that are there): put it there, or use --data digits, which needs no network."
+        f"{ARCHIVE} is missing in {target} and cannot be downloaded (no connection to 127.0.0.1, or it was lost; the "
+        "next start resumes after 0.0 MB): put it there, or use --data digits, which needs no network."
     )
     server.breaks_off_at = None
     fetch_missing("cifar10", remote, target)
@@ -109,7 +109,7 @@ def test_no_server(published: Path, server: FileServer, target: Path) -> None:
             fetch_missing("mnist", remote, target)
     text = str(caught.value)
     assert text.startswith("train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-")
-    assert f"are missing in {target} and cannot be downloaded (no connection to 127.0.0.1, or it broke): put" in text
+    assert f"are missing in {target} and cannot be downloaded (no connection to 127.0.0.1, or it was lost): put" in text
 
 
 def test_an_archive_is_unpacked_and_removed(

@@ -210,9 +210,7 @@ def test_what_is_an_image_is_told_by_the_name(tmp_path: Path) -> None:
     index = FOLDER.index(tmp_path)
     assert index.class_names == ("a", "b")
     assert len(index.train + index.test) == len(kinds) + 2
-    assert index.notes == (
-        f"not used in {tmp_path}: files of kinds that are not read (no suffix: 2, .bak: 1, .txt: 1)",
-    )
+    assert index.notes == (f"not used in {tmp_path}: files of unsupported types (no suffix: 2, .bak: 1, .txt: 1)",)
 
 
 def test_what_systems_and_programs_put_there_is_left_out_and_told(tmp_path: Path) -> None:
@@ -224,9 +222,9 @@ def test_what_systems_and_programs_put_there_is_left_out_and_told(tmp_path: Path
     index = FOLDER.index(tmp_path)
     assert (index.class_names, index.train, index.test) == (whole.class_names, whole.train, whole.test)
     assert index.notes == (
-        f"not used in {tmp_path}: files of kinds that are not read (.heic: 2); images outside the class folders "
-        "(.jpg: 1); what systems and other programs put there (#recycle: 1, $RECYCLE.BIN: 1, @EADIR: 1, @eaDir: 1, "
-        "Icon\\r: 1, SYNOPHOTO_THUMB_M.jpg: 1, Thumbs.db: 1, __MACOSX: 1)",
+        f"not used in {tmp_path}: files of unsupported types (.heic: 2); images outside the class folders "
+        "(.jpg: 1); files and folders of systems and other programs (#recycle: 1, $RECYCLE.BIN: 1, @EADIR: 1, "
+        "@eaDir: 1, Icon\\r: 1, SYNOPHOTO_THUMB_M.jpg: 1, Thumbs.db: 1, __MACOSX: 1)",
     )
 
 
@@ -237,7 +235,7 @@ def test_what_is_not_a_file_is_told_by_how_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "a/4.jpg").symlink_to("nothing")
     index = FOLDER.index(tmp_path)
     assert [file.path for file in index.train + index.test if file.bytes == -1] == ["a/4.jpg"]
-    assert index.notes == (f"not used in {tmp_path}: pipes, sockets and devices (.jpg: 1); links to nothing (c: 1)",)
+    assert index.notes == (f"not used in {tmp_path}: pipes, sockets and devices (.jpg: 1); broken links (c: 1)",)
 
 
 def test_one_folder_is_not_two_classes_or_parts(parts: Path) -> None:
@@ -305,9 +303,7 @@ def test_no_images(tmp_path: Path) -> None:
 def test_a_class_without_images(tmp_path: Path) -> None:
     _fill(tmp_path, "a/1.jpg", "b/2.txt")
     text = _complaint(tmp_path)
-    assert text.startswith(
-        f"the class 'b' in {tmp_path} has no images, but files of kinds that are not read (.txt: 1): p"
-    )
+    assert text.startswith(f"the class 'b' in {tmp_path} has no images, but files of unsupported types (.txt: 1): p")
 
 
 def test_a_class_of_one_image_is_told(tmp_path: Path) -> None:
@@ -319,7 +315,7 @@ def test_a_class_of_one_image_is_told(tmp_path: Path) -> None:
 
 def test_a_class_without_training_images(parts: Path) -> None:
     _fill(parts, "train/c/1.txt")
-    assert _complaint(parts).startswith(f"the class 'c' in {parts}/train has no images, but files of kinds")
+    assert _complaint(parts).startswith(f"the class 'c' in {parts}/train has no images, but files of unsupported")
 
 
 def test_no_test_images(parts: Path) -> None:
@@ -389,7 +385,7 @@ def test_a_path_that_is_too_long_to_be_read(tmp_path: Path, monkeypatch: pytest.
     os.chdir(tmp_path)
     text = _complaint(tmp_path)
     assert text.startswith(f"{tmp_path}/a/xxx")
-    assert text.endswith("xxx cannot be read (File name too long): mend that or name another folder.")
+    assert text.endswith("xxx cannot be read (File name too long): fix that or choose another folder.")
     assert len(text) < 500
 
 

@@ -233,7 +233,7 @@ def test_a_file_that_is_there_twice(idx_folder: Path, idx_bytes: Write) -> None:
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        (f"{LABELS}.gz.crdownload", f"{LABELS}.gz.crdownload, whose download is not finished"),
+        (f"{LABELS}.gz.crdownload", f"{LABELS}.gz.crdownload, an incomplete download"),
         (f"{LABELS} (1).gz", f"{LABELS} (1).gz"),
         (f"emnist-digits-{LABELS}.gz", f"emnist-digits-{LABELS}.gz"),
     ],
@@ -241,7 +241,7 @@ def test_a_file_that_is_there_twice(idx_folder: Path, idx_bytes: Write) -> None:
 def test_what_is_there_in_place_of_a_missing_file_is_named(idx_folder: Path, name: str, shown: str) -> None:
     (idx_folder / f"{LABELS}.gz").rename(idx_folder / name)
     assert _complaint(idx_folder) == (
-        f"{idx_folder / LABELS}.gz is missing (what is there has another name: {shown}): put it there."
+        f"{idx_folder / LABELS}.gz is missing (similar names found: {shown}): put it there."
     )
 
 

@@ -207,7 +207,7 @@ def test_what_is_not_used_is_told_by_who_prepares_and_by_who_asks(
     image_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (image_folder / "cat" / "1.heic").touch()
-    text = f"warning: not used in {image_folder}: files of kinds that are not read (.heic: 1)"
+    text = f"warning: not used in {image_folder}: files of unsupported types (.heic: 1)"
     progress = PreparationProgress()
     _open(image_folder, progress)
     progress.print_notes()  # they are told already
@@ -406,9 +406,7 @@ def test_what_can_be_gone_on_with_outlives_all_but_a_change_of_its_files(
         _open(image_folder)
     assert not unfinished.exists()
     (record,) = caplog.records
-    assert record.getMessage() == (
-        f"the unfinished {unfinished} is removed, as the files that it is made of have changed"
-    )
+    assert record.getMessage() == f"the unfinished {unfinished} is removed since its source files have changed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -32,7 +32,7 @@ class _Other(logging.Handler):
 
 @pytest.fixture
 def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Other]:
-    monkeypatch.setattr("cnn.data.lock._PATIENCE", 0)
+    monkeypatch.setattr("cnn.data.lock._SILENT", 0)
     handler = _Other()
     logging.getLogger("cnn").addHandler(handler)
     yield handler

@@ -71,7 +71,7 @@ def test_two_folders_of_photographs(tmp_path: Path) -> None:
         (tmp_path / name / "jpg").mkdir(parents=True)
         (tmp_path / name / "jpg" / "image_0001.jpg").touch()
     assert _complaint(tmp_path) == (
-        f"{tmp_path}/a/jpg and {tmp_path}/b/jpg both hold flowers: name one of them as data_dir."
+        f"{tmp_path}/a/jpg and {tmp_path}/b/jpg both hold flowers: set data_dir to one of them."
     )
 
 
@@ -164,7 +164,9 @@ def test_the_folder_of_the_photographs_may_be_named(whole: Path) -> None:
 @pytest.mark.parametrize("name", ["image_0000.jpg", "image_1361.jpg", "image_00001.jpg", "image_7.jpg"])
 def test_a_number_out_of_range(whole: Path, name: str) -> None:
     (whole / "jpg" / name).touch()
-    assert _complaint(whole).startswith(f"{whole}/jpg/{name} has no place in oxflower17, whose images are image_0001.j")
+    assert _complaint(whole).startswith(
+        f"{whole}/jpg/{name} does not belong to oxflower17, whose images are image_0001.j"
+    )
 
 
 def test_too_few(tmp_path: Path) -> None:

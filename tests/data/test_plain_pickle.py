@@ -124,7 +124,7 @@ def test_other_pickles_are_refused(content: bytes, tmp_path: Path, monkeypatch: 
 
 
 def test_very_many_values_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnn.data.plain_pickle._MOST", 1000)
+    monkeypatch.setattr("cnn.data.plain_pickle._MAX_INSTRUCTIONS", 1000)
     with pytest.raises(RefusedPickleError, match="it holds more than 1,000 instructions"):
         read_plain_pickle(b"}" * 2000)
 

@@ -28,7 +28,7 @@ def test_a_fraction_out_of_range(fraction: float) -> None:
 
 
 def test_negative_megabytes() -> None:
-    with pytest.raises(UserError, match="resident_mb is -1: it must be 0 or more megabytes, 2048 say"):
+    with pytest.raises(UserError, match="resident_mb is -1: it must be 0 or more megabytes, for example 2048"):
         DataSettings(resident_mb=-1)
 
 
@@ -74,23 +74,23 @@ def test_the_folder_is_looked_at_when_the_data_set_is_opened(tmp_path: Path) -> 
 
 def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         open_dataset(DataSettings(data="mnist", data_dir=str(tmp_path / "file")))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)
-    with pytest.raises(UserError, match="may not be read by you"):
+    with pytest.raises(UserError, match="is not readable for you"):
         open_dataset(DataSettings(data="mnist", data_dir=str(tmp_path / "closed")))
 
 
 @pytest.mark.parametrize(
     ("path", "fault"),
     [
-        ("x" * 300, "cannot be looked at (File name too long)"),  # as below a folder that may not be entered
+        ("x" * 300, "cannot be accessed (File name too long)"),  # as below a folder that may not be entered
         ("nul\0", "does not exist on this machine"),
-        ("~nobody-of-this-name/x", "begins with a home folder that this machine does not know"),
+        ("~nobody-of-this-name/x", "begins with a home folder that is unknown on this machine"),
     ],
 )
 def test_a_folder_that_cannot_be_looked_at(path: str, fault: str) -> None:
@@ -107,9 +107,7 @@ def test_a_link_to_nothing_is_named(cifar_folder: Path) -> None:
     link.symlink_to("nothing")
     with pytest.raises(UserError) as caught:
         open_dataset(DataSettings(data="cifar10", data_dir=str(cifar_folder)))
-    assert str(caught.value) == (
-        f"{link} cannot be read (No such file or directory): mend that or name another folder."
-    )
+    assert str(caught.value) == f"{link} cannot be read (No such file or directory): fix that or choose another folder."
 
 
 def _link_to_what_cannot_be_looked_at(link: Path) -> None:
@@ -122,7 +120,7 @@ def _link_to_what_cannot_be_looked_at(link: Path) -> None:
 def test_a_link_of_cifar_to_what_cannot_be_looked_at(cifar_folder: Path, name: str) -> None:
     link = cifar_folder / "cifar-10-batches-bin" / name
     _link_to_what_cannot_be_looked_at(link)
-    with pytest.raises(UserError, match=rf"{name} cannot be read \(File name too long\): mend that or name another"):
+    with pytest.raises(UserError, match=rf"{name} cannot be read \(File name too long\): fix that or choose another"):
         open_dataset(DataSettings(data="cifar10", data_dir=str(cifar_folder)))
 
 
@@ -198,7 +196,7 @@ def test_each_split_is_a_store_of_its_own(tmp_path: Path, cache: Path, noise: Ca
 @pytest.mark.parametrize("name", ["digits", "cifar10", "folder"])
 def test_a_split_of_what_has_none(name: str) -> None:
     data_dir = "/x" if name == "folder" else None
-    with pytest.raises(UserError, match=f"split is 2, but {name} has no official splits to choose from: leave split"):
+    with pytest.raises(UserError, match=f"split is 2, but {name} has no official splits: leave split"):
         DataSettings(data=name, data_dir=data_dir, split=2)
     DataSettings(data=name, data_dir=data_dir, split=1)
 
@@ -210,19 +208,19 @@ def test_a_split_out_of_range(split: int) -> None:
 
 
 def test_the_users_own_images_need_a_folder() -> None:
-    with pytest.raises(UserError, match=r"the data set folder needs data_dir: name the folder .* for each class\.$"):
+    with pytest.raises(UserError, match=r"the data set folder needs data_dir: name the folder .* per class\.$"):
         DataSettings(data="folder")
 
 
 @pytest.mark.parametrize("size", [-1, 0, 7, 1025])
 def test_an_image_size_out_of_range(size: int) -> None:
-    with pytest.raises(UserError, match=f"image_size is {size}: it must be a whole number from 8 to 1024, 224 say"):
+    with pytest.raises(UserError, match=f"image_size is {size}: it must be a whole number from 8 to 1024, for example"):
         DataSettings(data="oxflower17", image_size=size)
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar10"])
 def test_settings_of_image_files_for_what_has_none(name: str) -> None:
-    with pytest.raises(UserError, match=f"image_size is 32, but the images of {name} have a size of their own: leave"):
+    with pytest.raises(UserError, match=f"image_size is 32, but the images of {name} have a fixed size: leave"):
         DataSettings(data=name, image_size=32)
     with pytest.raises(UserError, match=f"damaged is 'skip', but {name} has no image files to skip: leave"):
         DataSettings(data=name, damaged="skip")

@@ -24,7 +24,7 @@ DARK, LIGHT = 20, 220
 @pytest.fixture(autouse=True)
 def fine_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files here are read right after they were made; as on a file system with exact times that is no matter."""
-    monkeypatch.setattr("cnn.data.source_record._COARSE", 0)
+    monkeypatch.setattr("cnn.data.source_record._MIN_AGE", 0)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_other_images_under_the_same_names_sizes_and_times(folder: Path, caplog:
     (record,) = caplog.records
     assert record.getMessage().startswith(f"the prepared data set {store} is prepared again: {folder}/")
     assert record.getMessage().endswith(
-        ".bmp and 19 more of its source files hold something else than when it was made, though names, sizes and "
+        ".bmp and 19 more of its source files have other content than when it was made, though names, sizes and "
         "modification times are the same"
     )
     assert _decoded(folder) == 0
@@ -111,7 +111,7 @@ def test_one_other_image(folder: Path, change: Callable[[Path], None], caplog: p
     _open(folder)
     change(folder / "dark" / "3.bmp")
     assert _decoded(folder) == 20
-    assert f"{folder}/dark/3.bmp holds something else than when it was made" in caplog.text
+    assert f"{folder}/dark/3.bmp has other content than when it was made" in caplog.text
     assert _decoded(folder) == 0
 
 
@@ -160,7 +160,7 @@ def test_files_that_change_while_they_are_prepared(folder: Path) -> None:
 
 
 def test_verifying_says_that_files_change_while_they_are_prepared(folder: Path) -> None:
-    with pytest.raises(RunError, match="hold something else .*start again when nothing writes there any more"):
+    with pytest.raises(RunError, match="have other content .*start again when no program writes there any more"):
         open_dataset(
             DataSettings(data="folder", data_dir=str(folder), image_size=16),
             progress=_SwapWhenDecoded(folder),
@@ -208,7 +208,7 @@ def test_verifying_reads_all_files_whatever_their_times(idx_folder: Path, caplog
     open_dataset(settings)
     assert caplog.records == []
     open_dataset(settings, verify=True)
-    assert f"{path} holds something else than when it was made" in caplog.text
+    assert f"{path} has other content than when it was made" in caplog.text
     assert count_sources(store) == 4
 
 
@@ -262,7 +262,7 @@ def test_another_decoder_makes_another_store(folder: Path, monkeypatch: pytest.M
 
 
 def test_a_time_too_near_to_the_reading_is_not_relied_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("cnn.data.source_record._COARSE", 2_000_000_000)
+    monkeypatch.setattr("cnn.data.source_record._MIN_AGE", 2_000_000_000)
     (tmp_path / "file").touch()
     new = change_time(tmp_path / "file")
     assert settled([new - 10**10, new, new + 10**12]) == [new - 10**10, NEVER, new + 10**12]

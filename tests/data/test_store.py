@@ -325,7 +325,7 @@ def _open_or_damage(store: Path, file: str) -> Dataset | None:
         return open_files(store, verify=True)
     except DamagedStoreError as error:
         assert len(str(error).splitlines()) == 1
-        assert file in str(error) or "its arrays are none" in str(error)
+        assert file in str(error) or "its arrays are not those" in str(error)
         return None
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from cnn.data.system_names import is_of_a_system
+from cnn.data.system_names import is_system_name
 
 OF_SYSTEMS = [
     *("@eaDir", "@EADIR", "@tmp", "@Recycle", "@__thumb", "#recycle", "#snapshot", "$RECYCLE.BIN", "lost+found"),
@@ -24,9 +24,9 @@ OF_USERS = [
 
 @pytest.mark.parametrize("name", OF_SYSTEMS)
 def test_what_systems_put_there(name: str) -> None:
-    assert is_of_a_system(name)
+    assert is_system_name(name)
 
 
 @pytest.mark.parametrize("name", OF_USERS)
 def test_what_a_class_may_be_called(name: str) -> None:
-    assert not is_of_a_system(name)
+    assert not is_system_name(name)

@@ -56,11 +56,11 @@ def test_what_is_interrupted_is_gone_on_with(
 ) -> None:
     server.breaks_off_at = 20 << 16
     assert _complaint(server, target) == (
-        "no connection to 127.0.0.1, or it broke; the next start goes on after the 1.3 MB that are there"
+        "no connection to 127.0.0.1, or it was lost; the next start resumes after 1.3 MB"
     )
     assert (target / "file.bin.part").read_bytes() == CONTENT[: 20 << 16]
     server.breaks_off_at = 40 << 16
-    assert "the 2.6 MB that are there" in _complaint(server, target)
+    assert "resumes after 2.6 MB" in _complaint(server, target)
     server.breaks_off_at = None
     assert _transfer(server, target) == CONTENT
     assert server.asked == ["/file.bin", f"/file.bin bytes={20 << 16}-", f"/file.bin bytes={40 << 16}-"]
@@ -86,7 +86,7 @@ def test_what_turns_out_to_be_something_else_is_fetched_anew(server: FileServer,
 def test_what_is_wrong_from_the_start_on_is_not_kept(server: FileServer, target: Path) -> None:
     for asked in (1, 3):
         reason = _complaint(server, target, hashlib.md5(b"another").hexdigest())
-        assert reason == "what 127.0.0.1 sent has a wrong checksum and was removed"
+        assert reason == "the file from 127.0.0.1 has a wrong checksum and was removed"
         assert list(target.iterdir()) == []
         assert len(server.asked) == asked
         _leave(target, CONTENT[:1000])
@@ -114,7 +114,7 @@ def test_an_answer_that_is_none_keeps_what_is_there(server: FileServer, target: 
     file.unlink()
     _leave(target, CONTENT[:1_200_000])
     assert _complaint(server, target) == (
-        "127.0.0.1 answered 404 Client Error: File not found; the next start goes on after the 1.2 MB that are there"
+        "127.0.0.1 answered 404 Client Error: File not found; the next start resumes after 1.2 MB"
     )
 
 
@@ -147,7 +147,7 @@ def test_a_full_disk_keeps_what_has_come(server: FileServer, target: Path, tmp_p
         assert _run(server, target, stderr, 2_000_000) == 1
     assert (tmp_path / "stderr").read_text().splitlines()[-1] == (
         "cnn.data.transfer.TransferError: the folder cannot be written: File too large; "
-        "the next start goes on after the 2.0 MB that are there"
+        "the next start resumes after 2.0 MB"
     )
     assert _transfer(server, target) == CONTENT
     assert server.asked == ["/file.bin", "/file.bin bytes=2000000-"]

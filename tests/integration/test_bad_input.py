@@ -78,14 +78,14 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "unknown data": Mistake(("--data", "minst", *new), "Did you mean 'mnist'?"),
         "unknown optimizer": Mistake(("--optimizer", "adma", *new), "Did you mean 'adam'?"),
         "no data_dir": Mistake(("--data", "mnist", "--data_dir", tmp_path / "none", *new), "does not exist"),
-        "data_dir is a file": Mistake(("--data", "mnist", "--data_dir", file, *new), "is no folder"),
+        "data_dir is a file": Mistake(("--data", "mnist", "--data_dir", file, *new), "is not a folder"),
         "wrong magic": Mistake(("--data", "mnist", "--data_dir", images, *new), "begins with 00000d03"),
         "truncated": Mistake(("--data", "mnist", "--data_dir", cut, *new), "fewer bytes than the 31,360"),
         "label": Mistake(("--data", "mnist", "--data_dir", label, *new), "label 39 is 11, not 0 to 9"),
         "CIFAR": Mistake(("--data", "cifar10", "--data_dir", partial, *new), "not a multiple of a record's 3,073"),
         "CIFAR label": Mistake(("--data", "cifar10", "--data_dir", cifar_label, *new), "record 0 is 12, not 0 to 9"),
         "small images": Mistake(
-            ("--data", "mnist", "--data_dir", small, "--model", "lenet5", *new), "the smallest it can is 12x12"
+            ("--data", "mnist", "--data_dir", small, "--model", "lenet5", *new), "the smallest size is 12x12"
         ),
         "rate": Mistake(("--learning_rate", "-0.1", *new), "--learning_rate -0.1 is not a positive number"),
         "rate is a word": Mistake(("--learning_rate", "fast", *new), "learning_rate"),
@@ -157,7 +157,7 @@ def mistakes_of_other_programs(empty: Path) -> dict[str, Mistake]:
         "recipe": of("sweep", "none.yaml", "--recipe", empty / "none.yaml"),
         "prepare": of("prepare", "data_dir", "--data", "folder"),
         "summary": of("summarize", "--classes 0 is less than 1", "--classes", 0),
-        "too small": of("summarize", "the smallest it can is", "--model", "vgg16", "--image_size", 20),
+        "too small": of("summarize", "the smallest size is", "--model", "vgg16", "--image_size", 20),
         "benchmark": of("benchmark", "unknown model", "--model", "vgg17"),
         "benchmark's output": of("benchmark", "x.json cannot be written (No such", f"--output={empty / 'none/x.json'}"),
         "output is a folder": of("benchmark", "cannot be written (Is a directory)", "--output", empty),

@@ -47,8 +47,8 @@ def test_says_each_time_what_is_not_used(jobs: Jobs, photographs: Path) -> None:
         code, output = jobs.run(*command)
         assert code == 0
         assert output.splitlines()[:2] == [
-            f"warning: not used in {photographs}: files of kinds that are not read (.heic: 1); what systems and other "
-            "programs put there (@eaDir: 1)",
+            f"warning: not used in {photographs}: files of unsupported types (.heic: 1); files and folders of "
+            "systems and other programs (@eaDir: 1)",
             "folder: 2 classes, cat, dog",
         ]
 

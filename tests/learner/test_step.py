@@ -253,7 +253,7 @@ def test_optimizers_take_keras_s_steps(make_step, float64: str, name: str) -> No
     row = OPTIMIZERS[name]
     step, by_keras = make_step("fcnn", name), make_step("fcnn", name).model
     plan = ORDER.plan(0, 4, 0, 1)
-    optimizer = getattr(keras.optimizers, row.kind)(row.learning_rate, **row.arguments)
+    optimizer = getattr(keras.optimizers, row.class_name)(row.learning_rate, **row.arguments)
     before = step.model.get_weights()
     for number in range(3):
         optimizer.apply([tf.constant(each) for each in step.gradients(plan, number)], by_keras.trainable_variables)

@@ -38,5 +38,5 @@ def test_the_tutorials_output_sizes() -> None:
 def test_a_layer_whose_arithmetic_nobody_has_counted_is_refused_by_name() -> None:
     images = keras.Input((8, 8, 3))
     network = keras.Model(images, keras.layers.Conv1D(2, 3, name="rows")(keras.layers.Reshape((8, 24))(images)))
-    with pytest.raises(TypeError, match="how much Conv1D computes, of which rows is one"):
+    with pytest.raises(TypeError, match="rows is a Conv1D, whose multiply-adds are unknown"):
         layer_rows(network)

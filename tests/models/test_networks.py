@@ -204,6 +204,6 @@ def test_a_layer_that_would_differ_between_workers_is_refused_by_name(kind: str,
     images = keras.Input((8, 8, 3))
     layer = getattr(keras.layers, kind)(*arguments, name="state")
     network = keras.Model(images, keras.layers.Flatten()(layer(images)), name="mine")
-    with pytest.raises(TypeError, match=f"state of mine is a {kind} of Keras, which would differ"):
+    with pytest.raises(TypeError, match=f"state of mine is a {kind} of Keras, whose state would differ"):
         check_layers(network)
     check_layers(keras.Model(images, keras.layers.Dense(3)(keras.layers.Flatten()(images))))

@@ -155,7 +155,7 @@ def test_mistakes(make_run: MakeRun, pictures: tuple[SavedRun, Path], tmp_path: 
     with pytest.raises(UserError, match="--top 0 is less than 1"):
         PredictionSettings(images=["x"], top=0)
     network = NetworkSettings(run_dir=str(run.folder))
-    with pytest.raises(UserError, match="not there: .*nowhere; name image files"):
+    with pytest.raises(UserError, match="not found: .*nowhere; name image files"):
         predict(network, PredictionSettings(images=[str(tmp_path / "nowhere")]))
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written .* choose another --output"):
