@@ -14,11 +14,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnn.cluster.horovodrun import as_a_process
+from cnn.cluster.horovodrun import subprocess_command
 from cnn.cluster.host_script import ask
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import interface_to
-from cnn.cluster.left_over import start_anew
+from cnn.cluster.left_over import prepare_launch
 from cnn.errors import UserError, report_errors
 from cnn.launching.host_check import check_path
 from cnn.launching.launcher import Parser, divide_arguments, find_launchers
@@ -91,7 +91,7 @@ def await_ranks(script: Path, least: int, seconds: float) -> list[Host]:
 def main() -> None:
     """Waits for hosts, and runs horovodrun."""
     given, settings = parse(sys.argv[1:])
-    start_anew(os.environ, "gloo", typed=sys.stdin is not None and sys.stdin.isatty())
+    prepare_launch(os.environ, "gloo", interactive=sys.stdin is not None and sys.stdin.isatty())
     find_launchers()
     hosts = await_ranks(given.script, given.min, given.wait)
     check_path(hosts, sys.executable)
@@ -100,7 +100,7 @@ def main() -> None:
     if given.dry_run:
         print(shlex.join(command))
         return
-    run_horovodrun(as_a_process(command), program, elastic=True)
+    run_horovodrun(subprocess_command(command), program, elastic=True)
 
 
 if __name__ == "__main__":

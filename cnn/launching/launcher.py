@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnn.choices import check_choice
-from cnn.cluster.horovodrun import as_a_process
+from cnn.cluster.horovodrun import subprocess_command
 from cnn.cluster.hosts import Host, find_hosts, host_list
-from cnn.cluster.left_over import start_anew
+from cnn.cluster.left_over import prepare_launch
 from cnn.cluster.placement import PLACEMENT, placement
 from cnn.cluster.process import DEVICES
 from cnn.cluster.this_machine import has_domain, is_this_machine
@@ -171,7 +171,7 @@ def main() -> None:
     """Checks what was asked for, and runs the launcher."""
     given, arguments = parse(sys.argv[1:])
     controller = "mpi" if given.launcher == "mpirun" else given.controller
-    start_anew(os.environ, controller, typed=sys.stdin is not None and sys.stdin.isatty())
+    prepare_launch(os.environ, controller, interactive=sys.stdin is not None and sys.stdin.isatty())
     find_launchers()
     hosts = find_hosts(given.hosts, given.hostfile, os.environ)
     check_path(hosts or [], str(_ENVIRONMENT))
@@ -206,7 +206,7 @@ def main() -> None:
         interface=given.interface,
     )
     if given.launcher == "horovodrun":
-        run_horovodrun(as_a_process(command), program)
+        run_horovodrun(subprocess_command(command), program)
     run_mpirun(command)
 
 

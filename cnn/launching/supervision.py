@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import psutil
 
-from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
+from cnn.cluster.stop_signals import GRACEFUL_ONLY, signals_to_stop
 from cnn.errors import StoppedError
 
 _PR_SET_PDEATHSIG = 1
@@ -73,7 +73,7 @@ def _run(command: Sequence[str], ask: Callable[["subprocess.Popen[bytes]"], None
     def send_on(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         again, asked = asked, asked or number  # before it is sent: the next signal may come meanwhile
-        if again and number not in ONLY_ASKING:
+        if again and number not in GRACEFUL_ONLY:
             process.terminate()
         else:
             with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended

@@ -64,13 +64,13 @@ def mistakes(hosts: Hosts, scratch: Path) -> dict[str, Mistake]:
         ),
         "other code": Mistake(
             arguments=(*two, "--", *run),
-            said="rank 1 (on node2) is not as rank 0: code of cnn is ",
+            said="rank 1 (on node2) differs from rank 0: code of cnn is ",
             meanwhile=lambda: other_code(hosts["node2"], scratch),
             by_a_rank=True,
         ),
         "another version": Mistake(
             arguments=(*two, "--", *run),
-            said="rank 1 (on node2) is not as rank 0: numpy is 2.3.9 there, ",
+            said="rank 1 (on node2) differs from rank 0: numpy is 2.3.9 instead of ",
             meanwhile=lambda: other_version(hosts["node2"], scratch),
             by_a_rank=True,
         ),

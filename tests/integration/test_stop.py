@@ -86,7 +86,7 @@ def test_a_second_signal_ends_at_once(jobs, tmp_path: Path) -> None:
         assert job.poll() is None, output
     until(lambda: job.send_signal(signal.SIGTERM) or job.poll() is not None, job)
     assert job.returncode == 128 + signal.SIGTERM
-    assert "error: ended by SIGTERM; go on with --resume." in output + job.stdout.read()
+    assert "error: ended by SIGTERM; continue with --resume." in output + job.stdout.read()
     assert not (folder / "checkpoints").exists()
 
     code, output = jobs.run("jobs/train.py", *train(folder, 5)[1:], "--resume")

@@ -83,7 +83,7 @@ def test_a_script_that_names_no_hosts(tmp_path: Path, text: str) -> None:
 
 
 def test_no_script(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none.sh does not tell the hosts .No such file or directory.: name a program"):
+    with pytest.raises(UserError, match="none.sh cannot list the hosts .No such file or directory.: name a program"):
         ask(tmp_path / "none.sh")
     path = script(tmp_path, "echo a")
     path.chmod(0o644)
@@ -109,7 +109,7 @@ def test_the_interface_to_a_host() -> None:
         for address in addresses:
             if address.family.name == "AF_INET" and name != "lo":
                 assert interface_to([address.address]) in (name, "lo")
-    with pytest.raises(UserError, match="the host nowhere.invalid is not known here"):
+    with pytest.raises(UserError, match="the host nowhere.invalid is unknown or unreachable"):
         interface_to(["nowhere.invalid"])
 
 

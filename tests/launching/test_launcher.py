@@ -126,7 +126,7 @@ def test_what_is_forwarded() -> None:
         (("-np", "0"), "-np 0 is less than 1"),
         (("-H", "a:2", "-np", "3"), "-np 3 is more than the 2 ranks of a:2"),
         (("-H", "a:2,b:x"), "'x' in -H 'a:2,b:x' is not a number of ranks"),
-        (("-H", "a b"), "'a b' in -H 'a b' is not the name of a host"),
+        (("-H", "a b"), "'a b' in -H 'a b' is not a host name"),
         (("--hostfile", "no/such"), "the hostfile no/such cannot be read"),
         (("--program", "jobs/trian.py"), "--program jobs/trian.py is no file"),
         (
