@@ -33,7 +33,7 @@ def misplacement(hosts_of_ranks: Sequence[str], intended: str | None) -> UserErr
         max_count = sum(host.slots for host in hosts if may_be_same_host(host.name, name))
         if count > max_count:
             return UserError(
-                f"{count} ranks run on {name}, {max_count} were intended ({intended}): start them with the Open MPI that "
-                "launch/setup.sh installs."
+                f"{count} ranks run on {name}, {max_count} were intended ({intended}): start them with the Open MPI "
+                "that launch/setup.sh installs."
             )
     return None

@@ -58,8 +58,8 @@ def test_a_run_that_was_begun_is_resumed_unless_something_else_is_asked_for(tmp_
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--min", 0, "--", "--run_dir", "x"), "--min 0 --max None are no numbers of ranks"),
-        (("--min", 3, "--max", 2, "--", "--run_dir", "x"), "--min 3 --max 2 are no numbers of ranks"),
+        (("--min", 0, "--", "--run_dir", "x"), "--min 0 --max None is not a range of ranks"),
+        (("--min", 3, "--max", 2, "--", "--run_dir", "x"), "--min 3 --max 2 is not a range of ranks"),
         (("--", "--model", "lenet5"), "--run_dir is missing after --"),
         (("--", "--run_dir"), "--run_dir is missing after --"),
         (("--maximum", 2, "--", "--run_dir", "x"), "unrecognized arguments: --maximum 2"),
@@ -94,7 +94,7 @@ def test_no_script(tmp_path: Path) -> None:
 def test_hosts_are_waited_for(tmp_path: Path) -> None:
     path = script(tmp_path, f"echo a; [ ! -e {tmp_path}/again ] || echo b; touch {tmp_path}/again")
     assert len(await_ranks(path, 2, 60)) == 2
-    with pytest.raises(UserError, match="take 2 ranks after 0 s, --min is 3: look at what it prints"):
+    with pytest.raises(UserError, match="offer 2 ranks after 0 s, --min is 3: check what it prints"):
         await_ranks(path, 3, 0)
 
 
