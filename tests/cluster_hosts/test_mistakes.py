@@ -97,7 +97,8 @@ def mistakes(hosts: Hosts, scratch: Path) -> dict[str, Mistake]:
         ),
         "unknown option": Mistake(arguments=(*two, "--hostfiles", "x"), said="unrecognized arguments: --hostfiles x"),
         "port in use": Mistake(
-            arguments=("launch/tensorboard.sh", "--logdir", runs, "--port", 22), said="port 22 is in use, by another"
+            arguments=("launch/tensorboard.sh", "--logdir", runs, "--port", 22),
+            said="port 22 is in use, perhaps by another",
         ),
     }
 
