@@ -17,7 +17,7 @@ from cnn.cluster.exchange_cost import Kernel
 from cnn.keyed_random import fold32
 
 
-def odd_rank(cluster: Cluster, kernels: Iterable[Kernel], samples: int, dtype: str) -> int | None:
+def first_differing_rank(cluster: Cluster, kernels: Iterable[Kernel], samples: int, dtype: str) -> int | None:
     """Multiplies factors of the kernels' shapes on every rank; collective: every rank calls it.
 
     Args:
