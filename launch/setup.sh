@@ -99,7 +99,7 @@ if ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
   say "building Horovod (3 to 5 minutes on two cores; kept for later runs)."
   log=.venv/horovod-build.log
   bash launch/horovod.sh "$uv" "$kind" >"$log" 2>&1 ||
-    { tail -n 30 "$log" >&2; fail "Horovod did not build; the whole output is in $log."; }
+    { tail -n 30 "$log" >&2; fail "Horovod did not build; the complete output is in $log."; }
   loading=$(python -c 'import horovod.tensorflow' 2>&1) ||
     { printf '%s\n' "$loading" >&2; fail "Horovod was built but does not load; the lines above say why. Its build log is $log."; }
 fi

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cnn.cluster.host_script import HostScript, ask
+from cnn.cluster.host_script import HostScript, run_host_script
 from cnn.cluster.interface import address_of, interface_to
 from cnn.errors import RunError, report_errors
 from cnn.quiet_import import import_tensorflow_quietly
@@ -77,7 +77,7 @@ def _interface_for(args: Any) -> str:
     from horovod.runner.util.network import filter_local_addresses
 
     if args.host_discovery_script:
-        return interface_to([host.name for host in ask(Path(args.host_discovery_script))])
+        return interface_to([host.name for host in run_host_script(Path(args.host_discovery_script))])
     others = filter_local_addresses(parse_hosts_and_slots(args.hosts)[0])
     return interface_to(others) if others else "lo"
 

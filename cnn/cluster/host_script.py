@@ -9,7 +9,7 @@ from cnn.errors import UserError
 _TIMEOUT_SECONDS = 30
 
 
-def ask(script: Path, slots: int = 1) -> list[Host]:
+def run_host_script(script: Path, slots: int = 1) -> list[Host]:
     """Runs the script, and returns the hosts it prints; UserError if it fails or prints anything else.
 
     Args:
@@ -34,4 +34,4 @@ class HostScript:
 
     def find_available_hosts_and_slots(self) -> dict[str, int]:
         """Returns the current number of ranks of each host."""
-        return {host.name: host.slots for host in ask(self._script, self._slots)}
+        return {host.name: host.slots for host in run_host_script(self._script, self._slots)}

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnn.cluster.horovodrun import subprocess_command
-from cnn.cluster.host_script import ask
+from cnn.cluster.host_script import run_host_script
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import interface_to
 from cnn.cluster.left_over import prepare_launch
@@ -27,8 +27,8 @@ from cnn.launching.supervision import run_horovodrun
 _PROGRAM = "jobs/train.py"
 
 _COOLDOWN = ("10", "120")
-"""Range of seconds in which a host gets no ranks after it has lost some: two to three times the first at the beginning,
-then longer, at most the second."""
+"""Bounds, in seconds, of the time in which a host that has lost ranks gets none: at first two to three times the lower,
+then longer, at most the upper."""
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -63,11 +63,11 @@ def program_for(settings: Sequence[str]) -> list[str]:
 
 def command_for(given: argparse.Namespace, hosts: Sequence[Host]) -> list[str]:
     """The horovodrun command up to the program; the job starts on these hosts."""
-    room = sum(host.slots for host in hosts)
+    slots = sum(host.slots for host in hosts)
     limits = ["--min-np", str(given.min)] + ([] if given.max is None else ["--max-np", str(given.max)])
     times = ["--start-timeout", str(given.wait), "--elastic-timeout", str(given.wait)]
     script = str(given.script.absolute())
-    command = ["horovodrun", "--gloo", "-np", str(min(room, given.max or room)), *limits, *times]
+    command = ["horovodrun", "--gloo", "-np", str(min(slots, given.max or slots)), *limits, *times]
     command += ["--host-discovery-script", script, "--slots-per-host", "1", "--blacklist-cooldown-range", *_COOLDOWN]
     return [*command, "--network-interfaces", given.interface or interface_to([host.name for host in hosts])]
 
@@ -76,13 +76,13 @@ def await_ranks(script: Path, min_ranks: int, seconds: float) -> list[Host]:
     """Waits until the hosts that the script prints offer `min_ranks` ranks; UserError if they do not in time."""
     deadline = time.monotonic() + seconds
     while True:
-        hosts = ask(script)
-        room = sum(host.slots for host in hosts)
-        if room >= min_ranks:
+        hosts = run_host_script(script)
+        slots = sum(host.slots for host in hosts)
+        if slots >= min_ranks:
             return hosts
         if time.monotonic() > deadline:
             raise UserError(
-                f"the hosts of {script} offer {room} ranks after {seconds:.0f} s, --min is {min_ranks}: check what it "
+                f"the hosts of {script} offer {slots} ranks after {seconds:.0f} s, --min is {min_ranks}: check what it "
                 "prints."
             )
         time.sleep(1)
