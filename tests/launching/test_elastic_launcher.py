@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cnn.cluster.host_script import ask
+from cnn.cluster.host_script import run_host_script
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import address_of, interface_to
 from cnn.errors import UserError
@@ -71,24 +71,24 @@ def test_mistakes(words: tuple[object, ...], said: str) -> None:
 
 
 def test_hosts_are_what_the_script_prints(tmp_path: Path) -> None:
-    assert ask(script(tmp_path, "echo a:4; echo; echo ' b '")) == [Host(name="a", slots=4), Host(name="b", slots=1)]
-    assert ask(script(tmp_path, "true")) == []
+    assert run_host_script(script(tmp_path, "echo a:4; echo; echo ' b '")) == [Host(name="a", slots=4), Host(name="b", slots=1)]
+    assert run_host_script(script(tmp_path, "true")) == []
 
 
 @pytest.mark.parametrize("text", ["exit 3", "echo 'a b'", "echo '-oProxyCommand=x'", "printf '\\377'"])
 def test_a_script_that_names_no_hosts(tmp_path: Path, text: str) -> None:
     path = script(tmp_path, text)
     with pytest.raises(UserError, match=str(path)):
-        ask(path)
+        run_host_script(path)
 
 
 def test_no_script(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none.sh cannot list the hosts .No such file or directory.: name a program"):
-        ask(tmp_path / "none.sh")
+        run_host_script(tmp_path / "none.sh")
     path = script(tmp_path, "echo a")
     path.chmod(0o644)
     with pytest.raises(UserError, match="Permission denied"):
-        ask(path)
+        run_host_script(path)
 
 
 def test_hosts_are_waited_for(tmp_path: Path) -> None:
