@@ -71,7 +71,8 @@ def test_mistakes(words: tuple[object, ...], said: str) -> None:
 
 
 def test_hosts_are_what_the_script_prints(tmp_path: Path) -> None:
-    assert run_host_script(script(tmp_path, "echo a:4; echo; echo ' b '")) == [Host(name="a", slots=4), Host(name="b", slots=1)]
+    hosts = run_host_script(script(tmp_path, "echo a:4; echo; echo ' b '"))
+    assert hosts == [Host(name="a", slots=4), Host(name="b", slots=1)]
     assert run_host_script(script(tmp_path, "true")) == []
 
 
