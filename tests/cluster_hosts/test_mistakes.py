@@ -81,7 +81,7 @@ def mistakes(hosts: Hosts, scratch: Path) -> dict[str, Mistake]:
             by_a_rank=True,
         ),
         "more slots than cores": Mistake(
-            arguments=("-H", "node1:1,node2:1000"), said="fewer than its 1000 ranks: give it "
+            arguments=("-H", "node1:1,node2:1000"), said="fewer than its 1000 ranks: start at most "
         ),
         "-np more than slots": Mistake(arguments=(*two, "-np", 3), said="-np 3 exceeds the 2 ranks of node1:1,node2:1"),
         "empty hostfile": Mistake(arguments=("--hostfile", empty), said=f"the hostfile {empty} names no host"),

@@ -80,7 +80,7 @@ def test_a_second_signal_ends_at_once(jobs, tmp_path: Path) -> None:
     job = jobs.start("jobs/train.py", *slow, "--run_dir", folder)
     wait_for(folder / "events", job)
     output = ""
-    while "a second one ends at once" not in output:
+    while "a second signal ends the job immediately" not in output:
         job.send_signal(signal.SIGTERM)
         output += job.stdout.readline()
         assert job.poll() is None, output
