@@ -1,5 +1,5 @@
-# The image that trains: `docker build -t cnn:0.1.0 .`, for GPUs `docker build --build-arg DEVICE=gpu -t cnn:0.1.0-gpu .`
-# The first stage compiles Horovod, the last has no compiler. BASE is Debian 12, whose Python is 3.11.
+# The training image: `docker build -t cnn:0.1.0 .`; for GPUs, `docker build --build-arg DEVICE=gpu -t cnn:0.1.0-gpu .`
+# An earlier stage compiles Horovod, the final one has no compiler. BASE is Debian 12, whose Python is 3.11.
 ARG BASE=debian:bookworm-20250520-slim
 
 FROM ${BASE} AS python
@@ -11,14 +11,14 @@ RUN apt-get update \
 FROM python AS build
 RUN apt-get update && apt-get install -y --no-install-recommends g++ make python3-pip
 WORKDIR /opt/cnn
-# What the set-up reads and nothing else, so that a change of the code does not build Horovod again.
+# Only the files that the set-up reads, so that changes of the code do not rebuild Horovod.
 COPY pyproject.toml requirements*.lock LICENSE ./
 COPY launch/begin.bash launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_* launch/
 COPY cnn/__init__.py cnn/
 ARG DEVICE=cpu
 RUN touch README.md && bash launch/setup.sh "--$DEVICE"
-# Out goes what only building and developing need. Python cannot write what it compiles on a read-only file system, so
-# that is done here; a few packages have templates among their files, which are no Python.
+# Remove what only building and development need. Compile Python files here, as bytecode cannot be written on a read-only
+# file system; errors are ignored, because some packages contain .py templates that are not valid Python.
 RUN rm -rf .venv/lib/python3.11/site-packages/tensorflow/include \
     && strip --strip-unneeded .venv/lib/python3.11/site-packages/horovod/tensorflow/*.so \
     && .venv/bin/uv pip uninstall --quiet --python .venv/bin/python \
@@ -40,7 +40,7 @@ ENV PATH=/opt/cnn/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
     MPLCONFIGDIR=/tmp/matplotlib \
     PYTHONDONTWRITEBYTECODE=1 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    # Containers may not read each other's memory, nor always their own.
+    # Containers cannot read each other's process memory, and not always their own.
     OMPI_MCA_btl_vader_single_copy_mechanism=none
 WORKDIR /opt/cnn
 COPY --from=build /opt/cnn/.venv .venv

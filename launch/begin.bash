@@ -1,6 +1,6 @@
-# What the other scripts begin with: . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+# Common beginning of the other scripts: . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 
-# What is closed gets /dev/null: the next file that is opened would else take its number, and get all that is printed.
+# Opens /dev/null for closed standard streams: otherwise the next opened file would get their descriptor, and the output.
 for file in 0 1 2; do
   [ -e "/proc/$$/fd/$file" ] || eval "exec $file<>/dev/null"
 done
@@ -8,7 +8,7 @@ done
 script=$(readlink -f "$0")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Where --help or -h is among the options, before a -- if there is one: prints the comment at the script's top, and ends.
+# If --help or -h is among the options before --, prints the comment at the top of the script, and exits.
 help_if_asked() {
   local word
   for word in "$@"; do
@@ -22,10 +22,10 @@ help_if_asked() {
   done
 }
 
-# Ends the script where launch/setup.sh has not been run, after helping who asks for help.
+# Exits with an error if launch/setup.sh has not been run; --help works nevertheless.
 need_environment() {
   [ ! -x .venv/bin/python ] || return 0
   help_if_asked "$@"
-  echo "error: there is no environment in $PWD/.venv, or not any more: run launch/setup.sh." >&2
+  echo "error: there is no complete environment in $PWD/.venv: run launch/setup.sh." >&2
   exit 2
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A container of an Indexed Job, which needs no operator: index 0 is the launcher, with ranks of its own, the others are
-# workers. WORKERS is the number of all, SLOTS the ranks of each, SERVICE the headless Service that gives them names.
+# A container of an Indexed Job, which needs no operator: index 0 is the launcher and also runs ranks, the others are
+# workers. WORKERS is the number of containers, SLOTS the ranks in each, SERVICE the headless Service for their names.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 help_if_asked "$@"
@@ -13,5 +13,5 @@ export CNN_HOSTFILE=/tmp/hostfile
   echo "$HOSTNAME slots=$SLOTS"
   for ((index = 1; index < WORKERS; index++)); do echo "${HOSTNAME%-0}-$index.$SERVICE slots=$SLOTS"; done
 } >"$CNN_HOSTFILE"
-unset JOB_COMPLETION_INDEX  # by which a rank would take itself for one of several that know nothing of each other
+unset JOB_COMPLETION_INDEX  # with it, a rank would be refused as one of several unconnected processes
 exec bash launch/pod_launcher.sh "$@"

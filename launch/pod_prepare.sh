@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The container that prepares the data which CNN_DATA describes (a YAML file with the settings of the data), and then
-# leaves a marker that launchers wait for. Done again it does nothing new. With --marker it only says where that is.
+# The container that prepares the data described by CNN_DATA, a YAML file with the data settings, and then creates a
+# marker file that launchers wait for. Running it again does nothing new. --marker only prints the path of the marker.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 help_if_asked "$@"

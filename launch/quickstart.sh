@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up, then trains a LeNet-5 on real handwritten digits with two Horovod workers. Options are passed on to
-# jobs/train.py, whose --help lists them: `bash launch/quickstart.sh --epochs 5`, for example.
+# Sets up the environment, then trains a LeNet-5 on real handwritten digits with two Horovod workers. Options are passed
+# to jobs/train.py, whose --help lists them: `bash launch/quickstart.sh --epochs 5`, for example.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 help_if_asked "$@"
@@ -8,12 +8,12 @@ help_if_asked "$@"
 bash launch/setup.sh
 PATH="$PWD/.venv/bin:$PATH"
 
-# mpirun stands between the workers and the terminal: only this script knows whether there is one, and how wide.
+# mpirun redirects the workers' output: only this script can detect a terminal and its width.
 if [ -t 1 ]; then
   export CNN_PROGRESS=bar COLUMNS="${COLUMNS:-$(tput cols 2>/dev/null || echo 80)}"
 fi
-# Open MPI asks root to say twice that it is meant; in containers root is usual.
+# Open MPI requires two variables before it runs as root, which is common in containers.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
-echo "Training with two workers; the same by hand: horovodrun -np 2 python jobs/train.py --config jobs/recipes/quickstart.yaml"
+echo "Training with two workers; equivalent command: horovodrun -np 2 python jobs/train.py --config jobs/recipes/quickstart.yaml"
 exec mpirun --oversubscribe -np 2 python jobs/train.py --config jobs/recipes/quickstart.yaml "$@"

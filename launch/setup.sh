@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes .venv at the repository's root: every locked package, and Horovod built against them. With --gpu it is TensorFlow
-# for NVIDIA's GPUs and Horovod with NCCL, from packages alone: 9 GB, for which no GPU is needed here. It stays so until
-# --cpu is given.
+# Creates .venv in the repository's root: all locked packages, and Horovod built against them. --gpu installs TensorFlow
+# for NVIDIA GPUs and Horovod with NCCL, entirely from packages (9 GB); the machine needs no GPU for this. Later runs keep
+# this choice unless --cpu is given.
 #
 #   bash launch/setup.sh [--gpu | --cpu]
 #
-# Run it again at any time: it goes on where it was interrupted, and returns at once when there is nothing to do.
+# It can be run again at any time: it continues where it was interrupted, and returns immediately if nothing is to do.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 help_if_asked "$@"
@@ -14,7 +14,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 mistake() { say "$*"; exit 2; }
 
-# PATH is taken apart at a colon, and .venv/bin/activate is a script that does not quote the path in it.
+# PATH is split at colons, and .venv/bin/activate does not quote the path that it contains.
 [[ $PWD != *[:\"\$\`\\$'\n']* ]] ||
   mistake "the project's folder may not have : \" \$ \` \\ or a newline in its path, $(printf %q "$PWD"): move it to another one."
 
@@ -23,7 +23,7 @@ kind=$installed
 case "${1:-}" in
   --gpu | --cpu) kind=${1#--}; shift ;;
 esac
-[ $# -eq 0 ] || mistake "'$1' is not an option; launch/setup.sh takes --gpu, --cpu, or neither for what is there."
+[ $# -eq 0 ] || mistake "unknown option '$1': launch/setup.sh takes --gpu, --cpu, or neither to keep the installed kind."
 lock=requirements.lock
 [ "$kind" = cpu ] || lock=requirements-gpu.lock
 
@@ -37,7 +37,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && is_right_python .venv/bin/pyt
   exit 0
 fi
 
-# One set-up at a time; the lock goes with this process.
+# One set-up at a time; the lock is released when this process ends.
 exec 9>.setup.lock
 flock -n 9 || { say "another set-up is running here; waiting for it."; flock 9; }
 
@@ -63,9 +63,9 @@ check_compiler() {
 
 check_compiler
 rm -f "$stamp"
-# TensorFlow for GPUs and for processors are packages of the same files: one cannot take the other's place.
+# The GPU and CPU packages of TensorFlow contain the same files: one cannot be installed over the other.
 [ "$installed" = "$kind" ] || rm -rf .venv
-# In a folder that was moved or copied, the programs of .venv/bin would still run the Python of where it was.
+# After the folder was moved or copied, the programs in .venv/bin would still run the Python of the old location.
 [[ $(grep '^command' .venv/pyvenv.cfg 2>/dev/null) == *" $PWD/.venv" ]] || rm -rf .venv
 if ! is_right_python .venv/bin/python; then
   python=$(find_python)
@@ -76,14 +76,14 @@ fi
 
 echo "$kind" >.venv/kind
 
-# uv of the system if there is one, else a copy of its own inside .venv: the system's Python stays as it is.
+# The system's uv if there is one, else a copy inside .venv, which leaves the system's Python unchanged.
 export UV_SYSTEM_CERTS=1 UV_PYTHON="$PWD/.venv/bin/python"
 if command -v uv >/dev/null; then
   uv=uv
 else
   uv=.venv/bin/uv
   if ! "$uv" --version >/dev/null 2>&1; then
-    say "getting uv, the package installer."
+    say "installing uv, the package installer."
     python=$(find_python)
     "$python" -m pip --version >/dev/null 2>&1 || fail "neither uv nor pip was found; install one of them (Debian: apt install python3-pip)."
     "$python" -m pip --python .venv/bin/python install --quiet --disable-pip-version-check --require-hashes -r launch/uv.txt ||
@@ -96,15 +96,15 @@ say "installing the locked packages."
 
 PATH="$PWD/.venv/bin:$PATH"
 if ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
-  say "building Horovod (3 to 5 minutes on two cores; kept for the next time)."
+  say "building Horovod (3 to 5 minutes on two cores; kept for later runs)."
   log=.venv/horovod-build.log
   bash launch/horovod.sh "$uv" "$kind" >"$log" 2>&1 ||
-    { tail -n 30 "$log" >&2; fail "Horovod did not build; the whole output is in $log."; }
+    { tail -n 30 "$log" >&2; fail "Horovod did not build; the complete output is in $log."; }
   loading=$(python -c 'import horovod.tensorflow' 2>&1) ||
     { printf '%s\n' "$loading" >&2; fail "Horovod was built but does not load; the lines above say why. Its build log is $log."; }
 fi
 
-# Each time, as its horovodrun takes the place of Horovod's.
+# Reinstalled each time, as its horovodrun replaces Horovod's.
 "$uv" pip install --quiet --no-deps --no-build-isolation --reinstall-package cnn --editable . || fail "the project itself could not be installed into .venv."
 printf '%s' "$state" >"$stamp"
 say "done: the environment in .venv is ready."

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows the runs in a browser: `bash launch/tensorboard.sh`, then http://localhost:6006.
-# `--port 7000` and `--logdir runs/a` choose others; further options go to tensorboard, for example
-# `--bind_all`, which lets other machines in.
+# `--port 7000` and `--logdir runs/a` choose another port and folder; other options are passed to tensorboard, for
+# example `--bind_all`, which admits other machines.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 help_if_asked "$@"
@@ -30,10 +30,10 @@ done
 
 [ -x .venv/bin/tensorboard ] || fail "there is no environment in $PWD/.venv: run launch/setup.sh."
 if ! [[ $port =~ ^[0-9]{1,5}$ ]] || [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then
-  fail "--port $port is no port: give a number from 1 to 65535."
+  fail "--port $port is not a port: choose a number from 1 to 65535."
 fi
-[ -d "$logdir" ] || fail "there is no folder $logdir: train something first, or name another one by --logdir."
+[ -d "$logdir" ] || fail "the folder $logdir does not exist: train something first, or name another one by --logdir."
 ! (exec 3<>"/dev/tcp/localhost/$port") 2>/dev/null ||
-  fail "port $port is in use, by another TensorBoard perhaps: end that, or give another --port."
+  fail "port $port is in use, perhaps by another TensorBoard: end that, or choose another --port."
 
 exec .venv/bin/tensorboard --logdir "$logdir" --port "$port" "${more[@]}"

@@ -1,1 +1,1 @@
-"""The only code that knows Horovod and MPI."""
+"""The only code that uses Horovod and MPI."""

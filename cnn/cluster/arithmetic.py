@@ -1,5 +1,5 @@
-"""What the last bits of a result depend on, besides the program and its settings: the order in which numbers are added
-up, which TensorFlow chooses by threads and processor."""
+"""The facts about a rank that decide the last bits of its results: TensorFlow chooses the order of summation by the
+number of threads and the processor."""
 
 import os
 import re
@@ -16,49 +16,50 @@ _INSTRUCTIONS = re.compile(r"(?:avx|amx|fma|sse4)\w*")
 
 
 def arithmetic(cluster: "Cluster") -> list[dict[str, str]]:
-    """By what each rank computes; every rank calls it, and has the same result."""
+    """Gathers the facts of each rank; collective: every rank calls it and gets the same list."""
     import tensorflow as tf
 
     gpus = tf.config.get_visible_devices("GPU")
     details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
-    own = {
+    local = {
         "threads": str(cluster.cores.threads),
         "GPU": details.get("device_name", "unknown") if gpus else "none",
         **_processor(Path("/proc/cpuinfo").read_text()),
         "ONEDNN_MAX_CPU_ISA": os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),
         "TensorFlow": tf.__version__,
     }
-    everyone: list[dict[str, str]] = cluster.gather(own)
-    return everyone
+    by_rank: list[dict[str, str]] = cluster.gather(local)
+    return by_rank
 
 
-def _processor(described: str) -> dict[str, str]:
-    """Name and instruction sets of the first processor in Linux's description of them."""
-    facts = dict(re.findall(r"^(model name|flags)\s*: (.*)$", described.partition("\n\n")[0], re.MULTILINE))
+def _processor(cpuinfo: str) -> dict[str, str]:
+    """The name and the instruction sets of the first processor in the text of /proc/cpuinfo."""
+    facts = dict(re.findall(r"^(model name|flags)\s*: (.*)$", cpuinfo.partition("\n\n")[0], re.MULTILINE))
     instructions = sorted(filter(_INSTRUCTIONS.fullmatch, facts.get("flags", "").split()))
     return {"processor": facts.get("model name", "unknown"), "instructions": " ".join(instructions)}
 
 
 def other_arithmetic(before: Any, now: list[dict[str, str]]) -> str:
-    """By what else than before a run is computed now, of the first rank that has something else.
+    """Describes how the first rank whose facts have changed since the run began differs from then.
 
     Args:
-        before: what the run's folder tells of `arithmetic` then; whatever is there.
-        now: the same of now.
+        before: the result of `arithmetic` as read from the run's folder; not validated.
+        now: its result now.
 
     Returns:
-        Empty where nothing differs or nothing is known, or with another number of ranks, which change the bits anyway.
+        A phrase for a message; empty if nothing differs, if `before` is unusable, or if the number of ranks has
+        changed, which alters the bits anyway.
     """
     if not isinstance(before, list) or len(before) != len(now):
         return ""
-    for rank, (then, here) in enumerate(zip(before, now, strict=True)):
-        then = then if isinstance(then, dict) else {}
-        changes = [_change(name, then[name], value) for name, value in here.items() if then.get(name, value) != value]
+    for rank, (old, new) in enumerate(zip(before, now, strict=True)):
+        old = old if isinstance(old, dict) else {}
+        changes = [_change(name, old[name], value) for name, value in new.items() if old.get(name, value) != value]
         if changes:
             return f"rank {rank} has {', '.join(changes)}"
     return ""
 
 
-def _change(name: str, then: Any, here: str) -> str:
-    change = on_one_line(f"{name} {here} (before: {then})")
+def _change(name: str, old: Any, new: str) -> str:
+    change = on_one_line(f"{name} {new} (before: {old})")
     return change if len(change) < _SHORT else f"other {name}"

@@ -1,12 +1,12 @@
-"""How tensors are put together into messages, or cut up."""
+"""How tensors are grouped into messages, or split into several."""
 
 from collections.abc import Sequence
 
 
 def even_parts(size: int, parts: int) -> list[int]:
-    """Sizes of so many parts of a whole, as equal as can be; fewer where the whole is smaller."""
+    """Divides `size` elements into `parts` parts of nearly equal sizes; into fewer if there are fewer elements."""
     parts = max(1, min(parts, size))
-    return [size * (each + 1) // parts - size * each // parts for each in range(parts)]
+    return [size * (index + 1) // parts - size * index // parts for index in range(parts)]
 
 
 def make_buckets(sizes: Sequence[int], limit: int) -> list[list[int]]:
@@ -14,18 +14,18 @@ def make_buckets(sizes: Sequence[int], limit: int) -> list[list[int]]:
 
     Args:
         sizes: bytes of each tensor.
-        limit: a bucket is closed before it would grow beyond this; a larger tensor has a bucket of its own, so that
-            it need not be copied into a joint one.
+        limit: bytes; a bucket is closed before it would exceed this. A larger tensor gets a bucket to itself, so that
+            it need not be copied into a shared one.
 
     Returns:
-        Positions in `sizes`, each once.
+        For each bucket, the indices of its tensors in `sizes`.
     """
     buckets: list[list[int]] = []
-    room = 0
-    for position in reversed(range(len(sizes))):
-        if not buckets or sizes[position] > room:
+    free_bytes = 0
+    for index in reversed(range(len(sizes))):
+        if not buckets or sizes[index] > free_bytes:
             buckets.append([])
-            room = limit
-        buckets[-1].append(position)
-        room -= sizes[position]
+            free_bytes = limit
+        buckets[-1].append(index)
+        free_bytes -= sizes[index]
     return buckets

@@ -1,4 +1,4 @@
-"""Workers that come and go while a job runs, under `horovodrun --min-np ... --host-discovery-script`."""
+"""Elastic jobs: workers join and leave during the run, under `horovodrun --min-np ... --host-discovery-script`."""
 
 import contextlib
 import http.client
@@ -10,27 +10,27 @@ import time
 from cnn.errors import RunError
 
 CHANGES = "changes"
-"""What is asked of the launcher's server, cnn.cluster.rendezvous."""
+"""The scope of the key that the launcher's server, cnn.cluster.rendezvous, answers with 1 when hosts have changed."""
 
 _SERVER, _SERVER_PORT = "HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT"
-_SECONDS_BETWEEN_QUESTIONS = 1
-_SECONDS_TO_ANSWER = 5
+_POLL_SECONDS = 1
+_TIMEOUT_SECONDS = 5
 
 
 class WorkersChangedError(RunError):
-    """The job goes on with other workers, from what they last agreed on; raised on each of those that are left."""
+    """The job continues with other workers from the last committed state; raised on each remaining worker."""
 
 
 def is_elastic() -> bool:
-    """Whether the launcher replaces workers that are lost, and takes in others."""
+    """Whether the launcher replaces lost workers and admits new ones."""
     return os.environ.get("HOROVOD_ELASTIC") == "1"
 
 
-def tells_of_a_lost_peer(error: BaseException) -> bool:
-    """Whether an error means that another rank has gone, and not that something is wrong here.
+def is_lost_peer_error(error: BaseException) -> bool:
+    """Whether an error was caused by the loss of another rank.
 
-    Horovod's own words reach Python as errors of TensorFlow of several kinds, or as its own; other errors of the same
-    kinds say nothing of it.
+    Horovod reports the loss by its own exception or by TensorFlow errors of several classes; only their text
+    distinguishes them from other errors of the same classes.
     """
     import tensorflow as tf
     from horovod.common.exceptions import HorovodInternalError
@@ -41,38 +41,38 @@ def tells_of_a_lost_peer(error: BaseException) -> bool:
 
 
 class Membership:
-    """Hears from the launcher that workers have come or are to go."""
+    """Polls the launcher for changes of the job's hosts."""
 
     def __init__(self) -> None:
         self._changed = False
-        self._asking = threading.Lock()
+        self._polling = threading.Lock()
         if is_elastic():
-            threading.Thread(target=self._keep_asking, daemon=True).start()
+            threading.Thread(target=self._keep_polling, daemon=True).start()
 
     def changed(self) -> bool:
-        """Whether the workers are to be gathered anew."""
+        """Whether the hosts have changed since this rank was last assigned its place, so that all must rejoin."""
         return self._changed
 
-    def settle(self) -> None:
-        """They have been."""
-        self._ask()
+    def refresh(self) -> None:
+        """Polls immediately, after the workers have rejoined."""
+        self._poll()
 
-    def _keep_asking(self) -> None:
+    def _keep_polling(self) -> None:
         while True:
-            self._ask()
-            time.sleep(_SECONDS_BETWEEN_QUESTIONS)
+            self._poll()
+            time.sleep(_POLL_SECONDS)
 
-    def _ask(self) -> None:
-        """Without the launcher there is nothing to hear, and the ranks end by themselves."""
-        with self._asking, contextlib.suppress(OSError, http.client.HTTPException):
+    def _poll(self) -> None:
+        """Ignores a launcher that does not answer: once it has gone, the ranks end anyway."""
+        with self._polling, contextlib.suppress(OSError, http.client.HTTPException):
             self._changed = _hosts_have_changed()
 
 
 def _hosts_have_changed() -> bool:
-    """Asks the launcher whether the hosts are others than when this rank was last given its place."""
+    """Asks the launcher whether the hosts have changed since it last assigned ranks."""
     address, port = os.environ[_SERVER], os.environ[_SERVER_PORT]
     host, _, secret = address.partition("/")
-    connection = http.client.HTTPConnection(host, timeout=_SECONDS_TO_ANSWER)
+    connection = http.client.HTTPConnection(host, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", f"/{secret}:{port}/{CHANGES}/any")
         return connection.getresponse().read() == b"1"

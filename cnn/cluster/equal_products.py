@@ -1,7 +1,8 @@
-"""Whether all ranks compute the same matrix products bit for bit, as kernels that are exchanged as factors require.
+"""Checks that all ranks compute bit-identical matrix products, which the exchange of factors requires.
 
-Every rank multiplies the factors for itself. Processors with other instructions, GPUs of another kind, and another
-number of threads add up in another order: the last digits differ, and the ranks would go out of step.
+Every rank multiplies the gathered factors itself. The order of summation depends on the processor's instruction set,
+the GPU model and the number of threads: where these differ, the last digits differ, and the weights would diverge
+between ranks.
 """
 
 import zlib
@@ -16,14 +17,14 @@ from cnn.cluster.exchange_cost import Kernel
 from cnn.keyed_random import fold32
 
 
-def odd_rank(cluster: Cluster, kernels: Iterable[Kernel], samples: int, dtype: str) -> int | None:
-    """Multiplies factors of the kernels' shapes on every rank; every rank calls it.
+def first_differing_rank(cluster: Cluster, kernels: Iterable[Kernel], samples: int, dtype: str) -> int | None:
+    """Multiplies factors of the kernels' shapes on every rank; collective: every rank calls it.
 
     Args:
         cluster: the workers.
-        kernels: which are to be exchanged as factors.
-        samples: of all ranks in a step.
-        dtype: in which the products are added up.
+        kernels: the kernels to be exchanged as factors.
+        samples: samples per step of all ranks together.
+        dtype: the accumulation type of the products.
 
     Returns:
         The first rank whose products differ from rank 0's; None if all are equal. The same on every rank.
@@ -35,10 +36,10 @@ def odd_rank(cluster: Cluster, kernels: Iterable[Kernel], samples: int, dtype: s
 
 def _checksum(samples: int, inputs: int, outputs: int, dtype: str) -> int:
     x, dy = (tf.constant(_factor(samples, width), dtype) for width in (inputs, outputs))
-    compiled = tf.function(product, autograph=False)  # as the step's
+    compiled = tf.function(product, autograph=False)  # as in the training step
     return zlib.crc32(compiled(x, dy, dtype).numpy().reshape(-1).view(np.uint8).data)
 
 
 def _factor(samples: int, width: int) -> np.ndarray:
-    """Numbers from -0.5 to 0.5, the same on every machine."""
+    """Pseudo-random numbers from -0.5 to 0.5 (samples, width), the same on every machine."""
     return fold32(samples, width, np.arange(samples * width)).reshape(samples, width) * 2.0**-32 - 0.5

@@ -1,4 +1,4 @@
-"""Which fully connected layers are exchanged as factors: a model of what either way costs on a measured link."""
+"""The choice of the fully connected layers that are exchanged as factors: a cost model based on measured rates."""
 
 import dataclasses
 import math
@@ -9,19 +9,18 @@ from cnn.choices import check_choice, one_of
 EXCHANGES = ("auto", "allreduce", "factored")
 COMPRESSIONS = ("none", "float16")
 
-_WORTH = 0.9
-"""The part of the time that factors must stay below: measurements are noisy, and a run started again should choose the
-same."""
+_MAX_TIME_RATIO = 0.9
+"""Factors are chosen below this ratio of their time to the allreduce's: measurements are noisy, and a run started again
+should make the same choice."""
 
 LARGEST_BUCKET = 16 * 2**20
 _SMALLEST_BUCKET = 2**18
-_SECONDS_OF_A_MESSAGE = 0.04
-"""What a message should take: on a slow link long ones stall MPI where the core is busy, and keep later layers'
-gradients waiting. Two ranks with a core each at 100 Mbit/s: messages of 0.5 MB get through at 10.6 MB/s, of 5 MB at
-7.7."""
+_MESSAGE_SECONDS = 0.04
+"""Target duration of a message: on a slow link, longer ones stall MPI while the core is busy, and delay the gradients
+of later layers. Two ranks with a core each at 100 Mbit/s reach 10.6 MB/s with messages of 0.5 MB, 7.7 with 5 MB."""
 
 SMALL_KERNEL = 250_000
-"""Numbers of a kernel that is not worth messages of its own."""
+"""Elements; a smaller kernel is not worth separate messages."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,12 +28,12 @@ class ExchangeSettings:
     """How workers exchange gradients."""
 
     exchange: str = one_of(lambda: EXCHANGES, "auto")
-    """allreduce: gradients are added up. factored: of the fully connected layers' gradients, which are products, the
-    workers send the far smaller factors, and each multiplies them. auto: whichever is faster for each layer, by what
-    the link and the processors are measured to give at the start. The result is the same."""
+    """allreduce: the workers add up the gradients. factored: for fully connected layers, whose gradients are matrix
+    products, the workers send the far smaller factors, and each multiplies them. auto: the faster way for each layer,
+    according to the speed of the link and the processors measured at the start. The result is the same."""
 
     compression: str = one_of(lambda: COMPRESSIONS, "none")
-    """float16: gradients are sent as float16, which halves the bytes. This is not exact: what is smaller than 6e-8 is
+    """float16: gradients are sent as float16, which halves the bytes. This is not exact: values smaller than 6e-8 are
     lost, and the result depends on the number of workers."""
 
     def __post_init__(self) -> None:
@@ -52,30 +51,30 @@ class Kernel:
 
     @property
     def size(self) -> int:
-        """Its numbers."""
+        """Number of elements."""
         return self.inputs * self.outputs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What a job's slowest rank was measured to reach, alone with the exchange."""
+    """The rates of a job's slowest rank, measured while nothing else runs."""
 
     latency: float
-    """Seconds that the smallest collective takes."""
+    """Seconds of the smallest collective."""
 
     sent_per_second: float
-    """Bytes that a rank sends while a large allreduce goes on."""
+    """Bytes per second that a rank sends during a large allreduce."""
 
     gathered_per_second: float
-    """Bytes that a rank receives while a large gather goes on."""
+    """Bytes per second that a rank receives during a large allgather."""
 
     multiply_adds_per_second: float
-    """Of a matrix product on a rank's device."""
+    """Rate of a matrix product on a rank's device."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One kernel both ways; bytes are those that a rank sends in a step, or passes on."""
+    """The cost of one kernel in both ways, and the decision; bytes are what a rank sends or forwards per step."""
 
     kernel: Kernel
     allreduce_bytes: int
@@ -85,14 +84,14 @@ class Choice:
     factored: bool
 
 
-def allreduce_bytes(size: int, world_size: int, number_bytes: int) -> int:
-    """What each rank sends to add up `size` numbers over all, by the ring that uses the link best."""
-    return 2 * (world_size - 1) * size * number_bytes // world_size
+def allreduce_bytes(size: int, world_size: int, element_bytes: int) -> int:
+    """The bytes that each rank sends in a ring allreduce of `size` elements, which is bandwidth-optimal."""
+    return 2 * (world_size - 1) * size * element_bytes // world_size
 
 
-def factored_bytes(kernel: Kernel, samples: int, world_size: int, number_bytes: int) -> int:
-    """What each rank sends, or passes on, so that all have the factors of `samples` samples of each."""
-    return (world_size - 1) * samples * (kernel.inputs + kernel.outputs) * number_bytes
+def factored_bytes(kernel: Kernel, samples: int, world_size: int, element_bytes: int) -> int:
+    """The bytes that each rank sends or forwards in an allgather of the factors of `samples` samples per rank."""
+    return (world_size - 1) * samples * (kernel.inputs + kernel.outputs) * element_bytes
 
 
 def choose(
@@ -105,26 +104,26 @@ def choose(
     gradient_bytes: int,
     factor_bytes: int,
 ) -> list[Choice]:
-    """Compares both ways for each kernel, and chooses as `exchange` says.
+    """Compares both ways for each kernel, and chooses one according to `exchange`.
 
     Args:
         exchange: auto, allreduce or factored.
-        kernels: of the network.
-        rates: measured.
-        samples: of one rank in a step.
+        kernels: the network's fully connected kernels.
+        rates: the measured rates.
+        samples: samples per rank per step.
         world_size: number of ranks.
-        gradient_bytes: of a number of a gradient.
-        factor_bytes: of a number of a factor, which mixed precision has in a shorter type.
+        gradient_bytes: bytes per element of a gradient.
+        factor_bytes: bytes per element of a factor, whose type is shorter in mixed precision.
     """
     choices = []
     for kernel in kernels:
         summed = allreduce_bytes(kernel.size, world_size, gradient_bytes)
         gathered = factored_bytes(kernel, samples, world_size, factor_bytes)
         allreduce = rates.latency + summed / rates.sent_per_second
-        # The ranks' own samples are multiplied either way.
+        # A rank multiplies the factors of its local samples either way.
         others = (world_size - 1) * samples * kernel.size
         factored = 2 * rates.latency + gathered / rates.gathered_per_second + others / rates.multiply_adds_per_second
-        better = kernel.size >= SMALL_KERNEL and factored < _WORTH * allreduce
+        better = kernel.size >= SMALL_KERNEL and factored < _MAX_TIME_RATIO * allreduce
         choices.append(
             Choice(
                 kernel=kernel,
@@ -139,13 +138,13 @@ def choose(
 
 
 def bucket_bytes(sent_per_second: float) -> int:
-    """About what a message should hold on a link of such a rate: a power of two."""
-    wanted = sent_per_second * _SECONDS_OF_A_MESSAGE
-    return max(_SMALLEST_BUCKET, min(LARGEST_BUCKET, 1 << round(math.log2(wanted))))
+    """The target bytes per message on a link of this rate: a power of two."""
+    target = sent_per_second * _MESSAGE_SECONDS
+    return max(_SMALLEST_BUCKET, min(LARGEST_BUCKET, 1 << round(math.log2(target))))
 
 
 def choice_table(choices: Sequence[Choice], rates: Rates) -> str:
-    """The choices as text."""
+    """Formats the choices as a table."""
     mebibytes = bucket_bytes(rates.sent_per_second) / 2**20
     lines = [
         f"exchange: {rates.sent_per_second / 1e6:,.0f} MB/s in messages of {mebibytes:g} MiB, "

@@ -1,4 +1,4 @@
-"""The guard against training out of step: all ranks must hold the same weights, bit for bit."""
+"""The check against diverging replicas: all ranks must hold the same weights, bit for bit."""
 
 import zlib
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ from cnn.errors import RunError, diverged
 
 
 def check_in_step(cluster: Cluster, variables: Sequence[Any], step: int) -> None:
-    """Compares a checksum of every variable over the ranks; every rank calls it at the same step.
+    """Compares a checksum of every variable over the ranks; collective: every rank calls it at the same step.
 
     Args:
         cluster: the workers.
         variables: Keras variables.
-        step: named in the error.
+        step: the current step, for the error message.
 
     Raises:
-        RunError: a rank differs from rank 0, or all have a variable that is not finite; on every rank, naming the rank
-            and the first such variable.
+        RunError: a rank differs from rank 0, or a variable is not finite; raised on every rank, naming the rank and the
+            first such variable.
     """
-    values = [np.asarray(tf.convert_to_tensor(variable.value)) for variable in variables]  # none is copied
-    found = [(zlib.crc32(value.reshape(-1).view(np.uint8).data), _is_finite(value)) for value in values]
-    by_rank = cluster.gather(found)
+    values = [np.asarray(tf.convert_to_tensor(variable.value)) for variable in variables]  # without copies
+    local = [(zlib.crc32(value.reshape(-1).view(np.uint8).data), _is_finite(value)) for value in values]
+    by_rank = cluster.gather(local)
     for rank, theirs in enumerate(by_rank):
-        for variable, mine, first in zip(variables, theirs, by_rank[0], strict=True):
-            if mine != first:
+        for variable, fingerprint, expected in zip(variables, theirs, by_rank[0], strict=True):
+            if fingerprint != expected:
                 raise RunError(
-                    f"at step {step} rank {rank} (on {cluster.peers[rank][0]}) is out of step with rank 0, first in "
-                    f"{variable.path}: the run is stopped; its last checkpoint is from when all were equal.",
+                    f"at step {step} the weights of rank {rank} (on {cluster.peers[rank][0]}) differ from those of "
+                    f"rank 0, first in {variable.path}: the run is stopped; all ranks agreed at its last checkpoint.",
                     agreed=True,
                 )
     for variable, (_, finite) in zip(variables, by_rank[0], strict=True):
@@ -40,5 +40,5 @@ def check_in_step(cluster: Cluster, variables: Sequence[Any], step: int) -> None
 
 
 def _is_finite(value: np.ndarray) -> bool:
-    """Of all numbers; without memory for an answer each, which for large weights takes longer than to look at them."""
+    """Whether all elements are finite; avoids an array of booleans, whose allocation takes longer than the check."""
     return not value.size or bool(np.isfinite(value.min()) and np.isfinite(value.max()))

@@ -1,7 +1,7 @@
 """Horovod's horovodrun, in this process: `python -m cnn.cluster.horovodrun -np 2 python jobs/train.py`.
 
-It is also the `horovodrun` of this environment. It exits as the ranks do, and no stranger can speak to the job:
-cnn.cluster.rendezvous.
+It also replaces the `horovodrun` command of this environment. Unlike Horovod's it exits with the ranks' exit code, and
+only processes that know the job's secret can talk to the job: cnn.cluster.rendezvous.
 """
 
 import os
@@ -13,31 +13,31 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cnn.cluster.host_script import HostScript, ask
+from cnn.cluster.host_script import HostScript, run_host_script
 from cnn.cluster.interface import address_of, interface_to
 from cnn.errors import RunError, report_errors
 from cnn.quiet_import import import_tensorflow_quietly
 
 _SECRET = "_HOROVOD_SECRET_KEY"
-"""The one variable that Horovod keeps out of command lines, which everyone on a host can read."""
+"""The only variable that Horovod keeps out of command lines, which every user of a host can read."""
 
 
-def as_a_process(command: Sequence[str]) -> list[str]:
-    """What starts a process that does what a command of horovodrun does, and writes and exits as our programs do."""
+def subprocess_command(command: Sequence[str]) -> list[str]:
+    """The command that runs a horovodrun command through this module, with its messages and exit codes."""
     return [sys.executable, "-m", "cnn.cluster.horovodrun", *command[1:]]
 
 
 def become_horovodrun(command: Sequence[str]) -> NoReturn:
-    """Does what the command does, and exits.
+    """Runs a horovodrun command in this process, and exits.
 
-    By itself it writes lines of TensorFlow's, which it loads, and ends with a traceback when a rank fails; here it ends
-    with the exit code of the first rank that did.
+    Horovod's own program prints log lines of TensorFlow, which it imports, and ends with a traceback when a rank fails;
+    this one exits with the exit code of the first rank that failed.
     """
     import_tensorflow_quietly()
     from horovod.runner import launch
 
     os.environ[_SECRET] = secrets.token_hex(16)
-    _listen_to_none_but_ranks()
+    _admit_only_ranks()
     launch._run_static = _on_one_interface(launch._run_static)
     launch._run_elastic = _on_one_interface(launch._run_elastic)
     launch.discovery.HostDiscoveryScript = HostScript
@@ -53,23 +53,23 @@ def become_horovodrun(command: Sequence[str]) -> NoReturn:
 
 
 def _on_one_interface(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Has ranks, and the server by which they find each other, on one interface, which is chosen here if not given.
+    """Binds the ranks and their rendezvous server to one network interface, which is chosen here if not specified.
 
-    Horovod would open servers on all hosts to find one, and run what is sent to these by whoever knows a key that
-    stands in their command lines.
+    To find one, Horovod would open servers on all hosts, which execute whatever they receive from anyone who knows a
+    key that is visible in their command lines.
     """
     from horovod.runner import gloo_run
 
     from cnn.cluster.rendezvous import Rendezvous
 
-    def run_there(args: Any) -> Any:
+    def run_on_interface(args: Any) -> Any:
         if not args.nics:
             args.nics = {_interface_for(args)}
         address = address_of(next(iter(args.nics)))
         gloo_run.RendezvousServer = lambda verbose: Rendezvous(address, os.environ[_SECRET], verbose)
         return run(args)
 
-    return run_there
+    return run_on_interface
 
 
 def _interface_for(args: Any) -> str:
@@ -77,38 +77,38 @@ def _interface_for(args: Any) -> str:
     from horovod.runner.util.network import filter_local_addresses
 
     if args.host_discovery_script:
-        return interface_to([host.name for host in ask(Path(args.host_discovery_script))])
+        return interface_to([host.name for host in run_host_script(Path(args.host_discovery_script))])
     others = filter_local_addresses(parse_hosts_and_slots(args.hosts)[0])
     return interface_to(others) if others else "lo"
 
 
-def _listen_to_none_but_ranks() -> None:
-    """Hands the secret to the ranks, beside their command lines, and takes that for a worker which they ask."""
+def _admit_only_ranks() -> None:
+    """Passes the secret to ranks outside command lines; the elastic driver notifies the server that they poll."""
     from horovod.runner import gloo_run
     from horovod.runner.driver import driver_service
     from horovod.runner.elastic.driver import ElasticDriver
 
     from cnn.cluster.rendezvous import address_with_secret
 
-    variables, way = gloo_run.create_run_env_vars, gloo_run.get_remote_command
+    create_variables, remote_command = gloo_run.create_run_env_vars, gloo_run.get_remote_command
 
     def with_secret(address: str, nics: Any, port: int, *rest: Any, **more: Any) -> dict[str, Any]:
-        known = address_with_secret(address, port, f"${_SECRET}")  # the shell that starts a rank knows it
-        return {**variables(address, nics, port, *rest, **more), "HOROVOD_GLOO_RENDEZVOUS_ADDR": known}
+        full_address = address_with_secret(address, port, f"${_SECRET}")  # expanded by the shell that starts a rank
+        return {**create_variables(address, nics, port, *rest, **more), "HOROVOD_GLOO_RENDEZVOUS_ADDR": full_address}
 
-    def way_of_secret(command: str, **how: Any) -> str:
+    def with_secret_as_input(command: str, **options: Any) -> str:
         (line,) = shlex.split(command)
-        there = f"sh -c {shlex.quote(f'read -r {_SECRET}; {line}')}"  # whatever shell the user has there
-        return f'printf "%s\\n" "${_SECRET}" | {way(shlex.quote(there), **how)}'
+        reading = f"sh -c {shlex.quote(f'read -r {_SECRET}; {line}')}"  # whatever the user's login shell is
+        return f'printf "%s\\n" "${_SECRET}" | {remote_command(shlex.quote(reading), **options)}'
 
-    gloo_run.create_run_env_vars, gloo_run.get_remote_command = with_secret, way_of_secret
-    # On hosts that are all this one it takes lo, whatever it is told to take, and others could not join them later.
+    gloo_run.create_run_env_vars, gloo_run.get_remote_command = with_secret, with_secret_as_input
+    # If all initial hosts are this machine, Horovod uses lo whatever was requested, and no other host could join later.
     driver_service.get_local_interfaces = lambda settings: settings.nics
     ElasticDriver.get_worker_client = lambda driver, slot: driver._rendezvous
 
 
 def main() -> NoReturn:
-    """The program."""
+    """Runs the program."""
     with report_errors(starts_ranks=True):
         become_horovodrun(["horovodrun", *sys.argv[1:]])
 

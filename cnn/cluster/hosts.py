@@ -1,4 +1,4 @@
-"""The hosts of a job: from `-H a:4,b:4`, from a hostfile, or from what a scheduler says."""
+"""The hosts of a job: from `-H a:4,b:4`, a hostfile, or the environment variables of a scheduler."""
 
 import dataclasses
 import ipaddress
@@ -15,61 +15,61 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _MAX_SLOTS = 1024
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::(.*))?")
 _LINE_SPACE = re.compile(r"\s*=\s*")
-_SLOTS, _MOST = ("slots", "cpu", "count"), ("max_slots", "max-slots")
-"""Open MPI's words in a hostfile: for the number of ranks, and for that beyond which no oversubscription goes."""
+_SLOTS, _MAXIMUM = ("slots", "cpu", "count"), ("max_slots", "max-slots")
+"""Open MPI's hostfile keys for the number of ranks, and for the maximum with oversubscription."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Host:
-    """A machine, and how many ranks it takes."""
+    """A machine and its number of ranks."""
 
     name: str
     slots: int
 
 
 def parse_hosts(text: str, origin: str) -> list[Host]:
-    """Reads `a:4,b:4`; a host without a number takes one rank, and one that is named twice the sum.
+    """Reads `a:4,b:4`; a host without a number has one rank, and the numbers of a repeated host are added up.
 
     Args:
         text: the list.
-        origin: where it is from, for messages.
+        origin: the option or variable that holds it, for messages.
 
     Raises:
-        UserError: a name or a number is none.
+        UserError: a name or a number is invalid.
     """
     items = [item.strip() for item in text.strip().removesuffix(",").split(",")]
-    return _added_up([_host(*_name_and_slots(item), f"{origin} '{text}'") for item in items])
+    return _merged([_host(*_name_and_slots(item), f"{origin} '{text}'") for item in items])
 
 
 def read_hostfile(path: Path) -> list[Host]:
-    """Reads a hostfile as schedulers and users write it, a host in each line; what follows # is a comment.
+    """Reads a hostfile in the formats of several schedulers, with a host on each line and comments after #.
 
-    `a slots=4 max_slots=8` is Open MPI's, `a:4` that of other MPIs, `a` once for each rank that of PBS, LSF and
-    `srun hostname`, `a 4 queue@a UNDEFINED` Grid Engine's.
+    Formats: `a slots=4 max_slots=8` (Open MPI), `a:4` (other MPIs), `a` once per rank (PBS, LSF and `srun hostname`),
+    `a 4 queue@a UNDEFINED` (Grid Engine).
 
     Raises:
-        UserError: the file cannot be read, is empty, or a line is none of these, which is named.
+        UserError: the file cannot be read or is empty, or a line, which is named, has none of these formats.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UserError(f"the hostfile {path} cannot be read ({reason}): name one with a host in each line.") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+        raise UserError(f"the hostfile {path} cannot be read ({reason}): it must have a host on each line.") from error
     hosts = []
     for number, line in enumerate(lines, start=1):
         content = line.partition("#")[0].strip()
         if content:
             hosts.append(_host_of_line(content, f"line {number} of the hostfile {path}, '{content}'"))
     if not hosts:
-        raise UserError(f"the hostfile {path} names no host: write one in each line, for example 'NAME slots=4'.")
-    return _added_up(hosts)
+        raise UserError(f"the hostfile {path} names no host: write one on each line, for example 'NAME slots=4'.")
+    return _merged(hosts)
 
 
 def find_hosts(given: str | None, hostfile: str | None, environ: Mapping[str, str]) -> list[Host] | None:
-    """The hosts that were given, else those of the environment; None where there is but this machine.
+    """Returns the hosts from the options, else from the environment; None if neither names any: this machine only.
 
-    The environment's are CNN_HOSTS, CNN_HOSTFILE, and OMPI_MCA_orte_default_hostfile, which Kubernetes's MPI operator
-    sets.
+    The environment variables are CNN_HOSTS, CNN_HOSTFILE, and OMPI_MCA_orte_default_hostfile, which the MPI operator of
+    Kubernetes sets.
     """
     hosts = _named_hosts(given, hostfile, environ)
     return None if hosts is None else with_this_machine_once(hosts)
@@ -77,7 +77,7 @@ def find_hosts(given: str | None, hostfile: str | None, environ: Mapping[str, st
 
 def _named_hosts(given: str | None, hostfile: str | None, environ: Mapping[str, str]) -> list[Host] | None:
     if given is not None and hostfile is not None:
-        raise UserError(f"-H {given} and --hostfile {hostfile} were both given: leave one out.")
+        raise UserError(f"-H {given} and --hostfile {hostfile} exclude each other: leave one out.")
     if given is not None:
         return parse_hosts(given, "-H")
     if hostfile is not None:
@@ -91,38 +91,38 @@ def _named_hosts(given: str | None, hostfile: str | None, environ: Mapping[str, 
 
 
 def with_this_machine_once(hosts: Sequence[Host]) -> list[Host]:
-    """The hosts, with this machine among them at most once, whichever of its names and addresses are given.
+    """Merges entries that denote this machine by different names or addresses into one.
 
-    It keeps the first name, unless horovodrun would take that for another machine's.
+    The merged entry keeps the first name, unless horovodrun would mistake it for another machine's.
     """
     with ThreadPoolExecutor(min(64, len(hosts))) as pool:
-        here = list(pool.map(is_this_machine, [host.name for host in hosts]))
-    own = [name_for_launchers(host.name) for host, is_here in zip(hosts, here, strict=True) if is_here]
-    return _added_up(
-        [dataclasses.replace(host, name=own[0]) if is_here else host for host, is_here in zip(hosts, here, strict=True)]
+        local = list(pool.map(is_this_machine, [host.name for host in hosts]))
+    names = [name_for_launchers(host.name) for host, is_local in zip(hosts, local, strict=True) if is_local]
+    return _merged(
+        [dataclasses.replace(host, name=names[0]) if here else host for host, here in zip(hosts, local, strict=True)]
     )
 
 
 def host_list(hosts: Sequence[Host]) -> str:
-    """As mpirun and horovodrun take it: a:4,b:4."""
+    """Formats the hosts for mpirun and horovodrun: a:4,b:4."""
     return ",".join(f"{host.name}:{host.slots}" for host in hosts)
 
 
 def _host_of_line(content: str, origin: str) -> Host:
     first, *rest = _LINE_SPACE.sub("=", content).split()
     name, slots = _name_and_slots(first)
-    if len(rest) > 1 and rest[0].isdecimal() and "=" not in "".join(rest):  # Grid Engine's
+    if len(rest) > 1 and rest[0].isdecimal() and "=" not in "".join(rest):  # Grid Engine
         return _host(name, rest[0], origin)
     values = dict(word.split("=", 1) for word in rest if word.count("=") == 1)
-    if len(values) != len(rest) or not set(values) <= {*_SLOTS, *_MOST} or len(set(values) & set(_SLOTS)) > 1:
-        raise UserError(f"{origin}, is not a host: write it as 'NAME slots=4', for example.")
-    for word in _MOST:
+    if len(values) != len(rest) or not set(values) <= {*_SLOTS, *_MAXIMUM} or len(set(values) & set(_SLOTS)) > 1:
+        raise UserError(f"{origin}, is not a host: write 'NAME slots=4', for example.")
+    for word in _MAXIMUM:
         _host(name, values.get(word, "1"), origin)
     return _host(name, next((values[word] for word in _SLOTS if word in values), slots), origin)
 
 
 def _name_and_slots(item: str) -> tuple[str, str]:
-    """Of `a`, `a:4`, an IPv6 address, or one in brackets: `[fe80::1]:4`."""
+    """Splits `a`, `a:4`, an IPv6 address, or one in brackets, `[fe80::1]:4`; one slot if none are given."""
     bracketed = _BRACKETED.fullmatch(item)
     if bracketed:
         return bracketed[1], "1" if bracketed[2] is None else bracketed[2]
@@ -140,18 +140,15 @@ def _host(name: str, slots: str, origin: str) -> Host:
 
 
 def _plain_name(name: str, origin: str) -> str:
-    """The name without the point that may end it; for an IPv6 address of this machine, which no launcher takes, its
-    name."""
+    """The name without a trailing dot; `localhost` for an IPv6 address of this machine, which no launcher accepts."""
     plain = name.removesuffix(".")
     if _NAME.fullmatch(plain):
         return plain
     if not _is_ipv6(plain):
-        raise UserError(
-            f"'{name}' in {origin} is not the name of a host: it has letters, digits, points and hyphens only."
-        )
+        raise UserError(f"'{name}' in {origin} is not a host name: use only letters, digits, dots and hyphens.")
     if not is_this_machine(plain):
         raise UserError(
-            f"'{name}' in {origin} is an IPv6 address, which mpirun and horovodrun do not take: name the host."
+            f"'{name}' in {origin} is an IPv6 address, which mpirun and horovodrun do not accept: name the host."
         )
     return LOCALHOST
 
@@ -163,8 +160,8 @@ def _is_ipv6(name: str) -> bool:
         return False
 
 
-def _added_up(hosts: Sequence[Host]) -> list[Host]:
-    """Each host once, by the name that it is given first, with the ranks of all."""
+def _merged(hosts: Sequence[Host]) -> list[Host]:
+    """Merges entries of the same host: the first name, and the sum of the slots."""
     slots: Counter[str] = Counter()
     names: dict[str, str] = {}
     for host in hosts:

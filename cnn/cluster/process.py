@@ -1,4 +1,4 @@
-"""What the launcher decided for this process: its rank, and which of the host's devices it gets."""
+"""This process's rank, as the launcher assigned it, and its share of the host's devices."""
 
 import dataclasses
 import os
@@ -12,31 +12,31 @@ from cnn.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Launch:
-    """This process's place in the job, as the launcher's environment tells it."""
+    """This process's position in the job, from the launcher's environment variables."""
 
     controller: Literal["none", "mpi", "gloo"]
-    """How the processes are connected; none for a process that was started without a launcher."""
+    """How Horovod connects the processes; none for a process started without a launcher."""
 
     rank: int
     world_size: int
     local_rank: int
     local_size: int
     bound: bool
-    """Whether the launcher has already bound this process to some of the host's cores."""
+    """Whether the launcher has already bound this process to a subset of the host's cores."""
 
 
 ALONE = Launch(controller="none", rank=0, world_size=1, local_rank=0, local_size=1, bound=False)
 
 
 def launch_from_environment(environ: Mapping[str, str]) -> Launch:
-    """Reads what mpirun (Open MPI) or horovodrun put into the environment; a lone process where neither did.
+    """Reads the variables of mpirun (Open MPI) or horovodrun; returns ALONE if neither started this process.
 
     Raises:
-        UserError: the environment is not complete, or of a launcher that cannot connect the processes.
+        UserError: variables are missing or invalid, or are those of a launcher whose processes Horovod cannot connect.
     """
     if environ.get("HOROVOD_ELASTIC") == "1" and "/" not in environ.get("HOROVOD_GLOO_RENDEZVOUS_ADDR", "/"):
         raise UserError(
-            "an elastic job of Horovod's own horovodrun runs what any stranger sends to its port (CVE-2024-10190): "
+            "Horovod's own horovodrun executes whatever anyone sends to the port of an elastic job (CVE-2024-10190): "
             "start it with launch/elastic.sh, or with horovodrun of .venv/bin."
         )
     if environ.get("HOROVOD_CONTROLLER") == "gloo" and "HOROVOD_RANK" in environ:
@@ -56,7 +56,7 @@ def _read(environ: Mapping[str, str], controller: Literal["mpi", "gloo"], patter
         numbers = {name: int(environ[variable]) for name, variable in names.items()}
     except (KeyError, ValueError) as error:
         raise UserError(
-            f"the launcher's environment is not complete ({error}); start the job with horovodrun or mpirun."
+            f"the launcher's environment variables are incomplete ({error}): start the job with horovodrun or mpirun."
         ) from error
     return Launch(controller=controller, bound=bound, **numbers)
 
@@ -66,27 +66,27 @@ class Cores:
     """The processor cores that one rank computes on."""
 
     pinned: frozenset[int] | None
-    """The cores to bind to; None where the process stays where it is."""
+    """The cores to bind to; None to leave the affinity unchanged."""
 
     threads: int
 
     shared: int = 0
-    """Of the host, how many cores its ranks have where there is not one for each; else 0."""
+    """The number of cores that all ranks of the host share if there are fewer cores than ranks; else 0."""
 
 
 def share_cores(launch: Launch, allowed: frozenset[int], host_cores: int, quota: int | None = None) -> Cores:
     """Divides a host's cores among its ranks.
 
     Args:
-        launch: this rank's place.
+        launch: this rank's position in the job.
         allowed: cores that this process may run on now.
-        host_cores: how many the host has.
-        quota: how many a container may use at a time, if it has a limit; on whichever of the host's.
+        host_cores: number of cores of the host.
+        quota: number of cores that the container may use at a time, whichever they are; None without a limit.
     """
     if quota is not None and quota < len(allowed):
         return Cores(pinned=None, threads=max(1, quota // launch.local_size))
     if launch.bound and len(allowed) < host_cores:
-        # Bound to a core, it has that core; bound to a socket, it shares it with its part of the host's ranks.
+        # Bound to a core, it has that core to itself; bound to a socket, it shares it with some of the host's ranks.
         sharing = max(1, round(launch.local_size * len(allowed) / host_cores))
         return Cores(pinned=None, threads=max(1, len(allowed) // sharing))
     if launch.local_size > len(allowed):
@@ -94,32 +94,30 @@ def share_cores(launch: Launch, allowed: frozenset[int], host_cores: int, quota:
     cores = sorted(allowed)
     first = launch.local_rank * len(cores) // launch.local_size
     last = (launch.local_rank + 1) * len(cores) // launch.local_size
-    # As many threads for each rank: all wait for the slowest.
+    # The same number of threads for each rank, as all wait for the slowest.
     return Cores(pinned=frozenset(cores[first:last]), threads=len(cores) // launch.local_size)
 
 
 DEVICES = ("gpu", "cpu")
-"""What ranks can be told to compute on, by CNN_DEVICE."""
+"""The values of CNN_DEVICE: what ranks must compute on."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Devices:
-    """What one rank computes on."""
+    """The devices that one rank computes on."""
 
     cores: Cores
-    gpu: Literal["none", "own", "shared"]
-    """Whether it has a GPU, and to itself."""
-
+    gpu: Literal["none", "exclusive", "shared"]
     mistake: UserError | None
-    """Why it does not have what was wanted."""
+    """Why the rank does not have the requested device."""
 
 
-def take_devices(launch: Launch, wanted: str | None) -> Devices:
-    """Gives this process its cores and, where there are GPUs, one of them. Before TensorFlow computes anything.
+def take_devices(launch: Launch, requested: str | None) -> Devices:
+    """Binds this process to its cores and, if there are any, to a GPU; to be called before TensorFlow computes.
 
     Args:
-        launch: this process's place.
-        wanted: gpu, cpu, or None for a GPU where there is one.
+        launch: this process's position in the job.
+        requested: gpu, cpu, or None for a GPU if there is one.
     """
     cores = share_cores(launch, frozenset(os.sched_getaffinity(0)), os.cpu_count() or 1, cpu_quota())
     if cores.pinned is not None and launch.world_size > 1:
@@ -127,22 +125,22 @@ def take_devices(launch: Launch, wanted: str | None) -> Devices:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(cores.threads)
-    # One thread computes; on a lone core, too, another one hands to Horovod what is ready meanwhile.
+    # One thread computes; a second one, even on a single core, passes finished gradients to Horovod meanwhile.
     tf.config.threading.set_inter_op_parallelism_threads(1 if launch.world_size == 1 and cores.threads == 1 else 2)
     gpus = tf.config.list_physical_devices("GPU")
-    mine = [gpus[launch.local_rank % len(gpus)]] if gpus and wanted != "cpu" else []
-    tf.config.set_visible_devices(mine, "GPU")
-    for gpu in mine:
+    visible = [gpus[launch.local_rank % len(gpus)]] if gpus and requested != "cpu" else []
+    tf.config.set_visible_devices(visible, "GPU")
+    for gpu in visible:
         tf.config.experimental.set_memory_growth(gpu, True)
-    mistake = _device_mistake(wanted, len(gpus))
-    kind: Literal["own", "shared"] = "own" if launch.local_size <= len(gpus) else "shared"
-    return Devices(cores=cores, gpu=kind if mine else "none", mistake=mistake)
+    mistake = _device_mistake(requested, len(gpus))
+    use: Literal["exclusive", "shared"] = "exclusive" if launch.local_size <= len(gpus) else "shared"
+    return Devices(cores=cores, gpu=use if visible else "none", mistake=mistake)
 
 
-def _device_mistake(wanted: str | None, gpus: int) -> UserError | None:
-    if wanted == "gpu" and not gpus:
+def _device_mistake(requested: str | None, gpus: int) -> UserError | None:
+    if requested == "gpu" and not gpus:
         return UserError(
-            "there is no GPU that TensorFlow can use: leave out the device gpu, or run `bash launch/setup.sh --gpu` "
-            "where nvidia-smi lists one."
+            "there is no GPU that TensorFlow can use: do not request one, or, if nvidia-smi lists one, run "
+            "`bash launch/setup.sh --gpu`."
         )
     return None

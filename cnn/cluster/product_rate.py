@@ -1,13 +1,13 @@
-"""What a rank's device gives."""
+"""Measures the speed of a rank's device."""
 
 import time
 
 import tensorflow as tf
 
 
-def product_rate(side: int, kind: str = "float32") -> float:
-    """Arithmetic operations a second of a product of two square matrices, the best of five."""
-    left = tf.ones((side, side), kind)
+def product_rate(side: int, dtype: str = "float32") -> float:
+    """Floating-point operations per second of a product of two `side` x `side` matrices, the best of five."""
+    left = tf.ones((side, side), dtype)
     multiply = tf.function(lambda: tf.matmul(left, left), autograph=False)
     times = []
     for _ in range(5):

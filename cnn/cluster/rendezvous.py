@@ -1,12 +1,12 @@
-"""Where the ranks of a job over Gloo find each other, for those alone who know the secret of the job.
+"""The rendezvous server of a job over Gloo, which serves only clients that know the job's secret.
 
-Horovod's server listens on all addresses and believes everyone; that of an elastic job unpickles what it is sent, which
-runs whatever a stranger likes (CVE-2024-10190), and so do the servers that elastic workers open to be told of changes.
-This one listens on one address, hangs up on whoever does not begin with the secret, and takes what it is sent for
-bytes. Workers ask it for changes, and listen nowhere.
+Horovod's server listens on all addresses and trusts every client. That of an elastic job unpickles what it receives, so
+that anyone can execute code (CVE-2024-10190); so do the servers by which elastic workers are notified of host changes.
+This server listens on a single address, disconnects clients whose request does not begin with the secret, and treats
+what it receives as bytes. Workers poll it for host changes, and do not listen at all.
 
-The secret is a part of the path of each request. Horovod's C++ code, which makes them, joins its URLs of the address
-that it is given, a port, and what it asks for; so `ADDRESS:PORT/SECRET` as the address becomes
+The secret is part of the path of each request. Horovod's C++ code, which sends the requests, composes a URL from the
+configured address, the port, the scope and the key; so the address `ADDRESS:PORT/SECRET` results in
 `http://ADDRESS:PORT/SECRET:PORT/SCOPE/KEY`.
 """
 
@@ -21,55 +21,55 @@ from horovod.runner.util.threads import in_thread
 
 from cnn.cluster.elastic import CHANGES
 
-_MAX_WAITING = 1024
-"""Connections that wait to be accepted: all ranks may come at once."""
+_BACKLOG = 1024
+"""Connections that may wait to be accepted: all ranks may connect at the same time."""
 
-_BEGINNING = 256
-"""Bytes; more than a method and the secret have."""
+_PREFIX_BYTES = 256
+"""More than the length of a method and the secret."""
 
 
 def address_with_secret(address: str, port: int, secret: str) -> str:
-    """What Horovod is to take for the server's address."""
+    """The address to configure in Horovod, so that the secret becomes part of the URL."""
     return f"{address}:{port}/{secret}"
 
 
 class _Server(RendezvousHTTPServer):
-    """Serves each connection by a thread."""
+    """Serves each connection in a separate thread."""
 
     daemon_threads = True
-    request_queue_size = _MAX_WAITING
+    request_queue_size = _BACKLOG
     changed = False
-    """Whether the hosts are others than when ranks were last assigned to them."""
+    """Whether the hosts have changed since ranks were last assigned."""
 
     def __init__(self, address: str, handler: type, secret: str, verbose: int) -> None:
         super().__init__((address, 0), handler, verbose)
         self.prefix = f"/{secret}:{self.server_address[1]}"
 
     def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's asks for the name of the address, maybe for seconds
+        socketserver.TCPServer.server_bind(self)  # not HTTPServer's, whose reverse DNS lookup can take seconds
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # who hangs up is no news
+        if not isinstance(sys.exception(), OSError):  # a client that disconnects is not worth a message
             super().handle_error(request, client_address)
 
 
 class _Guarded(KVStoreHandler):
-    """Answers those who know the secret, and on no others spends more than one look."""
+    """Serves clients that know the secret; disconnects others after a single read."""
 
     def handle(self) -> None:
-        if self._begins_with_the_secret():
+        if self._has_secret():
             super().handle()
 
-    def _begins_with_the_secret(self) -> bool:
+    def _has_secret(self) -> bool:
         try:
-            words = self.connection.recv(_BEGINNING, socket.MSG_PEEK).split(b" ", 2)
-        except OSError:  # too slow, or gone
+            words = self.connection.recv(_PREFIX_BYTES, socket.MSG_PEEK).split(b" ", 2)
+        except OSError:  # timed out or disconnected
             return False
         prefix = self.server.prefix.encode()
         return len(words) > 1 and hmac.compare_digest(words[1][: len(prefix)], prefix)
 
     def parse_request(self) -> bool:
-        """Leaves of the path what Horovod's own handlers know."""
+        """Removes the secret from the path, for Horovod's own handlers."""
         if not super().parse_request():
             return False
         self.path: str = self.path.removeprefix(self.server.prefix)
@@ -82,28 +82,28 @@ class _Guarded(KVStoreHandler):
         return value
 
     def _put_value(self, scope: str, key: str, value: bytes) -> None:
-        KVStoreHandler._put_value(self, scope, key, value)  # not that of elastic jobs, which unpickles
+        KVStoreHandler._put_value(self, scope, key, value)  # not the method for elastic jobs, which unpickles
 
 
 class Rendezvous(RendezvousServer):
-    """In place of Horovod's RendezvousServer."""
+    """Replaces Horovod's RendezvousServer."""
 
     def __init__(self, address: str, secret: str, verbose: int = 0) -> None:
         super().__init__(verbose)
         self._address, self._secret = address, secret
 
     def start(self, handler_cls: type = RendezvousHandler) -> int:
-        """Listens from now on; gives the port."""
+        """Starts listening; returns the port."""
         handler = type("Handler", (_Guarded, handler_cls), {})
         self._httpd = _Server(self._address, handler, self._secret, self._verbose)
         self._listen_thread = in_thread(target=self._httpd.serve_forever)
         return int(self._httpd.server_address[1])
 
     def init(self, host_alloc_plan: Any) -> None:
-        """Begins with ranks that were assigned anew."""
+        """Publishes a new assignment of ranks."""
         super().init(host_alloc_plan)
         self._httpd.changed = False
 
     def notify_hosts_updated(self, timestamp: int, update_res: Any) -> None:
-        """What Horovod's driver would tell a worker of."""
+        """Called by Horovod's driver, in place of a worker's client, when hosts have changed."""
         self._httpd.changed = True

@@ -1,13 +1,13 @@
-"""The signals that ask a program to end in good order."""
+"""The signals that request a program to stop gracefully."""
 
 import signal
 
-ONLY_ASKING = (signal.SIGUSR1, signal.SIGHUP)
-"""However often these come, they ask to end in good order: a launcher and a host that goes down may both send the one,
-a terminal that closes and its shell the other."""
+GRACEFUL_ONLY = (signal.SIGUSR1, signal.SIGHUP)
+"""Signals that, even if repeated, request a graceful stop: the launcher and a host's shutdown may both send SIGUSR1, a
+closing terminal and its shell both send SIGHUP."""
 
 
 def signals_to_stop() -> list[signal.Signals]:
-    """Those that ask a program to end: also a terminal's end, unless nohup lets it go on without."""
+    """The signals that request a stop; SIGHUP, sent by a closing terminal, is one unless nohup has made it ignored."""
     always = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
     return always if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*always, signal.SIGHUP]

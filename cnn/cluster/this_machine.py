@@ -1,4 +1,4 @@
-"""How names of hosts compare, and which of them are this machine's."""
+"""Compares host names, and recognises those of this machine."""
 
 import functools
 import ipaddress
@@ -7,44 +7,44 @@ import socket
 import psutil
 
 LOCALHOST = "localhost"
-"""The one name of this machine that mpirun and horovodrun always know for it."""
+"""The only name that mpirun and horovodrun always recognise as this machine."""
 
 
 def comparable(name: str) -> str:
-    """The name as DNS sees it: capital letters and a point at the end make no other host."""
+    """The name in the form in which DNS compares it: lower case, without a trailing dot."""
     return name.rstrip(".").lower()
 
 
 def has_domain(name: str) -> bool:
-    """Whether it is a name with a domain, and no address."""
+    """Whether it is a name with a domain, not an IPv4 address."""
     return "." in name and not name.replace(".", "").isdecimal()
 
 
-def may_be_one(name: str, other: str) -> bool:
-    """Whether two names can be one host's: they are equal, or one is the other without (a part of) the domain."""
+def may_be_same_host(name: str, other: str) -> bool:
+    """Whether two names may denote the same host: equal, or one is the other without (part of) its domain."""
     short, long = sorted((comparable(name), comparable(other)), key=len)
     return long == short or long.startswith(f"{short}.")
 
 
 @functools.cache
 def is_this_machine(name: str) -> bool:
-    """Whether a name or an address is one of the machine that this runs on. Only for others' names DNS is asked."""
+    """Whether a name or an address belongs to this machine. Resolves it only if it is not one of the usual names."""
     plain = comparable(name)
-    own = comparable(socket.gethostname())
-    return plain in (LOCALHOST, own, own.partition(".")[0]) or any(map(_is_own, addresses_of(plain)))
+    local_name = comparable(socket.gethostname())
+    return plain in (LOCALHOST, local_name, local_name.partition(".")[0]) or any(map(_is_own, addresses_of(plain)))
 
 
 def name_for_launchers(name: str) -> str:
-    """A name by which mpirun and horovodrun, too, take this machine for the one that they run on.
+    """The given name of this machine, or `localhost` if mpirun and horovodrun would not recognise it.
 
-    Horovod asks only for IPv4 addresses, and knows only those that interfaces have: not 127.0.1.1, for example, which
-    Debian gives to the machine's name.
+    Horovod resolves names only to IPv4 addresses, and recognises only those of the interfaces: not 127.0.1.1, for
+    example, to which Debian resolves the machine's name.
     """
     return name if _own_addresses() & set(addresses_of(name)) else LOCALHOST
 
 
 def addresses_of(name: str) -> list[str]:
-    """The addresses that a name, or an address, stands for; none where it is not known."""
+    """The addresses that a name or an address resolves to; empty if it is unknown."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

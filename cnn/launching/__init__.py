@@ -1,1 +1,1 @@
-"""How ranks are started, on one host or many."""
+"""Starts ranks on one host or on several."""

@@ -1,9 +1,9 @@
-"""Starts a job whose workers may be lost, and may be joined by others, while it trains.
+"""Starts an elastic job, which continues when workers are lost or others join.
 
   bash launch/elastic.sh ./hosts.sh --min 2 --max 8 -- --model vgg16 --data oxflower17 --run_dir runs/flowers
 
-The script prints the hosts that there are now, NAME:RANKS on each line, and is asked every second. What follows --
-goes to jobs/train.py. Started again, the job resumes the run in --run_dir.
+The script is run every second and prints the current hosts, NAME:RANKS on each line. Arguments after -- are passed to
+jobs/train.py. Started again, the job resumes the run in --run_dir.
 """
 
 import argparse
@@ -14,11 +14,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnn.cluster.horovodrun import as_a_process
-from cnn.cluster.host_script import ask
+from cnn.cluster.horovodrun import subprocess_command
+from cnn.cluster.host_script import run_host_script
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import interface_to
-from cnn.cluster.left_over import start_anew
+from cnn.cluster.left_over import prepare_launch
 from cnn.errors import UserError, report_errors
 from cnn.launching.host_check import check_path
 from cnn.launching.launcher import Parser, divide_arguments, find_launchers
@@ -27,71 +27,71 @@ from cnn.launching.supervision import run_horovodrun
 _PROGRAM = "jobs/train.py"
 
 _COOLDOWN = ("10", "120")
-"""Seconds that a host is left alone when ranks of it were lost: two to three times the first, then longer, and the
-second at most."""
+"""Bounds, in seconds, of the time in which a host that has lost ranks gets none: at first two to three times the lower,
+then longer, at most the upper."""
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The options, and what follows -- for the program; UserError for what no hosts could make a job of."""
-    own, settings = divide_arguments(arguments)
+    """Parses the options, and returns the program's arguments after -- unparsed; UserError if they cannot be valid."""
+    options, settings = divide_arguments(arguments)
     parser = Parser(
         prog="launch/elastic.sh",
         usage="%(prog)s SCRIPT [options] -- --run_dir FOLDER ...",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("script", metavar="SCRIPT", type=Path, help="prints the hosts")
-    parser.add_argument("--min", type=int, default=1, help="ranks without which training waits for hosts")
-    parser.add_argument("--max", type=int, help="ranks at most; else as many as the hosts take")
+    parser.add_argument("script", metavar="SCRIPT", type=Path, help="program that prints the hosts")
+    parser.add_argument("--min", type=int, default=1, help="minimum number of ranks: with fewer, training waits")
+    parser.add_argument("--max", type=int, help="maximum number of ranks; default: all that the hosts offer")
     parser.add_argument("--wait", type=int, default=600, help="seconds to wait for --min ranks")
     parser.add_argument("--interface", default=os.environ.get("CNN_INTERFACE"), help="network interface")
-    parser.add_argument("--dry_run", action="store_true", help="print the command, and run nothing")
-    given = parser.parse_args(own)
+    parser.add_argument("--dry_run", action="store_true", help="print the command instead of running it")
+    given = parser.parse_args(options)
     if given.min < 1 or (given.max is not None and given.max < given.min):
         raise UserError(
-            f"--min {given.min} --max {given.max} are no numbers of ranks: give --min from 1, --max from --min on."
+            f"--min {given.min} --max {given.max} is not a range of ranks: choose 1 or more, and --max not below --min."
         )
     if not ("--run_dir" in settings[:-1] or any(word.startswith("--run_dir=") for word in settings)):
-        raise UserError("--run_dir is missing after --: name the run's folder; another start will resume it.")
+        raise UserError("--run_dir is missing after --: name the run's folder, so that another start can resume it.")
     return given, settings
 
 
 def program_for(settings: Sequence[str]) -> list[str]:
-    """The command line of a rank, which resumes the run if there is one, unless it is told otherwise."""
+    """The command line of a rank, which resumes an existing run unless the settings say otherwise."""
     return [sys.executable, _PROGRAM, "--resume", "auto", *settings]
 
 
 def command_for(given: argparse.Namespace, hosts: Sequence[Host]) -> list[str]:
-    """The command for horovodrun, which is to begin on these hosts, as far as the program's."""
-    room = sum(host.slots for host in hosts)
+    """The horovodrun command up to the program; the job starts on these hosts."""
+    slots = sum(host.slots for host in hosts)
     limits = ["--min-np", str(given.min)] + ([] if given.max is None else ["--max-np", str(given.max)])
     times = ["--start-timeout", str(given.wait), "--elastic-timeout", str(given.wait)]
     script = str(given.script.absolute())
-    command = ["horovodrun", "--gloo", "-np", str(min(room, given.max or room)), *limits, *times]
+    command = ["horovodrun", "--gloo", "-np", str(min(slots, given.max or slots)), *limits, *times]
     command += ["--host-discovery-script", script, "--slots-per-host", "1", "--blacklist-cooldown-range", *_COOLDOWN]
     return [*command, "--network-interfaces", given.interface or interface_to([host.name for host in hosts])]
 
 
-def await_ranks(script: Path, least: int, seconds: float) -> list[Host]:
-    """The hosts that the script names once they take so many ranks; UserError when they do not in time."""
+def await_ranks(script: Path, min_ranks: int, seconds: float) -> list[Host]:
+    """Waits until the hosts that the script prints offer `min_ranks` ranks; UserError if they do not in time."""
     deadline = time.monotonic() + seconds
     while True:
-        hosts = ask(script)
-        room = sum(host.slots for host in hosts)
-        if room >= least:
+        hosts = run_host_script(script)
+        slots = sum(host.slots for host in hosts)
+        if slots >= min_ranks:
             return hosts
         if time.monotonic() > deadline:
             raise UserError(
-                f"the hosts of {script} take {room} ranks after {seconds:.0f} s, --min is {least}: look at what it "
+                f"the hosts of {script} offer {slots} ranks after {seconds:.0f} s, --min is {min_ranks}: check what it "
                 "prints."
             )
         time.sleep(1)
 
 
 def main() -> None:
-    """Waits for hosts, and runs horovodrun."""
+    """Waits for the hosts, and runs horovodrun."""
     given, settings = parse(sys.argv[1:])
-    start_anew(os.environ, "gloo", typed=sys.stdin is not None and sys.stdin.isatty())
+    prepare_launch(os.environ, "gloo", interactive=sys.stdin is not None and sys.stdin.isatty())
     find_launchers()
     hosts = await_ranks(given.script, given.min, given.wait)
     check_path(hosts, sys.executable)
@@ -100,7 +100,7 @@ def main() -> None:
     if given.dry_run:
         print(shlex.join(command))
         return
-    run_horovodrun(as_a_process(command), program, elastic=True)
+    run_horovodrun(subprocess_command(command), program, elastic=True)
 
 
 if __name__ == "__main__":

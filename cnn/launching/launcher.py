@@ -1,11 +1,11 @@
-"""Starts a job on one host or on many: the exact command for mpirun or horovodrun, after looking whether it can work.
+"""Starts a job on one host or on several by mpirun or horovodrun, after checking that it can work.
 
   bash launch/mpirun.sh -H a:4,b:4 -- --model vgg16 --data oxflower17
   bash launch/horovodrun.sh -np 2 -- --model lenet5
   bash launch/mpirun.sh --hostfile hosts.txt --program jobs/doctor.py
 
-What follows -- goes to the program as it is. Every host needs this folder at the same path, set up by launch/setup.sh,
-and ssh from here without a password.
+Arguments after -- are passed to the program unchanged. Every host needs this folder at the same path, set up by
+launch/setup.sh, and must accept ssh from here without a password.
 """
 
 import argparse
@@ -18,21 +18,21 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnn.choices import check_choice
-from cnn.cluster.horovodrun import as_a_process
+from cnn.cluster.horovodrun import subprocess_command
 from cnn.cluster.hosts import Host, find_hosts, host_list
-from cnn.cluster.left_over import start_anew
+from cnn.cluster.left_over import prepare_launch
 from cnn.cluster.placement import PLACEMENT, placement
 from cnn.cluster.process import DEVICES
 from cnn.cluster.this_machine import has_domain, is_this_machine
 from cnn.errors import UserError, report_errors
 from cnn.launching.await_hosts import await_hosts
-from cnn.launching.host_check import SECONDS_TO_REACH, check_hosts, check_path, devices_here, gpus_for_ranks
+from cnn.launching.host_check import CONNECT_TIMEOUT_SECONDS, check_hosts, check_path, devices_here, gpus_for_ranks
 from cnn.launching.supervision import run_horovodrun, run_mpirun
 
 _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("-H", "--hosts"): {"help": "hosts and the ranks on each: a:4,b:4 (or $CNN_HOSTS)"},
-    ("--hostfile",): {"help": "file with 'NAME slots=4' in each line (or $CNN_HOSTFILE)"},
-    ("-np", "--workers"): {"type": int, "help": "ranks; else one for each slot, GPU, or core where there is no GPU"},
+    ("--hostfile",): {"help": "file with 'NAME slots=4' on each line (or $CNN_HOSTFILE)"},
+    ("-np", "--workers"): {"type": int, "help": "ranks; default: one per slot, GPU, or core if there is no GPU"},
     ("--interface",): {
         "default": os.environ.get("CNN_INTERFACE") or None,
         "help": "network interface (or $CNN_INTERFACE)",
@@ -40,28 +40,28 @@ _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("--controller",): {"choices": ("mpi", "gloo"), "default": "gloo", "help": "how horovodrun connects ranks"},
     ("--device",): {
         "default": os.environ.get("CNN_DEVICE"),
-        "help": "gpu or cpu: what ranks must compute on (or $CNN_DEVICE); else GPUs where a host has some",
+        "help": "gpu or cpu: what ranks must compute on (or $CNN_DEVICE); default: GPUs if a host has any",
     },
     ("--oversubscribe",): {"action": "store_true", "help": "allow more ranks on a host than it has GPUs or cores"},
-    ("--wait",): {"type": int, "default": 0, "help": "seconds to wait for hosts that are still coming up, as pods are"},
-    ("--program",): {"default": "jobs/train.py", "help": "what to run; jobs/train.py when left out"},
-    ("--dry_run",): {"action": "store_true", "help": "print the command, and run nothing"},
+    ("--wait",): {"type": int, "default": 0, "help": "seconds to wait for hosts that are still starting, such as pods"},
+    ("--program",): {"default": "jobs/train.py", "help": "program to run; default: jobs/train.py"},
+    ("--dry_run",): {"action": "store_true", "help": "print the command instead of running it"},
 }
 
 _ENVIRONMENT = Path(sys.executable).parents[1]
-"""Where Python and the launchers are installed."""
+"""The environment in which Python and the launchers are installed."""
 
-_SECONDS_TO_END = 2
-"""How long ranks have from SIGTERM to SIGKILL when one of them has failed. mpirun waits for it always, and on one host
+_KILL_AFTER_SECONDS = 2
+"""Time between SIGTERM and SIGKILL for the other ranks when one has failed. mpirun always waits that long, on one host
 after the other."""
 
-_TIME_TO_END = ("--mca", "odls_base_sigkill_timeout", str(_SECONDS_TO_END))
+_KILL_TIMEOUT = ("--mca", "odls_base_sigkill_timeout", str(_KILL_AFTER_SECONDS))
 _PREFIX = ("--prefix", str(_ENVIRONMENT))
-"""Other hosts have Open MPI there, too, and ssh's PATH does not tell."""
+"""Open MPI's path, which is the same on other hosts, where it is not on ssh's PATH."""
 
-_WHOLE_NAMES = ("--mca", "orte_keep_fqdn_hostnames", "true")
-"""Or Open MPI cuts a host's name at its first point, and asks ssh for a host that only its own domain knows. With short
-names it would not find a host that calls itself by a long one."""
+_KEEP_DOMAINS = ("--mca", "orte_keep_fqdn_hostnames", "true")
+"""For host names with a domain: otherwise Open MPI removes it, and ssh may not find the host. Not for names without:
+with this option Open MPI would not recognise a host that reports its name with a domain."""
 
 _FORWARDED = ("CNN_", "HOROVOD_", "NCCL_", "OMPI_MCA_", "OMP_", "TF_", "XLA_", "CUDA_")
 _ALSO_FORWARDED = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "COLUMNS")
@@ -69,37 +69,37 @@ _OF_LAUNCHERS = ("HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL", "HOROVOD_CROSS
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells a mistake as all programs do."""
+    """Reports mistakes in the same form as the other programs."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; --help lists the options.")
 
 
 def divide_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What is before -- and what follows it."""
-    both = list(arguments)
-    end = both.index("--") if "--" in both else len(both)
-    return both[:end], both[end + 1 :]
+    """Splits arguments at --."""
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end + 1 :]
 
 
 def find_launchers() -> None:
-    """From now on mpirun and horovodrun are those that are installed beside this Python."""
+    """Puts the mpirun and horovodrun that are installed with this Python first on PATH."""
     os.environ["PATH"] = f"{_ENVIRONMENT / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The options, and what follows -- for the program."""
-    own, programs = divide_arguments(arguments)
+    """Parses the options, and returns the program's arguments after -- unparsed."""
+    options, program_arguments = divide_arguments(arguments)
     parser = Parser(
-        prog=f"launch/{own[0] if own else 'mpirun'}.sh",
+        prog=f"launch/{options[0] if options else 'mpirun'}.sh",
         usage="%(prog)s [options] -- ...",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("launcher", choices=("mpirun", "horovodrun"), help=argparse.SUPPRESS)
-    for names, options in _OPTIONS.items():
-        parser.add_argument(*names, **options)
-    return parser.parse_args(own), programs
+    for names, keywords in _OPTIONS.items():
+        parser.add_argument(*names, **keywords)
+    return parser.parse_args(options), program_arguments
 
 
 def forwarded(environ: Mapping[str, str]) -> list[str]:
@@ -125,10 +125,10 @@ def mpirun_command(
     if hosts is None:
         command.append("--oversubscribe")
     else:
-        command += [*_PREFIX, *_as_named(hosts), "-H", host_list(hosts)]
-        command += ["--mca", "plm_rsh_args", f"-o BatchMode=yes -o ConnectTimeout={SECONDS_TO_REACH}"]
-    # cnn.cluster.process divides a host's cores among its ranks; Open MPI would give each a single one.
-    command += ["--bind-to", "none", *_TIME_TO_END]
+        command += [*_PREFIX, *_domain_option(hosts), "-H", host_list(hosts)]
+        command += ["--mca", "plm_rsh_args", f"-o BatchMode=yes -o ConnectTimeout={CONNECT_TIMEOUT_SECONDS}"]
+    # cnn.cluster.process divides a host's cores among its ranks; Open MPI would bind each to a single one.
+    command += ["--bind-to", "none", *_KILL_TIMEOUT]
     if interface is not None:
         command += ["--mca", "btl_tcp_if_include", interface, "--mca", "oob_tcp_if_include", interface]
     for name in forwarded(environ):
@@ -139,44 +139,44 @@ def mpirun_command(
 def horovodrun_command(
     hosts: Sequence[Host] | None, workers: int, program: Sequence[str], controller: str, interface: str | None
 ) -> list[str]:
-    """The command for Horovod's launcher, which forwards the environment itself."""
+    """The command for Horovod's launcher, which forwards the complete environment."""
     command = ["horovodrun", f"--{controller}", "-np", str(workers), "--start-timeout", "120"]
     if hosts is not None:
         command += ["-H", host_list(hosts)]
     if controller == "mpi":
-        command += ["--mpi-args", shlex.join([*_PREFIX, *_as_named(hosts or []), *_TIME_TO_END])]
+        command += ["--mpi-args", shlex.join([*_PREFIX, *_domain_option(hosts or []), *_KILL_TIMEOUT])]
     if interface is not None:
         command += ["--network-interfaces", interface]
     return [*command, *program]
 
 
-def _as_named(hosts: Sequence[Host]) -> Sequence[str]:
-    return _WHOLE_NAMES if any(has_domain(host.name) for host in hosts) else ()
+def _domain_option(hosts: Sequence[Host]) -> Sequence[str]:
+    return _KEEP_DOMAINS if any(has_domain(host.name) for host in hosts) else ()
 
 
-def count_workers(asked: int | None, hosts: Sequence[Host] | None, environ: Mapping[str, str]) -> int:
-    """How many ranks to start; UserError when the hosts have no room for them."""
-    if asked is not None and asked < 1:
-        raise UserError(f"-np {asked} is less than 1: give a number of ranks, or leave it out.")
+def count_workers(requested: int | None, hosts: Sequence[Host] | None, environ: Mapping[str, str]) -> int:
+    """The number of ranks to start; UserError if the hosts have too few slots."""
+    if requested is not None and requested < 1:
+        raise UserError(f"-np {requested} is less than 1: give a number of ranks, or leave it out.")
     if hosts is None:
         here = devices_here()
-        return asked or len(gpus_for_ranks(here.gpus, environ)) or here.cores
-    room = sum(host.slots for host in hosts)
-    if asked is not None and asked > room:
-        raise UserError(f"-np {asked} is more than the {room} ranks of {host_list(hosts)}: give fewer, or more hosts.")
-    return room if asked is None else asked
+        return requested or len(gpus_for_ranks(here.gpus, environ)) or here.cores
+    slots = sum(host.slots for host in hosts)
+    if requested is not None and requested > slots:
+        raise UserError(f"-np {requested} exceeds the {slots} ranks of {host_list(hosts)}: reduce it, or add hosts.")
+    return slots if requested is None else requested
 
 
 def main() -> None:
-    """Checks what was asked for, and runs the launcher."""
+    """Checks the options and the hosts, and runs the launcher."""
     given, arguments = parse(sys.argv[1:])
     controller = "mpi" if given.launcher == "mpirun" else given.controller
-    start_anew(os.environ, controller, typed=sys.stdin is not None and sys.stdin.isatty())
+    prepare_launch(os.environ, controller, interactive=sys.stdin is not None and sys.stdin.isatty())
     find_launchers()
     hosts = find_hosts(given.hosts, given.hostfile, os.environ)
     check_path(hosts or [], str(_ENVIRONMENT))
     if not Path(given.program).is_file():
-        raise UserError(f"--program {given.program} is no file: name a program, jobs/train.py say.")
+        raise UserError(f"--program {given.program} is not a file: name a program, for example jobs/train.py.")
     if given.device is not None:
         check_choice("device", given.device, DEVICES)
         os.environ["CNN_DEVICE"] = given.device
@@ -206,7 +206,7 @@ def main() -> None:
         interface=given.interface,
     )
     if given.launcher == "horovodrun":
-        run_horovodrun(as_a_process(command), program)
+        run_horovodrun(subprocess_command(command), program)
     run_mpirun(command)
 
 

@@ -1,4 +1,4 @@
-"""Starts the running program again, or another, with other numbers of workers."""
+"""Starts the running program again, or another program, with a given number of workers."""
 
 import os
 import shlex
@@ -12,12 +12,12 @@ from cnn.errors import RunError, UserError
 
 
 def relaunch(launcher: str, workers: int, output: Path) -> None:
-    """Runs this program with its arguments and `--output OUTPUT`, as `run_with_workers`."""
+    """Runs this program, as `run_with_workers` does, with its arguments and `--output OUTPUT`."""
     run_with_workers(launcher, workers, [*sys.argv, "--output", str(output)])
 
 
 def is_relaunched() -> bool:
-    """Whether this program was given --output, as `relaunch` does: it is to measure, with the workers there are."""
+    """Whether this program has the option --output, which `relaunch` adds: it must then do the measurement itself."""
     return any(word.partition("=")[0] == "--output" for word in sys.argv[1:])
 
 
@@ -25,17 +25,17 @@ def run_with_workers(launcher: str, workers: int, program: Sequence[str]) -> Non
     """Runs a Python program, and waits for its end.
 
     Args:
-        launcher: mpirun or horovodrun, with options of launch/mpirun.sh; one worker is started without it.
-        workers: how many.
+        launcher: mpirun or horovodrun, with options of launch/mpirun.sh; not used for a single worker.
+        workers: number of workers.
         program: the file and its arguments.
 
     Raises:
         UserError: there is no such launcher, or this program was itself started by one.
-        RunError: it failed; it has said why.
+        RunError: the program failed, and has reported why.
     """
     if launch_from_environment(os.environ).world_size > 1:
         raise UserError(
-            f"{sys.argv[0]} starts workers itself: start it once, without a launcher, and name hosts by "
+            f"{sys.argv[0]} starts workers itself: start it without a launcher, and name hosts by "
             "--launcher 'mpirun -H a:4,b:4'."
         )
     try:

@@ -1,4 +1,4 @@
-"""Runs commands one after another, several at once where there is room, each on cores and GPUs of its own."""
+"""Runs a sequence of commands, as many in parallel as resources allow, each on exclusive cores and GPUs."""
 
 import contextlib
 import dataclasses
@@ -12,83 +12,83 @@ from pathlib import Path
 from cnn.errors import RunError, UserError
 from cnn.foreign_folder import open_new
 
-_SECONDS_TO_END = 10.0
-"""How long a command that is told to end may take; launchers give their ranks five seconds."""
+_TERMINATION_SECONDS = 10.0
+"""Time between SIGTERM and SIGKILL for a command; launchers allow their ranks five seconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to run."""
+    """A command to run."""
 
     name: str
     arguments: Sequence[str]
     output: Path
-    """The file for everything that it writes to the terminal."""
+    """The file for standard output and error."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one of the commands that run at once has to itself."""
+    """The exclusive resources of one of the commands that run in parallel."""
 
     cores: frozenset[int]
 
     gpus: tuple[str, ...] = ()
-    """As CUDA_VISIBLE_DEVICES names them; empty where there are none to divide."""
+    """As named in CUDA_VISIBLE_DEVICES; empty if there are no GPUs to divide."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How a command ended."""
+class CompletedCommand:
+    """A command that has ended."""
 
     name: str
     exit_code: int
-    """Negative: that of the signal which ended it."""
+    """If negative, the number of the signal that ended the command."""
 
 
 class EndedBySignalError(RunError):
-    """A signal asked this program to end, and the commands have ended."""
+    """A signal requested this program to end, and the commands have ended."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"ended by {signal.Signals(number).name}; the same command again goes on.")
+        super().__init__(f"ended by {signal.Signals(number).name}; run the same command again to continue.")
         self.exit_code = 128 + number
 
 
 def divide(cores: Iterable[int], cores_each: int, gpus: Sequence[str] = (), gpus_each: int = 1) -> list[Share]:
-    """What each of the commands has that can run at once; UserError when there are too few cores for one.
+    """Divides cores and GPUs into the shares of parallel commands; UserError if the cores do not suffice for one.
 
-    Where there are GPUs, none is in two shares; if they are too few for one command, that has all of them.
+    No GPU is in two shares; if the GPUs do not suffice for one command, it gets all of them.
     """
     ordered = sorted(cores)
     if cores_each > len(ordered):
-        raise UserError(f"--cores {cores_each} is more than the {len(ordered)} that there are: give fewer.")
-    at_once = len(ordered) // cores_each
+        raise UserError(f"--cores {cores_each} is more than the {len(ordered)} available cores: reduce it.")
+    parallel = len(ordered) // cores_each
     if gpus:
-        at_once = min(at_once, max(1, len(gpus) // gpus_each))
+        parallel = min(parallel, max(1, len(gpus) // gpus_each))
     return [
         Share(
             cores=frozenset(ordered[cores_each * index : cores_each * (index + 1)]),
             gpus=tuple(gpus[gpus_each * index : gpus_each * (index + 1)]),
         )
-        for index in range(at_once)
+        for index in range(parallel)
     ]
 
 
 def run_side_by_side(
     commands: Iterable[Command], shares: Sequence[Share], environment: Mapping[str, str], keep_open: int
-) -> Generator[Ended, None, None]:
-    """Starts the commands in their order, as many at once as there are shares.
+) -> Generator[CompletedCommand, None, None]:
+    """Starts the commands in order, as many in parallel as there are shares; ends them when the generator is closed.
 
     Args:
-        commands: what to run.
-        shares: what each of those that run at once has.
-        environment: that of the commands, but for CUDA_VISIBLE_DEVICES.
-        keep_open: a file that the commands hold open as long as they run, a lock say.
+        commands: the commands.
+        shares: the resources of each of the parallel commands.
+        environment: the commands' environment, except CUDA_VISIBLE_DEVICES.
+        keep_open: descriptor of a file that the commands hold open while they run, for example a lock.
 
     Yields:
-        Each command's end, as it comes.
+        Each command as it ends.
 
     Raises:
-        EndedBySignalError: SIGINT, SIGTERM or SIGHUP came. Whatever ends this early ends the commands too.
+        EndedBySignalError: SIGINT, SIGTERM or SIGHUP was received.
     """
     waiting, free = iter(commands), list(shares)
     running: list[tuple[Command, Share, subprocess.Popen[bytes]]] = []
@@ -105,21 +105,21 @@ def run_side_by_side(
                 for each in [each for each in running if each[2].poll() is not None]:
                     running.remove(each)
                     free.append(each[1])
-                    yield Ended(name=each[0].name, exit_code=each[2].returncode)
+                    yield CompletedCommand(name=each[0].name, exit_code=each[2].returncode)
         finally:
             _end([process for _, _, process in running])
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[int]:
-    """Gives a pipe in which the numbers of the signals arrive that come meanwhile, a byte each."""
-    # What is ignored, SIGHUP under nohup say, stays so.
+    """Yields a pipe that receives the number of each signal, one byte each, while the context is active."""
+    # Ignored signals, such as SIGHUP under nohup, remain ignored.
     ending = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    wanted = [signal.SIGCHLD, *(number for number in ending if signal.getsignal(number) != signal.SIG_IGN)]
+    handled = [signal.SIGCHLD, *(number for number in ending if signal.getsignal(number) != signal.SIG_IGN)]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     wakeup = signal.set_wakeup_fd(writer)
-    before = {number: signal.signal(number, lambda *_: None) for number in wanted}
+    before = {number: signal.signal(number, lambda *_: None) for number in handled}
     try:
         yield reader
     finally:
@@ -131,11 +131,11 @@ def _signals() -> Iterator[int]:
 
 
 def _start(command: Command, share: Share, environment: Mapping[str, str], keep_open: int) -> subprocess.Popen[bytes]:
-    """In a session of its own, so that what is typed at the terminal comes to this program alone."""
-    mine = os.sched_getaffinity(0)
+    """Starts a command in a new session, so that signals from the terminal reach only this program."""
+    affinity = os.sched_getaffinity(0)
     gpus = {"CUDA_VISIBLE_DEVICES": ",".join(share.gpus)} if share.gpus else {}
     with open_new(command.output) as output:
-        os.sched_setaffinity(0, share.cores)  # which the new process takes over
+        os.sched_setaffinity(0, share.cores)  # inherited by the new process
         try:
             return subprocess.Popen(
                 command.arguments,
@@ -147,13 +147,13 @@ def _start(command: Command, share: Share, environment: Mapping[str, str], keep_
                 pass_fds=(keep_open,),
             )
         finally:
-            os.sched_setaffinity(0, mine)
+            os.sched_setaffinity(0, affinity)
 
 
 def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
     for process in processes:
         process.terminate()
-    deadline = time.monotonic() + _SECONDS_TO_END
+    deadline = time.monotonic() + _TERMINATION_SECONDS
     for process in processes:
         try:
             process.wait(timeout=max(0.0, deadline - time.monotonic()))

@@ -1,4 +1,4 @@
-"""Runs mpirun or horovodrun so that whoever ends it gives the ranks the time to save what they have."""
+"""Runs mpirun or horovodrun so that a request to stop leaves the ranks time to save a checkpoint."""
 
 import contextlib
 import ctypes
@@ -11,52 +11,53 @@ from typing import NoReturn
 
 import psutil
 
-from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
+from cnn.cluster.stop_signals import GRACEFUL_ONLY, signals_to_stop
 from cnn.errors import StoppedError
 
 _PR_SET_PDEATHSIG = 1
-_ENDED_BY_US = tuple(128 + number for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL))
-"""Exit codes of what a signal ended that is sent from here."""
+_FORWARDED_CODES = tuple(128 + number for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL))
+"""Exit codes of processes ended by a signal that this module sends."""
 
 
 def run_mpirun(command: Sequence[str]) -> NoReturn:
-    """Does what the command does, and exits with its exit code.
+    """Runs the command, and exits with its exit code.
 
-    mpirun hands SIGUSR1 on to all ranks, which then stop in good order; SIGTERM and SIGINT it follows with SIGKILL
-    after a fixed time, host after host. So the first request to end is sent on as SIGUSR1, a second one as SIGTERM.
+    mpirun forwards SIGUSR1 to all ranks, which then stop gracefully; after SIGTERM and SIGINT it sends SIGKILL after a
+    fixed time, host by host. So the first request to stop is forwarded as SIGUSR1, a second one as SIGTERM.
     """
     _run(command, lambda process: process.send_signal(signal.SIGUSR1))
 
 
 def run_horovodrun(command: Sequence[str], program: Sequence[str], *, elastic: bool = False) -> NoReturn:
-    """Does what the command does, and exits with its exit code.
+    """Runs the command, and exits with its exit code.
 
-    horovodrun hands no signal on; after SIGTERM it cuts the ssh of other hosts, and kills in five seconds. So the first
-    request to end goes as SIGUSR1 to a rank on this host, which stops all others with it, and a second one to
-    horovodrun; so does the first where there is no such rank.
+    horovodrun forwards no signals; after SIGTERM it closes the ssh connections to other hosts, and sends SIGKILL after
+    five seconds. So the first request to stop is sent as SIGUSR1 to a rank on this host, which makes all ranks stop; a
+    second one, or the first if there is no such rank, is sent to horovodrun as SIGTERM.
 
     Args:
-        command: what starts horovodrun.
+        command: the command that starts horovodrun.
         program: the command line of a rank.
-        elastic: whether the job goes on without a rank that is lost, as the one that is asked is when it does not train
-            yet: so horovodrun is ended as soon as that rank has. Its exit code may be 0 then, though nothing is done.
+        elastic: whether the job continues when a rank is lost, for example one that receives the request before it
+            trains: horovodrun is then terminated when that rank has ended, and may exit with 0 although training is not
+            done.
     """
 
-    def ask_a_rank(process: "subprocess.Popen[bytes]") -> None:
+    def stop_a_rank(process: "subprocess.Popen[bytes]") -> None:
         rank = _descendant(process.pid, program)
         if rank is not None:
-            with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
                 rank.send_signal(signal.SIGUSR1)
                 if elastic:
                     rank.wait()
         if rank is None or elastic:
             process.terminate()
 
-    _run(command, ask_a_rank, code_for_0=StoppedError.exit_code if elastic else 0)
+    _run(command, stop_a_rank, code_for_0=StoppedError.exit_code if elastic else 0)
 
 
 def _descendant(pid: int, command: Sequence[str]) -> psutil.Process | None:
-    """The first process that was started by this one, or by those it started, with exactly this command."""
+    """The first descendant of a process with exactly this command line."""
     for process in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.cmdline() == list(command):
@@ -64,29 +65,29 @@ def _descendant(pid: int, command: Sequence[str]) -> psutil.Process | None:
     return None
 
 
-def _run(command: Sequence[str], ask: Callable[["subprocess.Popen[bytes]"], None], *, code_for_0: int = 0) -> NoReturn:
-    """As told above; `code_for_0` is what to exit with where a command that was asked to end exits with 0."""
-    # In a session of its own: what is typed at the terminal comes to this program alone.
+def _run(command: Sequence[str], stop: Callable[["subprocess.Popen[bytes]"], None], *, code_for_0: int = 0) -> NoReturn:
+    """Runs the command; exits with `code_for_0` if a stop was requested and the command exits with 0."""
+    # In a new session, so that signals from the terminal reach only this program.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_parent)
-    asked = 0
+    requested = 0  # the first signal's number
 
-    def send_on(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        again, asked = asked, asked or number  # before it is sent: the next signal may come meanwhile
-        if again and number not in ONLY_ASKING:
+    def forward(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        earlier, requested = requested, requested or number  # set first, as another signal may interrupt what follows
+        if earlier and number not in GRACEFUL_ONLY:
             process.terminate()
         else:
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-                ask(process)
+            with contextlib.suppress(psutil.NoSuchProcess):  # the command has just ended
+                stop(process)
 
     for number in signals_to_stop():
-        signal.signal(number, send_on)
+        signal.signal(number, forward)
     code = process.wait()
-    if asked and code == 0:
+    if requested and code == 0:
         sys.exit(code_for_0)
     code = code if code >= 0 else 128 - code
-    # Ranks that did not train yet were ended by what the signal was sent on as.
-    sys.exit(128 + asked if asked and code in _ENDED_BY_US else code)
+    # The forwarded signal has ended ranks that did not train yet; report the signal that was received.
+    sys.exit(128 + requested if requested and code in _FORWARDED_CODES else code)
 
 
 def _end_with_parent() -> None:

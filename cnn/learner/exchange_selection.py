@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.equal_products import odd_rank
+from cnn.cluster.equal_products import first_differing_rank
 from cnn.cluster.exchange import Exchange, make_exchange
 from cnn.cluster.exchange_cost import (
     LARGEST_BUCKET,
@@ -106,7 +106,7 @@ def choose_exchange(
 def _odd_rank(cluster: Cluster, choices: Sequence[Choice], samples: int, dtype: str) -> str:
     """Says which rank cannot multiply factors as rank 0 does, on every rank; empty if all can, or none need."""
     kernels = [each.kernel for each in choices if each.factored]
-    odd = odd_rank(cluster, kernels, samples * cluster.world_size, dtype) if kernels else None
+    odd = first_differing_rank(cluster, kernels, samples * cluster.world_size, dtype) if kernels else None
     if odd is None:
         return ""
     hosts = f"rank {odd} (on {cluster.peers[odd][0]}) and rank 0 (on {cluster.peers[0][0]})"

@@ -20,10 +20,10 @@ def links(ab: float, ac: float, bc: float, rates: tuple[float, float, float] = (
     [
         (links(1e-4, 1e-4, 1.5e-4), []),
         (links(1e-5, 8e-4, 9e-4), []),  # many times the best, and still nothing that a step would notice
-        (links(1e-4, 2e-2, 2e-2), ["the link of c is slow: 20.0 ms where the best has 0.1"]),
-        (links(2e-2, 1e-4, 2e-2), ["the link of b is slow: 20.0 ms where the best has 0.1"]),
-        (links(2e-2, 1e-4, 1e-4), ["the link between a and b is slow: 20.0 ms where the best has 0.1"]),
-        (links(1e-4, 1e-4, 1e-4, (1e9, 1e8, 1e8)), ["the link of c is slow: 100 MB/s where the best has 1,000"]),
+        (links(1e-4, 2e-2, 2e-2), ["the link of c is slow: 20.0 ms, the best link has 0.1"]),
+        (links(2e-2, 1e-4, 2e-2), ["the link of b is slow: 20.0 ms, the best link has 0.1"]),
+        (links(2e-2, 1e-4, 1e-4), ["the link between a and b is slow: 20.0 ms, the best link has 0.1"]),
+        (links(1e-4, 1e-4, 1e-4, (1e9, 1e8, 1e8)), ["the link of c is slow: 100 MB/s, the best link has 1,000"]),
         (links(2e-2, 2e-2, 2e-2), []),  # far from each other, all alike
         (links(1e-4, 1e-4, 1e-4)[:1], []),
     ],

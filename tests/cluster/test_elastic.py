@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from horovod.common.exceptions import HorovodInternalError
 
-from cnn.cluster.elastic import tells_of_a_lost_peer
+from cnn.cluster.elastic import is_lost_peer_error
 
 GLOO = "[/src/third_party/gloo/gloo/transport/tcp/pair.cc:589] Read error [10.0.0.2]:4: Connection reset by peer"
 
@@ -20,7 +20,7 @@ GLOO = "[/src/third_party/gloo/gloo/transport/tcp/pair.cc:589] Read error [10.0.
     ],
 )
 def test_a_lost_peer(error: Exception) -> None:
-    assert tells_of_a_lost_peer(error)
+    assert is_lost_peer_error(error)
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_a_lost_peer(error: Exception) -> None:
     ],
 )
 def test_an_ordinary_error(error: Exception) -> None:
-    assert not tells_of_a_lost_peer(error)
+    assert not is_lost_peer_error(error)

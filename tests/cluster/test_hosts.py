@@ -56,7 +56,7 @@ def test_a_hostfile(tmp_path: Path, text: str) -> None:
         ("a:٣", "'٣' in"),
         ("a:", "'' in"),
         ("a:5000", "'5000' in"),
-        ("fe80::99:2", "'fe80::99:2' in -H 'fe80::99:2' is an IPv6 address, which mpirun and horovodrun do not take"),
+        ("fe80::99:2", "'fe80::99:2' in -H 'fe80::99:2' is an IPv6 address, which mpirun and horovodrun do not accept"),
         ("[::1]:x", "'x' in -H"),
         ("me@a:2", "'me@a' in -H"),
         (",", "'' in -H"),
@@ -82,7 +82,7 @@ def test_what_is_no_list_of_hosts(text: str, said: str) -> None:
         (b"a max_slots=x\n", "'x' in line 1"),
         (b"a slots=1 cpu=2\n", "line 1 of"),
         (b"a 0 all.q@a UNDEFINED\n", "'0' in line 1"),
-        (b"\xff\xfe\x00", "cannot be read \\(it is no text\\)"),
+        (b"\xff\xfe\x00", "cannot be read \\(it is not a text file\\)"),
     ],
 )
 def test_what_is_no_hostfile(tmp_path: Path, content: bytes, said: str) -> None:
@@ -145,5 +145,5 @@ def test_where_hosts_come_from(tmp_path: Path) -> None:
     assert find_hosts(None, None, {"OMPI_MCA_orte_default_hostfile": file}) == [Host(name="c", slots=1)]
     with pytest.raises(UserError, match="CNN_HOSTS 'b:x'"):
         find_hosts(None, None, {"CNN_HOSTS": "b:x"})
-    with pytest.raises(UserError, match="both given"):
+    with pytest.raises(UserError, match="exclude each other"):
         find_hosts("a", file, {})

@@ -14,7 +14,7 @@ def test_what_can_be_resumed_is_what_has_a_run_folder() -> None:
     job = Job(ALONE)
     assert job.advice == "start it again"
     job.folder = Path("runs/a")
-    assert job.advice == "go on with --resume"
+    assert job.advice == "continue with --resume"
 
 
 def test_any_reason_is_recorded(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ time.sleep(60)
 def test_a_rank_has_gone_as_soon_as_its_connections_are_closed(attempt: int) -> None:
     """Though it still takes a while to give its memory back."""
     job, rank = Job(ALONE), subprocess.Popen([sys.executable, "-c", HOLDS_MEMORY], stdout=subprocess.PIPE)
-    job.watch_others(0, [[os.uname().nodename, os.getpid()], [os.uname().nodename, rank.pid]])
+    job.set_peers(0, [[os.uname().nodename, os.getpid()], [os.uname().nodename, rank.pid]])
     assert rank.stdout.readline() == b"there\n"
     assert job.lost_peers() == ""
     os.kill(rank.pid, signal.SIGKILL)
@@ -47,4 +47,4 @@ def test_a_rank_has_gone_as_soon_as_its_connections_are_closed(attempt: int) -> 
     said = job.lost_peers()
     rank.wait()
     assert said.startswith(f"rank 1 (process {rank.pid} on ")
-    assert said.endswith(" has gone")
+    assert said.endswith(" has exited")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn.cluster.left_over import contradiction, start_anew, still_running
+from cnn.cluster.left_over import contradiction, live_launch, prepare_launch
 from cnn.cluster.process import ALONE, launch_from_environment
 from cnn.errors import UserError
 
@@ -43,8 +43,8 @@ def servers(port: int) -> list[dict[str, str]]:
 def test_a_launcher_that_listens_is_there(port: int) -> None:
     for environment in servers(port):
         launch = launch_from_environment(environment)
-        assert still_running(launch, environment) == launch
-    assert still_running(ALONE, {}) == ALONE
+        assert live_launch(launch, environment) == launch
+    assert live_launch(ALONE, {}) == ALONE
 
 
 def test_of_a_launcher_that_has_ended_nothing_is_believed(closed_port: int) -> None:
@@ -52,9 +52,9 @@ def test_of_a_launcher_that_has_ended_nothing_is_believed(closed_port: int) -> N
         with pytest.raises(
             UserError, match=r"(OMPI_COMM_WORLD_|HOROVOD_)SIZE=[38] is left over from a (mpi|horovod)run"
         ):
-            still_running(launch_from_environment(environment), environment)
+            live_launch(launch_from_environment(environment), environment)
     one = {**MPI, "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}
-    assert still_running(launch_from_environment(one), one) == ALONE
+    assert live_launch(launch_from_environment(one), one) == ALONE
 
 
 @pytest.mark.parametrize("name", ["HOROVOD_CPU_OPERATIONS", "HOROVOD_CONTROLLER"])
@@ -71,22 +71,22 @@ def test_a_launcher_forgets_the_rank_that_it_is_itself(port: int, closed_port: i
     one = {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0", "OMPI_MCA_ess": "^singleton"}
     for environment in ({**MPI, **one, "PMIX_SERVER_URI2": f"7.0;tcp4://127.0.0.1:{port}"}, *servers(closed_port)):
         environ = {**environment, **mine, **operator}
-        start_anew(environ, "gloo", typed=False)
+        prepare_launch(environ, "gloo", interactive=False)
         assert environ == {**mine, **operator}
     wishes = {"HOROVOD_CPU_OPERATIONS": "gloo", "PMIX_MCA_gds": "hash", "OPAL_PREFIX": "/opt"}
     environ = dict(wishes)
-    start_anew(environ, "gloo", typed=False)
+    prepare_launch(environ, "gloo", interactive=False)
     assert environ == wishes
 
 
 def test_a_launcher_is_not_started_by_each_of_several(port: int) -> None:
     for environment in servers(port):
-        with pytest.raises(UserError, match="each of [38] ranks would start a job of its own"):
-            start_anew(dict(environment), "gloo", typed=True)
+        with pytest.raises(UserError, match="each of [38] ranks would start a separate job"):
+            prepare_launch(dict(environment), "gloo", interactive=True)
     torchrun = {"WORLD_SIZE": "2", "RANK": "0"}
     with pytest.raises(UserError, match="torchrun"):
-        start_anew(dict(torchrun), "gloo", typed=False)
-    start_anew(dict(torchrun), "gloo", typed=True)
+        prepare_launch(dict(torchrun), "gloo", interactive=False)
+    prepare_launch(dict(torchrun), "gloo", interactive=True)
 
 
 def train(*words: str, **environment: str) -> tuple[int, str]:

@@ -20,8 +20,8 @@ def test_ranks_where_they_belong(hosts: list[str]) -> None:
 @pytest.mark.parametrize(
     ("hosts", "said"),
     [
-        (["train-launcher"] * 4, "4 ranks run on train-launcher where 0 were meant to"),
-        (["train-worker-0"] * 3 + ["train-worker-1"], "3 ranks run on train-worker-0 where 2 were meant to"),
+        (["train-launcher"] * 4, "4 ranks run on train-launcher, 0 were intended"),
+        (["train-worker-0"] * 3 + ["train-worker-1"], "3 ranks run on train-worker-0, 2 were intended"),
     ],
 )
 def test_ranks_elsewhere_are_named(hosts: list[str], said: str) -> None:
@@ -35,7 +35,7 @@ def test_hosts_of_one_name_in_two_domains_are_two() -> None:
     assert misplacement(["node1.left.test", "node1.right.test", "NODE1.right.test"], meant) is None
     assert misplacement(["node1"] * 3, meant) is None
     mistake = misplacement(["node1.left.test"] * 2 + ["node1.right.test"], meant)
-    assert "2 ranks run on node1.left.test where 1 were meant to" in str(mistake)
+    assert "2 ranks run on node1.left.test, 1 were intended" in str(mistake)
 
 
 def test_nothing_is_said_where_nothing_was_meant() -> None:

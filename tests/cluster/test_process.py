@@ -57,7 +57,7 @@ def test_incomplete_environment(environment: dict[str, str], missing: str, value
     broken = {**environment, missing: value} if value is not None else {**environment}
     if value is None:
         del broken[missing]
-    with pytest.raises(UserError, match="the launcher's environment is not complete .*horovodrun or mpirun") as caught:
+    with pytest.raises(UserError, match="environment variables are incomplete .*horovodrun or mpirun") as caught:
         launch_from_environment({name: text for name, text in broken.items() if text is not None})
     assert (missing if value is None else repr(value)) in str(caught.value)
 
@@ -65,7 +65,7 @@ def test_incomplete_environment(environment: dict[str, str], missing: str, value
 OTHERS = {
     "srun": (
         {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "1"},
-        "srun started 4 processes, which would not know of each",
+        "srun started 4 processes, which Horovod cannot connect",
     ),
     "Hydra": ({"PMI_SIZE": "2", "PMI_RANK": "0"}, "the mpirun of another MPI started 2 processes"),
     "MVAPICH": ({"MV2_COMM_WORLD_SIZE": "2", "MV2_COMM_WORLD_RANK": "1"}, "MVAPICH's mpirun started 2"),
@@ -80,7 +80,7 @@ OTHERS = {
     "Trainer, elastic": ({"PET_NNODES": "1:4", "PET_NPROC_PER_NODE": "auto", "PET_RDZV_ENDPOINT": "a:1"}, "started 4"),
     "TF_CONFIG": (
         {"TF_CONFIG": '{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker"}}'},
-        "who set TF_CONFIG started 3",
+        "the launcher that set TF_CONFIG started 3",
     ),
     "SageMaker": ({"SM_HOSTS": '["algo-1", "algo-2"]', "SM_CURRENT_HOST": "algo-1"}, "SageMaker started 2"),
     "AWS Batch": ({"AWS_BATCH_JOB_NUM_NODES": "2", "AWS_BATCH_JOB_NODE_INDEX": "0"}, "AWS Batch started 2"),

@@ -140,7 +140,7 @@ def test_a_rank_hears_of_changes_until_it_is_given_its_place_anew(
     heard = []
     for step in (lambda: None, lambda: server.notify_hosts_updated(0, None), lambda: server.init(PLAN)):
         step()
-        membership.settle()
+        membership.refresh()
         heard.append(membership.changed())
     assert heard == [False, True, False]
 
@@ -149,5 +149,5 @@ def test_without_the_launcher_a_rank_hears_nothing(server: Rendezvous, monkeypat
     monkeypatch.setenv("HOROVOD_GLOO_RENDEZVOUS_ADDR", address_with_secret("127.0.0.2", server.port, SECRET))
     monkeypatch.setenv("HOROVOD_GLOO_RENDEZVOUS_PORT", str(server.port))
     membership = Membership()
-    membership.settle()
+    membership.refresh()
     assert not membership.changed()

@@ -25,7 +25,7 @@ IN_DOMAIN = tuple(f"far{number}.{DOMAIN}" for number in range(1, len(NAMES) + 1)
 """The hosts' other names, known only with their domain, as pods behind a headless Service are."""
 
 REFUSED, GONE, STRANGER, CHANGED = "refused", "gone", "stranger", "changed"
-"""Hosts that cannot be entered: one without an sshd, one that is not there, one that does not know the user's key, and
+"""Hosts that cannot be reached: one without an sshd, one that is not there, one that does not know the user's key, and
 one whose own key is not what it was."""
 
 _SECONDS = 300

@@ -41,7 +41,7 @@ def test_the_host_with_other_code_is_named(hosts: Hosts, tmp_path: Path, odd: st
     with other_code(hosts[odd], tmp_path):
         ended = doctor(hosts)
     assert ended.code == 1, ended.output
-    named = re.findall(r"^fault: rank \d \(on (\S+)\) is not as rank \d: code of cnn is \w+ there", ended.output, re.M)
+    named = re.findall(r"^fault: rank \d \(on (\S+)\) differs from rank \d: code of cnn is \w+", ended.output, re.M)
     assert named == [odd], ended.output
     assert "verdict: 3 workers cannot work together; mend the faults" in ended.output
 
@@ -51,5 +51,5 @@ def test_the_host_with_other_data_is_named(hosts: Hosts, tmp_path: Path) -> None
         ended = doctor(hosts, "--data", "folder", "--data_dir", images, "--image_size", 16)
     print(ended.output)
     assert ended.code == 1, ended.output
-    named = re.findall(r"^fault: rank \d \(on (\S+)\) is not as rank \d: data folder is \w+ there", ended.output, re.M)
+    named = re.findall(r"^fault: rank \d \(on (\S+)\) differs from rank \d: data folder is \w+", ended.output, re.M)
     assert named == ["node2"], ended.output

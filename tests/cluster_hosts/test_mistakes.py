@@ -29,8 +29,8 @@ class Mistake:
     """Whether it is the ranks who find it, in which case the launcher has something to say, too."""
 
 
-def cannot_be_entered(host: str, reason: str) -> Mistake:
-    return Mistake(arguments=("-H", f"node1:1,{host}:1"), said=f"the host {host} cannot be entered ({reason}", code=1)
+def unreachable(host: str, reason: str) -> Mistake:
+    return Mistake(arguments=("-H", f"node1:1,{host}:1"), said=f"the host {host} is unreachable ({reason}", code=1)
 
 
 def mistakes(hosts: Hosts, scratch: Path) -> dict[str, Mistake]:
@@ -45,11 +45,11 @@ def mistakes(hosts: Hosts, scratch: Path) -> dict[str, Mistake]:
     data.mkdir()
     images = ("--data", "folder", "--data_dir", data / "images", "--image_size", 16, "--model", "fcnn")
     return {
-        "unreachable host": cannot_be_entered(GONE, "ssh: connect to host gone port 22: No route to host"),
-        "unknown host": cannot_be_entered("nowhere", "ssh: Could not resolve hostname nowhere: "),
-        "ssh refused": cannot_be_entered(REFUSED, "ssh: connect to host refused port 22: Connection refused"),
-        "wrong key": cannot_be_entered(STRANGER, "root@node2: Permission denied (publickey"),
-        "changed host key": cannot_be_entered(CHANGED, "Host key verification failed"),
+        "unreachable host": unreachable(GONE, "ssh: connect to host gone port 22: No route to host"),
+        "unknown host": unreachable("nowhere", "ssh: Could not resolve hostname nowhere: "),
+        "ssh refused": unreachable(REFUSED, "ssh: connect to host refused port 22: Connection refused"),
+        "wrong key": unreachable(STRANGER, "root@node2: Permission denied (publickey"),
+        "changed host key": unreachable(CHANGED, "Host key verification failed"),
         "host lacks the folder": Mistake(
             arguments=two,
             said=f"the host node2 lacks {ROOT}/.venv/bin/python or the folder {ROOT}: put this folder there",
@@ -64,13 +64,13 @@ def mistakes(hosts: Hosts, scratch: Path) -> dict[str, Mistake]:
         ),
         "other code": Mistake(
             arguments=(*two, "--", *run),
-            said="rank 1 (on node2) is not as rank 0: code of cnn is ",
+            said="rank 1 (on node2) differs from rank 0: code of cnn is ",
             meanwhile=lambda: other_code(hosts["node2"], scratch),
             by_a_rank=True,
         ),
         "another version": Mistake(
             arguments=(*two, "--", *run),
-            said="rank 1 (on node2) is not as rank 0: numpy is 2.3.9 there, ",
+            said="rank 1 (on node2) differs from rank 0: numpy is 2.3.9 instead of ",
             meanwhile=lambda: other_version(hosts["node2"], scratch),
             by_a_rank=True,
         ),
@@ -81,17 +81,15 @@ def mistakes(hosts: Hosts, scratch: Path) -> dict[str, Mistake]:
             by_a_rank=True,
         ),
         "more slots than cores": Mistake(
-            arguments=("-H", "node1:1,node2:1000"), said="fewer than its 1000 ranks: give it "
+            arguments=("-H", "node1:1,node2:1000"), said="fewer than its 1000 ranks: start at most "
         ),
-        "-np more than slots": Mistake(
-            arguments=(*two, "-np", 3), said="-np 3 is more than the 2 ranks of node1:1,node2:1"
-        ),
+        "-np more than slots": Mistake(arguments=(*two, "-np", 3), said="-np 3 exceeds the 2 ranks of node1:1,node2:1"),
         "empty hostfile": Mistake(arguments=("--hostfile", empty), said=f"the hostfile {empty} names no host"),
         "malformed hostfile": Mistake(arguments=("--hostfile", bad), said=f"'one' in line 2 of the hostfile {bad}"),
         "shell characters": Mistake(arguments=("-H", "node1:1,$(touch /tmp/x):1"), said="'$(touch /tmp/x)' in -H"),
         "unknown interface": Mistake(
             arguments=(*two, "--interface", "ib0"),
-            said="--interface ib0 is none with an IPv4 address of the host node1: choose one of eth0, lo.",
+            said="--interface ib0 has no IPv4 address on the host node1: choose one of eth0, lo.",
         ),
         "no GPU": Mistake(arguments=(*two, "--device", "gpu"), said="the host node1 has no GPU: "),
         "unknown program": Mistake(
@@ -99,7 +97,8 @@ def mistakes(hosts: Hosts, scratch: Path) -> dict[str, Mistake]:
         ),
         "unknown option": Mistake(arguments=(*two, "--hostfiles", "x"), said="unrecognized arguments: --hostfiles x"),
         "port in use": Mistake(
-            arguments=("launch/tensorboard.sh", "--logdir", runs, "--port", 22), said="port 22 is in use, by another"
+            arguments=("launch/tensorboard.sh", "--logdir", runs, "--port", 22),
+            said="port 22 is in use, perhaps by another",
         ),
     }
 

@@ -68,7 +68,7 @@ def test_a_warned_job_saves_and_goes_on_from_there(slurm: Slurm, tmp_path: Path)
     state = wait_for(slurm, job, lambda state: state["Restarts"] == "1")
     said = output(state)
     assert "SIGUSR1: stopping after this step" in said
-    assert "the job goes into the queue again, and on from its last checkpoint" in said
+    assert "the job is requeued, and will continue from its last checkpoint" in said
     state = wait_for(
         slurm, job, lambda state: state["JobState"] not in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED")
     )

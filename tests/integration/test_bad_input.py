@@ -108,7 +108,7 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "time of day in YAML": Mistake(("--config", sexagesimal, *new), "line 2: steps '1:30' is not a whole number"),
         "no variable": Mistake(("--run_dir", ""), "--run_dir is empty, as where a variable of the shell is not set"),
         "abbreviation": Mistake(("--epoch", 3, *new), "did you mean --epochs?"),
-        "launcher": Mistake(new, "environment is not complete", {"OMPI_COMM_WORLD_SIZE": "2"}),
+        "launcher": Mistake(new, "environment variables are incomplete", {"OMPI_COMM_WORLD_SIZE": "2"}),
         "device": Mistake(new, "CNN_DEVICE is 'tpu': set it to one of gpu, cpu", {"CNN_DEVICE": "tpu"}),
         "progress": Mistake(new, "CNN_PROGRESS is 'bars': set it to one of bar, lines", {"CNN_PROGRESS": "bars"}),
         "cache": Mistake(new, "cache folder", {"CNN_CACHE_DIR": str(file)}),
@@ -162,7 +162,7 @@ def mistakes_of_other_programs(empty: Path) -> dict[str, Mistake]:
         "benchmark's output": of("benchmark", "x.json cannot be written (No such", f"--output={empty / 'none/x.json'}"),
         "output is a folder": of("benchmark", "cannot be written (Is a directory)", "--output", empty),
         "link rate": of("benchmark", "'quick' is not the rate of a link", "--link", "quick"),
-        "hosts script": Mistake((script, "--", "--run_dir", "x"), f"{script} does not tell the hosts", program=elastic),
+        "hosts script": Mistake((script, "--", "--run_dir", "x"), f"{script} cannot list the hosts", program=elastic),
     }
 
 
@@ -238,7 +238,8 @@ def test_a_reader_that_has_enough_ends_the_run_without_a_word(jobs, tmp_path: Pa
     assert job.stdout.readline()
     job.stdout.close()
     assert job.wait(timeout=60) == 128 + signal.SIGPIPE
-    assert "what read the output has gone; go on with --resume" in (tmp_path / "run" / "failure.log").read_text()
+    reasons = (tmp_path / "run" / "failure.log").read_text()
+    assert "the reader of the output has exited; continue with --resume" in reasons
 
 
 def test_a_gpu_that_was_asked_for_and_is_not_there(jobs, tmp_path: Path) -> None:
@@ -248,6 +249,6 @@ def test_a_gpu_that_was_asked_for_and_is_not_there(jobs, tmp_path: Path) -> None
         run = ("--run_dir", tmp_path / "run")
         code, output = jobs.run("jobs/train.py", *run, launcher=launcher, workers=workers, CNN_DEVICE="gpu")
         assert code == 2, output
-        assert output.count("error: there is no GPU that TensorFlow can use: leave out the device gpu, or run") == 1
+        assert output.count("error: there is no GPU that TensorFlow can use: do not request one, or, if") == 1
         assert "Traceback" not in output
         assert not (tmp_path / "run").exists()

@@ -208,7 +208,7 @@ def test_what_ranks_say_to_each_other(jobs, tmp_path: Path, launcher: str, worke
         assert seen["in step"] is seen["in step again"] is None
         for step, name, variable in ((6, "out of step", "second"), (8, "out of step in both", "first")):
             sentence, agreed = seen[name]
-            assert sentence.startswith(f"at step {step} rank {odd} (on {host}) is out of step")
+            assert sentence.startswith(f"at step {step} the weights of rank {odd} (on {host}) differ from")
             assert f"first in {variable}:" in sentence
             assert agreed
         sentence, agreed = seen["not finite"]
@@ -237,4 +237,4 @@ def test_unforeseen_exception_of_one_rank_ends_all(jobs, tmp_path: Path, launche
     reasons = (tmp_path / "failure.log").read_text().splitlines()
     assert [line for line in reasons if re.search(r" rank 1 on \S+: KeyError: 'unforeseen'$", line)], reasons
     for line in reasons:  # the others name that one as the cause, if they come to speak
-        assert " rank 1 on " in line or "rank 1 (process" in line or "another rank has gone" in line, reasons
+        assert " rank 1 on " in line or "rank 1 (process" in line or "another rank was lost" in line, reasons

@@ -32,7 +32,7 @@ def test_killed_rank_ends_all_and_resume_gives_the_same_weights(jobs, tmp_path: 
     assert time.monotonic() - killed < 10
     assert job.returncode != 0
     reason = (disturbed / "failure.log").read_text()
-    assert re.search(r"rank 1 \(process \d+ on \S+\) has gone", reason), output + reason
+    assert re.search(r"rank 1 \(process \d+ on \S+\) has exited", reason), output + reason
     assert "/cnn/" not in output, output  # a traceback of ours; launchers write their own
 
     steps = checkpoints.steps()[-1] + 15
@@ -56,4 +56,4 @@ def test_a_rank_that_stands_still_ends_the_run_and_is_named(jobs, tmp_path: Path
     output, _ = job.communicate(timeout=60)
     assert job.returncode != 0
     reason = (folder / "failure.log").read_text()
-    assert re.search(r"rank 1 \(process \d+ on \S+\) stands still", reason), output + reason
+    assert re.search(r"rank 1 \(process \d+ on \S+\) is suspended", reason), output + reason

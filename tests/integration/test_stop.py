@@ -80,13 +80,13 @@ def test_a_second_signal_ends_at_once(jobs, tmp_path: Path) -> None:
     job = jobs.start("jobs/train.py", *slow, "--run_dir", folder)
     wait_for(folder / "events", job)
     output = ""
-    while "a second one ends at once" not in output:
+    while "a second signal ends the job immediately" not in output:
         job.send_signal(signal.SIGTERM)
         output += job.stdout.readline()
         assert job.poll() is None, output
     until(lambda: job.send_signal(signal.SIGTERM) or job.poll() is not None, job)
     assert job.returncode == 128 + signal.SIGTERM
-    assert "error: ended by SIGTERM; go on with --resume." in output + job.stdout.read()
+    assert "error: ended by SIGTERM; continue with --resume." in output + job.stdout.read()
     assert not (folder / "checkpoints").exists()
 
     code, output = jobs.run("jobs/train.py", *train(folder, 5)[1:], "--resume")

@@ -65,7 +65,7 @@ def test_a_sweep(jobs, recipe: Path, tmp_path: Path) -> None:
     output, _ = first.communicate(timeout=60)
     before_the_signal, stopped = output, time.time()
     assert first.returncode == 128 + signal.SIGTERM, output
-    assert output.endswith("error: ended by SIGTERM; the same command again goes on.\n")
+    assert output.endswith("error: ended by SIGTERM; run the same command again to continue.\n")
     assert runs_in(folder) == []
     assert not (folder / GOOD / "summary.json").exists()
     assert not (folder / "results.md").exists()

@@ -70,9 +70,9 @@ def test_launcher_awaits_workers_and_tensorboard_shows_the_run(
     job: EmulatedJob, rendered: dict[str, list[Manifest]]
 ) -> None:
     launcher = job.start_launcher()
-    launcher.await_line("0 of 2 hosts are there")
+    launcher.await_line("0 of 2 hosts are reachable")
     job.start_worker(0)
-    launcher.await_line("1 of 2 hosts are there")
+    launcher.await_line("1 of 2 hosts are reachable")
     job.start_worker(1)
     code, said = launcher.wait()
     assert code == 0, said
@@ -157,7 +157,7 @@ def test_elastic_job_goes_on_without_a_worker_and_takes_it_back(
 
 def test_launcher_that_is_asked_to_end_while_it_waits_ends(job: EmulatedJob) -> None:
     launcher = job.start_launcher()
-    launcher.await_line("0 of 2 hosts are there")
+    launcher.await_line("0 of 2 hosts are reachable")
     launcher.stop()
     code, said = launcher.wait(30)
     assert code == 75, said
@@ -211,11 +211,11 @@ def _no_gpu(job: EmulatedJob) -> dict[str, str]:
 
 
 MISTAKES: dict[str, tuple[Callable[[EmulatedJob], dict[str, str]], bool, str]] = {
-    "wrong key": (_refuse_key, True, r"host train-worker-\d\S* cannot be entered .*(verification failed|denied)"),
+    "wrong key": (_refuse_key, True, r"host train-worker-\d\S* is unreachable .*(verification failed|denied)"),
     "name missing": (
         _one_worker,
         True,
-        r"host train-worker-1\S* cannot be entered after \d+ s \(its name is not known",
+        r"host train-worker-1\S* is unreachable after \d+ s \(its name is unknown",
     ),
     "hostfile empty": (_empty_hostfile, False, "hostfile /etc/mpi/hostfile names no host"),
     "data not prepared": (_no_marker, True, r"data are not prepared after 2 s \(/data/prepared-\w+ is missing\)"),

@@ -17,14 +17,14 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text(f"#!/bin/sh\n. {answer}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr("cnn.launching.await_hosts._SECONDS_BETWEEN", 0.05)
+    monkeypatch.setattr("cnn.launching.await_hosts._POLL_SECONDS", 0.05)
     return answer
 
 
 def test_all_are_there(ssh: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ssh.write_text("exit 0")
     await_hosts(["localhost", "127.0.0.1"], 0)
-    assert capsys.readouterr().out == "2 of 2 hosts are there\n"
+    assert capsys.readouterr().out == "2 of 2 hosts are reachable\n"
 
 
 def test_one_that_comes_later_is_awaited(ssh: Path) -> None:
@@ -41,21 +41,21 @@ def test_one_that_comes_later_is_awaited(ssh: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "answer", "reason"),
     [
-        ("a..b", "exit 0", "its name is not known"),
+        ("a..b", "exit 0", "its name is unknown"),
         ("localhost", "echo ssh: connect: Connection refused >&2; exit 255", "ssh: connect: Connection refused"),
-        ("localhost", "exit 7", "ssh ended with 7"),
+        ("localhost", "exit 7", "ssh ended with exit code 7"),
     ],
 )
 def test_one_that_never_comes_is_named(ssh: Path, name: str, answer: str, reason: str) -> None:
     ssh.write_text(answer)
     with pytest.raises(RunError) as raised:
         await_hosts([name], 0.1)
-    assert str(raised.value).startswith(f"the host {name} cannot be entered after 0 s ({reason})")
+    assert str(raised.value).startswith(f"the host {name} is unreachable after 0 s ({reason})")
 
 
 def test_a_refused_key_is_not_awaited_for_long(ssh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ssh.write_text("echo 'mpiuser@a: Permission denied (publickey).' >&2; exit 255")
-    monkeypatch.setattr("cnn.launching.await_hosts._SECONDS_REFUSED", 0.2)
+    monkeypatch.setattr("cnn.launching.await_hosts._MAX_REFUSED_SECONDS", 0.2)
     begin = time.monotonic()
     with pytest.raises(RunError, match="Permission denied"):
         await_hosts(["localhost"], 600)

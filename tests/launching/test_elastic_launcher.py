@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cnn.cluster.host_script import ask
+from cnn.cluster.host_script import run_host_script
 from cnn.cluster.hosts import Host
 from cnn.cluster.interface import address_of, interface_to
 from cnn.errors import UserError
@@ -58,8 +58,8 @@ def test_a_run_that_was_begun_is_resumed_unless_something_else_is_asked_for(tmp_
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--min", 0, "--", "--run_dir", "x"), "--min 0 --max None are no numbers of ranks"),
-        (("--min", 3, "--max", 2, "--", "--run_dir", "x"), "--min 3 --max 2 are no numbers of ranks"),
+        (("--min", 0, "--", "--run_dir", "x"), "--min 0 --max None is not a range of ranks"),
+        (("--min", 3, "--max", 2, "--", "--run_dir", "x"), "--min 3 --max 2 is not a range of ranks"),
         (("--", "--model", "lenet5"), "--run_dir is missing after --"),
         (("--", "--run_dir"), "--run_dir is missing after --"),
         (("--maximum", 2, "--", "--run_dir", "x"), "unrecognized arguments: --maximum 2"),
@@ -71,30 +71,31 @@ def test_mistakes(words: tuple[object, ...], said: str) -> None:
 
 
 def test_hosts_are_what_the_script_prints(tmp_path: Path) -> None:
-    assert ask(script(tmp_path, "echo a:4; echo; echo ' b '")) == [Host(name="a", slots=4), Host(name="b", slots=1)]
-    assert ask(script(tmp_path, "true")) == []
+    hosts = run_host_script(script(tmp_path, "echo a:4; echo; echo ' b '"))
+    assert hosts == [Host(name="a", slots=4), Host(name="b", slots=1)]
+    assert run_host_script(script(tmp_path, "true")) == []
 
 
 @pytest.mark.parametrize("text", ["exit 3", "echo 'a b'", "echo '-oProxyCommand=x'", "printf '\\377'"])
 def test_a_script_that_names_no_hosts(tmp_path: Path, text: str) -> None:
     path = script(tmp_path, text)
     with pytest.raises(UserError, match=str(path)):
-        ask(path)
+        run_host_script(path)
 
 
 def test_no_script(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none.sh does not tell the hosts .No such file or directory.: name a program"):
-        ask(tmp_path / "none.sh")
+    with pytest.raises(UserError, match="none.sh cannot list the hosts .No such file or directory.: name a program"):
+        run_host_script(tmp_path / "none.sh")
     path = script(tmp_path, "echo a")
     path.chmod(0o644)
     with pytest.raises(UserError, match="Permission denied"):
-        ask(path)
+        run_host_script(path)
 
 
 def test_hosts_are_waited_for(tmp_path: Path) -> None:
     path = script(tmp_path, f"echo a; [ ! -e {tmp_path}/again ] || echo b; touch {tmp_path}/again")
     assert len(await_ranks(path, 2, 60)) == 2
-    with pytest.raises(UserError, match="take 2 ranks after 0 s, --min is 3: look at what it prints"):
+    with pytest.raises(UserError, match="offer 2 ranks after 0 s, --min is 3: check what it prints"):
         await_ranks(path, 3, 0)
 
 
@@ -109,7 +110,7 @@ def test_the_interface_to_a_host() -> None:
         for address in addresses:
             if address.family.name == "AF_INET" and name != "lo":
                 assert interface_to([address.address]) in (name, "lo")
-    with pytest.raises(UserError, match="the host nowhere.invalid is not known here"):
+    with pytest.raises(UserError, match="the host nowhere.invalid is unknown or unreachable"):
         interface_to(["nowhere.invalid"])
 
 

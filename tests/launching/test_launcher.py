@@ -124,20 +124,20 @@ def test_what_is_forwarded() -> None:
     ("arguments", "said"),
     [
         (("-np", "0"), "-np 0 is less than 1"),
-        (("-H", "a:2", "-np", "3"), "-np 3 is more than the 2 ranks of a:2"),
+        (("-H", "a:2", "-np", "3"), "-np 3 exceeds the 2 ranks of a:2"),
         (("-H", "a:2,b:x"), "'x' in -H 'a:2,b:x' is not a number of ranks"),
-        (("-H", "a b"), "'a b' in -H 'a b' is not the name of a host"),
+        (("-H", "a b"), "'a b' in -H 'a b' is not a host name"),
         (("--hostfile", "no/such"), "the hostfile no/such cannot be read"),
-        (("--program", "jobs/trian.py"), "--program jobs/trian.py is no file"),
+        (("--program", "jobs/trian.py"), "--program jobs/trian.py is not a file"),
         (
             ("--interface", "eth99"),
-            "--interface eth99 is none with an IPv4 address of the host localhost:",
+            "--interface eth99 has no IPv4 address on the host localhost:",
         ),
         (("-np", "5000"), "the host localhost has "),  # so many devices, fewer than 5000
         (("--device", "tpu"), "unknown device 'tpu': choose one of gpu, cpu."),
         (("--hostfiles", "x"), "unrecognized arguments: --hostfiles x; --help lists the options."),
         (("-np", "two"), "argument -np/--workers: invalid int value: 'two'; --help lists the options."),
-        (("-H", "no-such-host.invalid:2"), "the host no-such-host.invalid cannot be entered"),
+        (("-H", "no-such-host.invalid:2"), "the host no-such-host.invalid is unreachable"),
     ],
 )
 @pytest.mark.parametrize("launcher", ["mpirun", "horovodrun"])

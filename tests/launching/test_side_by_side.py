@@ -9,7 +9,7 @@ import pytest
 
 from cnn.errors import UserError
 from cnn.launching import side_by_side
-from cnn.launching.side_by_side import Command, Ended, EndedBySignalError, Share, divide, run_side_by_side
+from cnn.launching.side_by_side import Command, CompletedCommand, EndedBySignalError, Share, divide, run_side_by_side
 
 CORE = min(os.sched_getaffinity(0))
 SHARE = Share(cores=frozenset({CORE}))
@@ -20,7 +20,7 @@ def python(name: str, folder: Path, code: str, *arguments: object) -> Command:
     return Command(name=name, arguments=command, output=folder / name)
 
 
-def run(commands: list[Command], shares: int) -> list[Ended]:
+def run(commands: list[Command], shares: int) -> list[CompletedCommand]:
     with open(os.devnull) as file:
         return list(run_side_by_side(commands, [SHARE] * shares, os.environ, file.fileno()))
 
@@ -63,7 +63,7 @@ def test_each_is_shown_its_own_gpus(tmp_path: Path) -> None:
 
 
 def test_more_cores_than_there_are() -> None:
-    with pytest.raises(UserError, match="--cores 3 is more than the 2 that there are"):
+    with pytest.raises(UserError, match="--cores 3 is more than the 2 available cores"):
         divide({0, 1}, 3)
 
 
@@ -73,7 +73,10 @@ def test_output_and_exit_codes_and_cores(tmp_path: Path) -> None:
         python("a", tmp_path, "print(os.sched_getaffinity(0)); print('wrong', file=sys.stderr); sys.exit(3)"),
         python("b", tmp_path, "os.kill(os.getpid(), signal.SIGKILL)"),
     ]
-    assert run(commands, 1) == [Ended(name="a", exit_code=3), Ended(name="b", exit_code=-signal.SIGKILL)]
+    assert run(commands, 1) == [
+        CompletedCommand(name="a", exit_code=3),
+        CompletedCommand(name="b", exit_code=-signal.SIGKILL),
+    ]
     assert sorted((tmp_path / "a").read_text().splitlines()) == ["wrong", f"{{{CORE}}}"]
     assert os.sched_getaffinity(0) == before
 
@@ -109,7 +112,7 @@ def test_a_signal_ends_all_that_runs_and_starts_nothing_more(tmp_path: Path, num
         python("asks", tmp_path, f"os.kill(os.getppid(), {int(number)}); signal.pause()"),
         python("never", tmp_path, "pass"),
     ]
-    with pytest.raises(EndedBySignalError, match=f"ended by {number.name}; the same command again") as caught:
+    with pytest.raises(EndedBySignalError, match=f"ended by {number.name}; run the same command again") as caught:
         run(commands, 2)
     assert caught.value.exit_code == 128 + number
     assert not (tmp_path / "never").exists()
@@ -118,7 +121,7 @@ def test_a_signal_ends_all_that_runs_and_starts_nothing_more(tmp_path: Path, num
 
 
 def test_what_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side_by_side, "_SECONDS_TO_END", 0.1)
+    monkeypatch.setattr(side_by_side, "_TERMINATION_SECONDS", 0.1)
     before = children()
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
     with pytest.raises(EndedBySignalError):

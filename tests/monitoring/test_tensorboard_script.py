@@ -19,11 +19,11 @@ def command(*arguments: object) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--port", "many"), "--port many is no port: give a number from 1 to 65535."),
-        (("--port", 0), "--port 0 is no port"),
-        (("--port", 70000), "--port 70000 is no port"),
+        (("--port", "many"), "--port many is not a port: choose a number from 1 to 65535."),
+        (("--port", 0), "--port 0 is not a port"),
+        (("--port", 70000), "--port 70000 is not a port"),
         (("--port",), "--port needs a value."),
-        (("--logdir", "no/such"), "there is no folder no/such: train something first"),
+        (("--logdir", "no/such"), "the folder no/such does not exist: train something first"),
     ],
 )
 def test_mistakes_get_one_sentence(arguments: tuple[object, ...], said: str) -> None:
@@ -38,7 +38,7 @@ def test_a_port_in_use_is_told_and_a_free_one_serves(tmp_path: Path) -> None:
         used = command("--logdir", tmp_path, "--port", port)
         done = subprocess.run(used, capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert done.stderr.startswith(f"error: port {port} is in use, by another TensorBoard perhaps")
+        assert done.stderr.startswith(f"error: port {port} is in use, perhaps by another TensorBoard")
     process = subprocess.Popen(used, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         address = read_address(process, rf"http://localhost:{port}/")

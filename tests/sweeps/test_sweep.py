@@ -17,7 +17,7 @@ from cnn.sweeps.recipe import Combination, combinations
 from cnn.sweeps.sweep import SweepSettings, check_recipe, find_runs, reserve, train_runs
 
 DIVERGED = "2026-01-01T00:00:00+00:00 rank 0 on host: at step 3 the loss is nan: training has diverged; try less.\n"
-STOPPED = "2026-01-01T00:00:00+00:00 rank 0 on host: ended by SIGTERM; go on with --resume.\n"
+STOPPED = "2026-01-01T00:00:00+00:00 rank 0 on host: ended by SIGTERM; continue with --resume.\n"
 
 
 @pytest.fixture
