@@ -68,12 +68,11 @@ class Job:
         """The advice to the user after an early end."""
         return "start it again" if self.folder is None else "continue with --resume"
 
-    def fail(self, sentence: str, exit_code: int, *, speak: bool = True) -> NoReturn:
+    def fail(self, sentence: str, exit_code: int) -> NoReturn:
         """Reports the reason, records it, and ends this process immediately; the launcher then ends the others."""
         self._ending.acquire()  # never released: only the first reason is reported
-        if speak:
-            origin = "" if self._alone else f"rank {self.rank}: "
-            say(f"error: {origin}{sentence}")
+        origin = "" if self._alone else f"rank {self.rank}: "
+        say(f"error: {origin}{sentence}")
         self.record(sentence)
         with contextlib.suppress(OSError):
             sys.stdout.flush()
