@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cnn.learner.totals import Total, Totals, added, means
+from cnn.learner.totals import Total, Totals, add_totals, means
 
 
 class Point(NamedTuple):
@@ -46,7 +46,7 @@ class TrainingCurve:
         points = []
         for row in range(len(next(iter(steps.values())).samples)):
             step = {name: Total(total.sums[row], total.samples[row]) for name, total in steps.items()}
-            pending = added(pending, step)
+            pending = add_totals(pending, step)
             done = first + row + 1
             completed = done % self._log_every == 0 or done % self._steps_per_epoch == 0
             if completed or done == self._total_steps:

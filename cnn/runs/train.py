@@ -75,7 +75,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             resumed=start.how != "fresh",
             launched=cluster.controller != "none",
         )
-        messages = (other_bits, _has_own_validation(dataset), cluster.crowding(), said, learner.exchange.said)
+        messages = (other_bits, _has_own_validation(dataset), cluster.crowding(), said, learner.exchange.message)
         for message in (*start.damage, *messages):
             if message:
                 report.message(message)

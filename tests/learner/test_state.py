@@ -85,7 +85,7 @@ def test_another_network_s_first_name_is_told(make_network, missing: bool) -> No
     with pytest.raises(UserError) as caught:
         restore_state(variables, arrays, "x.npz")
     what = "lacks optimizer/adam/iteration" if missing else "has model/extra/kernel"
-    assert str(caught.value) == f"x.npz is of another network or optimizer: it {what}."
+    assert str(caught.value) == f"x.npz is from another network or optimizer: it {what}."
 
 
 def test_nothing_is_changed_when_one_shape_does_not_fit(make_network) -> None:

@@ -76,7 +76,7 @@ def test_a_damaged_checkpoint_and_one_of_another_run(run: SavedRun) -> None:
     checkpoints.save(10, arrays, {**record, "data_checksum": "other"}, best=False)
     assert "was trained on other data" in refusal(run.load_network, "10")
     checkpoints.save(11, {**arrays, "model/new": np.zeros(1)}, record, best=False)
-    assert "is of another network" in refusal(run.load_network, "11")
+    assert "is from another network" in refusal(run.load_network, "11")
     checkpoints.path(11).write_bytes(b"nothing")
     assert "is damaged" in refusal(run.load_network, "11")
 
