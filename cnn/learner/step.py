@@ -173,7 +173,7 @@ class TrainingStep:
 
         if self._loss_scale is None:
             return update()
-        # One overflow would ruin the weights for good. All ranks skip alike: they test the same exchanged gradients.
+        # An overflow would leave NaN in the weights. All ranks decide alike, as they test the same exchanged gradients.
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in exchanged.gradients])
         self._loss_scale.update(finite)
         return tf.cond(finite, update, lambda: tf.constant(False))
@@ -212,7 +212,7 @@ class TrainingStep:
         def add(number: Tensor, totals: RankSums) -> tuple[Tensor, RankSums]:
             more = piece(number)
             gradients, statistics, sums = tf.nest.map_structure(tf.add, totals[:3], more[:3])
-            # Factors are joined, not added: the gradient is the product over all samples.
+            # Factors are joined, not added: their product sums over all samples.
             stacked = [
                 (x_stack.write(number, x), dy_stack.write(number, dy))
                 for (x_stack, dy_stack), (x, dy) in zip(totals.factors, more.factors, strict=True)

@@ -142,7 +142,7 @@ def test_a_network_that_is_larger_than_its_checkpoint_is_not_built(make_run: Mak
     file = run.folder / "data.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "is of another network than" in refusal(open_run(run.folder).checkpoint_path, "best")
+    assert "is from another network than" in refusal(open_run(run.folder).checkpoint_path, "best")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # kilobytes
 
 
