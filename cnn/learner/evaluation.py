@@ -42,7 +42,7 @@ class Soundness:
     Args:
         model: a network that returns logits.
         feed: the source of the images.
-        samples: indices of images to choose from.
+        samples: indices of images, of which the first few are used.
         cluster: the workers, of which rank 0 computes.
     """
 

@@ -30,7 +30,7 @@ _WORTH_MEASURING = 4 * 2**20
 """Minimum bytes of gradients for which the way of exchange matters."""
 
 _MAX_MESSAGES = 500
-"""Per step: Horovod's cache holds 1,024, and it is slow with messages that are not in it."""
+"""Maximum per step: Horovod's cache holds 1,024, and it is slow with messages that are not in it."""
 
 
 class ChosenExchange(NamedTuple):

@@ -46,7 +46,7 @@ def restore_state(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
             stored, expected = f"the shape {array.shape}", f"{tuple(variable.shape)}"
             if array.shape == tuple(variable.shape):
                 stored, expected = f"the type {array.dtype}", f"{variable.dtype}"
-            raise UserError(f"{source} is from another network: {name} has {stored} there, {expected} here.")
+            raise UserError(f"{source} is from another network: {name} has {stored} instead of {expected}.")
     for name, variable in variables.items():
         variable.assign(arrays[name].astype(variable.dtype, copy=False))
 

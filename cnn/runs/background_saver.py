@@ -14,7 +14,7 @@ from cnn.errors import RunError
 from cnn.runs.checkpoints import CheckpointFolder
 
 _NICENESS = 7
-"""Of the writing thread: it gets a sixth of a core shared with training, so that no step takes much longer."""
+"""Niceness of the writing thread: it gets a sixth of a core shared with training, so that it hardly delays a step."""
 
 
 class BackgroundSaver:

@@ -26,7 +26,7 @@ class RunData:
 
     name: str
     class_names: tuple[str, ...]
-    """Without control characters: a foreign file's might control the terminal."""
+    """With control characters escaped, as those of a foreign file might control the terminal."""
 
     image_shape: tuple[int, int, int]
     """Height, width and channels of the stored images."""
@@ -96,6 +96,6 @@ def read_data(folder: Path) -> RunData:
     try:
         return from_json(RunData, parse_json(read_file(path, LARGEST)))
     except FileNotFoundError:
-        raise UserError(f"{folder} has no {DATA}: it was written by an older version, so train again.") from None
+        raise UserError(f"{folder} is from an older version, which wrote no {DATA}: train again.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): continue the run with --resume to rewrite it.") from error

@@ -22,7 +22,7 @@ _MAX_NAMED = 5
 
 
 def recorded_start(folder: Path, requested: str | None) -> str | None:
-    """The run whose weights a resumed run started with, requested again or not; None if it started with its own.
+    """Returns the run whose weights a resumed run started with, requested again or not; None if it had its own.
 
     A run folder that was moved since may be named by its new place, if the checksum of its weights is recorded.
 

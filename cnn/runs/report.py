@@ -20,7 +20,7 @@ class Report:
         total_steps: number of steps at which the run ends.
         start_step: 0, or the step of the checkpoint that the run continues from.
         steps_per_epoch: number of steps per epoch.
-        resumed: whether the run was begun before.
+        resumed: whether the run started earlier, in another job or with other workers.
         launched: whether a launcher is between this process and the terminal.
     """
 

@@ -1,4 +1,4 @@
-"""Resuming from a checkpoint: checks that it fits, and its state on every rank."""
+"""Resuming from a checkpoint: checks that it fits, and restores its state on every rank."""
 
 import math
 from typing import Any

@@ -56,7 +56,7 @@ def make_new_folder(path: Path) -> Path:
             with contextlib.suppress(FileExistsError):
                 each.mkdir()
                 return each
-    raise AssertionError("numbers are infinite")
+    raise AssertionError("unreachable")
 
 
 def check_unused(path: Path) -> None:

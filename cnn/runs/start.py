@@ -44,7 +44,7 @@ class Start:
     """The run's folder. A new run's may get another name when it is created."""
 
     settings: TrainingSettings
-    """The given settings, except those that determined the start of an earlier run that continues."""
+    """The given settings; for a run that continues, with the recorded initialize_from."""
 
     checkpoint: Checkpoint | None = None
     """On rank 0: the state to continue from, if one was saved."""

@@ -93,7 +93,7 @@ def test_nothing_is_changed_when_one_shape_does_not_fit(make_network) -> None:
     arrays = {name: values + 1 for name, values in read_state(variables).items()}
     arrays["optimizer/adam/logits_bias_velocity"] = np.zeros(5, np.float32)
     before = read_state(variables)
-    with pytest.raises(UserError, match=r"logits_bias_velocity has the shape \(5,\) there, \(4,\) here"):
+    with pytest.raises(UserError, match=r"logits_bias_velocity has the shape \(5,\) instead of \(4,\)"):
         restore_state(variables, arrays, "x.npz")
     assert all(np.array_equal(values, before[name]) for name, values in read_state(variables).items())
 
