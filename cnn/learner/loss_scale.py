@@ -31,11 +31,7 @@ class LossScale:
         return self._scale.value
 
     def update(self, finite: Tensor) -> None:
-        """Updates the scale inside the compiled step.
-
-        Args:
-            finite: whether all gradients of the step are finite, bool ().
-        """
+        """Updates the scale inside the compiled step, by whether all its gradients were finite, bool ()."""
         good = tf.where(finite, self._good.value + 1, 0)
         grows = good == _PATIENCE
         factor = tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)

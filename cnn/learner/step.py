@@ -134,7 +134,7 @@ class TrainingStep:
         """Runs the steps; returns a row for each: the message, summed over the ranks, and this rank's diagnostics."""
 
         def run_step(step: Tensor, results: Tensor) -> tuple[Tensor, Tensor]:
-            # Timed from before the input until the loss: what follows waits for the slowest rank.
+            # Timed from the input to the loss only: the exchange after it waits for the slowest rank.
             begin = tf.timestamp()
             with tf.control_dependencies([begin]):
                 row = Row(*(tf.identity(values[step]) for values in rows))

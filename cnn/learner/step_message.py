@@ -84,15 +84,15 @@ class StepMessage:
 
 def _total(sums: np.ndarray, counts: np.ndarray, metric: Metric) -> Total:
     if metric.counted:
-        return Total(_whole(sums), counts.astype(np.int64))
+        return Total(_integers(sums), counts.astype(np.int64))
     # By way of the mean, in float64, as in earlier versions: repeating their runs gives the bits of their curves.
     return Total(sums / counts * counts, counts.astype(np.int64))
 
 
 def _per_class_total(part: np.ndarray, metric: Metric) -> Total:
     sums, counts = np.split(part, 2, axis=1)
-    return Total(_whole(sums) if metric.counted else sums.astype(np.float64), _whole(counts))
+    return Total(_integers(sums) if metric.counted else sums.astype(np.float64), _integers(counts))
 
 
-def _whole(sums: np.ndarray) -> np.ndarray:
+def _integers(sums: np.ndarray) -> np.ndarray:
     return np.asarray(np.rint(sums), np.int64)

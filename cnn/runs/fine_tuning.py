@@ -63,8 +63,8 @@ def check_origin(folder: Path, origin: dict[str, Any]) -> None:
     if before and before.get("checksum") != origin["checksum"]:
         raise UserError(
             f"the best weights of {origin['folder']}, after step {origin['step']}, are not those that {folder} was "
-            f"started with ({before.get('folder')}, step {before.get('step')}): name these with --initialize_from, or "
-            "choose another --run_dir."
+            f"started with, of {before.get('folder')} after step {before.get('step')}: name that run with "
+            "--initialize_from, or choose another --run_dir."
         )
 
 

@@ -106,7 +106,7 @@ def _named(values: Any) -> Any:
     correct, loss, steps = before.pop("best_correct"), before.pop("best_loss"), before.pop("pending")
     best = {} if correct == -1 and not math.isnan(loss) else {"accuracy": correct, "loss": loss}
     names, sums = ("loss", "accuracy"), [sum(column) for column in zip(*steps, strict=True)]
-    pending = {name: {"sums": [sums[place]], "samples": [_whole(sums[2])]} for place, name in enumerate(names) if steps}
+    pending = {name: {"sums": [sums[place]], "samples": [_count(sums[2])]} for place, name in enumerate(names) if steps}
     return {**before, "best": best, "pending": pending}
 
 
@@ -123,24 +123,24 @@ def _check_counts(record: _Record) -> None:
 def _score(score: float, metric: Metric) -> float:
     if math.isnan(score):
         raise ValueError("a metric of its best evaluation is not a number")
-    return _whole(score) if metric.counted else score
+    return _count(score) if metric.counted else score
 
 
 def _total(total: _StoredTotal, metric: Metric) -> Total:
     if not 1 <= len(total.sums) == len(total.samples) or (len(total.sums) > 1 and not metric.per_class):
         raise ValueError("a pending metric does not have one number of samples for each sum")
-    counts = [_whole(each) for each in total.samples]
+    counts = [_count(each) for each in total.samples]
     if sum(counts) == 0:
         raise ValueError("a pending metric has no samples")
     if not metric.counted:
         return Total(np.array(total.sums), np.array(counts))
-    sums = [_whole(each) for each in total.sums]
+    sums = [_count(each) for each in total.sums]
     if any(part > count for part, count in zip(sums, counts, strict=True)):
         raise ValueError("a pending count is larger than its number of samples")
     return Total(np.array(sums), np.array(counts))
 
 
-def _whole(number: float) -> int:
+def _count(number: float) -> int:
     if not (0 <= number < MAX_STEPS and number == int(number)):
         raise ValueError("a count in it is impossible")
     return int(number)

@@ -60,12 +60,10 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     progress = restore_everywhere(cluster, start.checkpoint, learner.variables, dataset)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     report = None
-    ranks_arithmetic = arithmetic(cluster)
-    describe = functools.partial(
-        _describe, cluster, start, folder, dataset, learner.exchange.record, ranks_arithmetic, origin
-    )
+    numerics = arithmetic(cluster)
+    describe = functools.partial(_describe, cluster, start, folder, dataset, learner.exchange.record, numerics, origin)
     if cluster.is_chief:
-        other_bits = _other_bits(folder, ranks_arithmetic) if start.has_checkpoint else ""
+        other_bits = _other_bits(folder, numerics) if start.has_checkpoint else ""
         if not start.has_checkpoint:
             describe()
         report = Report(
@@ -162,11 +160,11 @@ def _own_validation(dataset: Dataset) -> str:
     return f"validation: the data set's own part, {images:,} images" if images else ""
 
 
-def _other_bits(folder: Path, ranks_arithmetic: list[dict[str, str]]) -> str:
+def _other_bits(folder: Path, numerics: list[dict[str, str]]) -> str:
     """A warning that the run was computed with other arithmetic until now; empty if it was not."""
     other = ""
     with contextlib.suppress(UserError):  # a damaged file, which is about to be rewritten
-        other = other_arithmetic(recorded_topology(folder).get("arithmetic"), ranks_arithmetic)
+        other = other_arithmetic(recorded_topology(folder).get("arithmetic"), numerics)
     return other and f"{other}: the result will not have the same bits as without the interruption."
 
 
@@ -176,7 +174,7 @@ def _describe(
     folder: Path,
     dataset: Dataset,
     exchange: dict[str, Any],
-    ranks_arithmetic: list[dict[str, str]],
+    numerics: list[dict[str, str]],
     origin: dict[str, Any] | None,
 ) -> None:
     if start.settings.run.resume:
@@ -186,7 +184,7 @@ def _describe(
         "controller": cluster.controller,
         "hosts": [host for host, _ in cluster.peers],
         "threads_per_rank": cluster.cores.threads,
-        "arithmetic": ranks_arithmetic,
+        "arithmetic": numerics,
         "exchange": exchange,
     }
     write_environment(folder, topology, dataset.checksum, origin or recorded_origin(folder) or None)

@@ -120,18 +120,18 @@ def _content(node: yaml.Node) -> Any:
 
 def _mapping(node: yaml.MappingNode) -> dict[str, Any]:
     """Names and values; those merged by `<<` come first, and are overridden by those of the mapping itself."""
-    own: dict[str, tuple[Written, yaml.Node]] = {}
+    direct: dict[str, tuple[Written, yaml.Node]] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise ValueError(f"line {_line(key)}: a list or a group is in the place of a name")
-        if key.value in own:
-            first = own[key.value][0].line
+        if key.value in direct:
+            first = direct[key.value][0].line
             raise ValueError(f"line {_line(key)}: {key.value} is already in line {first}; remove one of them")
-        own[key.value] = (Written(key.value, _line(key)), value)
-    _, merged = own.pop(_MERGE, (None, None))
+        direct[key.value] = (Written(key.value, _line(key)), value)
+    _, merged = direct.pop(_MERGE, (None, None))
     inherited = {} if merged is None else _merged(merged)
-    remaining = {name: value for name, value in inherited.items() if name not in own}
-    return remaining | {name: _content(value) for name, value in own.values()}
+    remaining = {name: value for name, value in inherited.items() if name not in direct}
+    return remaining | {name: _content(value) for name, value in direct.values()}
 
 
 def _merged(node: yaml.Node) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from cnn.settings.plain_yaml import Written, load_yaml, read_yaml
 from cnn.settings.setting_value import read_value
 
 _EXAMPLE = "`epochs: 3` for example"
-_MAX_SHOWN = 40
+_SHOWN = 40
 """Characters of a line that an error shows."""
 
 
@@ -40,9 +40,7 @@ def _not_settings(content: Any) -> str:
     if isinstance(content, list):
         return "a list instead of settings: write one per line, without a dash or brackets"
     if isinstance(content, Written):
-        return (
-            f"no settings: line {content.line}, {content[:_MAX_SHOWN]!r}, is not a name, a colon, a space and a value"
-        )
+        return f"no settings: line {content.line}, {content[:_SHOWN]!r}, is not a name, a colon, a space and a value"
     return "no settings: write one per line"
 
 

@@ -156,7 +156,7 @@ def test_a_fine_tuned_run_without_a_checkpoint_begins_again_as_it_began(
 
     code, output = jobs.run(*command, "--resume", "--epochs", 2)
     assert code == 0, output
-    assert "begins with" not in output
+    assert "starts with" not in output
     assert read_settings(tuned / "settings.yaml")["initialize_from"] == str(tmp_path / "base")
     assert json.loads((tuned / "environment.json").read_text())["origin"]["folder"] == str(tmp_path / "base")
 

@@ -124,7 +124,7 @@ def test_folders_of_any_name(run: SavedRun, monkeypatch: pytest.MonkeyPatch, nam
     assert moved.settings == run.settings
     assert moved.weights("best")[1] == 5
     (Path(name) / "data.json").unlink()
-    assert "holds no data.json" in refusal(open_run, Path(name))
+    assert "which wrote no data.json" in refusal(open_run, Path(name))
 
 
 def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(run: SavedRun, tmp_path: Path) -> None:
