@@ -1,1 +1,1 @@
-"""What a step computes: the network, its step and its evaluation, assembled."""
+"""The computation of a step: the network, its training step and its evaluation, assembled."""

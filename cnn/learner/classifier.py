@@ -1,4 +1,4 @@
-"""What a network says of images: the same whoever computes it, and however many at once."""
+"""A network's logits for images: independent of the worker and of the number of images in one call."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,68 +10,68 @@ from cnn.data.feed import Feed
 from cnn.tensor import Tensor
 
 GROUP = 100
-"""Samples that are computed together. Fixed, so that a sample's logits depend neither on the number of workers nor on
-how many groups one call computes."""
+"""Samples that are computed together; fixed, so that a sample's logits depend neither on the number of workers nor on
+the number of groups in one call."""
 
 
 class Classifier:
     """Computes a network's logits, group by group.
 
     Args:
-        network: gives logits, or a list of these and of auxiliary ones.
-        feed: gives the images.
-        batch_size: images of one call, at most; but always one group.
-        group: images that are computed together.
+        network: a network that returns logits, or a list of logits and auxiliary logits.
+        feed: the source of the images.
+        batch_size: maximum number of images in one call, which has at least one group.
+        group: number of images that are computed together.
     """
 
     def __init__(self, network: keras.Model, feed: Feed, batch_size: int = GROUP, group: int = GROUP) -> None:
         self._network = network
         self._feed = feed
         self._group = group
-        self._at_once = max(1, min(batch_size // group, feed.max_steps(group)))
+        self._groups_per_call = max(1, min(batch_size // group, feed.max_steps(group)))
         images, _ = feed.specs(group)
         self._compiled = tf.function(self._logits, input_signature=[images], autograph=False)
 
     def __call__(self, groups: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Gives the logits (samples, classes) and the labels (samples,) of each group of indices (samples,)."""
+        """Yields the logits (samples, classes) and the labels (samples,) of each group of indices (samples,)."""
         filled = [np.resize(group, self._group).astype(np.int32) for group in groups]
         with self._feed.reading_ahead(iter(filled)) as read:
-            for first in range(0, len(groups), self._at_once):
-                together = slice(first, first + self._at_once)
-                images, labels = read(np.stack(filled[together]))
+            for first in range(0, len(groups), self._groups_per_call):
+                call = slice(first, first + self._groups_per_call)
+                images, labels = read(np.stack(filled[call]))
                 computed = self._compiled(images).numpy()
-                for group, logits, of in zip(groups[together], computed, labels.numpy(), strict=True):
-                    yield logits[: len(group)], of[: len(group)]
+                for group, group_logits, group_labels in zip(groups[call], computed, labels.numpy(), strict=True):
+                    yield group_logits[: len(group)], group_labels[: len(group)]
 
     def _logits(self, images: Tensor) -> Tensor:
-        """A group after the other, all in the same shapes: what `Feed.read` gave to (groups, samples, classes)."""
+        """Logits (groups, samples, classes) for images of `Feed.read`, one group after another, in the same shapes."""
 
-        def of_group(part: Tensor) -> Tensor:
+        def group_logits(part: Tensor) -> Tensor:
             outputs = self._network(self._feed.batch(part), training=False)
             return tf.cast(outputs[0] if isinstance(outputs, list) else outputs, self._network.dtype)
 
-        kind = tf.TensorSpec((self._group, self._network.outputs[0].shape[-1]), self._network.dtype)
-        return tf.map_fn(of_group, images, parallel_iterations=1, fn_output_signature=kind)
+        spec = tf.TensorSpec((self._group, self._network.outputs[0].shape[-1]), self._network.dtype)
+        return tf.map_fn(group_logits, images, parallel_iterations=1, fn_output_signature=spec)
 
 
 def answered(logits: np.ndarray) -> np.ndarray:
-    """Which samples have an answer, bool (samples,) of logits (samples, classes): those with a largest logit.
+    """Whether each sample has an answer, bool (samples,) from logits (samples, classes): a finite largest logit.
 
-    Where a network overflows, logits are no numbers or infinite; to rank these would name a class all the same.
+    Where a network overflows, logits are NaN or infinite; ranking them would name a class all the same.
     """
-    return np.asarray(np.isfinite(logits.max(axis=1)))  # NaN wherever there is one
+    return np.asarray(np.isfinite(logits.max(axis=1)))  # the maximum is NaN if any logit is
 
 
 def ranking(logits: np.ndarray, places: int) -> np.ndarray:
-    """The classes with the largest logits, the largest first, (samples, places) or as many as there are classes.
+    """The `places` classes with the largest logits (samples, places), in descending order; all if there are fewer.
 
-    Of equal ones the first comes first.
+    Of classes with equal logits, the first comes first.
     """
     return np.argsort(-logits, axis=1, kind="stable")[:, :places]
 
 
 def log_probabilities(logits: np.ndarray) -> np.ndarray:
-    """The logarithms of the classes' probabilities, float64 of the logits' shape (samples, classes)."""
-    with np.errstate(invalid="ignore"):  # infinities become no numbers, which are told
+    """The logarithms of the classes' probabilities, float64 (samples, classes), from logits of that shape."""
+    with np.errstate(invalid="ignore"):  # infinities become NaN, which is reported
         shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
         return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

@@ -16,19 +16,19 @@ from cnn.learner.totals import Total, Totals, means
 from cnn.optim.averaging import WeightAverage
 from cnn.tensor import Tensor
 
-_GLANCED = 8
-"""Images that tell whether a network overflows: an epoch's end, or a checkpoint, need not wait for more."""
+_PROBED = 8
+"""Images that show whether a network overflows: so few that an epoch's end or a checkpoint hardly waits for them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """What a network is worth on some samples."""
+    """A network's metrics on some samples."""
 
     totals: Totals
-    """The metrics. Samples whose logits are no numbers are not counted as right, and the loss is not finite then."""
+    """The metrics. Samples without a finite largest logit count as wrong, and make the loss infinite or NaN."""
 
     confusion: np.ndarray
-    """int64 (classes, classes): how many samples of a row's class the network takes for a column's."""
+    """int64 (classes, classes): numbers of samples by true class (row) and predicted class (column)."""
 
     @property
     def means(self) -> dict[str, float]:
@@ -37,17 +37,17 @@ class Evaluation:
 
 
 class Soundness:
-    """Tells by a few images whether a network's weights give finite numbers; every rank calls it, and hears the same.
+    """Checks on a few images whether a network's logits are finite; every rank calls it and gets the same result.
 
     Args:
-        model: gives logits.
-        feed: gives the images.
-        samples: indices of images to choose from.
-        cluster: the workers, of which rank 0 looks.
+        model: a network that returns logits.
+        feed: the source of the images.
+        samples: indices of images, of which the first few are used.
+        cluster: the workers, of which rank 0 computes.
     """
 
     def __init__(self, model: keras.Model, feed: Feed, samples: np.ndarray, cluster: Cluster) -> None:
-        self._samples = samples[:_GLANCED]
+        self._samples = samples[:_PROBED]
         self._cluster = cluster
         self._classifier = Classifier(model, feed, group=len(self._samples))
 
@@ -59,15 +59,15 @@ class Soundness:
 
 
 class Evaluator:
-    """Evaluates a network on the images of a feed, as often as it is called; every rank calls it.
+    """Evaluates a network on images of a feed each time it is called; every rank calls it.
 
     Args:
-        model: gives logits.
-        feed: gives the images.
-        samples: indices of those to look at, each once.
+        model: a network that returns logits.
+        feed: the source of the images.
+        samples: indices of the images to evaluate, each once.
         cluster: the workers that share them.
-        average: of the network's weights, with which it is evaluated instead of with those of the latest step.
-        batch_size: images that one call computes, at most; but always one group. No result depends on it.
+        average: the moving average to evaluate instead of the latest step's weights.
+        batch_size: maximum number of images in one call, which has at least one group. No result depends on it.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class Evaluator:
         self._metrics = metrics_for(self._classes)
         logits = tf.TensorSpec((None, self._classes), model.dtype)
         signature = [Answers(tf.TensorSpec((None,), tf.float64), logits, tf.TensorSpec((None,), tf.int32))]
-        self._compiled = tf.function(self._of_samples, input_signature=signature, autograph=False)
+        self._compiled = tf.function(self._sample_metrics, input_signature=signature, autograph=False)
 
     def __call__(self) -> Evaluation:
-        """Looks at all samples."""
+        """Evaluates all samples."""
         with self._average.in_place() if self._average is not None else contextlib.nullcontext():
             return self._evaluate()
 
-    def _of_samples(self, answers: Answers) -> dict[str, Tensor]:
+    def _sample_metrics(self, answers: Answers) -> dict[str, Tensor]:
         return {name: metric.of_samples(answers) for name, metric in self._metrics.items()}
 
     def _evaluate(self) -> Evaluation:
@@ -102,7 +102,7 @@ class Evaluator:
         groups = [self._samples[start : start + GROUP] for start in range(0, len(self._samples), GROUP)]
         mine = range(cluster.rank, len(groups), cluster.world_size)
         confusion, images = np.zeros((classes, classes), np.int64), np.zeros(classes, np.int64)
-        sums = {name: _nothing(metric, classes, len(groups)) for name, metric in self._metrics.items()}
+        sums = {name: _zero_sums(metric, classes, len(groups)) for name, metric in self._metrics.items()}
         for number, (logits, labels) in zip(mine, self._classifier([groups[n] for n in mine]), strict=True):
             sound = answered(logits)
             np.add.at(confusion, (labels[sound], logits[sound].argmax(1)), 1)
@@ -124,20 +124,20 @@ class Evaluator:
         return Evaluation(totals=totals, confusion=confusion)
 
 
-def _nothing(metric: Metric, classes: int, groups: int) -> np.ndarray:
-    """Zeros (cells, 1) for whole numbers, which may be added up in any order, or else (cells, groups).
+def _zero_sums(metric: Metric, classes: int, groups: int) -> np.ndarray:
+    """Zeros (cells, 1) for counts, which may be added in any order, or (cells, groups) for fractions.
 
-    To a group's sums the other ranks add zeros, so that the order in which all are added up is always the same.
+    To a group's sums the other ranks add zeros, so that all groups are always added in the same order.
     """
-    kind, columns = (np.int64, 1) if metric.counted else (np.float64, groups)
-    return np.zeros((metric.cells(classes), columns), kind)
+    dtype, columns = (np.int64, 1) if metric.counted else (np.float64, groups)
+    return np.zeros((metric.cells(classes), columns), dtype)
 
 
 def _summed(cluster: Cluster, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The sums over the ranks, by one message for each type of numbers."""
+    """The sums over the ranks, exchanged in one message per dtype."""
     sums = list(arrays)
-    for kind in (np.int64, np.float64):
-        places = [place for place, array in enumerate(arrays) if array.dtype == kind]
+    for dtype in (np.int64, np.float64):
+        places = [place for place, array in enumerate(arrays) if array.dtype == dtype]
         joint = cluster.sum(np.concatenate([arrays[place].ravel() for place in places]))
         ends = np.cumsum([arrays[place].size for place in places])
         for place, part in zip(places, np.split(joint, ends[:-1]), strict=True):

@@ -1,4 +1,4 @@
-"""What learns: a network, its optimizer and all else that shapes a step, assembled in one way for every program."""
+"""A network, its optimizer and everything else that determines a step, assembled alike for every program."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -35,20 +35,20 @@ class StepSettings:
     """How a step is computed."""
 
     group_size: int = 32
-    """Samples that batch normalisation normalises together, and within which mixup and CutMix find partners; each
-    group is on one worker. Without these there are no groups."""
+    """Samples that batch normalisation normalises together, and within which mixup and CutMix choose partners; each
+    group is on one worker. Without these methods there are no groups."""
 
     micro_batch_size: int | None = None
-    """Most samples that a worker computes at once: a larger part of the global batch is computed in pieces, whose
-    gradients are added up before they are exchanged. Saves memory, and changes nothing that is computed."""
+    """Maximum number of samples that a worker computes at a time: it computes a larger share of the global batch in
+    pieces and sums their gradients before the exchange. Saves memory without changing the result."""
 
     precision: str = one_of(lambda: PRECISIONS, "float32")
-    """float32; tensorfloat32, the same on processors, faster and less exact on GPUs; mixed_bfloat16 or mixed_float16,
-    which compute most of the network in the shorter type (the latter with dynamic loss scaling); or float64 for studies
-    of exactness."""
+    """float32; tensorfloat32, the same on CPUs, faster and less exact on GPUs; mixed_bfloat16 or mixed_float16, which
+    compute most of the network in the shorter type (the latter with dynamic loss scaling); or float64 for studies of
+    exactness."""
 
     xla: bool = False
-    """Compile the network by XLA: often faster on GPUs, slower on processors."""
+    """Compile the network with XLA: often faster on GPUs, slower on CPUs."""
 
     def __post_init__(self) -> None:
         check_counts(self, "group_size", "micro_batch_size")
@@ -57,7 +57,7 @@ class StepSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LearnerSettings:
-    """All that shapes a step, but for the data and the size of a batch."""
+    """Everything that determines a step, except the data and the batch size."""
 
     model: ModelSettings
     augmentation: AugmentationSettings
@@ -66,14 +66,14 @@ class LearnerSettings:
     exchange: ExchangeSettings
     step: StepSettings
     seed: int
-    """Of the initial weights and the order of samples."""
+    """Seed of the initial weights and the order of samples."""
 
     resident_mb: int
-    """As in `Feed`."""
+    """Maximum megabytes of a data set part that is held on the device, as in `Feed`."""
 
 
-class _Parts(Protocol):
-    """What the settings of every program that computes steps have."""
+class _ProgramSettings(Protocol):
+    """The settings that every program that computes steps has."""
 
     @property
     def data(self) -> DataSettings: ...
@@ -91,30 +91,30 @@ class _Parts(Protocol):
     def exchange(self) -> ExchangeSettings: ...
 
 
-def learner_settings(parts: _Parts, model: ModelSettings, step: StepSettings, seed: int) -> LearnerSettings:
-    """Those of a program's settings that shape a step.
+def learner_settings(program: _ProgramSettings, model: ModelSettings, step: StepSettings, seed: int) -> LearnerSettings:
+    """The settings of a program that determine a step.
 
     Args:
-        parts: the program's settings.
+        program: the program's settings.
         model: the network.
         step: how its step is computed.
-        seed: of the initial weights and the order of samples.
+        seed: seed of the initial weights and the order of samples.
     """
     return LearnerSettings(
         model=model,
-        augmentation=parts.augmentation,
-        optimizer=parts.optimizer,
-        regularisation=parts.regularisation,
-        exchange=parts.exchange,
+        augmentation=program.augmentation,
+        optimizer=program.optimizer,
+        regularisation=program.regularisation,
+        exchange=program.exchange,
         step=step,
         seed=seed,
-        resident_mb=parts.data.resident_mb,
+        resident_mb=program.data.resident_mb,
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Learner:
-    """A network and what changes its weights."""
+    """A network and everything that updates its weights."""
 
     settings: LearnerSettings
     order: SampleOrder
@@ -123,13 +123,13 @@ class Learner:
     average: "WeightAverage | None"
     loss_scale: "LossScale | None"
     variables: "dict[str, keras.Variable]"
-    """The state of all of these, by name."""
+    """The state of all these objects, by name."""
 
     feed: "Feed"
     exchange: "ChosenExchange"
 
     def make_step(self, *, exchange: "Exchange | None" = None, optimizer: Any = None) -> "TrainingStep":
-        """Makes the training step; with another exchange or optimizer in the place of its own, if so asked."""
+        """Makes the training step, optionally with another exchange or optimizer."""
         from cnn.learner.step import TrainingStep
 
         return TrainingStep(
@@ -147,7 +147,7 @@ class Learner:
 
 
 def build_model(settings: LearnerSettings, dataset: Dataset) -> "keras.Model":
-    """The network for these images with its initial weights, in the precision of the step.
+    """Builds the network for the data set's images, with its initial weights, in the precision of the step.
 
     Raises:
         UserError: the images are too small for it.
@@ -164,19 +164,19 @@ def make_order(
     model: "keras.Model",
     samples: np.ndarray,
     global_batch_size: int,
-    kind: type[SampleOrder] = SampleOrder,
+    order_class: type[SampleOrder] = SampleOrder,
 ) -> SampleOrder:
-    """Makes the sequence in which samples are learned; every rank calls it.
+    """Makes the order in which training visits the samples; every rank calls it.
 
-    Samples stay together in groups if a layer of the network, mixup or CutMix looks at groups.
+    Samples stay together in groups if a layer of the network, mixup or CutMix depends on groups.
 
     Args:
         cluster: the workers.
-        settings: all that shapes the step.
-        model: of `build_model`.
+        settings: everything that determines the step.
+        model: the network, from `build_model`.
         samples: indices of the training images.
-        global_batch_size: samples of a step, over all ranks.
-        kind: the class of the order.
+        global_batch_size: samples per step, over all ranks.
+        order_class: the class of the order.
 
     Raises:
         UserError: a batch cannot be divided among the workers, or into micro-batches.
@@ -185,17 +185,17 @@ def make_order(
     group_size = step.group_size if looks_at_groups(model) or settings.augmentation.mixes else 1
     with cluster.shared_errors():
         check_batches(global_batch_size, cluster.world_size, group_size, step.micro_batch_size)
-    return kind(samples, global_batch_size, settings.seed, group_size, step.micro_batch_size)
+    return order_class(samples, global_batch_size, settings.seed, group_size, step.micro_batch_size)
 
 
 def check_batches(global_batch_size: int, world_size: int, group_size: int, micro_batch_size: int | None) -> None:
     """Raises UserError when a batch cannot be divided among the workers, or into micro-batches.
 
     Args:
-        global_batch_size: samples of a step, over all ranks.
+        global_batch_size: samples per step, over all ranks.
         world_size: number of ranks.
         group_size: samples that stay together; 1 without groups.
-        micro_batch_size: most samples that a rank computes at once; all when None.
+        micro_batch_size: maximum number of samples that a rank computes at a time; None for all.
     """
     if micro_batch_size is not None and micro_batch_size % group_size:
         raise UserError(
@@ -220,15 +220,15 @@ def assemble(
     model: "keras.Model",
     recorded_exchange: Mapping[str, Any] | None = None,
 ) -> Learner:
-    """Assembles what learns; every rank calls it.
+    """Assembles a learner; every rank calls it.
 
     Args:
         cluster: the workers.
-        settings: all that shapes the step.
-        dataset: the data, of which the training part is learned.
-        order: of `make_order`.
-        model: of `build_model`.
-        recorded_exchange: what an earlier job has recorded of its exchange of gradients, if this one continues it.
+        settings: everything that determines the step.
+        dataset: the data; the network learns its training part.
+        order: the order of samples, from `make_order`.
+        model: the network, from `build_model`.
+        recorded_exchange: the earlier job's record of its exchange of gradients, if this job continues its run.
 
     Raises:
         UserError: the settings do not fit each other.
@@ -244,7 +244,7 @@ def assemble(
     optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
     average = make_average(model, settings.regularisation)
     loss_scale = make_loss_scale(precision)
-    kind = PRECISIONS[precision]
+    dtype = PRECISIONS[precision]
     return Learner(
         settings=settings,
         order=order,
@@ -253,6 +253,6 @@ def assemble(
         average=average,
         loss_scale=loss_scale,
         variables=state_variables(model, optimizer, average, loss_scale),
-        feed=Feed(dataset, dataset.train, kind, settings.augmentation, resident_mb=settings.resident_mb),
+        feed=Feed(dataset, dataset.train, dtype, settings.augmentation, resident_mb=settings.resident_mb),
         exchange=choose_exchange(cluster, settings.exchange, model, order.width(cluster.world_size), recorded_exchange),
     )

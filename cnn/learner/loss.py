@@ -1,4 +1,4 @@
-"""The loss that training makes smaller."""
+"""The loss that training minimises."""
 
 import tensorflow as tf
 
@@ -6,15 +6,15 @@ from cnn.tensor import Tensor
 
 
 def cross_entropy(labels: Tensor, logits: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Of the softmax of logits (samples, classes) against int32 labels (samples,): floating (samples,).
+    """Cross-entropy of each sample, floating (samples,).
 
     Args:
-        labels: from 0 on.
-        logits: one for each class.
+        labels: int32 (samples,), numbered from 0.
+        logits: floating (samples, classes).
         smoothing: the part of each label that is spread evenly over all classes.
     """
-    own = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    of_labels = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     if not smoothing:
-        return own
-    even = tf.reduce_logsumexp(logits, 1) - tf.reduce_mean(logits, 1)
-    return (1 - smoothing) * own + smoothing * even
+        return of_labels
+    of_uniform = tf.reduce_logsumexp(logits, 1) - tf.reduce_mean(logits, 1)
+    return (1 - smoothing) * of_labels + smoothing * of_uniform

@@ -1,4 +1,4 @@
-"""Loss scaling, without which most gradients of float16 networks would be too small for their type."""
+"""Loss scaling, without which most gradients of float16 networks would underflow."""
 
 import keras
 import tensorflow as tf
@@ -7,11 +7,11 @@ from cnn.tensor import Tensor
 
 _FIRST_SCALE = 2.0**15
 _PATIENCE = 1000
-"""Good steps after which twice the scale is tried."""
+"""Successive steps with finite gradients after which the scale is doubled."""
 
 
 class LossScale:
-    """The factor of the loss: halved where gradients overflow, whose step is then left out, and doubled now and then.
+    """A factor of the loss, halved when gradients overflow (the step is then skipped), and doubled now and then.
 
     Micikevicius et al., "Mixed precision training", 2017, section 3.2.
     """
@@ -22,7 +22,7 @@ class LossScale:
 
     @property
     def variables(self) -> dict[str, Tensor]:
-        """Its state by name."""
+        """The state by name."""
         return {"loss_scale/scale": self._scale, "loss_scale/good_steps": self._good}
 
     @property
@@ -31,7 +31,7 @@ class LossScale:
         return self._scale.value
 
     def update(self, finite: Tensor) -> None:
-        """Inside the compiled step: takes whether all its gradients were finite."""
+        """Updates the scale inside the compiled step, by whether all its gradients were finite, bool ()."""
         good = tf.where(finite, self._good.value + 1, 0)
         grows = good == _PATIENCE
         factor = tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)
@@ -40,5 +40,5 @@ class LossScale:
 
 
 def make_loss_scale(precision: str) -> LossScale | None:
-    """What a precision needs."""
+    """The loss scale that a precision needs, if any."""
     return LossScale() if precision == "mixed_float16" else None

@@ -1,4 +1,4 @@
-"""The metrics: what is computed for each sample, how samples are put together, and which direction is better.
+"""The metrics: their values for each sample, how these are averaged, and which direction is better.
 
 METRICS is the one place that lists them. Training steps and evaluations compute its rows; step results, metrics.jsonl,
 TensorBoard, checkpoints and evaluation files hold them under their names.
@@ -15,7 +15,7 @@ class Answers(NamedTuple):
     """A network's output for some samples, as tensors."""
 
     losses: Tensor
-    """Floating (samples,): in training the loss that is minimised, in an evaluation the plain cross-entropy."""
+    """Floating (samples,): in training the minimised loss, in an evaluation the plain cross-entropy."""
 
     logits: Tensor
     """Floating (samples, classes)."""
@@ -26,37 +26,36 @@ class Answers(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One metric: a mean over samples, or over classes of the means over their samples."""
+    """One metric: a mean over samples, or the mean over classes of the means over their samples."""
 
     of_samples: Callable[[Answers], Tensor]
-    """Boolean or floating (samples,): what is averaged. It must not depend on the other samples."""
+    """Values to average, boolean or floating (samples,). A sample's value must not depend on other samples."""
 
     better: Literal["higher", "lower"]
 
     label: str
-    """Its name in what jobs/evaluate.py prints."""
+    """Its name in the output of jobs/evaluate.py."""
 
     counted: bool = False
-    """Whether `of_samples` is boolean. The samples are then counted, exactly, instead of adding up fractions."""
+    """Whether `of_samples` is boolean: its sums are then exact counts instead of sums of fractions."""
 
     per_class: bool = False
-    """Whether each class has a mean of its own. The metric is then the mean of these, so that rare classes count as
-    much as frequent ones."""
+    """Whether the metric is the mean of each class's mean, so that rare classes count as much as frequent ones."""
 
     in_training: bool = True
     """Whether training steps compute it, too. Its sums then travel with the gradients: one number, or two per class.
-    A longer message is cut in other places, so that from three workers on the weights' last bits may change."""
+    A longer message is cut in other places, which may change the weights' last bits with three or more workers."""
 
     fewest_classes: int = 1
-    """With fewer classes it says nothing and is left out."""
+    """Minimum number of classes: with fewer, the metric is trivial and is left out."""
 
     def cells(self, classes: int) -> int:
-        """How many sums it has with so many classes."""
+        """The number of its sums."""
         return classes if self.per_class else 1
 
 
 def _first(answers: Answers) -> Tensor:
-    """Whether the label's class has the largest logit, the first of equal ones."""
+    """Whether the label's class has the largest logit; of equal logits the first class counts."""
     import tensorflow as tf
 
     return tf.equal(tf.argmax(answers.logits, 1, tf.int32), answers.labels)
@@ -67,10 +66,10 @@ def _among_first_five(answers: Answers) -> Tensor:
     import tensorflow as tf
 
     logits, labels = answers.logits, answers.labels[:, tf.newaxis]
-    own = tf.gather(logits, labels, axis=1, batch_dims=1)
+    label_logits = tf.gather(logits, labels, axis=1, batch_dims=1)
     earlier = tf.range(tf.shape(logits)[1])[tf.newaxis] < labels
-    before = tf.logical_or(logits > own, tf.logical_and(tf.equal(logits, own), earlier))
-    return tf.math.count_nonzero(before, 1, dtype=tf.int32) < 5
+    precedes = tf.logical_or(logits > label_logits, tf.logical_and(tf.equal(logits, label_logits), earlier))
+    return tf.math.count_nonzero(precedes, 1, dtype=tf.int32) < 5
 
 
 METRICS: dict[str, Metric] = {
@@ -88,19 +87,19 @@ METRICS: dict[str, Metric] = {
         of_samples=_first, better="higher", label="mean class accuracy", counted=True, per_class=True, in_training=False
     ),
 }
-"""By name. `loss` and `accuracy` must be there: progress displays, the figure and the choice of the best checkpoint
+"""By name. `loss` and `accuracy` are required: progress displays, the figure and the choice of the best checkpoint
 use them."""
 
 BEST_BY = ("accuracy", "loss")
-"""The metrics that decide which evaluation is the best: the second where the first is equal."""
+"""The metrics that decide which evaluation is the best, in order of priority."""
 
 
 def metrics_for(classes: int, *, training: bool = False) -> dict[str, Metric]:
-    """The rows that apply to so many classes.
+    """The rows that apply to a number of classes.
 
     Args:
         classes: number of the data set's classes.
-        training: only those that training steps compute.
+        training: whether to return only those that training steps compute.
     """
     return {
         name: metric

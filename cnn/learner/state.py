@@ -1,4 +1,4 @@
-"""All that a run holds in variables, by name: what a checkpoint saves and a resume puts back."""
+"""The state that a run holds in variables, by name, as a checkpoint saves it and a resumed run restores it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +17,8 @@ def state_variables(
 ) -> dict[str, Any]:
     """Keras variables by name.
 
-    The network's are under model/, the optimizer's (slots, step count) under optimizer/; the weights' average and the
-    loss's scale, if there are any, have names of their own.
+    The network's variables are named model/..., the optimizer's (slots, step count) optimizer/...; the weight average
+    and the loss scale, if present, name their variables themselves.
     """
     named = {f"model/{variable.path}": variable for variable in model.variables}
     named |= {f"optimizer/{variable.path}": variable for variable in optimizer.variables}
@@ -30,27 +30,27 @@ def state_variables(
 
 
 def read_state(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The variables' values, read only. On a CPU they are the variables' own memory: while they are held, TensorFlow
-    changes the variables in new memory, which takes a moment to get."""
+    """The variables' values, read-only. On a CPU they share the variables' memory: while they are held, TensorFlow
+    updates the variables in new memory, which takes time to allocate."""
     return {name: np.asarray(tf.convert_to_tensor(variable.value)) for name, variable in variables.items()}
 
 
 def restore_state(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> None:
-    """Sets every variable; UserError, naming the first that does not fit, when the arrays are of another network."""
+    """Sets every variable; UserError, naming the first that does not fit, when the arrays are from another network."""
     for name in sorted(set(variables) ^ set(arrays)):
-        where = "has" if name in arrays else "lacks"
-        raise UserError(f"{source} is of another network or optimizer: it {where} {name}.")
+        verb = "has" if name in arrays else "lacks"
+        raise UserError(f"{source} is from another network or optimizer: it {verb} {name}.")
     for name, variable in variables.items():
         array = arrays[name]
         if not fits(variable, array):
-            there, here = f"the shape {array.shape}", f"{tuple(variable.shape)}"
+            stored, expected = f"the shape {array.shape}", f"{tuple(variable.shape)}"
             if array.shape == tuple(variable.shape):
-                there, here = f"the type {array.dtype}", f"{variable.dtype}"
-            raise UserError(f"{source} is of another network: {name} has {there} there, {here} here.")
+                stored, expected = f"the type {array.dtype}", f"{variable.dtype}"
+            raise UserError(f"{source} is from another network: {name} has {stored} instead of {expected}.")
     for name, variable in variables.items():
         variable.assign(arrays[name].astype(variable.dtype, copy=False))
 
 
 def fits(variable: Any, array: np.ndarray) -> bool:
-    """Whether a variable can take over an array: the shape is the same, and both hold the same kind of numbers."""
+    """Whether an array can be assigned to a variable: same shape and same kind of numbers (float, integer, ...)."""
     return tuple(variable.shape) == array.shape and np.dtype(variable.dtype).kind == array.dtype.kind

@@ -1,4 +1,4 @@
-"""The compiled training step, and several of them in one call."""
+"""The training step, compiled so that one call runs several."""
 
 import contextlib
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from cnn.optim.regularisation import RegularisationSettings
 from cnn.tensor import Tensor
 
 _AUXILIARY_SHARE = 0.3
-"""What an auxiliary classifier's loss counts for; Szegedy et al., 2014, section 5."""
+"""Weight of an auxiliary classifier's loss; Szegedy et al., 2014, section 5."""
 
 _NOTHING_TO_REPORT = Reports()
 
@@ -31,20 +31,20 @@ _NOTHING_TO_REPORT = Reports()
 class TrainingStep:
     """Runs training steps: forward, loss, backward, exchange, update.
 
-    Gradients become the mean over the real samples of the global batch: each rank sums over its own what it would be
-    of the loss divided by the count, which every rank knows from the plan, and the exchange adds the sums.
+    Gradients are means over the real samples of the global batch: each rank divides its summed loss by the number of
+    these samples, which every rank knows from the plan, and the exchange sums the ranks' gradients.
 
     Args:
-        model: gives logits, or a list of these and of auxiliary ones.
-        optimizer: built for the model's trainable variables.
-        feed: gives images and labels.
-        exchange: sums over the ranks.
-        regularisation: L2, label smoothing and clipping; the rest of it is the optimizer's and the average's.
-        group_size: samples that are looked at together, as in the plans.
-        micro_batch_size: most samples that a rank computes at once, as in the plans; all when None.
-        average: follows the weights.
-        loss_scale: for float16.
-        xla: compile forward and backward by XLA.
+        model: a network that returns logits, or a list of logits and auxiliary logits.
+        optimizer: an optimizer built for the model's trainable variables.
+        feed: the source of images and labels.
+        exchange: the exchange of gradients between the ranks.
+        regularisation: L2, label smoothing and clipping; optimizer and average apply the other settings in it.
+        group_size: samples that are normalised or mixed together, as in the plans.
+        micro_batch_size: maximum number of samples that a rank computes at a time, as in the plans; None for all.
+        average: the moving average of the weights.
+        loss_scale: the loss scale of float16.
+        xla: compile forward and backward with XLA.
     """
 
     def __init__(
@@ -81,32 +81,32 @@ class TrainingStep:
         reports: Reports = _NOTHING_TO_REPORT,
         read: Read | None = None,
     ) -> StepResults:
-        """Takes one step for each row of the plan, in one call or as many as the feed's memory takes.
+        """Runs one step for each row of the plan, in one compiled call or as many as the feed's memory limit requires.
 
         Args:
             plan: this rank's part of the batches.
-            learning_rates: (steps,).
-            reports: this rank's; the sums over the ranks come back with the gradients.
-            read: the function of `reading_ahead`; the feed's own when None.
+            learning_rates: floating (steps,).
+            reports: this rank's reports; the results hold their sums over the ranks.
+            read: the function of `reading_ahead`; None reads images when they are needed.
         """
         steps, width = plan.indices.shape
-        compiled, most = self._compile(width), self._feed.max_steps(width)
+        compiled, max_steps = self._compile(width), self._feed.max_steps(width)
         reported = tf.constant([float(each) for each in reports], self._model.dtype)
         parts = []
-        for first in range(0, steps, most):
-            rates = tf.constant(learning_rates[first : first + most], tf.float64)
-            parts.append(compiled(self._rows(plan.part(first, first + most), read), rates, reported).numpy())
+        for first in range(0, steps, max_steps):
+            rates = tf.constant(learning_rates[first : first + max_steps], tf.float64)
+            parts.append(compiled(self._rows(plan.part(first, first + max_steps), read), rates, reported).numpy())
         messages, diagnostics = np.split(np.concatenate(parts), [self._message.width], axis=1)
         skipped, local_seconds, local_losses = diagnostics.T
-        totals, of_all = self._message.unpack(messages, plan.counts)
-        return StepResults(totals, of_all, Diagnostics(skipped > 0, local_seconds, local_losses))
+        totals, summed_reports = self._message.unpack(messages, plan.counts)
+        return StepResults(totals, summed_reports, Diagnostics(skipped > 0, local_seconds, local_losses))
 
     def reading_ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager[Read]:
         """A function for `run` that may read images before they are needed; see `Feed.reading_ahead`."""
         return self._feed.reading_ahead(coming)
 
     def gradients(self, plan: Plan, row: int = 0) -> list[np.ndarray]:
-        """The exchanged mean gradients of one step of a plan, without an update."""
+        """The exchanged mean gradients of one step of a plan, computed without an update."""
         batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1), None)))
         reports = tf.zeros(len(Reports._fields), self._model.dtype)
         compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), reports), autograph=False)
@@ -117,7 +117,7 @@ class TrainingStep:
         return Row(*(read or self._feed.read)(plan.indices), tf.constant(plan.keys), weights, tf.constant(plan.counts))
 
     def _compile(self, width: int) -> Any:
-        """The compiled function for any number of steps of `width` samples a rank."""
+        """The compiled function for any number of steps of `width` samples per rank."""
         if width not in self._compiled:
             rows = Row(
                 *self._feed.specs(width),
@@ -127,40 +127,44 @@ class TrainingStep:
             )
             reports = tf.TensorSpec((len(Reports._fields),), self._model.dtype)
             signature = [rows, tf.TensorSpec((None,), tf.float64), reports]
-            # Loops and branches are TensorFlow's already: looking for Python's to turn into these takes a second.
+            # Loops and branches are TensorFlow operations already: AutoGraph would search for Python's for a second.
             self._compiled[width] = tf.function(self._steps, input_signature=signature, autograph=False)
         return self._compiled[width]
 
     def _steps(self, rows: Row, rates: Tensor, reports: Tensor) -> Tensor:
-        """For each step a row of numbers: the message, summed over the ranks, and this rank's diagnostics."""
+        """Runs the steps; returns a row for each: the message, summed over the ranks, and this rank's diagnostics."""
 
-        def one(step: Tensor, results: Tensor) -> tuple[Tensor, Tensor]:
+        def run_step(step: Tensor, results: Tensor) -> tuple[Tensor, Tensor]:
+            # Timed from the input to the loss only: the exchange after it waits for the slowest rank.
             begin = tf.timestamp()
             with tf.control_dependencies([begin]):
                 row = Row(*(tf.identity(values[step]) for values in rows))
-            own = self._rank_sums(row)
-            with tf.control_dependencies(list(own.sums.values())):
+            local = self._rank_sums(row)
+            with tf.control_dependencies(list(local.sums.values())):
                 seconds = tf.timestamp() - begin
-            exchanged = self._exchanged(own, reports)
+            exchanged = self._exchanged(local, reports)
             self._optimizer.learning_rate.assign(tf.cast(rates[step], self._optimizer.learning_rate.dtype))
             skipped = tf.logical_not(self._update(exchanged))
-            diagnostics = Diagnostics(skipped, seconds, own.sums["loss"][0])
+            diagnostics = Diagnostics(skipped, seconds, local.sums["loss"][0])
             numbers = [tf.cast(each, reports.dtype) for each in diagnostics]
             return step + 1, results.write(step, tf.concat([exchanged.message, numbers], 0))
 
         steps = tf.shape(rates)[0]
         width = self._message.width + len(Diagnostics._fields)
         results = tf.TensorArray(reports.dtype, size=steps, element_shape=(width,))
-        _, results = tf.while_loop(lambda step, _: step < steps, one, (0, results), parallel_iterations=1)
+        # The loop is part of the graph, so that Python's time for a call does not limit small networks; one step at a
+        # time, as each reads the weights that the previous one wrote.
+        _, results = tf.while_loop(lambda step, _: step < steps, run_step, (0, results), parallel_iterations=1)
         return results.stack()
 
     def _update(self, exchanged: Gradients) -> Tensor:
-        """Changes weights, moving statistics and average; whether it did so, which only float16 can prevent."""
+        """Updates weights, moving statistics and average; returns whether it did: a float16 step may be skipped."""
 
         def update() -> Tensor:
-            gradients, most = exchanged.gradients, self._regularisation.clip_norm
-            if most is not None:
-                gradients = clipped(gradients, min(most, float(gradients[0].dtype.max)))  # more is infinite
+            # Clipped after the exchange: the limit is for the norm of the global batch's gradients.
+            gradients, clip_norm = exchanged.gradients, self._regularisation.clip_norm
+            if clip_norm is not None:
+                gradients = clipped(gradients, min(clip_norm, float(gradients[0].dtype.max)))  # more is infinite
             self._optimizer.apply(gradients, self._model.trainable_variables)
             for variable, value in zip(self._model.non_trainable_variables, exchanged.statistics, strict=True):
                 variable.assign(value)
@@ -170,24 +174,27 @@ class TrainingStep:
 
         if self._loss_scale is None:
             return update()
+        # An overflow would leave NaN in the weights. All ranks decide alike, as they test the same exchanged gradients.
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in exchanged.gradients])
         self._loss_scale.update(finite)
         return tf.cond(finite, update, lambda: tf.constant(False))
 
-    def _exchanged(self, own: RankSums, reports: Tensor) -> Gradients:
-        """The exchange of what a rank computed and reports."""
+    def _exchanged(self, local: RankSums, reports: Tensor) -> Gradients:
+        """Exchanges a rank's sums and reports."""
         scale = None if self._loss_scale is None else self._loss_scale.value
-        products = iter(self._exchange.products(own.factors, reports.dtype))
-        message = self._message.pack(own.sums, reports)
-        sums, (*statistics, message) = self._exchange.sums(own.gradients, [*own.statistics, message])
+        products = iter(self._exchange.products(local.factors, reports.dtype))
+        message = self._message.pack(local.sums, reports)
+        # Statistics, metrics and reports share the gradients' buckets: a message of their own would cost its latency.
+        sums, (*statistics, message) = self._exchange.sums(local.gradients, [*local.statistics, message])
         summed, gradients = iter(sums), []
         for variable in self._model.trainable_variables:
             gradient = next(products if variable.path in self._exchange.factored else summed)
+            # L2 comes after the sum and the division by the loss scale, so that it counts exactly once.
             gradients.append(self._regularised(gradient if scale is None else gradient / scale, variable))
         return Gradients(gradients, message, statistics)
 
     def _rank_sums(self, row: Row) -> RankSums:
-        """As `_sums`, of all samples of this rank, in as many pieces as need be."""
+        """As `_sums`, for all samples of this rank, in pieces of at most `micro_batch_size`."""
         samples = row[:4]
         width = row.keys.shape[0]
         pieces = 1 if self._micro_batch_size is None else -(-width // self._micro_batch_size)
@@ -199,13 +206,14 @@ class TrainingStep:
             images, labels, keys, weights = (values[number] for values in parts)
             return self._piece_sums(images, labels, keys, weights, row.counts)
 
-        # The first piece shows what there is to add up.
+        # The first piece is computed outside the loop, whose variables need its structure and shapes.
         first = piece(0)
         stacks = [(_stack_of(x, pieces), _stack_of(dy, pieces)) for x, dy in first.factors]
 
         def add(number: Tensor, totals: RankSums) -> tuple[Tensor, RankSums]:
             more = piece(number)
             gradients, statistics, sums = tf.nest.map_structure(tf.add, totals[:3], more[:3])
+            # Factors are joined, not added: their product sums over all samples.
             stacked = [
                 (x_stack.write(number, x), dy_stack.write(number, dy))
                 for (x_stack, dy_stack), (x, dy) in zip(totals.factors, more.factors, strict=True)
@@ -214,6 +222,7 @@ class TrainingStep:
 
         begin = (1, first._replace(factors=stacks))
         totals: RankSums
+        # One piece at a time, so that memory holds the activations of one; in order, so that sums keep their bits.
         _, totals = tf.while_loop(lambda number, _: number < pieces, add, begin, parallel_iterations=1)
         shapes = [[(width, *each.shape[1:]) for each in pair] for pair in first.factors]
         joint = [
@@ -236,14 +245,14 @@ class TrainingStep:
         weights: Tensor,
         count: Tensor,
     ) -> RankSums:
-        """Forward and backward of some samples of a global batch of `count`."""
+        """Forward and backward pass of some samples of a global batch of `count` real samples."""
         smoothing = self._regularisation.label_smoothing
 
         def losses_of(logits: Tensor) -> Tensor:
-            own = cross_entropy(labels, logits, smoothing)
+            of_labels = cross_entropy(labels, logits, smoothing)
             if partners is None:
-                return own
-            return shares * own + (1 - shares) * cross_entropy(partners, logits, smoothing)
+                return of_labels
+            return shares * of_labels + (1 - shares) * cross_entropy(partners, logits, smoothing)
 
         batch = TrainingBatch(keys=keys, weights=weights, count=count, group_size=self._group_size)
         variables = self._model.trainable_variables
@@ -256,17 +265,18 @@ class TrainingStep:
         for others in auxiliary:
             losses += _AUXILIARY_SHARE * losses_of(others)
         loss = tf.reduce_sum(losses * weights)
-        share = loss / tf.cast(count, loss.dtype)  # here, where it costs nothing, and not in every gradient
+        share = loss / tf.cast(count, loss.dtype)  # one division, instead of one of each gradient
         scaled = share if self._loss_scale is None else share * self._loss_scale.value
-        said = {id(variable): value for variable, value in batch.statistics}
+        statistics = {id(variable): value for variable, value in batch.statistics}
         factors = [batch.factors[each.path] for each in variables if each.path in self._exchange.factored]
-        slopes = _gradients(scaled, [*summed, *(each.outputs for each in factors)])
-        gradients, of_outputs = slopes[: len(summed)], slopes[len(summed) :]
+        # A factored kernel's gradient is never computed here: its factors are the layer's inputs and output gradients.
+        derivatives = _gradients(scaled, [*summed, *(each.outputs for each in factors)])
+        gradients, output_gradients = derivatives[: len(summed)], derivatives[len(summed) :]
         return RankSums(
             gradients,
-            [said[id(variable)] for variable in self._model.non_trainable_variables],
+            [statistics[id(variable)] for variable in self._model.non_trainable_variables],
             self._message.sums(Answers(losses, logits, labels), weights),
-            [(each.inputs, slope) for each, slope in zip(factors, of_outputs, strict=True)],
+            [(each.inputs, gradient) for each, gradient in zip(factors, output_gradients, strict=True)],
         )
 
     def _regularised(self, gradient: Tensor, variable: Tensor) -> Tensor:
@@ -275,16 +285,16 @@ class TrainingStep:
         return gradient
 
 
-def _gradients(of: Tensor, by: list[Tensor]) -> list[Tensor]:
-    """In a compiled step, the gradients of a scalar; those of a tensor with several users are added up two by two.
+def _gradients(loss: Tensor, tensors: list[Tensor]) -> list[Tensor]:
+    """The gradients of a scalar in a compiled step; contributions of a tensor's several users are added in pairs.
 
-    A tape adds up three and more at once by AddN, which begins with whichever it may overwrite: which that is, and so
-    the sum's last bits, depends on which operations have ended.
+    A tape adds three or more with AddN, which starts with any summand that it may overwrite: which one that is, and so
+    the sum's last bits, depends on which operations have finished.
     """
-    found: list[Tensor] = tf.gradients(of, by, aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
+    found: list[Tensor] = tf.gradients(loss, tensors, aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
     return found
 
 
 def _stack_of(first: Tensor, pieces: int) -> Tensor:
-    """Takes tensors like the first, one behind the other."""
+    """An array of `pieces` tensors of the first one's shape, which holds the first."""
     return tf.TensorArray(first.dtype, pieces, element_shape=first.shape).write(0, first)

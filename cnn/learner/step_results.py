@@ -1,4 +1,4 @@
-"""What goes into a training step, between its parts, and out of it."""
+"""The inputs, intermediate values and results of a training step."""
 
 from typing import NamedTuple
 
@@ -8,34 +8,34 @@ from cnn.tensor import Tensor
 
 
 class Diagnostics(NamedTuple):
-    """What tells where a step went wrong, each an array (steps,)."""
+    """Values that help to find out what went wrong in a step, each an array (steps,)."""
 
     skipped: Tensor
-    """Whether the step was left out, for its gradients were too large for float16 under the loss's scale."""
+    """Whether the step was skipped because its gradients, multiplied by the loss scale, overflowed float16."""
 
     local_seconds: Tensor
-    """What this rank took to compute the loss, for which it waits for nobody."""
+    """Seconds that this rank took to compute the loss, which involves no waiting for other ranks."""
 
     local_losses: Tensor
     """The loss summed over this rank's samples."""
 
 
 class StepResults(NamedTuple):
-    """What some steps gave: all but the rank's own diagnostics is the same on every rank."""
+    """The results of some steps; only the diagnostics differ between ranks."""
 
     totals: dict[str, Total]
-    """The metrics of each step, over the global batch: sums are (steps, cells). The network is that before the update,
-    with dropout. The loss includes auxiliary classifiers' shares, but not the regularisation's part."""
+    """The metrics of each step over the global batch, with sums (steps, cells), for the network before the update, with
+    dropout. The loss includes the weighted losses of auxiliary classifiers, but no regularisation term."""
 
     reports: Reports
     diagnostics: Diagnostics
 
 
 class Row(NamedTuple):
-    """Tensors of a plan, on the device: of all its steps, or of one."""
+    """A plan's tensors on the device, for all its steps or for one."""
 
     images: Tensor
-    """What the feed read of them."""
+    """As returned by `Feed.read`."""
 
     labels: Tensor
     keys: Tensor
@@ -44,30 +44,30 @@ class Row(NamedTuple):
 
 
 class RankSums(NamedTuple):
-    """What one rank computes of a step, or of a piece of it."""
+    """One rank's results for a step, or for a piece of it."""
 
     gradients: list[Tensor]
-    """What the samples add to those of the global batch's mean loss, times the loss's scale if there is one: of the
-    variables that the exchange sums, in their order."""
+    """The samples' contributions to the gradients of the global batch's mean loss, times any loss scale, for the
+    variables whose gradients the exchange sums, in the order of the variables."""
 
     statistics: list[Tensor]
-    """For each moving statistic of the network, what the samples' groups add to its next value."""
+    """The contribution of the samples' groups to the next value of each moving statistic of the network."""
 
     sums: dict[str, Tensor]
-    """The metrics' parts of the message, summed over the samples."""
+    """Each metric's part of the message, summed over the samples."""
 
     factors: list[tuple[Tensor, Tensor]]
-    """Of the other variables, kernels (m, n): inputs (samples, m), gradients by outputs (samples, n)."""
+    """For each of the other variables, a kernel (m, n): inputs (samples, m), gradients of the outputs (samples, n)."""
 
 
 class Gradients(NamedTuple):
-    """What one step's exchange gave, on every rank."""
+    """The result of one step's exchange, the same on every rank."""
 
     gradients: list[Tensor]
-    """Of the mean loss of the global batch and its regularisation, for each trainable variable."""
+    """The gradients of the global batch's mean loss plus the L2 term, for each trainable variable."""
 
     message: Tensor
-    """Summed over the ranks."""
+    """The metrics' sums and the reports, summed over the ranks."""
 
     statistics: list[Tensor]
     """The next value of each moving statistic of the network."""

@@ -7,41 +7,41 @@ import numpy as np
 
 
 class Total(NamedTuple):
-    """A metric's sums over some samples. Totals of steps have these as first dimension."""
+    """A metric's sums over some samples. Arrays for several steps have the step as an additional first dimension."""
 
     sums: np.ndarray
-    """(cells,), one for all samples or one for each class: int64 for counted metrics, else float64."""
+    """(cells,), one cell for all samples or one for each class; int64 for counted metrics, else float64."""
 
     samples: np.ndarray
-    """int64 (cells,): how many samples were added up."""
+    """int64 (cells,): the number of samples in each sum."""
 
     @property
     def means(self) -> np.ndarray:
-        """(cells,): NaN where there are no samples."""
+        """Means (cells,); NaN for cells without samples."""
         with np.errstate(invalid="ignore"):
             return np.asarray(self.sums / self.samples)
 
     @property
     def mean(self) -> np.ndarray:
-        """The metric's value: the mean of the cells that have samples."""
-        seen = self.samples > 0
+        """The metric's value: the mean over the cells that have samples."""
+        present = self.samples > 0
         with np.errstate(invalid="ignore"):
-            return np.asarray(np.where(seen, self.means, 0).sum(-1) / seen.sum(-1))
+            return np.asarray(np.where(present, self.means, 0).sum(-1) / present.sum(-1))
 
 
 Totals = Mapping[str, Total]
-"""By the metrics' names."""
+"""Totals by metric name."""
 
 
-def added(totals: Totals, more: Totals) -> dict[str, Total]:
-    """The totals of both, for the metrics of `more`. A metric that `totals` lacks, or has with other cells, begins."""
+def add_totals(totals: Totals, more: Totals) -> dict[str, Total]:
+    """Adds totals, for the metrics of `more`: one that `totals` lacks, or has with other cells, starts from `more`."""
 
-    def joined(total: Total, earlier: Total | None) -> Total:
+    def add(total: Total, earlier: Total | None) -> Total:
         if earlier is None or earlier.sums.shape != total.sums.shape:
             return total
         return Total(earlier.sums + total.sums, earlier.samples + total.samples)
 
-    return {name: joined(total, totals.get(name)) for name, total in more.items()}
+    return {name: add(total, totals.get(name)) for name, total in more.items()}
 
 
 def means(totals: Totals) -> dict[str, float]:

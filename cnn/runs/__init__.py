@@ -1,1 +1,1 @@
-"""Which step is next, and what is on disk: the start of a run, its loop, folder and checkpoints."""
+"""A run in time and on disk: its start, loop, folder and checkpoints."""

@@ -10,12 +10,12 @@ from cnn.settings.settings import TrainingSettings
 
 
 def open_training_data(cluster: Cluster, settings: TrainingSettings, division: Division) -> Dataset:
-    """The data set, checked against the network; the same on every rank.
+    """Opens the data set; checks that it fits the network and is the same on every rank.
 
     Args:
         cluster: the workers.
-        settings: all of them.
-        division: by what image files are divided into parts.
+        settings: the run's settings.
+        division: the rule by which image files are divided into parts.
     """
     with cluster.shared_errors():
         dataset = cluster.done_everywhere(lambda: open_dataset(settings.data, division=division))
@@ -26,7 +26,7 @@ def open_training_data(cluster: Cluster, settings: TrainingSettings, division: D
         for rank, checksum in enumerate(checksums):
             if checksum != checksums[0]:
                 raise UserError(
-                    f"the data of rank {rank} (on {cluster.peers[rank][0]}) is not that of rank 0 (on "
+                    f"the data of rank {rank} (on {cluster.peers[rank][0]}) differs from that of rank 0 (on "
                     f"{cluster.peers[0][0]}): put the same files of '{settings.data.data}' on every host."
                 )
     return dataset

@@ -1,33 +1,33 @@
-"""The training curve: which steps' metrics become one point of it."""
+"""The training curve: groups of steps whose mean metrics become its points."""
 
 from typing import NamedTuple
 
-from cnn.learner.totals import Total, Totals, added, means
+from cnn.learner.totals import Total, Totals, add_totals, means
 
 
 class Point(NamedTuple):
     """A point of the training curve."""
 
     step: int
-    """How many steps were done at its end."""
+    """The number of steps done at its end."""
 
     row: int
-    """The last of its steps, among those that were given."""
+    """The index of its last step among the steps passed to `points`."""
 
     means: dict[str, float]
-    """The metrics by name."""
+    """Metrics by name."""
 
 
 class TrainingCurve:
     """Makes points, each the mean of `log_every` steps.
 
-    At an epoch's end, and at the run's, a point is the mean of what there is. The run's end breaks no interval: should
-    the run be given more steps, its later points are those of a run that had them from the start.
+    At the end of an epoch or of the run, a point is the mean of the steps since the last point. The run's end does not
+    reset the interval: if the run is extended later, its points are those of a run that had all steps from the start.
 
     Args:
-        log_every: steps of a point.
-        steps_per_epoch: of this run.
-        total_steps: at which the run ends.
+        log_every: number of steps per point.
+        steps_per_epoch: number of steps per epoch.
+        total_steps: number of steps at which the run ends.
     """
 
     def __init__(self, log_every: int, steps_per_epoch: int, total_steps: int) -> None:
@@ -36,17 +36,17 @@ class TrainingCurve:
         self._total_steps = total_steps
 
     def points(self, pending: Totals, first: int, steps: Totals) -> tuple[list[Point], Totals]:
-        """The points that some steps complete, and what is pending after them.
+        """The points that some steps complete, and the metrics that are pending after them.
 
         Args:
             pending: the metrics of the steps since the last point.
-            first: how many steps were done before these.
-            steps: the metrics of each.
+            first: number of steps done before these.
+            steps: the metrics of each step.
         """
         points = []
         for row in range(len(next(iter(steps.values())).samples)):
             step = {name: Total(total.sums[row], total.samples[row]) for name, total in steps.items()}
-            pending = added(pending, step)
+            pending = add_totals(pending, step)
             done = first + row + 1
             completed = done % self._log_every == 0 or done % self._steps_per_epoch == 0
             if completed or done == self._total_steps:

@@ -1,4 +1,4 @@
-"""What a run folder says of the data: enough to look at other images where the data set is not at hand."""
+"""A run folder's record of its data: enough to predict other images where the data set is not available."""
 
 import dataclasses
 import json
@@ -26,35 +26,35 @@ class RunData:
 
     name: str
     class_names: tuple[str, ...]
-    """As they can be shown: a stranger's may drive a terminal."""
+    """With control characters escaped, as those of a foreign file might control the terminal."""
 
     image_shape: tuple[int, int, int]
-    """Height, width and channels of the images as they are stored."""
+    """Height, width and channels of the stored images."""
 
     input_shape: tuple[int, int, int]
-    """Height, width and channels of what the network gets: the middle of a stored image."""
+    """Height, width and channels of the network's input: the centre of a stored image."""
 
     mean: tuple[float, ...]
-    """Of each channel over the training images, in units of pixel / 255."""
+    """Mean of each channel over the training images, in units of pixel / 255."""
 
     standard_deviation: tuple[float, ...]
-    """Of each channel over the training images, in units of pixel / 255."""
+    """Standard deviation of each channel over the training images, in units of pixel / 255."""
 
     checksum: str
-    """The data set's."""
+    """Checksum of the data set."""
 
     division: Division = "by place"
-    """What decided which images are in which part; runs of version 0.1.0 do not say."""
+    """The rule that divided images into parts; runs of version 0.1.0 do not record it."""
 
     def __post_init__(self) -> None:
         channels = {len(self.mean), len(self.standard_deviation), self.image_shape[2], self.input_shape[2]}
         numbers = (*self.mean, *self.standard_deviation)
         if min(*self.image_shape, *self.input_shape, self.classes) < 1 or len(channels) > 1:
-            raise ValueError("the shapes, classes and channels do not belong together")
+            raise ValueError("the shapes, classes and channels are inconsistent")
         if max(self.image_shape) > stored_size(LARGEST_IMAGE_SIZE) or self.image_shape[2] > _MAX_CHANNELS:
             raise ValueError("the images are larger than those of any run")
-        if any(of_input > stored for of_input, stored in zip(self.input_shape, self.image_shape, strict=True)):
-            raise ValueError("what the network gets is larger than the images")
+        if any(side > stored for side, stored in zip(self.input_shape, self.image_shape, strict=True)):
+            raise ValueError("the network's input is larger than the images")
         if not all(0 <= number <= 1 for number in numbers):
             raise ValueError("the mean and the standard deviation are not between 0 and 1")
         object.__setattr__(self, "name", on_one_line(self.name))
@@ -65,7 +65,7 @@ class RunData:
         return len(self.class_names)
 
     def around(self, images: np.ndarray) -> Dataset:
-        """Images of the stored shape as a data set's, which is then not the one that its checksum names.
+        """A data set of other images of the stored shape, without a checksum.
 
         Args:
             images: uint8 (samples, height, width, channels).
@@ -84,22 +84,18 @@ class RunData:
 
 
 def write_data(folder: Path, dataset: Dataset) -> None:
-    """Writes what there is to say of a data set into a run folder. Raises OSError."""
+    """Writes a data set's record into a run folder. Raises OSError."""
     values = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(RunData)}
-    values["class_names"] = [printable(name) for name in dataset.class_names]  # some are names of folders
+    values["class_names"] = [printable(name) for name in dataset.class_names]  # folder names may hold anything
     write_whole(folder / DATA, json.dumps(values, indent=2).encode() + b"\n")
 
 
 def read_data(folder: Path) -> RunData:
-    """Reads what `write_data` wrote; UserError when it is missing or damaged."""
+    """Reads the record that `write_data` wrote; UserError when it is missing or damaged."""
     path = folder / DATA
     try:
         return from_json(RunData, parse_json(read_file(path, LARGEST)))
     except FileNotFoundError:
-        raise UserError(
-            f"{folder} holds no {DATA}, which training writes: it is of an older version, so train anew."
-        ) from None
+        raise UserError(f"{folder} is from an older version, which wrote no {DATA}: train again.") from None
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): go on with the run by --resume to have it mended."
-        ) from error
+        raise UserError(f"{path} cannot be read ({error}): continue the run with --resume to rewrite it.") from error

@@ -1,4 +1,4 @@
-"""Beginning with the weights of another run."""
+"""Starting with the weights of another run."""
 
 import hashlib
 import os
@@ -17,31 +17,32 @@ from cnn.settings.settings import read_settings
 if TYPE_CHECKING:
     import keras
 
-_NAMED = 5
+_MAX_NAMED = 5
+"""Layers that an error lists."""
 
 
-def recorded_start(folder: Path, asked: str | None) -> str | None:
-    """The run whose weights a resumed run began with, whether or not that is asked for again; None for its own.
+def recorded_start(folder: Path, requested: str | None) -> str | None:
+    """Returns the run whose weights a resumed run started with, requested again or not; None if it had its own.
 
-    Weights that were moved since may be named where they are now, if it is recorded which they were.
+    A run folder that was moved since may be named by its new place, if the checksum of its weights is recorded.
 
     Args:
-        folder: the run's.
-        asked: what --initialize_from names now.
+        folder: folder of the resumed run.
+        requested: the value of --initialize_from now.
 
     Raises:
-        UserError: the run has no checkpoint, so that it begins again, and is to do so with other weights.
+        UserError: the run has no checkpoint, so it starts again, and other weights than before are requested for it.
     """
     recorded: str | None = read_settings(folder / SETTINGS).get("initialize_from")
-    if asked is None or CheckpointFolder(folder / "checkpoints").steps():
-        asked = recorded
-    if asked is not None and not (recorded and (_is_same(asked, recorded) or recorded_origin(folder))):
-        before = "weights of its own" if recorded is None else f"the weights of {recorded}"
+    if requested is None or CheckpointFolder(folder / "checkpoints").steps():
+        requested = recorded
+    if requested is not None and not (recorded and (_is_same(requested, recorded) or recorded_origin(folder))):
+        before = "its own initial weights" if recorded is None else f"the weights of {recorded}"
         raise UserError(
-            f"{folder} was begun with {before} and has no checkpoint yet, so --initialize_from {asked} would make it "
-            "another run: leave that out, or choose another --run_dir."
+            f"{folder} was started with {before} and has no checkpoint yet: leave out --initialize_from {requested}, "
+            "which would make it another run, or choose another --run_dir."
         )
-    return asked
+    return requested
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -49,35 +50,35 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def check_origin(folder: Path, origin: dict[str, Any]) -> None:
-    """Checks that a run which begins again, as it has no checkpoint yet, does so with the weights of before.
+    """Checks that a run without a checkpoint, which starts again, does so with the same weights as before.
 
     Args:
-        folder: the run's, which need not be there.
-        origin: of `initialize_from`.
+        folder: the run's folder, which need not exist.
+        origin: the record returned by `initialize_from`.
 
     Raises:
-        UserError: they were others.
+        UserError: the weights differ.
     """
     before = recorded_origin(folder) if holds_run(folder) else {}
     if before and before.get("checksum") != origin["checksum"]:
         raise UserError(
             f"the best weights of {origin['folder']}, after step {origin['step']}, are not those that {folder} was "
-            f"begun with, of {before.get('folder')} after step {before.get('step')}: name those by --initialize_from, "
-            "or choose another --run_dir."
+            f"started with, of {before.get('folder')} after step {before.get('step')}: name that run with "
+            "--initialize_from, or choose another --run_dir."
         )
 
 
 def initialize_from(folder: Path, network: "keras.Model") -> tuple[str, dict[str, Any]]:
-    """Gives a network the weights of another run's best checkpoint; the averaged ones, where there are such.
+    """Sets a network's weights to those of another run's best checkpoint; to their moving average, if there is one.
 
-    The layers that tell the classes apart, which are those whose names end in `logits`, begin anew where the other run
-    had another number of classes.
+    Classification layers (those whose names end in `logits`) keep their new initial weights where the other run had
+    another number of classes.
 
     Returns:
-        A sentence on what was taken, and what a run folder records of it.
+        A sentence that names the weights, and a record of them for the run folder.
 
     Raises:
-        UserError: it is no run folder, or its network differs in other layers, which are named.
+        UserError: `folder` is not a run folder, or its network differs in other layers, which are named.
     """
     weights, step = open_run(folder).weights("best")
     fitting = {
@@ -90,16 +91,16 @@ def initialize_from(folder: Path, network: "keras.Model") -> tuple[str, dict[str
     new = [layer for layer in differing if layer.endswith("logits")]
     wrong = [layer for layer in differing if layer not in new]
     if wrong:
-        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
         raise UserError(
-            f"--initialize_from {folder} does not fit {network.name}: these layers are not in both, or have other "
-            f"shapes there: {', '.join(wrong[:_NAMED])}{more}; name a run of the same network and image size."
+            f"--initialize_from {folder} does not fit {network.name}: these layers are not in both networks, or have "
+            f"different shapes: {', '.join(wrong[:_MAX_NAMED])}{more}; name a run of the same network and image size."
         )
     for path, variable in fitting.items():
         variable.assign(weights[path].astype(variable.dtype, copy=False))
-    anew = f"; anew: {', '.join(new)}" if new else ""
+    initialized = f"; newly initialized: {', '.join(new)}" if new else ""
     origin = {"folder": os.path.realpath(folder), "step": step, "checksum": _checksum(weights)}
-    return f"begins with the weights of {folder} after step {step:,}{anew}", origin
+    return f"starts with the weights of {folder} after step {step:,}{initialized}", origin
 
 
 def _checksum(weights: dict[str, np.ndarray]) -> str:

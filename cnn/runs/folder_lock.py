@@ -1,4 +1,4 @@
-"""Keeps a folder to one process at a time."""
+"""A lock that reserves a folder for one process at a time."""
 
 import contextlib
 import fcntl
@@ -9,19 +9,20 @@ from pathlib import Path
 from cnn.foreign_folder import open_own, read_file
 
 _LOCK = ".lock"
-_LONGEST = 500
-"""Bytes of the words in it."""
+_MAX_BYTES = 500
+"""Maximum length of its text."""
 
 
 def lock_folder(folder: Path) -> int | None:
-    """Keeps others out of a folder, where the file system has locks; None when another process is in.
+    """Locks a folder, if the file system supports locks.
 
     Returns:
-        The file that does so for as long as it, or a copy that a process inherits, is open: at most until these end.
+        The descriptor of the lock file, which holds the lock until it and its copies in child processes are closed, at
+        the latest when these processes end; None when another process holds the lock.
 
     Raises:
         OSError: the folder cannot be written.
-        UserError: the file that locks it is a link.
+        UserError: the lock file is a link.
     """
     lock = open_own(folder / _LOCK, os.O_RDWR)
     try:
@@ -31,14 +32,14 @@ def lock_folder(folder: Path) -> int | None:
         return None
     except OSError:
         return lock
-    with contextlib.suppress(OSError):  # a full disk, say: only the words for others are missing then
+    with contextlib.suppress(OSError):  # on a full disk, for example: only the text for other processes is missing
         os.truncate(lock, 0)
         os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
     return lock
 
 
 def locked_by(folder: Path) -> str:
-    """Which process has, or had, a folder to itself, in words."""
+    """Names the process that holds, or last held, the lock of a folder."""
     with contextlib.suppress(OSError, ValueError):
-        return read_file(folder / _LOCK, _LONGEST).decode(errors="replace") or "a process"
+        return read_file(folder / _LOCK, _MAX_BYTES).decode(errors="replace") or "a process"
     return "a process"

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: to the terminal, TensorBoard and metrics.jsonl. Rank 0 alone has one."""
+"""A run's output while it trains: to the terminal, TensorBoard and metrics.jsonl. Only rank 0 has a report."""
 
 import os
 import sys
@@ -14,15 +14,15 @@ from cnn.runs.curve import Point
 
 
 class Report:
-    """Shows and records what a run has computed.
+    """Shows and records a run's results.
 
     Args:
-        folder: the run's.
-        total_steps: at which the run ends.
-        start_step: 0, or that of the checkpoint which the run goes on from.
-        steps_per_epoch: to tell epochs.
-        resumed: whether the run goes on from a checkpoint.
-        launched: whether a launcher stands between this process and the terminal.
+        folder: the run's folder.
+        total_steps: number of steps at which the run ends.
+        start_step: 0, or the step of the checkpoint that the run continues from.
+        steps_per_epoch: number of steps per epoch.
+        resumed: whether the run started earlier, in another job or with other workers.
+        launched: whether a launcher is between this process and the terminal.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class Report:
         self._steps_per_epoch = steps_per_epoch
 
     def steps(self, done: int, totals: Totals, images_per_second: float | None) -> None:
-        """Shows how far the run is.
+        """Shows the progress of the run.
 
         Args:
-            done: steps.
+            done: number of steps done.
             totals: the metrics of the latest of them.
-            images_per_second: of all workers; None while it is not known.
+            images_per_second: speed of all workers together; None while it is not known.
         """
         loss, accuracy = (totals[name].sums.sum() / totals[name].samples.sum() for name in ("loss", "accuracy"))
         self._progress.update(done, done / self._steps_per_epoch, loss, accuracy, images_per_second)
@@ -57,9 +57,9 @@ class Report:
         """Records a point of the training curve.
 
         Args:
-            point: its metrics.
-            learning_rate: of its last step.
-            images_per_second: of all workers; None while it is not known.
+            point: the point.
+            learning_rate: the learning rate of its last step.
+            images_per_second: speed of all workers together; None while it is not known.
         """
         values = {**point.means, "learning_rate": learning_rate}
         if images_per_second is not None:
@@ -67,7 +67,7 @@ class Report:
         self._write("train", point.step, values)
 
     def evaluation(self, part: str, step: int, evaluation: Evaluation) -> None:
-        """Records what an evaluation on a part (validation or test) gave after `step` steps."""
+        """Records an evaluation on a part (validation or test) after `step` steps."""
         self._write(part, step, evaluation.means)
         self._events.flush()
 
@@ -80,7 +80,7 @@ class Report:
         self._events.scalars(part, step, values)
 
     def close_progress(self) -> None:
-        """Ends the progress display, when training is over."""
+        """Closes the progress display at the end of training."""
         self._progress.close()
 
     def close(self) -> None:

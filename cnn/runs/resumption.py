@@ -1,4 +1,4 @@
-"""Resuming from a checkpoint: whether it fits, and how every rank gets its state."""
+"""Resuming from a checkpoint: checks that it fits, and restores its state on every rank."""
 
 import math
 from typing import Any
@@ -15,16 +15,16 @@ from cnn.settings.settings import RunSettings
 
 
 def check_length(cluster: Cluster, start: Start, run: RunSettings, steps_per_epoch: int) -> int:
-    """The steps that a run is to have in the end, on every rank.
+    """Returns the requested total number of steps of a run, on every rank.
 
     Args:
         cluster: the workers.
         start: what the run starts from.
-        run: how long it is to be.
-        steps_per_epoch: of this run.
+        run: the settings that hold the requested epochs or steps.
+        steps_per_epoch: number of steps per epoch.
 
     Raises:
-        UserError: more are done already.
+        UserError: the run has already done more steps.
     """
     total = run.steps or run.epochs * steps_per_epoch
 
@@ -32,11 +32,11 @@ def check_length(cluster: Cluster, start: Start, run: RunSettings, steps_per_epo
         done = 0 if start.checkpoint is None else start.checkpoint.record["progress"]["step"]
         if done > total:
             epochs = math.ceil(done / steps_per_epoch)
-            enough = f"--epochs {epochs}" if run.steps is None else f"--steps {done}"
-            asked = f"--epochs {run.epochs} is {total:,}" if run.steps is None else f"--steps {total} is less"
+            sufficient = f"--epochs {epochs}" if run.steps is None else f"--steps {done}"
+            requested = f"--epochs {run.epochs} is {total:,}" if run.steps is None else f"--steps {total} is less"
             raise UserError(
-                f"{start.folder} has done {done:,} steps ({done / steps_per_epoch:.4g} epochs), and {asked}: give "
-                f"{enough} or more, or choose another --run_dir for a shorter run."
+                f"{start.folder} has done {done:,} steps ({done / steps_per_epoch:.4g} epochs), but {requested}: give "
+                f"{sufficient} or more, or choose another --run_dir for a shorter run."
             )
 
     cluster.on_chief(check)
@@ -44,17 +44,17 @@ def check_length(cluster: Cluster, start: Start, run: RunSettings, steps_per_epo
 
 
 def check_data(cluster: Cluster, start: Start, dataset: Dataset) -> None:
-    """UserError, on every rank, when a run is to be continued with other data than it was begun with."""
+    """Raises UserError, on every rank, when the data differ from those that the run was started with."""
 
     def check() -> None:
         if start.data_checksum not in (None, dataset.checksum):
-            raise UserError(f"{start.folder} was begun with other data: give the --data_dir of that time.")
+            raise UserError(f"{start.folder} was started with other data: give its original --data_dir.")
 
     cluster.on_chief(check)
 
 
 def best_checkpoint(cluster: Cluster, checkpoints: CheckpointFolder) -> Checkpoint | None:
-    """On rank 0 the best checkpoint; None elsewhere."""
+    """Loads the best checkpoint on rank 0; returns None on other ranks."""
 
     def load() -> Checkpoint:
         arrays, record = load_checkpoint(checkpoints.best)
@@ -68,17 +68,17 @@ def best_checkpoint(cluster: Cluster, checkpoints: CheckpointFolder) -> Checkpoi
 def restore_everywhere(
     cluster: Cluster, checkpoint: Checkpoint | None, variables: dict[str, Any], dataset: Dataset
 ) -> Progress:
-    """Gives every rank rank 0's state: that of its checkpoint, or the initial one (None).
+    """Restores rank 0's checkpoint, or without one its initial state, on every rank; returns the progress.
 
     Raises:
-        UserError: the checkpoint is of other data, another network or another optimizer.
+        UserError: the checkpoint is from other data, another network or another optimizer.
     """
 
     def restore() -> dict[str, Any]:
         if checkpoint is None:
             return Progress().record()
         if checkpoint.record.get("data_checksum") != dataset.checksum:
-            raise UserError(f"{checkpoint.path} was trained on other data: give the --data_dir of that time.")
+            raise UserError(f"{checkpoint.path} was trained on other data: give its original --data_dir.")
         restore_state(variables, checkpoint.arrays, str(checkpoint.path))
         return Progress.from_record(checkpoint.record["progress"]).record()
 

@@ -1,4 +1,4 @@
-"""A run folder as what it leaves: a trained network, and all that is needed to use it."""
+"""A finished run's folder: its trained network, and everything needed to use it."""
 
 import dataclasses
 import math
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     import keras
 
 _USUAL_VALUES = 512 * 512 * 3
-"""Of an image. With more the first fully connected layer of some networks takes gigabytes."""
+"""Values of an image. With more, the first fully connected layer of some networks takes gigabytes."""
 
 _USUAL_WEIGHTS = 10**9
-"""Between all values of an image and all classes, as in a network of one layer."""
+"""Weights between all values of an image and all classes, as in a network of one layer."""
 
-_SHORTEST = 2
-"""Bytes of a weight."""
+_MIN_WEIGHT_BYTES = 2
+"""Minimum size of a weight in a checkpoint."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class NetworkSettings:
     """Folder of the run that trained it."""
 
     checkpoint: str = "best"
-    """best on the validation part, last, or the number of a step of which there is a checkpoint."""
+    """best (on the validation part), last, or the step number of a saved checkpoint."""
 
     def __post_init__(self) -> None:
         if self.run_dir is None:
@@ -53,14 +53,14 @@ class NetworkSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SavedRun:
-    """What a run was made with and on."""
+    """A run's settings and data record."""
 
     folder: Path
     settings: TrainingSettings
     data: RunData
 
     def plain(self) -> dict[str, Any]:
-        """As JSON can hold it; `from_plain` turns it back."""
+        """The object as JSON values, which `from_plain` reads."""
         data = dataclasses.asdict(self.data)
         return {"folder": str(self.folder), "settings": self.settings.merged, "data": data}
 
@@ -70,15 +70,15 @@ class SavedRun:
         return SavedRun(folder=Path(values["folder"]), settings=settings, data=from_json(RunData, values["data"]))
 
     def build_network(self) -> "keras.Model":
-        """The run's network before training, in the run's precision."""
+        """Builds the run's network with initial weights, in the run's precision."""
         use_precision(self.settings.step.precision)
         return build_network(self.settings.model, self.data.input_shape, self.data.classes, self.settings.run.seed)
 
     def restore(self, network: "keras.Model", checkpoint: str) -> int:
-        """Gives a network of `build_network` the `weights` of a checkpoint. Returns its step.
+        """Restores a checkpoint's `weights` into a network of `build_network`; returns the checkpoint's step.
 
         Raises:
-            UserError: as `weights`; or the checkpoint is of another network.
+            UserError: as `weights`; or the checkpoint is from another network.
         """
         from cnn.learner.state import restore_state  # TensorFlow
 
@@ -88,30 +88,30 @@ class SavedRun:
         return step
 
     def weights(self, checkpoint: str) -> tuple[dict[str, np.ndarray], int]:
-        """A checkpoint's weights by the variables' paths (those that were averaged, where they were), and its step.
+        """A checkpoint's weights (their moving average, if it has one) by the variables' paths, and its step.
 
         Args:
-            checkpoint: best, last, or a step's number.
+            checkpoint: best, last, or a step number.
 
         Raises:
-            UserError: there is no such checkpoint, it is damaged, or it is of other data.
+            UserError: there is no such checkpoint, it is damaged, or it is from other data.
         """
         path = self.checkpoint_path(checkpoint)
         arrays, record = load_checkpoint(path, without="optimizer/")
         if record.get("data_checksum") != self.data.checksum:
-            raise UserError(f"{path} was trained on other data than {self.folder} tells of: it is of another run.")
-        kind = "average/" if any(name.startswith("average/") for name in arrays) else "model/"
-        weights = {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
+            raise UserError(f"{path} was trained on other data than {self.folder} records: it is from another run.")
+        prefix = "average/" if any(name.startswith("average/") for name in arrays) else "model/"
+        weights = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         step = progress.get("step") if isinstance(progress := record.get("progress"), dict) else None
         if type(step) is not int or not 0 <= step < MAX_STEPS:
-            raise UserError(f"{path} does not say after which step it was saved: no run has written it so.")
+            raise UserError(f"{path} does not record its step, so no run wrote it: choose another checkpoint.")
         return weights, step
 
     def checkpoint_path(self, checkpoint: str) -> Path:
         """The file of a checkpoint.
 
         Raises:
-            UserError: it is not there, which lists those there are; or it is smaller than the run's network.
+            UserError: it does not exist (the error lists those that do), or it is smaller than the run's network.
         """
         checkpoints = CheckpointFolder(self.folder / "checkpoints")
         steps = checkpoints.steps()
@@ -120,46 +120,46 @@ class SavedRun:
             paths["last"] = checkpoints.path(steps[-1])
         paths |= {str(step): checkpoints.path(step) for step in steps}
         if not paths:
-            raise UserError(f"{self.folder} holds no checkpoint: let the run end its first epoch.")
+            raise UserError(f"{self.folder} holds no checkpoint: let the run finish its first epoch.")
         check_choice(f"checkpoint of {self.folder}", checkpoint, paths)
         self._check_size(paths[checkpoint])
         return paths[checkpoint]
 
     def _check_size(self, path: Path) -> None:
-        """Raises UserError when the folder tells of a network that is larger than a checkpoint, and might fill the
-        memory. The others are smaller than that, and need not be looked at, which takes a moment."""
+        """Raises UserError when the folder's records describe a network larger than the checkpoint, which might not fit
+        into memory. Networks of usual size are not checked, as that takes a moment."""
         values = math.prod(self.data.input_shape)
         if values <= _USUAL_VALUES and values * self.data.classes <= _USUAL_WEIGHTS:
             return
         import_tensorflow_quietly()
         import tensorflow as tf
 
-        with tf.Graph().as_default():  # where variables have shapes, and no memory
+        with tf.Graph().as_default():  # in a graph, variables have shapes but take no memory
             weights = sum(math.prod(variable.shape) for variable in self.build_network().variables)
-        if weights * _SHORTEST > path.stat().st_size:
+        if weights * _MIN_WEIGHT_BYTES > path.stat().st_size:
             raise UserError(
-                f"{path} is of another network than {self.folder} tells of, which has {weights:,} weights: put back "
+                f"{path} is from another network than {self.folder} records, which has {weights:,} weights: restore "
                 f"the {DATA} that the run wrote."
             )
 
     def load_network(self, checkpoint: str) -> tuple["keras.Model", int]:
-        """The trained network, and after which step it was saved."""
+        """Loads the trained network; also returns the step after which it was saved."""
         network = self.build_network()
         return network, self.restore(network, checkpoint)
 
 
 def open_run(folder: Path) -> SavedRun:
-    """Reads a run folder's settings and what it says of the data.
+    """Reads a run folder's settings and data record.
 
     Raises:
-        UserError: it is no run folder, or one that cannot be read.
+        UserError: it is not a run folder, or cannot be read.
     """
     if not holds_run(folder):
         raise UserError(f"{folder} holds no run: name a folder that jobs/train.py has written.")
     try:
         settings = parse_settings("A run's settings", TrainingSettings, [f"--config={folder / SETTINGS}"])
     except UserError as error:
-        # What a stranger's link leads to is not shown.
+        # The error may quote the file, and a foreign link may lead to a private one.
         reason = f"{SETTINGS} is a link to something else." if (folder / SETTINGS).is_symlink() else error
         raise UserError(f"the settings in {folder} cannot be used: {reason}") from error
     return SavedRun(folder=folder, settings=settings, data=read_data(folder))

@@ -1,4 +1,4 @@
-"""How a run starts, decided once for all ranks: as a new one, from its last checkpoint, or with other workers."""
+"""How a run starts, decided once for all ranks: as a new one, from its last checkpoint, or with changed workers."""
 
 import contextlib
 import dataclasses
@@ -35,72 +35,72 @@ How = Literal["fresh", "resumed", "rejoined"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Start:
-    """What a run starts from; the same on every rank, unless something else is said."""
+    """What a run starts from; the same on every rank unless noted."""
 
     how: How
-    """fresh: a new run. resumed: one that another job has begun. rejoined: one whose workers have changed."""
+    """fresh: a new run. resumed: a run that another job began. rejoined: a run of this job, whose workers changed."""
 
     folder: Path
-    """The run's. That of a new run may get another name when it is made."""
+    """The run's folder. A new run's may get another name when it is created."""
 
     settings: TrainingSettings
-    """Those that were given, but for what shaped the start of a run that was begun before."""
+    """The given settings; for a run that continues, with the recorded initialize_from."""
 
     checkpoint: Checkpoint | None = None
-    """On rank 0: the state to continue from, where one was saved."""
+    """On rank 0: the state to continue from, if one was saved."""
 
     has_checkpoint: bool = False
     """Whether rank 0 has one."""
 
     exchange: dict[str, Any] | None = None
-    """What the run has recorded of its exchange of gradients."""
+    """The run's record of its exchange of gradients."""
 
     division: Division = "by name"
-    """What divides image files into parts."""
+    """The rule that divides image files into parts."""
 
     data_checksum: str | None = None
-    """That of the data the run was begun with, where it has come so far."""
+    """Checksum of the data that the run was started with, if recorded."""
 
     damage: Sequence[str] = ()
-    """On rank 0: what is wrong with later checkpoints, a sentence for each."""
+    """On rank 0: the errors of later, damaged checkpoints, a sentence for each."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class Carried:
-    """What a process keeps of a run when its job's workers change."""
+    """The parts of a run that a process keeps when its job's workers change."""
 
     folder: Path
     lock: int | None = None
-    """The file by which rank 0 keeps others out of the folder."""
+    """Descriptor of the file with which rank 0 locks the folder."""
 
     checkpoint: Checkpoint | None = None
     """The state that all workers last agreed on, in memory."""
 
 
 def decide_start(cluster: Cluster, settings: TrainingSettings, job: Job) -> Start:
-    """Decides how the run starts; every rank calls it, and rank 0 looks.
+    """Decides how the run starts; every rank calls it, and rank 0 reads the folder.
 
     Args:
-        cluster: the workers of now.
-        settings: those that were given.
-        job: what it carries, if anything, is a `Carried`.
+        cluster: the current workers.
+        settings: the given settings.
+        job: the job, which carries a `Carried` if its workers changed.
 
     Raises:
         UserError: the settings are not those of the run in the folder, a new run would overwrite another one, or what
             the folder holds cannot be used.
-        RunError: another process is at work in the folder.
+        RunError: another process is using the folder.
     """
     carried: Carried | None = job.carried
     if carried is not None and carried.lock is not None and not cluster.is_chief:  # rank 0 before the workers changed
         os.close(carried.lock)
         carried.lock = None
     decided = cluster.on_chief(lambda: _decide(settings, job))
-    told = cluster.gather(None if decided is None else _plain(decided))[0]
-    return decided or _from_plain(told, settings)
+    from_chief = cluster.gather(None if decided is None else _plain(decided))[0]
+    return decided or _from_plain(from_chief, settings)
 
 
 def _plain(start: Start) -> dict[str, Any]:
-    """What all ranks are to know, as JSON can hold it."""
+    """The values that all ranks need, as JSON values."""
     names = ("how", "has_checkpoint", "exchange", "division", "data_checksum")
     initial = start.settings.run.initialize_from
     return {"folder": str(start.folder), "initialize_from": initial} | {name: getattr(start, name) for name in names}
@@ -117,31 +117,31 @@ def _decide(settings: TrainingSettings, job: Job) -> Start:
     given = Path(run.run_dir) if run.run_dir is not None else None
     if carried is not None:
         if holds_run(carried.folder):
-            return _begun_before("rejoined", carried.folder, settings, carried.checkpoint)
+            return _continued("rejoined", carried.folder, settings, carried.checkpoint)
         return Start(how="fresh", folder=carried.folder, settings=settings)
     if given is not None and (run.resume is True or (run.resume == "auto" and holds_run(given))):
         if holds_run(given):
             job.carried = Carried(folder=given, lock=reserve_folder(given))
         length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
         check_same(given, settings.merged, must_agree=length)
-        return _begun_before("resumed", given, settings, None)
+        return _continued("resumed", given, settings, None)
     if given is not None:
         check_unused(given)
     folder = given or default_folder(settings.data.data, settings.model.model)
     return Start(how="fresh", folder=folder, settings=settings)
 
 
-def _begun_before(how: How, folder: Path, settings: TrainingSettings, kept: Checkpoint | None) -> Start:
-    """Reads what a run folder tells of the run, and its last checkpoint where none was kept."""
+def _continued(how: How, folder: Path, settings: TrainingSettings, checkpoint: Checkpoint | None) -> Start:
+    """Reads a run folder's records, and its last checkpoint unless one is given."""
     damage: list[str] = []
-    if kept is None:
+    if checkpoint is None:
         checkpoints = CheckpointFolder(folder / "checkpoints")
-        kept, damage = checkpoints.load_last()
-        if kept is not None:
-            check_record(kept)
-            checkpoints.complete(kept)
-    if kept is not None:
-        exchange = kept.record.get("exchange")
+        checkpoint, damage = checkpoints.load_last()
+        if checkpoint is not None:
+            check_record(checkpoint)
+            checkpoints.complete(checkpoint)
+    if checkpoint is not None:
+        exchange = checkpoint.record.get("exchange")
     else:
         exchange = recorded_topology(folder).get("exchange")
         check_exchange(exchange, str(folder))
@@ -150,8 +150,8 @@ def _begun_before(how: How, folder: Path, settings: TrainingSettings, kept: Chec
         how=how,
         folder=folder,
         settings=dataclasses.replace(settings, run=run),
-        checkpoint=kept,
-        has_checkpoint=kept is not None,
+        checkpoint=checkpoint,
+        has_checkpoint=checkpoint is not None,
         exchange=exchange,
         division=_recorded_division(folder),
         data_checksum=recorded_checksum(folder),
@@ -161,22 +161,22 @@ def _begun_before(how: How, folder: Path, settings: TrainingSettings, kept: Chec
 
 def _recorded_division(folder: Path) -> Division:
     if (folder / DATA).exists():
-        with contextlib.suppress(UserError):  # a damaged file, which training mends
+        with contextlib.suppress(UserError):  # a damaged file, which training rewrites
             return read_data(folder).division
     return "by name"
 
 
 def claim_folder(cluster: Cluster, start: Start, job: Job, variables: dict[str, Any]) -> Path:
-    """Makes the folder of a new run, or takes that of an earlier one, once all that can be refused has been looked at.
+    """Creates the folder of a new run, or locks that of an earlier one; called when all checks of the input are done.
 
     Args:
         cluster: the workers.
         start: how the run starts.
-        job: from now on it carries the folder.
-        variables: the whole state of a run, of which the folder is to hold checkpoints.
+        job: the job, which carries the folder from now on.
+        variables: the run's complete state, from which the size of its checkpoints follows.
 
     Returns:
-        The folder; its name has got a number where nobody had asked for a name and another run had taken it.
+        The folder; its name ends with a number if no --run_dir was given and another run had taken the name.
     """
 
     def choose() -> str:
@@ -194,7 +194,7 @@ def claim_folder(cluster: Cluster, start: Start, job: Job, variables: dict[str, 
         return str(folder)
 
     def begin() -> None:
-        check_unused(folder)  # another job may have taken it meanwhile
+        check_unused(folder)  # another job may have used it since it was last checked
         # Without --resume auto, so that the file repeats the run elsewhere.
         start_folder(folder, {**start.settings.merged, "run_dir": str(folder), "resume": False})
 

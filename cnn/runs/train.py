@@ -42,7 +42,7 @@ from cnn.settings.settings import TrainingSettings
 
 
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
-    """Trains, evaluates and writes the run folder; every rank calls it."""
+    """Trains a network, tests it and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     start = decide_start(cluster, settings, job)
@@ -53,18 +53,17 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     model = build_model(settings.learner, dataset)
     order = make_order(cluster, settings.learner, model, training, run.global_batch_size)
     total_steps = check_length(cluster, start, run, order.steps_per_epoch)
-    begun_with = None if start.has_checkpoint else cluster.on_chief(lambda: _initialize(start, model))
-    said, origin = begun_with or (None, None)
+    initial = None if start.has_checkpoint else cluster.on_chief(lambda: _initialize(start, model))
+    initial_message, origin = initial or (None, None)
     learner = assemble(cluster, settings.learner, dataset, order, model, start.exchange)
     folder = claim_folder(cluster, start, job, learner.variables)
     progress = restore_everywhere(cluster, start.checkpoint, learner.variables, dataset)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     report = None
-    computing = arithmetic(cluster)
-    described = (cluster, start, folder, dataset, learner.exchange.record, computing, origin)
-    describe = functools.partial(_describe, *described)
+    numerics = arithmetic(cluster)
+    describe = functools.partial(_describe, cluster, start, folder, dataset, learner.exchange.record, numerics, origin)
     if cluster.is_chief:
-        other_bits = _other_bits(folder, computing) if start.has_checkpoint else ""
+        other_bits = _other_bits(folder, numerics) if start.has_checkpoint else ""
         if not start.has_checkpoint:
             describe()
         report = Report(
@@ -75,7 +74,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             resumed=start.how != "fresh",
             launched=cluster.controller != "none",
         )
-        messages = (other_bits, _has_own_validation(dataset), cluster.crowding(), said, learner.exchange.said)
+        validation_message = _own_validation(dataset)
+        messages = (other_bits, validation_message, cluster.crowding(), initial_message, learner.exchange.message)
         for message in (*start.damage, *messages):
             if message:
                 report.message(message)
@@ -132,39 +132,39 @@ def _keep(carried: Carried, arrays: dict[str, np.ndarray], record: dict[str, Any
 
 
 def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_steps: int) -> NoReturn:
-    """Ends training before its end, on every rank: it was asked to stop and is saved, or its workers change."""
+    """Ends training early, on every rank: it was asked to stop and is saved, or its workers change."""
     if report is not None:
         report.close()
     if end == "changed":
         raise WorkersChangedError(f"the workers change at step {step:,}")
-    raise StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; go on with --resume.", agreed=True)
+    raise StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; continue with --resume.", agreed=True)
 
 
 def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] | None:
-    """Gives the network the weights of another run, if it is to begin so; says which, in words and for the record.
+    """Initializes the network with another run's weights, if requested; returns a message and a record that name them.
 
     Raises:
-        UserError: they do not fit, or are not those that the run in the folder was begun with.
+        UserError: they do not fit, or are not those that the run in the folder was started with.
     """
     initial = start.settings.run.initialize_from
     if initial is None:
         return None
-    origin = initialize_from(Path(initial), model)
-    check_origin(start.folder, origin[1])
-    return origin
+    message, origin = initialize_from(Path(initial), model)
+    check_origin(start.folder, origin)
+    return message, origin
 
 
-def _has_own_validation(dataset: Dataset) -> str:
-    """Says that --validation_fraction is not used, where it is not."""
+def _own_validation(dataset: Dataset) -> str:
+    """A message for data sets with their own validation part, for which --validation_fraction is not used."""
     images = dataset.validation_images
     return f"validation: the data set's own part, {images:,} images" if images else ""
 
 
-def _other_bits(folder: Path, computing: list[dict[str, str]]) -> str:
-    """What it means that a run was computed by something else until now; empty where it was not."""
+def _other_bits(folder: Path, numerics: list[dict[str, str]]) -> str:
+    """A warning that the run was computed with other arithmetic until now; empty if it was not."""
     other = ""
-    with contextlib.suppress(UserError):  # a damaged file, which is about to be written anew
-        other = other_arithmetic(recorded_topology(folder).get("arithmetic"), computing)
+    with contextlib.suppress(UserError):  # a damaged file, which is about to be rewritten
+        other = other_arithmetic(recorded_topology(folder).get("arithmetic"), numerics)
     return other and f"{other}: the result will not have the same bits as without the interruption."
 
 
@@ -174,7 +174,7 @@ def _describe(
     folder: Path,
     dataset: Dataset,
     exchange: dict[str, Any],
-    computing: list[dict[str, str]],
+    numerics: list[dict[str, str]],
     origin: dict[str, Any] | None,
 ) -> None:
     if start.settings.run.resume:
@@ -184,7 +184,7 @@ def _describe(
         "controller": cluster.controller,
         "hosts": [host for host, _ in cluster.peers],
         "threads_per_rank": cluster.cores.threads,
-        "arithmetic": computing,
+        "arithmetic": numerics,
         "exchange": exchange,
     }
     write_environment(folder, topology, dataset.checksum, origin or recorded_origin(folder) or None)

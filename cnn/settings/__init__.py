@@ -1,1 +1,1 @@
-"""What was asked for: settings from files and the command line."""
+"""Settings from files and the command line."""

@@ -1,4 +1,4 @@
-"""What the text of a setting's value means: the setting's type decides, alike in a file and on the command line."""
+"""Values of settings from their texts, by the setting's type, in files and on the command line alike."""
 
 import math
 import os
@@ -9,22 +9,22 @@ from typing import Any, Literal
 from cnn.settings.plain_yaml import NULLS
 
 SwitchOrAuto = bool | Literal["auto"]
-"""A setting that is on or off, or whichever of them fits."""
+"""A setting that is on, off, or chosen automatically."""
 
 _SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 _HOME = "~"
 
-_TOO_LARGE = 2**63
-"""For a whole number: no tensor could hold it."""
+_INTEGER_LIMIT = 2**63
+"""No tensor could hold an integer of this size."""
 
 
 def read_words(hint: Any, words: str | list[str]) -> Any:
-    """The value of a setting from the command line, on which nobody sees quotation marks.
+    """The value of a setting from the command line, where the shell has removed quotation marks.
 
     Args:
         hint: the setting's type.
-        words: one, or those of a list.
+        words: one word, or the words of a list.
 
     Raises:
         ValueError: as `read_value`.
@@ -39,10 +39,10 @@ def read_value(hint: Any, written: Any) -> Any:
 
     Args:
         hint: the setting's type: int, float, bool, str, a Literal of texts, one of these or None, or a list of one.
-        written: what `load_yaml` makes of a file.
+        written: the value, as read by `load_yaml`.
 
     Raises:
-        ValueError: how it goes on after the setting's name, with what is wrong and what to do.
+        ValueError: the message continues a sentence that begins with the setting's name.
     """
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     optional = origin is types.UnionType and type(None) in parts
@@ -61,7 +61,7 @@ def read_value(hint: Any, written: Any) -> Any:
             raise ValueError("is a section instead of one value: write settings without sections")
         raise ValueError("is a list instead of one value: put a text that begins with a bracket in quotation marks")
     if not written.strip():
-        raise ValueError("is empty, as where a variable of the shell is not set: give it a value, or leave it out")
+        raise ValueError("is empty, as when a shell variable is not set: give it a value, or leave it out")
     return _choice(parts, written) if origin is typing.Literal else _READERS[hint](str(written))
 
 
@@ -76,7 +76,7 @@ def _whole_number(text: str) -> int:
         value = int(text.encode("ascii"))
     except ValueError:
         raise ValueError(f"{text!r} is not a whole number: write it in decimal digits, 10 for example") from None
-    if abs(value) >= _TOO_LARGE:
+    if abs(value) >= _INTEGER_LIMIT:
         raise ValueError(f"has {len(str(abs(value)))} digits: give a whole number below 2**63")
     return value
 
@@ -99,7 +99,7 @@ def _switch(text: str) -> bool:
 
 def _text(text: str) -> str:
     if text == _HOME:
-        raise ValueError("'~' is nothing in YAML, and a home folder in shells: write null, or name the folder")
+        raise ValueError("'~' means null in YAML but the home folder in shells: write null, or name the folder")
     return os.path.expanduser(text) if text.startswith(f"{_HOME}/") else text
 
 

@@ -1,4 +1,4 @@
-"""Settings from YAML and the command line to dataclasses, and back to YAML."""
+"""Reads settings from YAML and the command line into dataclasses, and writes them as YAML."""
 
 import argparse
 import dataclasses
@@ -30,51 +30,51 @@ Settings = TypeVar("Settings")
 
 _SWITCHES = (bool, SwitchOrAuto)
 _NO = "no_"
-"""Before the name of a setting that is true or false: false."""
+"""Prefix of a boolean setting's name that sets it to false."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """How long, how much at once, and where to."""
+    """Length, batch size, start and output of a run."""
 
     epochs: int = 10
-    """How often every training sample is seen."""
+    """Passes over the training samples."""
 
     steps: int | None = None
-    """Train for so many steps instead of --epochs; of both on the command line the last one counts."""
+    """Train for this number of steps instead of --epochs; if the command line has both, the last one counts."""
 
     global_batch_size: int = 128
-    """Samples of a step, over all workers: what is computed does not depend on how many share them."""
+    """Samples per step, over all workers: the result does not depend on how many workers share them."""
 
     seed: int = 1
-    """Of the initial weights, the order of samples, dropout and the validation part."""
+    """Seed of the initial weights, the order of samples, dropout and the choice of the validation part."""
 
     run_dir: str | None = None
-    """Folder for everything that the run writes; runs/DATA-MODEL-TIME when not given."""
+    """Folder for all output of the run; runs/DATA-MODEL-TIME by default."""
 
     initialize_from: str | None = None
-    """Begin with the weights of the run in this folder, for fine-tuning; its classes may be others."""
+    """Start with the weights of the run in this folder, for fine-tuning; its classes may differ."""
 
     resume: SwitchOrAuto = False
-    """Continue the run in --run_dir from its last checkpoint; with auto, begin one if there is none."""
+    """Continue the run in --run_dir from its last checkpoint; with auto, start a new one if there is none."""
 
     save_every: int | None = None
-    """Save a checkpoint every so many steps, besides at each epoch's end."""
+    """Steps between checkpoints, which are also saved at the end of each epoch."""
 
     log_every: int = 10
-    """Steps that a point of the training curve is the mean of."""
+    """Steps per point of the training curve, which is their mean."""
 
     def __post_init__(self) -> None:
         check_counts(self, "epochs", "steps", "global_batch_size", "save_every", "log_every")
         if not 0 <= self.seed < 2**32:
-            raise UserError(f"--seed {self.seed} is not in [0, 2**32): give a whole number from 0 on.")
+            raise UserError(f"--seed {self.seed} is not in [0, 2**32): give a whole number in this range.")
         if self.resume and self.run_dir is None:
-            raise UserError("--resume needs --run_dir: name the folder of the run to go on with.")
+            raise UserError("--resume needs --run_dir: name the folder of the run to continue.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """All that is set for a training run."""
+    """All settings of a training run."""
 
     model: ModelSettings
     data: DataSettings
@@ -91,7 +91,7 @@ class TrainingSettings:
             raise UserError(
                 f"the learning rate {self.optimizer.base_learning_rate}, scaled from --scale_learning_rate "
                 f"{self.optimizer.scale_learning_rate} to --global_batch_size {self.run.global_batch_size}, is "
-                f"{self.learning_rate}: give another rate or another reference."
+                f"{self.learning_rate}: give another --learning_rate or --scale_learning_rate."
             )
 
     @property
@@ -101,37 +101,39 @@ class TrainingSettings:
 
     @property
     def learner(self) -> LearnerSettings:
-        """Those of them that shape a step."""
+        """The settings that determine a step."""
         return learner_settings(self, self.model, self.step, self.run.seed)
 
     @functools.cached_property
     def merged(self) -> dict[str, Any]:
-        """Every setting by name, as `--config` reads them."""
+        """All settings by name, as `--config` reads them."""
         groups = (getattr(self, field.name) for field in dataclasses.fields(self))
         return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
 
 
-def parse_settings(description: str, kind: type[Settings], arguments: Sequence[str] | None = None) -> Settings:
-    """Reads `--config FILE.yaml` and the command line, which wins.
+def parse_settings(
+    description: str, settings_class: type[Settings], arguments: Sequence[str] | None = None
+) -> Settings:
+    """Reads `--config FILE.yaml` and the command line, which has priority.
 
     Args:
-        description: the program's, shown by --help.
-        kind: a dataclass of dataclasses. Each of these is a section of --help; their fields have distinct names.
+        description: the program's description, shown by --help.
+        settings_class: a dataclass of dataclasses. Each is a section of --help; their fields have distinct names.
         arguments: the command line; sys.argv's when None.
 
     Raises:
-        UserError: unknown name, value of the wrong type, or one that a dataclass refuses.
+        UserError: a name is unknown, a value has the wrong type, or a dataclass refuses it.
     """
-    groups = tuple(typing.get_type_hints(kind).values())
-    return make_settings(kind, _parse(description, groups, arguments, defaults=True))
+    groups = tuple(typing.get_type_hints(settings_class).values())
+    return make_settings(settings_class, _parse(description, groups, arguments, defaults=True))
 
 
-def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """A dataclass of dataclasses from every setting by name; UserError for a value that a dataclass refuses."""
-    return kind(
+def make_settings(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Makes a dataclass of dataclasses from all settings by name; UserError for a value that a dataclass refuses."""
+    return settings_class(
         **{
             name: group(**{field.name: values[field.name] for field in dataclasses.fields(group)})
-            for name, group in typing.get_type_hints(kind).items()
+            for name, group in typing.get_type_hints(settings_class).items()
         }
     )
 
@@ -139,36 +141,36 @@ def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
 def parse_given(
     description: str, group: type[Settings], others: type[Any], arguments: Sequence[str] | None = None
 ) -> tuple[Settings, dict[str, Any]]:
-    """As `parse_settings` reads one section; settings of `others` may be given with it, and are not checked yet.
+    """Reads one section like `parse_settings`; settings of `others` may also be given, and are not checked yet.
 
     Args:
-        description: the program's, shown by --help.
-        group: a dataclass, the section.
+        description: the program's description, shown by --help.
+        group: the section's dataclass.
         others: a dataclass of dataclasses.
         arguments: the command line; sys.argv's when None.
 
     Returns:
-        The section, and those of the other settings that were given, by name.
+        The section, and the other given settings by name.
     """
     values = _parse(description, (group, *typing.get_type_hints(others).values()), arguments, defaults=False)
-    own = {field.name for field in dataclasses.fields(group)} & values.keys()  # type: ignore[arg-type]
-    return group(**{name: values.pop(name) for name in own}), values
+    names = {field.name for field in dataclasses.fields(group)} & values.keys()  # type: ignore[arg-type]
+    return group(**{name: values.pop(name) for name in names}), values
 
 
 def _parse(
     description: str, groups: tuple[type[Any], ...], arguments: Sequence[str] | None, *, defaults: bool
 ) -> dict[str, Any]:
-    from jsonargparse import Namespace  # as below
+    from jsonargparse import Namespace  # imported late, as below
 
     parser = _make_parser(description, groups)
     hints = _hints(groups)
     files = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     files.add_argument("--config", action="append", default=[])
     try:
-        found, others = files.parse_known_args(arguments)
-        of_files = {name: value for each in found.config for name, value in _read_config(each, hints).items()}
+        config, remaining = files.parse_known_args(arguments)
+        of_files = {name: value for each in config.config for name, value in _read_config(each, hints).items()}
         namespace = Namespace(of_files)  # type: ignore[no-untyped-call]
-        values = dict(vars(parser.parse_args(others, namespace, defaults=defaults)))
+        values = dict(vars(parser.parse_args(remaining, namespace, defaults=defaults)))
     except argparse.ArgumentError as error:
         raise UserError(_explain(error, hints)) from error
     values.pop("config", None)
@@ -181,7 +183,7 @@ def _hints(groups: Iterable[type[Any]]) -> dict[str, Any]:
 
 
 def _read_config(source: str, hints: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file says, or a text in braces, which a sweep hands on."""
+    """Reads the settings in a file, or in a text in braces, as a sweep passes them."""
     name = _read_words("config", str, source) or source
     inline = name.startswith("{") and not os.path.isfile(name)
     try:
@@ -193,7 +195,7 @@ def _read_config(source: str, hints: Mapping[str, Any]) -> dict[str, Any]:
 @functools.cache
 def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
     import docstring_parser
-    import jsonargparse  # a quarter of a second that importing this module need not cost
+    import jsonargparse  # takes a quarter of a second, which importing this module should not cost
 
     jsonargparse.set_dumper("yaml", dump_yaml)  # for --print_config
     parser = jsonargparse.ArgumentParser(
@@ -204,7 +206,7 @@ def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings; may be repeated.")
     for action in parser._actions:
-        if isinstance(action.metavar, str):  # that of --print_config has a backspace before its brackets
+        if isinstance(action.metavar, str):  # --print_config's has a backspace before its brackets
             action.metavar = action.metavar.replace("\b", "")
     for group in groups:
         section = parser.add_argument_group(str(group.__doc__).rstrip("."))
@@ -220,7 +222,7 @@ def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
 
 
 class _Setting(argparse.Action):
-    """Takes the words that follow a setting's name on the command line."""
+    """Stores the value of the words after a setting's name on the command line."""
 
     def __init__(self, *, hint: Any, **rest: Any) -> None:
         if hint in _SWITCHES:
@@ -235,7 +237,7 @@ class _Setting(argparse.Action):
         negated = self.hint in _SWITCHES and str(option_string).startswith(f"--{_NO}")
         setattr(namespace, self.dest, not value if negated else value)
         if self.dest == "epochs":
-            namespace.steps = None  # of a file, which would count instead
+            namespace.steps = None  # steps from a file would override --epochs
 
 
 def _read_words(name: str, hint: Any, words: str | list[str]) -> Any:
@@ -246,7 +248,7 @@ def _read_words(name: str, hint: Any, words: str | list[str]) -> Any:
 
 
 def _explain(error: argparse.ArgumentError, hints: Mapping[str, Any]) -> str:
-    """A parser's message in one line; a mistyped name's with the closest one."""
+    """A parser's message in one line, with the most similar name for an unknown one."""
     options = [*hints, *(f"{_NO}{name}" for name, hint in hints.items() if hint in _SWITCHES), "config", "print_config"]
     message = " ".join((error.message or str(error)).split()).rstrip(".")
     unknown = message.removeprefix("unrecognized arguments: ")
@@ -255,13 +257,13 @@ def _explain(error: argparse.ArgumentError, hints: Mapping[str, Any]) -> str:
 
 
 def training_defaults() -> dict[str, Any]:
-    """What the settings of training are when they are left out, by name."""
+    """The default values of training settings by name."""
     groups = typing.get_type_hints(TrainingSettings).values()
     return {field.name: field.default for group in groups for field in dataclasses.fields(group)}
 
 
 def training_hints() -> dict[str, Any]:
-    """The types of the settings of training, by name."""
+    """The types of training settings by name."""
     return _hints(typing.get_type_hints(TrainingSettings).values())
 
 
@@ -271,10 +273,10 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Reads what `write_settings` wrote; UserError when it is missing or damaged."""
+    """Reads a file of `write_settings`; UserError when it is missing or damaged."""
     try:
         return typed(*read_group(path), training_hints())
     except ValueError as error:
-        # What a stranger's link leads to is not shown.
+        # The error may quote the file, and a foreign link may lead to a private one.
         reason = f"{path} cannot be used: it is a link to something else." if path.is_symlink() else error
         raise UserError(f"the settings {reason}") from error

@@ -1,4 +1,4 @@
-"""Files of settings: names and the values that they have by the types of the settings; see `setting_value`."""
+"""Files of settings: reads names, and values by the types of the settings (see `setting_value`)."""
 
 import difflib
 import re
@@ -11,7 +11,7 @@ from cnn.settings.setting_value import read_value
 
 _EXAMPLE = "`epochs: 3` for example"
 _SHOWN = 40
-"""Characters of a line."""
+"""Characters of a line that an error shows."""
 
 
 def read_group(source: Path | str) -> tuple[str, dict[str, Any]]:
@@ -21,10 +21,10 @@ def read_group(source: Path | str) -> tuple[str, dict[str, Any]]:
         source: a file, or the text of one.
 
     Returns:
-        What to call it, and its names and values as `load_yaml` gives them.
+        A name for the source in messages, and its settings as read by `load_yaml`.
 
     Raises:
-        ValueError: it holds no settings; a sentence that says what it is and what to do.
+        ValueError: it holds no settings; the message is a sentence that says what to do.
     """
     place = str(source) if isinstance(source, Path) else "the text of --config"
     try:
@@ -32,28 +32,28 @@ def read_group(source: Path | str) -> tuple[str, dict[str, Any]]:
     except ValueError as error:
         raise ValueError(f"{place} cannot be read: {error}.") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{place} holds no settings{_not_settings(content)}, {_EXAMPLE}.")
+        raise ValueError(f"{place} holds {_not_settings(content)}, {_EXAMPLE}.")
     return place, content
 
 
 def _not_settings(content: Any) -> str:
     if isinstance(content, list):
-        return " but a list: write one on a line, without a dash or brackets"
+        return "a list instead of settings: write one per line, without a dash or brackets"
     if isinstance(content, Written):
-        return f": in line {content.line}, {content[:_SHOWN]!r} is not a name, a colon, a space and a value"
-    return ": write one on a line"
+        return f"no settings: line {content.line}, {content[:_SHOWN]!r}, is not a name, a colon, a space and a value"
+    return "no settings: write one per line"
 
 
 def typed(place: str, content: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
     """The values of settings.
 
     Args:
-        place: what to call the file.
-        content: from `read_group`.
-        hints: the types of all settings that there are.
+        place: the source's name in messages.
+        content: settings from `read_group`.
+        hints: the types of all known settings.
 
     Raises:
-        ValueError: there is no such setting, or it has no such value; names file, line, setting and value.
+        ValueError: a setting is unknown or a value does not fit; the message names file, line, setting and value.
     """
     return {str(name): typed_value(place, name, value, hints) for name, value in content.items()}
 
@@ -71,7 +71,7 @@ def typed_value(place: str, name: str, written: Any, hints: Mapping[str, Any]) -
 
 
 def closest(name: str, names: Iterable[str], prefix: str = "") -> str:
-    """Asks whether another name was meant, where one is like it: what a hand or a program makes of it, or a slip."""
+    """Suggests the most similar name, if any: names are mistyped by people and altered by programs."""
     plain = re.sub(r"\W+", "_", name).strip("_").lower()
     found = difflib.get_close_matches(plain, list(names), n=1)
     return f"; did you mean {prefix}{found[0]}?" if found else ""

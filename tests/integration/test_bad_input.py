@@ -106,7 +106,7 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "unknown in YAML": Mistake(("--config", unknown_yaml, *new), "modle"),
         "no YAML": Mistake(("--config", tmp_path / "none.yaml", *new), "none.yaml"),
         "time of day in YAML": Mistake(("--config", sexagesimal, *new), "line 2: steps '1:30' is not a whole number"),
-        "no variable": Mistake(("--run_dir", ""), "--run_dir is empty, as where a variable of the shell is not set"),
+        "no variable": Mistake(("--run_dir", ""), "--run_dir is empty, as when a shell variable is not set"),
         "abbreviation": Mistake(("--epoch", 3, *new), "did you mean --epochs?"),
         "launcher": Mistake(new, "environment variables are incomplete", {"OMPI_COMM_WORLD_SIZE": "2"}),
         "device": Mistake(new, "CNN_DEVICE is 'tpu': set it to one of gpu, cpu", {"CNN_DEVICE": "tpu"}),

@@ -43,7 +43,7 @@ def test_one_rank_is_asked_and_all_stop(
     os.kill(job.pid if launcher == "none" else process_of_rank(workers - 1, stopped), number)
     output, _ = job.communicate(timeout=60)
     assert job.returncode == code, output
-    said = re.search(r"stopped: at step ([\d,]+) of 1,000,000, which is saved; go on with --resume\.", output)
+    said = re.search(r"stopped: at step ([\d,]+) of 1,000,000, which is saved; continue with --resume\.", output)
     assert said, output
     assert "error:" not in output
     assert "Traceback" not in output, output

@@ -115,8 +115,8 @@ def test_a_disk_that_gets_full(jobs: Jobs, small_disk: SmallDisk, undisturbed: P
     # What is left of the disk, some blocks or none, decides which of the two notices first.
     assert sentence.endswith(
         (
-            f"{folder} cannot be written (No space left on device); make room, or mend its permissions.",
-            "this run's checkpoints need 2 MB: make room, or choose another --run_dir.",
+            f"{folder} cannot be written (No space left on device); make room, or fix its permissions.",
+            "but this run's checkpoints need 2 MB: make room, or choose another --run_dir.",
         )
     )
     assert saved.load_last()[0].record == checkpoint.record
@@ -131,7 +131,7 @@ def test_a_disk_that_is_too_small_or_may_not_be_written_to(jobs: Jobs, small_dis
     large = train(folder, "--data", "synthetic", "--image_size", 67, "--model", "alexnet")
     code, sentence = said("disk too small for the checkpoints", jobs.run(*large, within=small_disk.within))
     assert code == 2
-    assert "MB free, this run's checkpoints need" in sentence
+    assert "MB free, but this run's checkpoints need" in sentence
     cache = {"CNN_CACHE_DIR": str(small_disk.place / "cache")}
     small_disk.fill()
     for data in ("digits", "synthetic"):
@@ -177,7 +177,7 @@ def test_a_checkpoint_of_something_else(jobs: Jobs, tmp_path: Path) -> None:
     saved.save(11, arrays, {**record, "progress": {"steps": 11}}, best=False)
     code, sentence = said("checkpoint of another program", jobs.run(*train(folder, "--resume")))
     assert code == 2
-    assert f"the checkpoint {saved.path(11)} holds what no run has saved (" in sentence
+    assert f"the checkpoint {saved.path(11)} was not saved by a run (" in sentence
 
 
 def test_a_damaged_store_is_prepared_again(jobs: Jobs, undisturbed: Path, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_run_says_how_far_it_came_whatever_it_was_asked_since(jobs, tmp_path: 
     before = {each: each.read_bytes() for each in run.rglob("*") if each.is_file() and each.name != ".lock"}
     code, output = jobs.run("jobs/train.py", *size, "--epochs", 1, "--resume")
     assert code == 2, output
-    told = "has done 22 steps (2 epochs), and --epochs 1 is 11: give --epochs 2 or more"
+    told = "has done 22 steps (2 epochs), but --epochs 1 is 11: give --epochs 2 or more"
     assert output.startswith(f"error: {run} {told}"), output
     assert before == {each: each.read_bytes() for each in run.rglob("*") if each.is_file() and each.name != ".lock"}
     code, output = jobs.run("jobs/train.py", *size, "--epochs", 3, "--log_every", 4, "--resume")

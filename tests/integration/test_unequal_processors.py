@@ -31,7 +31,7 @@ def body(cluster, settings, job):
     for how in ("auto", "factored", "allreduce"):
         try:
             chosen = choose_exchange(cluster, ExchangeSettings(exchange=how), model, 8, earlier)
-            seen[how] = [chosen.record["factored"], chosen.said, sorted(chosen.exchange.factored)]
+            seen[how] = [chosen.record["factored"], chosen.message, sorted(chosen.exchange.factored)]
         except UserError as error:
             seen[how] = [str(error), error.agreed]
     Path(sys.argv[1], f"{cluster.rank}.json").write_text(json.dumps(seen))
@@ -39,7 +39,7 @@ def body(cluster, settings, job):
 run_job(lambda: None, body)
 """
 
-ODD = "have other processors or numbers of threads, so that their products differ in the last digits"
+ODD = "have different processors or numbers of threads, so their products differ in the last digits"
 
 
 @pytest.mark.parametrize("limited", ["2", "0,1,2"])
@@ -60,7 +60,7 @@ def test_factors_are_exchanged_only_where_all_ranks_compute_the_same_products(
         return
     assert seen["auto"][0] == seen["auto"][2] == []
     assert seen["auto"][1].startswith("rank 2 (on ")
-    assert seen["auto"][1].endswith(f"{ODD}: gradients are added up instead of being exchanged as factors.")
+    assert seen["auto"][1].endswith(f"{ODD}: gradients are summed instead of being exchanged as factors.")
     sentence, agreed = seen["factored"]
     assert sentence.startswith("--exchange factored cannot work: rank 2 (on ")
     assert sentence.endswith(f"{ODD}; choose --exchange auto.")

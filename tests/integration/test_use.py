@@ -150,13 +150,13 @@ def test_a_fine_tuned_run_without_a_checkpoint_begins_again_as_it_began(
     shutil.rmtree(tuned / "checkpoints")  # as if it had been killed before
     code, output = jobs.run(*command, "--resume")
     assert code == 0, output
-    assert f"begins with the weights of {tmp_path / 'base'} after step" in output
+    assert f"starts with the weights of {tmp_path / 'base'} after step" in output
     assert losses() == first
     assert read_settings(tuned / "settings.yaml")["initialize_from"] == str(tmp_path / "base")
 
     code, output = jobs.run(*command, "--resume", "--epochs", 2)
     assert code == 0, output
-    assert "begins with" not in output
+    assert "starts with" not in output
     assert read_settings(tuned / "settings.yaml")["initialize_from"] == str(tmp_path / "base")
     assert json.loads((tuned / "environment.json").read_text())["origin"]["folder"] == str(tmp_path / "base")
 

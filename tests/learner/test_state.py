@@ -85,7 +85,7 @@ def test_another_network_s_first_name_is_told(make_network, missing: bool) -> No
     with pytest.raises(UserError) as caught:
         restore_state(variables, arrays, "x.npz")
     what = "lacks optimizer/adam/iteration" if missing else "has model/extra/kernel"
-    assert str(caught.value) == f"x.npz is of another network or optimizer: it {what}."
+    assert str(caught.value) == f"x.npz is from another network or optimizer: it {what}."
 
 
 def test_nothing_is_changed_when_one_shape_does_not_fit(make_network) -> None:
@@ -93,7 +93,7 @@ def test_nothing_is_changed_when_one_shape_does_not_fit(make_network) -> None:
     arrays = {name: values + 1 for name, values in read_state(variables).items()}
     arrays["optimizer/adam/logits_bias_velocity"] = np.zeros(5, np.float32)
     before = read_state(variables)
-    with pytest.raises(UserError, match=r"logits_bias_velocity has the shape \(5,\) there, \(4,\) here"):
+    with pytest.raises(UserError, match=r"logits_bias_velocity has the shape \(5,\) instead of \(4,\)"):
         restore_state(variables, arrays, "x.npz")
     assert all(np.array_equal(values, before[name]) for name, values in read_state(variables).items())
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnn.learner.totals import Total, added, means
+from cnn.learner.totals import Total, add_totals, means
 
 
 def total(sums: list[float], samples: list[int]) -> Total:
@@ -26,5 +26,5 @@ def test_a_loss_that_is_not_finite_stays_so() -> None:
 def test_what_is_added_is_of_the_later_metrics() -> None:
     earlier = {"a": total([1], [2]), "gone": total([5], [5]), "of fewer classes": total([1, 2], [2, 2])}
     later = {"a": total([3], [4]), "new": total([1], [1]), "of fewer classes": total([1, 0, 0], [1, 1, 1])}
-    both = {name: (each.sums.tolist(), each.samples.tolist()) for name, each in added(earlier, later).items()}
+    both = {name: (each.sums.tolist(), each.samples.tolist()) for name, each in add_totals(earlier, later).items()}
     assert both == {"a": ([4], [6]), "new": ([1], [1]), "of fewer classes": ([1, 0, 0], [1, 1, 1])}

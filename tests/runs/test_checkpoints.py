@@ -155,7 +155,7 @@ def test_without_a_record(saved: Path) -> None:
 
 def test_another_format_is_named(saved: Path) -> None:
     np.savez(saved, **{"record.json": np.frombuffer(b'{"format": 2}', np.uint8)})
-    with pytest.raises(UserError, match="is of format 2; this version reads 1"):
+    with pytest.raises(UserError, match="has format 2; this version reads format 1"):
         load_checkpoint(saved)
 
 
@@ -179,7 +179,7 @@ def test_a_full_disk_leaves_the_previous_one(saved: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(saved)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith(f"the checkpoint {saved} could not be written (")
-    assert "go on with --resume." in done.stdout
+    assert "continue with --resume." in done.stdout
     assert_whole(saved)
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 

@@ -47,7 +47,7 @@ def test_it_comes_back(tmp_path: Path, dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"name": "x"}', '{"nonsense": 1}'])
 def test_a_damaged_one_is_one_sentence(tmp_path: Path, dataset: Dataset, content: str) -> None:
-    with pytest.raises(UserError, match="holds no data.json"):
+    with pytest.raises(UserError, match="which wrote no data.json"):
         read_data(tmp_path)
     write_data(tmp_path, dataset)
     (tmp_path / "data.json").write_text(content)

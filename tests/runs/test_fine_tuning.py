@@ -31,7 +31,7 @@ def values(model: keras.Model) -> dict[str, np.ndarray]:
 def test_all_weights_are_the_best_checkpoint_s(run: SavedRun) -> None:
     model = network()
     said, origin = initialize_from(run.folder, model)
-    assert said == f"begins with the weights of {run.folder} after step 5"
+    assert said == f"starts with the weights of {run.folder} after step 5"
     assert (origin["folder"], origin["step"]) == (str(run.folder), 5)
     theirs = values(run.load_network("best")[0])
     for path, mine in values(model).items():
@@ -41,7 +41,7 @@ def test_all_weights_are_the_best_checkpoint_s(run: SavedRun) -> None:
 def test_other_classes_are_told_apart_by_layers_that_begin_anew(run: SavedRun) -> None:
     model = network(classes=3)
     before = values(model)
-    assert initialize_from(run.folder, model)[0].endswith("after step 5; anew: logits")
+    assert initialize_from(run.folder, model)[0].endswith("after step 5; newly initialized: logits")
     theirs = values(run.load_network("best")[0])
     for path, mine in values(model).items():
         assert np.array_equal(mine, before[path] if path.startswith("logits/") else theirs[path]), path
@@ -61,7 +61,7 @@ def test_layers_that_do_not_fit_are_named_and_nothing_is_changed(
 ) -> None:
     other = network(model, shape=shape)
     before = values(other)
-    with pytest.raises(UserError, match=f"does not fit {model}: .* shapes there: {layers}"):
+    with pytest.raises(UserError, match=f"does not fit {model}: .* different shapes: {layers}"):
         initialize_from(run.folder, other)
     for path, value in values(other).items():
         assert np.array_equal(value, before[path])
@@ -98,8 +98,8 @@ def test_what_a_run_begins_with_need_not_be_asked_again(tmp_path: Path, monkeypa
 
 def test_other_weights_make_another_run(tmp_path: Path) -> None:
     tuned, own = begin(tmp_path / "tuned", "--initialize_from", "runs/a"), begin(tmp_path / "own")
-    for folder, before in ((tuned, "the weights of runs/a"), (own, "weights of its own")):
-        with pytest.raises(UserError, match=f"{folder} was begun with {before} and has no .* --initialize_from runs/b"):
+    for folder, before in ((tuned, "the weights of runs/a"), (own, "its own initial weights")):
+        with pytest.raises(UserError, match=f"{folder} was started with {before} and .* --initialize_from runs/b"):
             start(folder, "--initialize_from", "runs/b")
 
 

@@ -94,7 +94,7 @@ def test_one_process_at_a_time_writes_a_run(run: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", HOLDING, run], stdin=PIPE, stdout=PIPE, text=True)
     assert other.stdout is not None
     assert int(other.stdout.readline()) > 0
-    with pytest.raises(RunError, match=f"process {other.pid} on .* is at work on the run in .*run: wait for its end"):
+    with pytest.raises(RunError, match=f"process {other.pid} on .* is using the run folder .*run: wait until it ends"):
         reserve_folder(run, patience=0)
     threading.Thread(target=other.kill).start()  # which lets nobody wait for it
     reserve_folder(run)
@@ -177,7 +177,7 @@ def test_a_disk_without_room_for_the_checkpoints(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     for folder in (tmp_path, tmp_path / "not" / "there"):
         check_room(folder, free // 8)
-    assert re.search(r"MB free, this run's checkpoints need [\d,]+ MB", refusal(check_room, tmp_path, free))
+    assert re.search(r"MB free, but this run's checkpoints need [\d,]+ MB", refusal(check_room, tmp_path, free))
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_damaged_checkpoint_and_one_of_another_run(run: SavedRun) -> None:
     checkpoints.save(10, arrays, {**record, "data_checksum": "other"}, best=False)
     assert "was trained on other data" in refusal(run.load_network, "10")
     checkpoints.save(11, {**arrays, "model/new": np.zeros(1)}, record, best=False)
-    assert "is of another network" in refusal(run.load_network, "11")
+    assert "is from another network" in refusal(run.load_network, "11")
     checkpoints.path(11).write_bytes(b"nothing")
     assert "is damaged" in refusal(run.load_network, "11")
 
@@ -124,7 +124,7 @@ def test_folders_of_any_name(run: SavedRun, monkeypatch: pytest.MonkeyPatch, nam
     assert moved.settings == run.settings
     assert moved.weights("best")[1] == 5
     (Path(name) / "data.json").unlink()
-    assert "holds no data.json" in refusal(open_run, Path(name))
+    assert "which wrote no data.json" in refusal(open_run, Path(name))
 
 
 def test_a_folder_that_is_a_link_and_one_that_leads_nowhere(run: SavedRun, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_network_that_is_larger_than_its_checkpoint_is_not_built(make_run: Mak
     file = run.folder / "data.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "is of another network than" in refusal(open_run(run.folder).checkpoint_path, "best")
+    assert "is from another network than" in refusal(open_run(run.folder).checkpoint_path, "best")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # kilobytes
 
 

@@ -361,7 +361,7 @@ def test_what_words_mean(arguments: list[str], name: str, value: object) -> None
         (["--decay_epochs", "1e999"], "--decay_epochs '1e999' is not a number"),
         (["--flip", "1"], "--flip '1' is neither true nor false"),
         (["--epochs", "null"], "--epochs has no value"),
-        (["--run_dir=~"], "--run_dir '~' is nothing in YAML, and a home folder in shells"),
+        (["--run_dir=~"], "--run_dir '~' means null in YAML but the home folder in shells"),
         (["--epoch", "3"], "did you mean --epochs?"),
         (["--run-dir", "a"], "did you mean --run_dir?"),
         (["--run-dir=a"], "did you mean --run_dir?"),
@@ -379,7 +379,7 @@ def test_words_that_mean_nothing(arguments: list[str], told: str) -> None:
 @pytest.mark.parametrize("name", [*training_hints(), "config"])
 @pytest.mark.parametrize("empty", ["", " "])
 def test_an_empty_value_is_refused(tmp_path: Path, name: str, empty: str) -> None:
-    assert f"--{name} is empty, as where a variable of the shell is not set" in refusal(f"--{name}={empty}")
+    assert f"--{name} is empty, as when a shell variable is not set" in refusal(f"--{name}={empty}")
     if name != "config":
         (tmp_path / "a.yaml").write_text(f"{name}: '{empty}'\n")
         assert f"line 1: {name} is empty" in refusal("--config", tmp_path / "a.yaml")
@@ -436,8 +436,8 @@ def test_an_empty_word_in_a_list_is_refused() -> None:
         ("model: fcnn\nepochs: 1:30", ", line 2: epochs '1:30' is not a whole number"),
         ("epochs: 3,", ", line 1: epochs '3,' is not a whole number"),
         ("model: fcnn\nepochs=3", " cannot be read: line 2: "),
-        ("epochs = 3\n", " holds no settings: in line 1, 'epochs = 3' is not a name"),
-        ("epochs:3\n", " holds no settings: in line 1, 'epochs:3' is not a name"),
+        ("epochs = 3\n", " holds no settings: line 1, 'epochs = 3', is not a name"),
+        ("epochs:3\n", " holds no settings: line 1, 'epochs:3', is not a name"),
         ("\u00a0epochs: 3", r", line 1: there is no setting '\xa0epochs'; did you mean epochs?"),
         ("epochs: 3\u00a0", r", line 1: epochs '3\xa0' is not a whole number"),
         ("\nrun-dir: a", ", line 2: there is no setting 'run-dir'; did you mean run_dir?"),
@@ -446,9 +446,9 @@ def test_an_empty_word_in_a_list_is_refused() -> None:
         ("run: {epochs: 3}", ", line 1: there is no setting 'run'; write settings without sections."),
         ("model: {name: fcnn}", ", line 1: model is a section instead of one value: write settings without sections."),
         ("config: b.yaml", ", line 1: there is no setting 'config'; leave it out."),
-        ("- epochs: 3", " holds no settings but a list"),
-        ("# epochs: 3\n", " holds no settings: write one on a line"),
-        ("epochs: 3\nepochs: 4", " cannot be read: line 2: epochs stands in line 1 already"),
+        ("- epochs: 3", " holds a list instead of settings"),
+        ("# epochs: 3\n", " holds no settings: write one per line"),
+        ("epochs: 3\nepochs: 4", " cannot be read: line 2: epochs is already in line 1"),
         ("data: mnist\ndata_dir: [a]", ", line 2: data_dir is a list instead of one value"),
         ("epochs: 3\n---\nseed: 2", " cannot be read: line 2: expected a single document"),
     ],
