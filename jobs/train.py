@@ -10,7 +10,7 @@ import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a trace
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
-from cnn.output import go_on_unheard
+from cnn.output import warn_of_lost_output
 from cnn.settings.settings import TrainingSettings, parse_settings
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ def parse() -> TrainingSettings:
 
 
 def body(cluster: "Cluster", settings: TrainingSettings, job: Job) -> None:
-    from cnn.runs.train import train  # TensorFlow: seconds that --help need not wait
+    from cnn.runs.train import train  # imports TensorFlow: seconds that --help should not take
 
-    go_on_unheard(job.note)
+    warn_of_lost_output(job.note)
     train(cluster, settings, job)
 
 

@@ -44,7 +44,7 @@ def test_nothing_is_printed_into_a_file_that_takes_a_closed_ones_place(tmp_path:
 @pytest.mark.parametrize("arguments", [("--model", "lenet5"), ("--help",)])
 def test_a_full_disk_under_standard_output_is_told(arguments: tuple[str, ...]) -> None:
     done = in_shell('"$@" >/dev/full', "jobs/summarize.py", *arguments)
-    assert (done.returncode, done.stderr) == (1, f"error: {FULL}: make room there, or let it be written.\n")
+    assert (done.returncode, done.stderr) == (1, f"error: {FULL}: free disk space, or make it writable.\n")
 
 
 def test_a_mistake_has_its_code_where_nobody_can_be_told() -> None:
