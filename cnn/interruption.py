@@ -13,7 +13,7 @@ EXIT_CODE = 128 + signal.SIGINT
 
 
 def exit_on_interrupt() -> None:
-    """Makes Ctrl-C end the process immediately, if it runs one of this project's programs: not when others import cnn."""
+    """Makes Ctrl-C end the process immediately in this project's programs, but not in others that import cnn."""
     main = getattr(sys.modules["__main__"], "__file__", None)
     jobs = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "jobs")
     module = sys.argv[:1] == ["-m"]  # only while Python is still locating the module, which is then in this package
