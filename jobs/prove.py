@@ -46,7 +46,7 @@ def main() -> None:
     if settings.proof.replay is not None:
         run = Path(settings.proof.replay)
         points, difference = replay(run, settings.proof.launcher)
-        print(f"{on_one_line(str(run))}: {difference or f'all {points:,} points of its curves are the same again'}")
+        print(f"{on_one_line(str(run))}: {difference or f'all {points:,} points of its curves are reproduced exactly'}")
         sys.exit(1 if difference else 0)
     with tempfile.TemporaryDirectory() as scratch:
         folders = {workers: Path(scratch, str(workers)) for workers in sorted({1, *settings.proof.workers})}

@@ -56,7 +56,7 @@ def test_mistakes_get_one_sentence(jobs) -> None:
         (("--predict", 8, "--link", "fast"), "'fast' is not the rate of a link"),
         (("--precision", "float8"), "unknown precision 'float8'"),
         (("--costs", "none.json"), "none.json cannot be read (No such file or directory)"),
-        (("--costs", "README.md"), "README.md is not what --output writes"),
+        (("--costs", "README.md"), "README.md was not written by --output"),
         (("--compression", "zip"), "unknown compression 'zip'"),
         (("--workers", 2, "--launcher", "mprun -H a:1"), "--launcher 'mprun -H a:1' is neither mpirun nor horovodrun"),
     ):
