@@ -7,7 +7,7 @@ Training settings on the command line override the recipe's. The same command re
 runs are not repeated, others are resumed. A run that diverges is a result, not a failure of the sweep.
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import os

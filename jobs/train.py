@@ -4,7 +4,7 @@ python jobs/train.py --model lenet5-like --data digits
 horovodrun -np 2 python jobs/train.py --model lenet5 --data fashion-mnist --epochs 5 --run_dir runs/a
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 from typing import TYPE_CHECKING

@@ -101,7 +101,7 @@ def test_predictions_and_what_is_no_image(jobs: Jobs, run: Path, tmp_path: Path)
     code, output = jobs.run(*command[:3], "--images", bad, "--output", tmp_path / "other")
     assert (code, output) == (
         2,
-        f"error: no image, or a damaged one: {bad} (a text file); leave it out.\n",
+        f"error: no readable image: {bad} (a text file); name other files.\n",
     )
     assert not (tmp_path / "other").exists()
 
@@ -129,8 +129,8 @@ def test_what_ends_a_prediction_leaves_what_was_there_and_the_rows_that_are_done
     rows = unfinished.read_text().splitlines()
     assert 100 <= len(rows) - 1 < 30_000
     told = [line for line in output.splitlines() if "images/" not in line]
-    assert told[0] == f"{unfinished} holds the {len(rows) - 1:,} predictions that were made until then."
-    assert told[1:] == (["error: ended by SIGINT; start again to have all images predicted."] if code == 130 else [])
+    assert told[0] == f"{unfinished} holds the {len(rows) - 1:,} predictions made so far."
+    assert told[1:] == (["error: ended by SIGINT; run it again to predict all images."] if code == 130 else [])
     assert (out / "predictions.csv").read_text() == "earlier"
 
 
