@@ -82,7 +82,7 @@ _FORMATS = {
 _MEANINGFUL_WHEN_EMPTY = ("CUDA_VISIBLE_DEVICES",)
 
 
-def take_out_mistakes(environ: MutableMapping[str, str], *, horovod: bool) -> str:
+def remove_invalid_variables(environ: MutableMapping[str, str], *, horovod: bool) -> str:
     """Removes invalid variables from the environment, so that no library parses them in part.
 
     Args:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
-from cnn.environment import take_out_mistakes
+from cnn.environment import remove_invalid_variables
 from cnn.interruption import EXIT_CODE, raise_on_interrupt
-from cnn.output import flushed, lose_the_rest, say, take_output
+from cnn.output import flushed, ignore_lost_output, print_to_stderr, wrap_output
 from cnn.shown_text import on_one_line
 from cnn.surroundings import use_utf8
 
@@ -64,7 +64,7 @@ def diverged(step: int, cause: str) -> RunError:
     )
 
 
-def outside_error(error: BaseException, folder: object = None, advice: str = "") -> RunError | None:
+def explain_resource_error(error: BaseException, folder: object = None, advice: str = "") -> RunError | None:
     """Explains an error caused by a missing system resource: disk space, memory, threads, files; None for others.
 
     Args:
@@ -85,7 +85,7 @@ def outside_error(error: BaseException, folder: object = None, advice: str = "")
     return RunError(f"{message}{advice}.")
 
 
-def end_unread() -> NoReturn:
+def exit_on_broken_pipe() -> NoReturn:
     """Ends this process silently, as SIGPIPE does: the reader, for example `| head`, closed the pipe."""
     os._exit(128 + signal.SIGPIPE)
 
@@ -100,27 +100,27 @@ def report_errors(interrupted: str | None = None, *, starts_ranks: bool = False)
     """
     raise_on_interrupt()
     use_utf8()
-    take_output()
+    wrap_output()
     try:
-        invalid = take_out_mistakes(os.environ, horovod=starts_ranks)
+        invalid = remove_invalid_variables(os.environ, horovod=starts_ranks)
         if invalid:
             raise UserError(invalid)
         with flushed():
             yield
     except BrokenPipeError:
-        end_unread()
+        exit_on_broken_pipe()
     except KeyboardInterrupt:
         if interrupted is None:
             sys.exit(EXIT_CODE)
         _end(f"error: ended by SIGINT; {interrupted}.", EXIT_CODE)
     except Exception as error:
-        explained = error if isinstance(error, RunError) else outside_error(error)
+        explained = error if isinstance(error, RunError) else explain_resource_error(error)
         if explained is None:
             raise
         _end(f"{explained.label}: {explained}", explained.exit_code)
 
 
 def _end(message: str, exit_code: int) -> NoReturn:
-    say(message)
-    lose_the_rest()
+    print_to_stderr(message)
+    ignore_lost_output()
     sys.exit(exit_code)

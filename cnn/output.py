@@ -47,7 +47,7 @@ class _Text(io.TextIOWrapper):
         return len(text)
 
 
-def take_output() -> None:
+def wrap_output() -> None:
     """Replaces standard output and error by streams that can print any name.
 
     Characters that cannot be encoded or would drive a terminal are escaped. Standard output raises OSError, with its
@@ -83,12 +83,12 @@ def warn_of_lost_output(warn: Callable[[str], None]) -> None:
     _replace("stdout", STANDARD_OUTPUT, on_lost)
 
 
-def lose_the_rest() -> None:
+def ignore_lost_output() -> None:
     """Makes standard output silently discard what it cannot write, so that the process can end."""
     _replace("stdout", STANDARD_OUTPUT, lambda error: None)
 
 
-def say(line: str) -> None:
+def print_to_stderr(line: str) -> None:
     """Prints a line to standard error, ignoring failures."""
     with contextlib.suppress(OSError):
         print(on_one_line(line), file=sys.stderr, flush=True)

@@ -23,7 +23,7 @@ def in_shell(words: str, *arguments: object, **options: object) -> subprocess.Co
 
 
 def test_names_that_cannot_be_encoded_are_printed() -> None:
-    program = r"from cnn.output import take_output; take_output(); print('caf\udce9', 'gr\u00f6\u00dfe')"
+    program = r"from cnn.output import wrap_output; wrap_output(); print('caf\udce9', 'gr\u00f6\u00dfe')"
     done = python(program, capture_output=True, env={"PYTHONIOENCODING": "ascii"})
     assert done.stdout == b"caf\\udce9 gr\\xf6\\xdfe\n"
 
@@ -56,7 +56,7 @@ def test_an_output_that_does_not_wait_gets_all() -> None:
     """As other programs of the same terminal leave it."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK)
-    program = "from cnn.output import take_output; take_output(); print('x' * 1_000_000, flush=True)"
+    program = "from cnn.output import wrap_output; wrap_output(); print('x' * 1_000_000, flush=True)"
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ROOT}
     ) as process:

@@ -19,10 +19,10 @@ from cnn.cluster.left_over import contradiction, still_running
 from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.cluster.process import Launch, launch_from_environment
 from cnn.cluster.stop_signals import ONLY_ASKING, signals_to_stop
-from cnn.environment import STALL_SECONDS, take_out_mistakes
-from cnn.errors import RunError, UserError, end_unread, outside_error
+from cnn.environment import STALL_SECONDS, remove_invalid_variables
+from cnn.errors import RunError, UserError, exit_on_broken_pipe, explain_resource_error
 from cnn.foreign_folder import open_to_append
-from cnn.output import flushed, lose_the_rest, say, take_output
+from cnn.output import flushed, ignore_lost_output, print_to_stderr, wrap_output
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.shown_text import on_one_line
 from cnn.surroundings import use_utf8
@@ -73,7 +73,7 @@ class Job:
         self._ending.acquire()  # never released: the first reason is the one that is told
         if speak:
             origin = "" if self._alone else f"rank {self.rank}: "
-            say(f"error: {origin}{sentence}")
+            print_to_stderr(f"error: {origin}{sentence}")
         self.record(sentence)
         with contextlib.suppress(OSError):
             sys.stdout.flush()
@@ -96,7 +96,7 @@ class Job:
 
     def note(self, sentence: str) -> None:
         """Says what is not as it should be, here and in the run folder, and does not end anything."""
-        say(f"warning: {sentence}")
+        print_to_stderr(f"warning: {sentence}")
         self.record(sentence)
 
     def lost_peers(self) -> str:
@@ -196,7 +196,7 @@ class Job:
                 f"asked to stop by SIGTERM; if nothing follows, a rank of another host has gone; {self.advice}."
             )
         if self.rank == 0:
-            say(f"{number.name}: stopping after this step; a second one ends at once.")
+            print_to_stderr(f"{number.name}: stopping after this step; a second one ends at once.")
 
 
 def _speak_to_nobody() -> None:
@@ -237,11 +237,11 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     128 + n: ended by signal n, or as by it.
     """
     use_utf8()
-    take_output()
+    wrap_output()
     try:
         launch = still_running(launch_from_environment(os.environ), os.environ)
     except UserError as error:
-        say(f"error: {error}")
+        print_to_stderr(f"error: {error}")
         sys.exit(error.exit_code)
     job, cluster = Job(launch), None
     try:
@@ -269,7 +269,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         _end_agreed(error, job, cluster)
     except BrokenPipeError:
         job.record(f"what read the output has gone; {job.advice}.")
-        end_unread()
+        exit_on_broken_pipe()
     except Exception as error:  # whatever it is, the other ranks must not wait for this one
         _end_alone(error, job)
     sys.exit(0)
@@ -277,7 +277,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
 
 def _read_settings(parse: Callable[[], Settings], launch: Launch, job: Job) -> tuple[Settings | None, UserError | None]:
     """The settings, or what is wrong with them or the environment: of several ranks one is to tell it."""
-    wrong = take_out_mistakes(os.environ, horovod=launch.controller != "none")
+    wrong = remove_invalid_variables(os.environ, horovod=launch.controller != "none")
     contradicting = contradiction(launch.controller, os.environ)
     try:
         with flushed():
@@ -297,18 +297,18 @@ def _end_agreed(error: RunError, job: Job, cluster: Any) -> NoReturn:
         job.fail(str(error), error.exit_code)
     job.settle()
     if job.rank == 0:
-        say(f"{error.label}: {error}")
+        print_to_stderr(f"{error.label}: {error}")
         job.record(str(error))
     with contextlib.suppress(Exception):
         cluster.gather(None)  # nobody leaves before: a launcher would end the rank that still saves
     cluster.close()
-    lose_the_rest()
+    ignore_lost_output()
     sys.exit(error.exit_code)
 
 
 def _end_alone(error: Exception, job: Job) -> NoReturn:
     """Ends this rank, and says why."""
-    explained = outside_error(error, job.folder, f"; then {job.advice}")
+    explained = explain_resource_error(error, job.folder, f"; then {job.advice}")
     if explained is not None:
         job.fail(str(explained), explained.exit_code)
     lost = job.lost_peers()
