@@ -108,7 +108,7 @@ def _replace(name: str, shown_name: str, on_lost: Callable[[OSError], None] | No
     elif stream is getattr(sys, f"__{name}__"):
         raw = _Descriptor(stream.fileno(), shown_name, on_lost)
         text = _Text(
-            io.BufferedWriter(raw),  # type: ignore[type-var]  # typeshed wants a wider write
+            io.BufferedWriter(raw),  # type: ignore[type-var]  # typeshed requires a wider write
             encoding=stream.encoding,
             errors="backslashreplace",
             line_buffering=stream.line_buffering,

@@ -24,7 +24,7 @@ class RunResult:
     learning_rate: float
 
     own: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Further settings that distinguish it from other runs."""
+    """Further settings that distinguish it from other runs; named as in results.json."""
 
     outcome: Literal["done", "diverged", "failed"]
     reason: str = ""
@@ -83,14 +83,14 @@ def _summary(result: RunResult) -> str:
 
 def comparison_table(results: Sequence[RunResult]) -> str:
     """Returns a Markdown table with each network's best run in bold."""
-    own = list(dict.fromkeys(name for result in results for name in result.own))
-    heads = ["data", "network", "optimizer", "rate", *own, "best validation", "test", "steps", "seconds"]
+    further = list(dict.fromkeys(name for result in results for name in result.own))
+    heads = ["data", "network", "optimizer", "rate", *further, "best validation", "test", "steps", "seconds"]
     numbers = {"rate", "best validation", "test", "steps", "seconds"}
     best = best_runs(results).values()
     rows = [heads, ["---:" if head in numbers else "---" for head in heads]]
     for result in results:
         cells = [result.data, result.model, result.optimizer, f"{result.learning_rate:g}"]
-        cells += [str(result.own.get(name, "")) for name in own]
+        cells += [str(result.own.get(name, "")) for name in further]
         test = _percent(result.test_accuracy) if result.outcome == "done" else result.outcome
         accuracies = [_percent(result.best_validation_accuracy), test]
         cells += [f"**{cell}**" if result in best else cell for cell in accuracies]

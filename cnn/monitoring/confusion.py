@@ -100,11 +100,11 @@ def draw_confusion(names: Sequence[str], confusion: np.ndarray, path: Path, titl
     figure = Figure(figsize=(side + 0.6, side), dpi=160, layout="constrained")
     axes = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")  # shows low shares
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")  # shows low shares
     axes.set_title(title.replace("$", r"\$"), fontsize=12)
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("True class")
-    bar = figure.colorbar(picture, ax=axes, shrink=0.6, ticks=[0, 0.05, 0.25, 0.5, 1])
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, ticks=[0, 0.05, 0.25, 0.5, 1])
     bar.ax.set_yticklabels(["0", "5", "25", "50", "100"])
     bar.set_label("% of the true class")
     if len(names) <= _LABELLED:

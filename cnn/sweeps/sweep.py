@@ -197,7 +197,7 @@ def train_runs(
     """
     gpus = gpus_for_ranks(devices_here().gpus, os.environ)
     shares = divide(os.sched_getaffinity(0), settings.cores, gpus, settings.workers)
-    # Open MPI would bind the workers of every run to the same cores, and refuses to run as root unless told so twice.
+    # Open MPI would bind the workers of all runs to the same cores, and runs as root only if two variables allow it.
     environment = {
         **os.environ,
         "OMPI_MCA_hwloc_base_binding_policy": "none",
