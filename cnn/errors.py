@@ -29,7 +29,7 @@ DIVERGED = "training has diverged"
 
 
 class RunError(Exception):
-    """Ends the run for a reason outside this project's code, for example a lost worker.
+    """Ends the run for a reason that is not a bug, for example a lost worker.
 
     Its text is the message shown, always on one line: line breaks in file names are escaped.
     """

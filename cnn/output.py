@@ -1,4 +1,4 @@
-"""Standard output and standard error that survive full disks, closed pipes, and names that cannot be printed."""
+"""Standard output and standard error that handle full disks, and names that cannot be printed."""
 
 import contextlib
 import io
