@@ -1,4 +1,4 @@
-"""Environment variables: each is what its reader takes it for, or is refused."""
+"""Environment variables: valid values stay, others are reported and removed."""
 
 import pytest
 
@@ -48,14 +48,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value"), GOOD)
-def test_a_value_that_its_reader_understands_stays(name: str, value: str) -> None:
+def test_a_valid_value_stays(name: str, value: str) -> None:
     environ = {name: value}
     assert remove_invalid_variables(environ, horovod=True) == ""
     assert environ == {name: value}
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_any_other_is_refused_and_nobody_sees_it(name: str, value: str) -> None:
+def test_an_invalid_value_is_reported_and_removed(name: str, value: str) -> None:
     environ = {name: value, "OTHER": "1"}
     sentence = remove_invalid_variables(environ, horovod=True)
     assert sentence.startswith(f"the environment variable {name} is '{value}': set it to ")
@@ -68,7 +68,7 @@ def test_an_empty_variable_is_not_set() -> None:
     assert environ == {}
 
 
-def test_a_lone_process_does_not_read_what_is_horovods() -> None:
+def test_horovod_variables_are_not_reported_without_horovod() -> None:
     environ = {"HOROVOD_CYCLE_TIME": "5ms"}
     assert remove_invalid_variables(environ, horovod=False) == ""
     assert environ == {}

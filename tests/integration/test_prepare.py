@@ -21,7 +21,7 @@ def photographs(tmp_path: Path) -> Path:
     return tmp_path / "photographs"
 
 
-def test_says_what_is_there_and_is_quick_the_second_time(jobs: Jobs, photographs: Path) -> None:
+def test_describes_the_data_set_and_reuses_the_preparation(jobs: Jobs, photographs: Path) -> None:
     command = ["jobs/prepare.py", "--data", "folder", "--data_dir", photographs, "--image_size", 64]
     code, output = jobs.run(*command)
     assert code == 0

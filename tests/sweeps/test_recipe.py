@@ -82,14 +82,14 @@ def test_null_is_the_default(read) -> None:
     assert names(read("model: [fcnn, null]")) == ["digits-fcnn-adam-0.001", "digits-lenet5-like-adam-0.001"]
 
 
-def test_a_run_that_comes_twice_is_there_once(read) -> None:
+def test_duplicate_combinations_are_removed(read) -> None:
     assert names(read("optimizer: adam\nlearning_rate: [null, 0.001, 0.01]")) == [
         "digits-lenet5-like-adam-0.001",
         "digits-lenet5-like-adam-0.01",
     ]
 
 
-def test_names_tell_what_else_differs_where_it_must(read) -> None:
+def test_names_contain_further_settings_where_runs_differ(read) -> None:
     found = read(BLOCKS + "seed: [1, 2]\n", model="fcnn")
     assert names(found)[:3] == [
         "digits-fcnn-sgd-0.5-seed=1",

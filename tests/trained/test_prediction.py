@@ -63,7 +63,7 @@ def test_the_probabilities_are_those_of_the_same_test_images(
 
 
 @pytest.mark.parametrize(("model", "size"), [("fcnn", 8), ("alexnet-bn", 64)])
-def test_an_image_gives_the_same_bits_whatever_others_there_are(make_run: MakeRun, model: str, size: int) -> None:
+def test_probabilities_of_an_image_do_not_depend_on_other_images(make_run: MakeRun, model: str, size: int) -> None:
     run = make_run("--model", model, "--image_size", size, "--data", "synthetic")
     images = open_dataset(run.settings.data).test.images[:40]
     network, _ = run.load_network("best")
@@ -77,7 +77,7 @@ def test_an_image_gives_the_same_bits_whatever_others_there_are(make_run: MakeRu
         assert probabilities(images[position : position + 1]).tobytes() == together[position].tobytes()
 
 
-def test_how_many_images_are_computed_at_once_follows_from_their_size_alone(make_run: MakeRun) -> None:
+def test_the_inference_batch_size_follows_from_the_image_size(make_run: MakeRun) -> None:
     data = make_run("--model", "fcnn").data
     shapes = [(size, size, 1) for size in (8, 64, 224, 1024)]
     sizes = [dataclasses.replace(data, image_shape=shape, input_shape=shape) for shape in shapes]
@@ -91,7 +91,7 @@ def outcome(run: SavedRun, output: Path, *images: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in output.iterdir()}
 
 
-def test_images_that_cannot_be_read_are_left_out_and_told(
+def test_images_that_cannot_be_read_are_left_out_and_reported(
     pictures: tuple[SavedRun, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, folder = pictures
