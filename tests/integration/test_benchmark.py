@@ -15,7 +15,7 @@ def test_it_says_where_the_time_goes(jobs, tmp_path: Path) -> None:
     assert (report / "benchmark.png").read_bytes().startswith(b"\x89PNG")
     output, _, prediction = output.partition("\npredicted, each worker with a link of 1gbit:\n")
     head, *rows = prediction.splitlines()
-    assert re.fullmatch(r"workers +img/s +efficiency +step ms +MB sent +with sums alone *", head.strip())
+    assert re.fullmatch(r"workers +img/s +efficiency +step ms +MB sent +allreduce only *", head.strip())
     assert [row.split()[0] for row in rows] == ["8", "64"]
     head, *rows = output.splitlines()[-3:]
     names = [
