@@ -2,15 +2,15 @@
 
 import os
 
-__path__ = [os.path.dirname(os.path.realpath(__file__))]  # and not jobs/cnn, a link by which programs find this
+__path__ = [os.path.dirname(os.path.realpath(__file__))]  # not jobs/cnn, a link through which the programs find cnn
 
-from cnn.surroundings import look_around
+from cnn.surroundings import check_surroundings
 
-look_around()
+check_surroundings()
 
-# Only now, as an older Python may not be able to read them.
-from cnn.interruption import guard_start  # noqa: E402
-from cnn.library_settings import use_own_settings  # noqa: E402
+# Imported after the check, as an older Python may not be able to parse them.
+from cnn.interruption import exit_on_interrupt  # noqa: E402
+from cnn.library_settings import override_library_settings  # noqa: E402
 
-guard_start()
-use_own_settings(os.environ)  # read once, when Keras and TensorFlow are first imported
+exit_on_interrupt()
+override_library_settings(os.environ)  # read once, when Keras and TensorFlow are first imported

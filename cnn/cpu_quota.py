@@ -1,4 +1,4 @@
-"""How much of the host's processors a container may use: its limit, which the number of cores does not show."""
+"""The CPU limit of a container, which the number of visible cores does not reflect."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def cpu_quota(control_group: Path = _CONTROL_GROUP) -> int | None:
-    """Whole cores that this container's limit amounts to, at least one; None where there is no limit.
+    """Returns this container's CPU limit in whole cores, at least 1; None if there is no limit.
 
     Args:
-        control_group: where control groups are mounted, of version 2 or 1.
+        control_group: mount point of the control groups, version 1 or 2.
     """
     for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:

@@ -1,8 +1,8 @@
-"""Lengths of time as people say them."""
+"""Human-readable durations."""
 
 
 def duration(seconds: float) -> str:
-    """14 s, 1 min 12 s or 3 h 5 min, from a number of seconds."""
+    """Formats seconds as 14 s, 1 min 12 s or 3 h 5 min."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,4 +1,4 @@
-"""Errors that are shown to the user as one sentence instead of a traceback."""
+"""Errors shown to the user as one sentence instead of a traceback."""
 
 import contextlib
 import errno
@@ -8,69 +8,69 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
-from cnn.environment import take_out_mistakes
-from cnn.interruption import EXIT_CODE, guard_no_longer
-from cnn.output import flushed, lose_the_rest, say, take_output
+from cnn.environment import remove_invalid_variables
+from cnn.interruption import EXIT_CODE, raise_on_interrupt
+from cnn.output import flushed, ignore_lost_output, print_to_stderr, wrap_output
 from cnn.shown_text import on_one_line
 from cnn.surroundings import use_utf8
 
-_UNWRITTEN = "{file} could not be written ({reason}): make room there, or let it be written"
-_LACKING = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG), _UNWRITTEN),
+_NOT_WRITTEN = "{file} could not be written ({reason}): free disk space, or make it writable"
+_RESOURCE_ERRORS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG), _NOT_WRITTEN),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "{file} could not be opened ({reason}): allow more (`ulimit -n`)"),
-    errno.EIO: "{file} could not be read or written ({reason}): look at its disk or connection",
+    errno.EIO: "{file} could not be read or written ({reason}): check its disk or connection",
     errno.ENOMEM: "there is not enough memory ({reason}): free some, or allow more (`ulimit -v`)",
     errno.EAGAIN: "no more processes can be started ({reason}): allow more (`ulimit -u`)",
 }
-"""What the system has refused, by the error's number."""
+"""Messages by errno, for resources that the operating system refused."""
 
 DIVERGED = "training has diverged"
-"""Words of the sentence that ends a run whose numbers are not finite; a sweep tells by them a result from a failure."""
+"""Part of the message that ends a run with non-finite numbers; by it a sweep distinguishes divergence from failure."""
 
 
 class RunError(Exception):
-    """Something ended the run that is no mistake in our code: a lost worker, say.
+    """Ends the run for a reason that is not a bug, for example a lost worker.
 
-    The text is the sentence shown. It is on one line, whatever the names in it hold.
+    Its text is the message shown, always on one line: line breaks in file names are escaped.
     """
 
     exit_code = 1
     label = "error"
-    """What the sentence begins with."""
+    """Prefix of the message."""
 
-    def __init__(self, sentence: str, *, agreed: bool = False) -> None:
-        super().__init__(on_one_line(sentence))
+    def __init__(self, message: str, *, agreed: bool = False) -> None:
+        super().__init__(on_one_line(message))
         self.agreed = agreed
-        """Whether every rank raises this same error, so that one of them speaks for all."""
+        """Whether every rank raises this same error, so that only one needs to report it."""
 
 
 class UserError(RunError):
-    """A mistake that the user can mend: its text names the value, what is allowed and what to do."""
+    """A mistake that the user can fix; the message names the value, what is allowed and what to do."""
 
     exit_code = 2
 
 
 class StoppedError(RunError):
-    """A signal asked a run to end, which it did in good order: it goes on later as if it had not been stopped."""
+    """The run stopped cleanly on a signal; once resumed, it continues as if it had not been stopped."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
     label = "stopped"
 
 
-def diverged(step: int, what: str) -> RunError:
-    """What ends a run, on every rank, whose numbers are no longer finite; `what` says which, and how one knows."""
+def diverged(step: int, cause: str) -> RunError:
+    """Returns the error that ends a run on every rank when numbers are no longer finite; `cause` says which ones."""
     return RunError(
-        f"at step {step} {what}: {DIVERGED}; try a smaller --learning_rate. The last checkpoint is kept.", agreed=True
+        f"at step {step} {cause}: {DIVERGED}; try a smaller --learning_rate. The last checkpoint is kept.", agreed=True
     )
 
 
-def outside_error(error: BaseException, folder: object = None, advice: str = "") -> RunError | None:
-    """Says what a program lacks that its surroundings should have given it, if that is what the error tells.
+def explain_resource_error(error: BaseException, folder: object = None, advice: str = "") -> RunError | None:
+    """Explains an error caused by a missing system resource: disk space, memory, threads, files; None for others.
 
     Args:
-        error: an OSError for example, that nobody closer to what failed has explained.
-        folder: where the file is, for an error that does not name it.
-        advice: how the sentence ends.
+        error: an error that the code closer to the failure did not explain, for example an OSError.
+        folder: folder of the file, for an error that does not name the file.
+        advice: end of the message.
     """
     if isinstance(error, MemoryError):
         return RunError(f"there is not enough memory: free some, or allow more (`ulimit -v`){advice}.")
@@ -78,49 +78,49 @@ def outside_error(error: BaseException, folder: object = None, advice: str = "")
         return RunError(f"no more threads can be started: allow more (`ulimit -u`){advice}.")
     if isinstance(error, ImportError) and "shared object" in str(error):
         return RunError(f"a library could not be loaded ({error}): allow more memory (`ulimit -v`){advice}.")
-    if not isinstance(error, OSError) or error.errno not in _LACKING:
+    if not isinstance(error, OSError) or error.errno not in _RESOURCE_ERRORS:
         return None
     file = error.filename or ("a file" if folder is None else f"a file in {folder}")
-    what = _LACKING[error.errno].format(file=file, reason=error.strerror)
-    return RunError(f"{what}{advice}.")
+    message = _RESOURCE_ERRORS[error.errno].format(file=file, reason=error.strerror)
+    return RunError(f"{message}{advice}.")
 
 
-def end_unread() -> NoReturn:
-    """Ends this process as SIGPIPE does, without words: `| head` has read all that it wanted."""
+def exit_on_broken_pipe() -> NoReturn:
+    """Ends this process silently, as SIGPIPE does: the reader, for example `| head`, closed the pipe."""
     os._exit(128 + signal.SIGPIPE)
 
 
 @contextlib.contextmanager
 def report_errors(interrupted: str | None = None, *, starts_ranks: bool = False) -> Iterator[None]:
-    """Around all that a program of one process does: what is raised inside ends it with a sentence and an exit code.
+    """Wraps the main function of a single-process program: errors end it with a one-line message and an exit code.
 
     Args:
-        interrupted: what to do after Ctrl-C, which is told only where there is something.
+        interrupted: advice printed after Ctrl-C; without it nothing is printed.
         starts_ranks: whether the program starts processes that use Horovod, so that its variables matter.
     """
-    guard_no_longer()
+    raise_on_interrupt()
     use_utf8()
-    take_output()
+    wrap_output()
     try:
-        mistake = take_out_mistakes(os.environ, horovod=starts_ranks)
-        if mistake:
-            raise UserError(mistake)
+        invalid = remove_invalid_variables(os.environ, horovod=starts_ranks)
+        if invalid:
+            raise UserError(invalid)
         with flushed():
             yield
     except BrokenPipeError:
-        end_unread()
+        exit_on_broken_pipe()
     except KeyboardInterrupt:
         if interrupted is None:
             sys.exit(EXIT_CODE)
         _end(f"error: ended by SIGINT; {interrupted}.", EXIT_CODE)
     except Exception as error:
-        explained = error if isinstance(error, RunError) else outside_error(error)
+        explained = error if isinstance(error, RunError) else explain_resource_error(error)
         if explained is None:
             raise
         _end(f"{explained.label}: {explained}", explained.exit_code)
 
 
-def _end(sentence: str, exit_code: int) -> NoReturn:
-    say(sentence)
-    lose_the_rest()
+def _end(message: str, exit_code: int) -> NoReturn:
+    print_to_stderr(message)
+    ignore_lost_output()
     sys.exit(exit_code)

@@ -1,7 +1,7 @@
-"""Files of folders that may be a stranger's: a run that was downloaded, say, or one on a disk that many write to.
+"""Access to files in untrusted folders: for example a downloaded run, or one on a disk that others can write to.
 
-Such a folder can hold links that lead out of it, pipes, and files without end. What is written here never leads out of
-the folder, and what is read is a file of a size that it can have.
+Such a folder can hold links that lead out of it, pipes, and endless files. These functions never write outside the
+folder, and read only regular files of limited size.
 """
 
 import os
@@ -13,29 +13,29 @@ from typing import IO
 from cnn.errors import UserError
 
 _PERMISSIONS = 0o666
-"""Permissions of new files, of which the user's mask takes some."""
+"""Permissions of new files, before the user's umask."""
 
 
-def read_file(path: Path, most: int) -> bytes:
-    """The content of a file.
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """Reads a file.
 
     Args:
-        path: of the file; it may be a link to one.
-        most: bytes that it may have.
+        path: the file, or a link to one.
+        max_bytes: maximum size of the file.
 
     Raises:
-        ValueError: it is larger, or something that only looks like a file and might never end.
-        OSError: it cannot be read.
+        ValueError: the file is larger, or not a regular file, so that it might never end.
+        OSError: the file cannot be read.
     """
     with open_to_read(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"it has more than {most:,} bytes, and no run writes so many")
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes:,} bytes, more than any run writes")
     return content
 
 
 def open_to_read(path: Path) -> IO[bytes]:
-    """Opens a file for reading; raises as `read_file`."""
+    """Opens a file for reading; raises the same errors as `read_file`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # does not wait for a pipe's other end
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return os.fdopen(descriptor, "rb")
@@ -44,56 +44,56 @@ def open_to_read(path: Path) -> IO[bytes]:
 
 
 def open_new(path: Path) -> IO[bytes]:
-    """Makes a new file in the place of whatever has its name, a link for example, which is removed. Raises OSError."""
+    """Creates a new file, removing whatever has its name, for example a link. Raises OSError."""
     path.unlink(missing_ok=True)
     return open(_open(path, os.O_WRONLY | os.O_EXCL), "wb")
 
 
 def open_beside(path: Path) -> tuple[Path, IO[bytes]]:
-    """Makes a new file with a name that nobody can know before, in the folder of `path`. Raises OSError."""
+    """Creates a new file with an unpredictable name in the folder of `path`. Raises OSError."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     return beside, open(_open(beside, os.O_WRONLY | os.O_EXCL), "wb")
 
 
 def open_to_append(path: Path) -> IO[bytes]:
-    """Opens a file, which is made if missing, to add to it; each write is one of the system's.
+    """Opens a file for appending without a buffer (each write is one system call); creates it if missing.
 
     Raises:
-        UserError: it is a link, or something else than a file of this folder alone.
+        UserError: it is a link, or not a regular file, or has a hard link elsewhere.
         OSError: it cannot be written.
     """
     return open(open_own(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0)
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Opens a file, which is made if missing, for writing; a descriptor. Raises as `open_to_append`."""
+    """Opens a file for writing, creates it if missing, and returns its descriptor; raises as `open_to_append`."""
     check_no_link(path)
     descriptor = _open(path, flags | os.O_NONBLOCK)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
         return descriptor
     os.close(descriptor)
-    kind = "has another name, too, and is written to by it" if status.st_nlink > 1 else "is not a file"
-    raise UserError(f"{path} {kind}: remove it.")
+    problem = "has a hard link elsewhere, which would be written, too" if status.st_nlink > 1 else "is not a file"
+    raise UserError(f"{path} {problem}: remove it.")
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder in a run folder, if it is missing.
+    """Creates a folder in a run folder, if it is missing.
 
     Raises:
-        UserError: it is a link, by which another folder's files would be written.
-        OSError: it cannot be made.
+        UserError: it is a link, through which files of another folder would be written.
+        OSError: it cannot be created.
     """
     check_no_link(path)
     path.mkdir(parents=True, exist_ok=True)
 
 
 def check_no_link(path: Path) -> None:
-    """UserError when a file or a folder that is to be written is a link."""
+    """Raises UserError when a file or folder to be written is a link."""
     if path.is_symlink():
         raise UserError(
-            f"{path} is a link, and nothing is written where links in a run folder lead: remove it, or put in its "
-            "place what it leads to. To have a run on another disk, link the whole run folder."
+            f"{path} is a link, and links inside a run folder are not followed for writing: remove it, or replace it "
+            "by its target. To keep a run on another disk, link the run folder itself."
         )
 
 

@@ -1,4 +1,4 @@
-"""From JSON, which is not trusted, back to the dataclasses that it was made of."""
+"""Conversion of untrusted JSON back to the dataclasses that it was written from."""
 
 import dataclasses
 import json
@@ -13,11 +13,11 @@ from cnn.foreign_folder import read_file
 T = TypeVar("T")
 
 LARGEST = 16_000_000
-"""Bytes of a file of JSON in a run folder: the names of a hundred thousand classes have room."""
+"""Maximum bytes of a JSON file in a run folder: enough for the names of a hundred thousand classes."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As json.loads; raises ValueError whatever is wrong."""
+    """Parses as json.loads does, but raises ValueError for every error."""
     try:
         return json.loads(text)
     except UnicodeDecodeError:
@@ -27,53 +27,53 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a file; UserError when there is none."""
+    """Reads a JSON object from a file; raises UserError if there is none."""
     try:
         values = parse_json(read_file(path, LARGEST))
         if isinstance(values, dict):
             return values
-        error: Exception = ValueError("it holds no object")
+        error: Exception = ValueError("it is not a JSON object")
     except (OSError, ValueError) as caught:
         error = caught
-    raise UserError(f"{path} cannot be read ({error}): put back what the run wrote there, or train anew.") from error
+    raise UserError(f"{path} cannot be read ({error}): restore what the run wrote there, or train again.") from error
 
 
-def from_json(kind: type[T], values: Any) -> T:
-    """A dataclass from what `dataclasses.asdict` and JSON made of one.
+def from_json(cls: type[T], values: Any) -> T:
+    """Converts parsed JSON of `dataclasses.asdict` back to the dataclass.
 
     Raises:
-        ValueError: a value is missing, is not of the field's type or has no field; it is named.
+        ValueError: a value is missing, has the wrong type or belongs to no field; the message names it.
     """
-    made: T = _made(kind, values, "the content")
-    return made
+    converted: T = _convert(cls, values, "the content")
+    return converted
 
 
-def _made(kind: Any, value: Any, name: str) -> Any:
-    kinds = typing.get_args(kind)
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        return None if value is None else _made(kinds[0], value, name)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        hints = typing.get_type_hints(kind)
-        if not _needed(kind) <= value.keys() <= hints.keys():
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    parameters = typing.get_args(hint)
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return None if value is None else _convert(parameters[0], value, name)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        hints = typing.get_type_hints(hint)
+        if not _required(hint) <= value.keys() <= hints.keys():
             raise ValueError(f"{name} has other fields")
-        return kind(**{field: _made(hints[field], part, field) for field, part in value.items()})
-    origin = typing.get_origin(kind)
-    if origin is typing.Literal and isinstance(value, str) and value in kinds:
+        return hint(**{field: _convert(hints[field], item, field) for field, item in value.items()})
+    origin = typing.get_origin(hint)
+    if origin is typing.Literal and isinstance(value, str) and value in parameters:
         return value
     if origin in (list, tuple) and isinstance(value, list | tuple):
-        if origin is list or kinds[-1] is ...:
-            kinds = kinds[:1] * len(value)
-        if len(kinds) == len(value):
-            return origin(_made(each, part, name) for each, part in zip(kinds, value, strict=True))
+        if origin is list or parameters[-1] is ...:
+            parameters = parameters[:1] * len(value)
+        if len(parameters) == len(value):
+            return origin(_convert(each, item, name) for each, item in zip(parameters, value, strict=True))
     if origin is dict and isinstance(value, dict):
-        return {key: _made(kinds[1], part, name) for key, part in value.items()}
-    if type(value) is int and kind in (int, float) and abs(value) < 2**63:
-        return kind(value)
-    if type(value) is kind is not int:
+        return {key: _convert(parameters[1], item, name) for key, item in value.items()}
+    if type(value) is int and hint in (int, float) and abs(value) < 2**63:
+        return hint(value)
+    if type(value) is hint is not int:
         return value
     raise ValueError(f"{name} is of another type")
 
 
-def _needed(kind: Any) -> set[str]:
+def _required(cls: Any) -> set[str]:
     missing = dataclasses.MISSING
-    return {each.name for each in dataclasses.fields(kind) if each.default is missing is each.default_factory}
+    return {field.name for field in dataclasses.fields(cls) if field.default is missing is field.default_factory}

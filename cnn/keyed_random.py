@@ -1,7 +1,7 @@
 """Random numbers as pure functions of integer keys.
 
-A sample's place in an epoch, its dropout mask and (later) its crop follow from keys such as (seed, epoch, position),
-never from a generator's state: so they are the same whichever worker computes them, and after a resume.
+A sample's position in an epoch, its dropout mask and its crop follow from keys such as (seed, epoch, position), never
+from a generator's state: so they are the same whichever worker computes them, and after a resume.
 
 The 32-bit mixer is Chris Wellons's "lowbias32" (hash-prospector, 2018, constants of the 2023 revision); the 64-bit one
 is the finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014).
@@ -35,23 +35,23 @@ def fold64(*parts: int | np.ndarray) -> np.ndarray:
 
 
 def fold32(*parts: int | np.ndarray) -> np.ndarray:
-    """As `fold64`, folded to uint32."""
+    """Hashes like `fold64` and keeps the upper 32 bits."""
     key = fold64(*parts)
     return (key >> np.uint64(32)).astype(np.uint32)
 
 
 def hash_tensor(keys: Tensor, units: int, salt: int) -> Tensor:
-    """A uint32 for each pair of key and unit, on the device.
+    """Returns a uint32 for each pair of key and unit, computed on the device.
 
     Args:
         keys: uint32 tensor of shape (samples,).
-        units: how many numbers each sample needs.
-        salt: says what the numbers are for, a layer's name hashed, say.
+        units: random numbers per sample.
+        salt: number that distinguishes one use from another, for example a hash of the layer's name.
 
     Returns:
         uint32 tensor of shape (samples, units).
     """
-    import tensorflow as tf  # only programs that compute need it; the order of samples is numpy's
+    import tensorflow as tf  # imported late, as the order of samples needs only NumPy
 
     def constant(value: int) -> Tensor:
         return tf.constant(value & 0xFFFFFFFF, tf.uint32)
@@ -68,9 +68,9 @@ def hash_tensor(keys: Tensor, units: int, salt: int) -> Tensor:
 
 
 def uniform_tensor(keys: Tensor, units: int, salt: int, dtype: Any) -> Tensor:
-    """Numbers in [0, 1) for each pair of key and unit, multiples of 2**-24, so the same in float32 and float64.
+    """Returns a number in [0, 1) for each pair of key and unit: a multiple of 2**-24, so equal in float32 and float64.
 
-    Args and shape as `hash_tensor`'s; `dtype` is a floating one.
+    Arguments and shape are those of `hash_tensor`; `dtype` is a floating-point type.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""What a program prints, on its way to standard output and standard error."""
+"""Standard output and standard error that handle full disks, and names that cannot be printed."""
 
 import contextlib
 import io
@@ -12,19 +12,19 @@ STANDARD_OUTPUT = "standard output"
 
 
 class _Descriptor(io.FileIO):
-    """Standard output or error, told by name in errors, and able to lose what cannot be written."""
+    """Standard output or error, named in its errors, and able to discard output that cannot be written."""
 
-    def __init__(self, descriptor: int, name: str, lost: Callable[[OSError], None] | None) -> None:
+    def __init__(self, descriptor: int, name: str, on_lost: Callable[[OSError], None] | None) -> None:
         super().__init__(descriptor, "w", closefd=False)
         self._shown_name = name
-        self.lost = lost
-        """What is called, instead of raising, when a full disk refuses something."""
-        self.refused: OSError | None = None
-        """What was raised, lest who prints keeps it to himself, as argparse does."""
+        self.on_lost = on_lost
+        """Called, instead of raising, when output cannot be written, for example to a full disk."""
+        self.raised: OSError | None = None
+        """The last error raised, kept as callers such as argparse swallow it."""
 
     def write(self, content: "bytes | memoryview") -> int:  # type: ignore[override]
         try:
-            # None: another program that shares it has made it one that does not wait.
+            # None: another program that shares the descriptor has made it non-blocking.
             while (written := super().write(content)) is None:
                 select.select([], [self], [])
             return written
@@ -32,27 +32,26 @@ class _Descriptor(io.FileIO):
             raise
         except OSError as error:
             named = OSError(error.errno, error.strerror, self._shown_name)
-            if self.lost is None:
-                self.refused = named
+            if self.on_lost is None:
+                self.raised = named
                 raise named from error
-            self.lost(named)
+            self.on_lost(named)
             return len(content)
 
 
 class _Text(io.TextIOWrapper):
-    """What is written to it does nothing but to be read."""
+    """Text stream that escapes control characters, so that output cannot drive the terminal."""
 
     def write(self, text: str) -> int:
         super().write(inert(text))
         return len(text)
 
 
-def take_output() -> None:
-    """From now on all that is printed can be, whatever is in a name.
+def wrap_output() -> None:
+    """Replaces standard output and error by streams that can print any name.
 
-    What cannot be encoded, or would drive a terminal, is written as escapes.
-
-    A standard output that cannot be written raises OSError that says so; standard error loses what it cannot take.
+    Characters that cannot be encoded or would drive a terminal are escaped. Standard output raises OSError, with its
+    name, when it cannot be written; standard error discards what it cannot write.
     """
     _replace("stdout", STANDARD_OUTPUT, None)
     _replace("stderr", "standard error", lambda error: None)
@@ -60,9 +59,9 @@ def take_output() -> None:
 
 @contextlib.contextmanager
 def flushed() -> Iterator[None]:
-    """What is printed inside has been written at the end, also when the program ends there; else OSError tells why not.
+    """Flushes standard output at the end of the context, also on SystemExit; raises OSError if it cannot be written.
 
-    Python itself would write the rest when all else is done, and know no better than to exit with code 120.
+    Otherwise Python would flush at interpreter shutdown, and on failure only exit with code 120.
     """
     try:
         yield
@@ -72,25 +71,25 @@ def flushed() -> Iterator[None]:
     _flush()
 
 
-def go_on_unheard(tell: Callable[[str], None]) -> None:
-    """From now on a standard output that cannot be written loses what is printed; `tell` hears of it once."""
-    told: list[OSError] = []
+def warn_of_lost_output(warn: Callable[[str], None]) -> None:
+    """Makes standard output discard what it cannot write, instead of raising; `warn` is called the first time."""
+    errors: list[OSError] = []
 
-    def lost(error: OSError) -> None:
-        if not told:
-            told.append(error)
-            tell(f"{STANDARD_OUTPUT} cannot be written ({error.strerror}): what would be shown there is lost.")
+    def on_lost(error: OSError) -> None:
+        if not errors:
+            errors.append(error)
+            warn(f"{STANDARD_OUTPUT} cannot be written ({error.strerror}): further output there is lost.")
 
-    _replace("stdout", STANDARD_OUTPUT, lost)
+    _replace("stdout", STANDARD_OUTPUT, on_lost)
 
 
-def lose_the_rest() -> None:
-    """From now on what standard output cannot take is lost without a word, so that the process can end."""
+def ignore_lost_output() -> None:
+    """Makes standard output silently discard what it cannot write, so that the process can end."""
     _replace("stdout", STANDARD_OUTPUT, lambda error: None)
 
 
-def say(line: str) -> None:
-    """To who reads the errors, if anybody still does."""
+def print_to_stderr(line: str) -> None:
+    """Prints a line to standard error, ignoring failures."""
     with contextlib.suppress(OSError):
         print(on_one_line(line), file=sys.stderr, flush=True)
 
@@ -98,18 +97,18 @@ def say(line: str) -> None:
 def _flush() -> None:
     sys.stdout.flush()
     raw = getattr(sys.stdout.buffer, "raw", None)
-    if isinstance(raw, _Descriptor) and raw.refused is not None and raw.lost is None:
-        raise raw.refused
+    if isinstance(raw, _Descriptor) and raw.raised is not None and raw.on_lost is None:
+        raise raw.raised
 
 
-def _replace(name: str, shown_name: str, lost: Callable[[OSError], None] | None) -> None:
+def _replace(name: str, shown_name: str, on_lost: Callable[[OSError], None] | None) -> None:
     stream = getattr(sys, name)
     if isinstance(stream, io.TextIOWrapper) and isinstance(raw := getattr(stream.buffer, "raw", None), _Descriptor):
-        raw.lost = lost
+        raw.on_lost = on_lost
     elif stream is getattr(sys, f"__{name}__"):
-        raw = _Descriptor(stream.fileno(), shown_name, lost)
+        raw = _Descriptor(stream.fileno(), shown_name, on_lost)
         text = _Text(
-            io.BufferedWriter(raw),  # type: ignore[type-var]  # typeshed wants a wider write
+            io.BufferedWriter(raw),  # type: ignore[type-var]  # typeshed requires a wider write
             encoding=stream.encoding,
             errors="backslashreplace",
             line_buffering=stream.line_buffering,

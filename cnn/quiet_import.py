@@ -1,10 +1,10 @@
-"""Imports TensorFlow without the information lines that it writes before its log level can be set, and sooner."""
+"""Imports TensorFlow faster, and without the information lines that it logs before its log level can be set."""
 
 import importlib
 import os
 import sys
 
-from cnn.interruption import guarded
+from cnn.interruption import exiting_on_interrupt
 
 _NOISE = (
     b"WARNING: All log messages before absl::InitializeLog()",
@@ -13,19 +13,19 @@ _NOISE = (
 )
 
 _UNUSED = ("sklearn", "matplotlib")
-"""What Keras loads, if it is there, for wrappers and pictures that nobody uses here: a quarter of all the time."""
+"""Keras imports these, if installed, for wrappers and plots not used here: a quarter of the import time."""
 
 
 def import_tensorflow_quietly() -> None:
-    """Imports TensorFlow; whatever else it writes to standard error while it loads is passed on afterwards."""
+    """Imports TensorFlow; its other output to standard error is printed after the import."""
     hidden = [name for name in _UNUSED if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it were not installed
     sys.stderr.flush()
     terminal = os.dup(2)
-    with open(os.memfd_create("said by TensorFlow"), "w+b") as captured:  # needs no room on a disk
+    with open(os.memfd_create("TensorFlow's stderr"), "w+b") as captured:  # in memory, needs no disk space
         os.dup2(captured.fileno(), 2)
         try:
-            with guarded():
+            with exiting_on_interrupt():
                 importlib.import_module("tensorflow")
         finally:
             for name in hidden:

@@ -1,20 +1,19 @@
-"""Texts that hold what is not ours, names of files above all, made fit to be shown."""
+"""Escaping of untrusted text, above all file names, for display."""
 
 import os
 import re
 import shlex
 
-# What drives a terminal, half characters of names that are no UTF-8, what ends a line, and what makes text run in
-# another direction than its letters do, so that it reads as something else.
+# Control characters, lone surrogates of names that are not UTF-8, line ends, and directional formatting characters,
+# which make text read differently from what it is.
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
-# The same without what programs make lines, tables and progress bars of.
+# The same without the characters that lay out lines, tables and progress bars.
 _UNSHOWN_IN_LINES = re.compile(rf"(?![\n\t\r]){_UNSHOWN.pattern}")
 
 
 def inert(text: str) -> str:
-    """The text with what would drive a terminal, turn the direction of letters or cannot be printed written as escapes;
-    lines and progress bars stay what they are."""
+    """Escapes control, directional and unprintable characters, except newlines, tabs and carriage returns."""
     return _UNSHOWN_IN_LINES.sub(_escape, text)
 
 
@@ -23,13 +22,12 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """The text with what would end the line, drive a terminal, turn the direction of letters or cannot be printed
-    written as escapes."""
+    """Escapes line ends and all control, directional and unprintable characters."""
     return _UNSHOWN.sub(_escape, text)
 
 
 def shell_word(path: str | os.PathLike[str]) -> str:
-    """A path as one word of a shell's that can be printed and copied, and that no program takes for an option."""
+    """Quotes a path as one printable shell word that can be copied and that no program takes for an option."""
     text = os.fspath(path)
     if text.startswith("-"):
         text = f"./{text}"

@@ -1,4 +1,4 @@
-"""What must be right around a program before it imports anything else. Any Python 3 can read this and tell its user."""
+"""Checks before a program imports anything else; any Python 3 can parse this file, and so report a wrong version."""
 
 import importlib.util
 import os
@@ -7,31 +7,31 @@ import shlex
 import sys
 
 
-def look_around() -> None:
-    """Ends the process by a sentence and exit code 2 where this Python, or its folder, is not one to work in."""
+def check_surroundings() -> None:
+    """Ends the process with a message and exit code 2 if this Python or the working folder is unusable."""
     _open_standard_files()
-    mistake = _wrong_python() or _no_folder()
-    if mistake:
-        sys.stderr.write("error: " + mistake + "\n")
+    problem = _wrong_python() or _no_folder()
+    if problem:
+        sys.stderr.write("error: " + problem + "\n")
         sys.exit(2)
 
 
 def use_utf8() -> None:
-    """Starts the program again where it would take names and texts for something else than UTF-8: what it writes under
-    such a locale, the names of classes for example, would be other names elsewhere."""
+    """Restarts the program in UTF-8 mode if the locale has another encoding: names written under it, of classes for
+    example, would be read differently elsewhere."""
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _open_standard_files() -> None:
-    """Gives standard input, output and error to /dev/null where they are closed: the next file that is opened, a
-    checkpoint for example, would else take that number, and get all that is printed."""
+    """Opens /dev/null for closed standard input, output or error: otherwise the next opened file, a checkpoint for
+    example, would get that descriptor, and all that is printed with it."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free: this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free descriptor: this one
         if getattr(sys, name) is None:
             stream = os.fdopen(descriptor, "w" if descriptor else "r", closefd=False)
             setattr(sys, name, stream)
@@ -54,5 +54,5 @@ def _no_folder() -> str:
     try:
         os.getcwd()
     except OSError as error:
-        return f"the folder that this was started in cannot be entered any more ({error.strerror}): cd to another one."
+        return f"the current folder cannot be used any more ({error.strerror}): cd to another one."
     return ""

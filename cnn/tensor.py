@@ -3,4 +3,4 @@
 from typing import Any, TypeAlias
 
 Tensor: TypeAlias = Any
-"""A TensorFlow or Keras tensor. Neither library has types that a type checker could use."""
+"""A TensorFlow or Keras tensor; neither library has types for type checkers."""

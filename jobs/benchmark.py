@@ -1,15 +1,15 @@
-"""Measures how fast training is, and where a step's time goes.
+"""Measures the speed of training and the parts of a step's time.
 
 python jobs/benchmark.py --model alexnet --data synthetic --image_size 224 --workers 1 2 --report alexnet
 mpirun -np 8 -H a:4,b:4 python jobs/benchmark.py --model vgg16 --data oxflower17 --data_dir DIR --output vgg16.json
 
 python jobs/benchmark.py --model alexnet --data synthetic --image_size 224 --predict 8 64 512 --link 25gbit
 
-Without --output it starts one job for each number of workers and prints a table. With it, it is such a job, of the
-workers that a launcher started, and writes what it measured to that file.
+Without --output it starts one job for each number of workers and prints a table. With --output it must be started by a
+launcher, measures with its workers, and writes the result to that file.
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import dataclasses
@@ -47,7 +47,7 @@ def main() -> None:
     settings = parse()
     found = []
     with tempfile.TemporaryDirectory() as scratch:
-        for workers in sorted(settings.benchmark.workers):  # others are compared with the fewest
+        for workers in sorted(settings.benchmark.workers):  # efficiency is relative to the smallest number
             file = Path(scratch, f"{workers}.json")
             relaunch(settings.benchmark.launcher, workers, file)
             found.append(Measured.from_json(file.read_text()))
@@ -56,9 +56,9 @@ def main() -> None:
     if settings.benchmark.report is not None:
         write_report(Path(settings.benchmark.report), settings.model.model, rows)
     if settings.benchmark.predict:
-        ways = [predicted(settings.benchmark, found, factors=factors) for factors in (True, False)]
+        predictions = [predicted(settings.benchmark, found, factors=factors) for factors in (True, False)]
         print(f"\npredicted, each worker with a link of {settings.benchmark.link}:")
-        print(prediction_table(found[0].images_per_second / found[0].workers, found[0].step_seconds, *ways))
+        print(prediction_table(found[0].images_per_second / found[0].workers, found[0].step_seconds, *predictions))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Looks whether the workers of a job can work together: versions, code, data, sums, links, processors, disks, clocks.
+"""Checks whether the workers of a job can work together: versions, code, data, sums, links, processors, disks, clocks.
 
   mpirun -np 2 python jobs/doctor.py
   bash launch/mpirun.sh -H a:4,b:4 --program jobs/doctor.py -- --data oxflower17 --data_dir DIR
@@ -6,7 +6,7 @@
 Prints a table and a verdict. Exit code 0: the job can start, which warnings do not prevent; 1: it cannot.
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import dataclasses
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is looked at besides the machines."""
+    """The settings of a checkup."""
 
     data: DataSettings
 

@@ -1,10 +1,10 @@
-"""Evaluates the network of a run, with as many workers as the launcher starts: as a whole and on each class.
+"""Evaluates the network of a run, overall and per class, with as many workers as the launcher starts.
 
 python jobs/evaluate.py --run_dir runs/a
 horovodrun -np 2 python jobs/evaluate.py --run_dir runs/a --checkpoint last --part validation
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import dataclasses
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that is set for an evaluation."""
+    """All settings of an evaluation."""
 
     network: NetworkSettings
     evaluation: EvaluationSettings

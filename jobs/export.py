@@ -1,9 +1,9 @@
-"""Exports the network of a run as a Keras file and as a SavedModel, which load without this package.
+"""Exports the network of a run as a Keras file and a SavedModel, which load without this package.
 
 python jobs/export.py --run_dir runs/a
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import dataclasses
@@ -16,7 +16,7 @@ from cnn.trained.export import ExportSettings, export_run
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that is set for an export."""
+    """All settings of an export."""
 
     network: NetworkSettings
     export: ExportSettings

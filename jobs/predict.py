@@ -1,15 +1,15 @@
-"""Says what the network of a run takes images for.
+"""Predicts the classes of images by the network of a run.
 
 python jobs/predict.py --run_dir runs/a --images cat.jpg dog.png
 python jobs/predict.py --run_dir runs/a --images photographs --top 5
 python jobs/predict.py --run_dir runs/a --images @names.txt
 
-Files that cannot be read are left out, named at the end, and listed with the reasons in left_out.csv, which is there
-only if there are such files. The exit code is 0 if at least one image was predicted, and 2 if none could be read or a
-name is wrong. What ends a prediction before its time leaves the rows of its images in predictions.csv.unfinished.
+Files that cannot be read are left out, named at the end, and listed with the reasons in left_out.csv. The exit code is
+0 if at least one image was predicted, and 2 if none could be read or a name is wrong. If a prediction is interrupted,
+the rows written so far are in predictions.csv.unfinished.
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import dataclasses
@@ -24,18 +24,18 @@ from cnn.trained.prediction import PredictionSettings, predict
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that is set for predictions."""
+    """All settings of a prediction."""
 
     network: NetworkSettings
     prediction: PredictionSettings
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without ending what it started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends child processes, too
     settings = parse_settings(str(__doc__), Settings)
     predict(settings.network, settings.prediction)
 
 
 if __name__ == "__main__":
-    with report_errors("start again to have all images predicted"):
+    with report_errors("run it again to predict all images"):
         main()

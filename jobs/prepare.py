@@ -1,10 +1,10 @@
-"""Prepares a data set for training on this machine, which training would do itself, and says what is there.
+"""Prepares a data set on this machine, as training would do at its start, and describes it.
 
 python jobs/prepare.py --data folder --data_dir photographs
 python jobs/prepare.py --data oxflower17 --image_size 64 --verify
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import dataclasses
@@ -21,18 +21,18 @@ from cnn.settings.settings import parse_settings
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PreparationSettings:
-    """How what is prepared already is looked at."""
+    """The preparation."""
 
     verify: bool = False
-    """Read all source files and all of what was prepared, and compare them with their checksums. Otherwise, as in
-    training, a file is read again only if its change time, which no program can set, is a new one; and what was
-    prepared always, up to 64 MiB. Where files can change without a new change time (FAT, mounted object storage, a
-    failing disk), only this notices it. What has changed is prepared again."""
+    """Read all source files and all prepared arrays, and compare them with their checksums. Otherwise, as in training,
+    a file is read again only if its change time, which no program can set, is new; prepared arrays are always read if
+    they total at most 64 MiB. Where files can change without a new change time (FAT, mounted object storage, a failing
+    disk), only --verify detects it. Changed data is prepared again."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that is set for a preparation."""
+    """All settings of a preparation."""
 
     data: DataSettings
     preparation: PreparationSettings
@@ -43,8 +43,8 @@ def parse() -> Settings:
 
 
 def describe(dataset: Dataset, progress: PreparationProgress, *, verified: bool) -> str:
-    """What is there, in lines."""
-    import numpy as np  # after cnn, which tells of a Python that has none
+    """Returns lines about the data set's classes, parts, sizes and preparation."""
+    import numpy as np  # after cnn, which reports a Python that lacks it
 
     store = folder_of(dataset)
     megabytes = sum(path.stat().st_size for path in store.iterdir()) / 1e6
@@ -54,21 +54,21 @@ def describe(dataset: Dataset, progress: PreparationProgress, *, verified: bool)
     for name, labels in (*parts.items(), ("test", dataset.test.labels)):
         counts = np.bincount(labels, minlength=dataset.classes)
         if len(labels):
-            lines.append(f"{len(labels):,} {name} images, {counts.min():,} to {counts.max():,} a class")
-    held = "stored" if isinstance(dataset.train.images, np.memmap) else "scaled to"
+            lines.append(f"{len(labels):,} {name} images, {counts.min():,} to {counts.max():,} per class")
+    storage = "stored" if isinstance(dataset.train.images, np.memmap) else "scaled to"
     lines.append(
-        f"{held} {'x'.join(map(str, dataset.image_shape))}, a network gets {'x'.join(map(str, dataset.input_shape))}"
+        f"{storage} {'x'.join(map(str, dataset.image_shape))}, network input {'x'.join(map(str, dataset.input_shape))}"
     )
     lines.append(f"{megabytes:,.1f} MB in {store}")
     if verified:
         sources = count_sources(store)
-        own = f"all {sources:,} source files and " if sources > 1 else "the one source file and " if sources else ""
-        lines.append(f"compared with their checksums: {own}all prepared arrays; nothing differs")
+        files = f"all {sources:,} source files and " if sources > 1 else "the source file and " if sources else ""
+        lines.append(f"compared with their checksums: {files}all prepared arrays; nothing differs")
     if progress.images and progress.seconds:
         speed = progress.images / progress.seconds
         lines.append(
             f"decoded {progress.images:,} images in {progress.seconds:,.1f} s, "
-            f"{speed / worker_count():,.0f} a second and core"
+            f"{speed / worker_count():,.0f} per second and core"
         )
     return "\n".join(lines)
 
@@ -77,10 +77,10 @@ def main() -> None:
     settings = parse()
     progress = PreparationProgress()
     dataset = open_dataset(settings.data, progress=progress, verify=settings.preparation.verify)
-    progress.print_notes()  # those of what another start has prepared
+    progress.print_notes()  # notes of an earlier preparation
     print(describe(dataset, progress, verified=settings.preparation.verify))
 
 
 if __name__ == "__main__":
-    with report_errors("start again to go on"):
+    with report_errors("run it again to resume"):
         main()

@@ -1,14 +1,14 @@
-"""Shows that N workers compute what one computes: the same samples, dropout and training.
+"""Proves that N workers compute the same as one: the same samples, dropout and training.
 
   python jobs/prove.py --models fcnn lenet5 lenet5-like --workers 1 2 3
   python jobs/prove.py --replay runs/a
 
-Starts one job for each number of workers, compares their weights and gradients, prints a table, and exits with 0 when
-they agree and 1 when they do not. With --replay it trains a run again from its folder, which must give the same curves
-to the last bit.
+Starts one job for each number of workers, compares their weights and gradients, prints a table, and exits with 0 if
+they agree, otherwise 1. With --replay it trains a run again from its folder, which must reproduce the curves bit for
+bit.
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import sys
@@ -40,13 +40,13 @@ def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
 
 
 def main() -> None:
-    import numpy as np  # after cnn, which tells of a Python that has none
+    import numpy as np  # after cnn, which reports a Python that lacks it
 
     settings = parse()
     if settings.proof.replay is not None:
         run = Path(settings.proof.replay)
         points, difference = replay(run, settings.proof.launcher)
-        print(f"{on_one_line(str(run))}: {difference or f'all {points:,} points of its curves are the same again'}")
+        print(f"{on_one_line(str(run))}: {difference or f'all {points:,} points of its curves are reproduced exactly'}")
         sys.exit(1 if difference else 0)
     with tempfile.TemporaryDirectory() as scratch:
         folders = {workers: Path(scratch, str(workers)) for workers in sorted({1, *settings.proof.workers})}

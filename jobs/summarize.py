@@ -5,7 +5,7 @@ python jobs/summarize.py --model lenet5 --image_size 28 --channels 1 --classes 1
 python jobs/summarize.py --output_sizes
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import dataclasses
@@ -19,19 +19,19 @@ from cnn.settings.settings import parse_settings
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """What it looks at."""
+    """The input and the output."""
 
     image_size: int = 224
-    """Side of the images in pixels."""
+    """Side length of the images in pixels."""
 
     channels: int = 3
-    """1 for grey images, 3 for coloured ones."""
+    """1 for grey images, 3 for colour images."""
 
     classes: int = 1000
-    """How many classes it tells apart."""
+    """Number of classes."""
 
     output_sizes: bool = False
-    """Show instead how a convolution's output size follows from kernel, stride and padding."""
+    """Instead show how a convolution's output size follows from kernel, stride and padding."""
 
     def __post_init__(self) -> None:
         check_counts(self, "image_size", "channels", "classes")
@@ -39,7 +39,7 @@ class ImageSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that is set for a summary."""
+    """All settings of a summary."""
 
     model: ModelSettings
     image: ImageSettings

@@ -1,13 +1,13 @@
-"""Trains all combinations of a recipe's settings, several at once, and compares them: table, figures, TensorBoard.
+"""Trains all combinations of a recipe's settings, several in parallel, and compares them: table, figures, TensorBoard.
 
 python jobs/sweep.py --recipe jobs/recipes/tutorial-mnist.yaml --data_dir DIR
 python jobs/sweep.py --recipe jobs/recipes/tutorial-mnist.yaml --data_dir DIR --epochs 2 --sweep_dir runs/short
 
-Settings of training overrule the recipe's. The same command again goes on where a sweep was ended: runs that are done
-are not repeated, others are resumed. A run that diverges is a result, and no failure of the sweep.
+Training settings on the command line override the recipe's. The same command resumes an interrupted sweep: completed
+runs are not repeated, others are resumed. A run that diverges is a result, not a failure of the sweep.
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import os
@@ -31,14 +31,14 @@ def main() -> int:
     with reserve(settings.folder) as lock:
         runs = find_runs(settings.folder, found)
         ended = sum(run.ended for run in runs)
-        print(f"{len(runs)} runs, {ended} of them done before, into {on_one_line(str(settings.folder))}", flush=True)
+        print(f"{len(runs)} runs, {ended} of them already done, in {on_one_line(str(settings.folder))}", flush=True)
         progress = SweepProgress(len(runs), ended, sys.stdout, terminal)
 
-        def tell(run: Run) -> None:
+        def on_end(run: Run) -> None:
             progress.ended(result_line(read_result(run)))
 
         try:
-            train_runs(settings, runs, Path(__file__).with_name("train.py"), lock, tell)
+            train_runs(settings, runs, Path(__file__).with_name("train.py"), lock, on_end)
         finally:
             progress.close()
         results = write_results(settings.folder, runs)
@@ -47,5 +47,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with report_errors("the same command again goes on", starts_ranks=True):
+    with report_errors("run the same command again to resume", starts_ranks=True):
         sys.exit(main())

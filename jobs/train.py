@@ -4,13 +4,13 @@ python jobs/train.py --model lenet5-like --data digits
 horovodrun -np 2 python jobs/train.py --model lenet5 --data fashion-mnist --epochs 5 --run_dir runs/a
 """
 
-import cnn  # noqa: F401  # first: from here on Ctrl-C ends this without a traceback
+import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
-from cnn.output import go_on_unheard
+from cnn.output import warn_of_lost_output
 from cnn.settings.settings import TrainingSettings, parse_settings
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ def parse() -> TrainingSettings:
 
 
 def body(cluster: "Cluster", settings: TrainingSettings, job: Job) -> None:
-    from cnn.runs.train import train  # TensorFlow: seconds that --help need not wait
+    from cnn.runs.train import train  # imports TensorFlow: seconds that --help should not take
 
-    go_on_unheard(job.note)
+    warn_of_lost_output(job.note)
     train(cluster, settings, job)
 
 

@@ -1,8 +1,8 @@
-"""Environment variables: each is what its reader takes it for, or is refused."""
+"""Environment variables: valid values stay, others are reported and removed."""
 
 import pytest
 
-from cnn.environment import take_out_mistakes
+from cnn.environment import remove_invalid_variables
 
 GOOD = [
     ("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "0"),
@@ -48,27 +48,27 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value"), GOOD)
-def test_a_value_that_its_reader_understands_stays(name: str, value: str) -> None:
+def test_a_valid_value_stays(name: str, value: str) -> None:
     environ = {name: value}
-    assert take_out_mistakes(environ, horovod=True) == ""
+    assert remove_invalid_variables(environ, horovod=True) == ""
     assert environ == {name: value}
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_any_other_is_refused_and_nobody_sees_it(name: str, value: str) -> None:
+def test_an_invalid_value_is_reported_and_removed(name: str, value: str) -> None:
     environ = {name: value, "OTHER": "1"}
-    sentence = take_out_mistakes(environ, horovod=True)
+    sentence = remove_invalid_variables(environ, horovod=True)
     assert sentence.startswith(f"the environment variable {name} is '{value}': set it to ")
     assert environ == {"OTHER": "1"}
 
 
 def test_an_empty_variable_is_not_set() -> None:
     environ = {"HOROVOD_CYCLE_TIME": "", "CNN_DEVICE": ""}
-    assert take_out_mistakes(environ, horovod=True) == ""
+    assert remove_invalid_variables(environ, horovod=True) == ""
     assert environ == {}
 
 
-def test_a_lone_process_does_not_read_what_is_horovods() -> None:
+def test_horovod_variables_are_not_reported_without_horovod() -> None:
     environ = {"HOROVOD_CYCLE_TIME": "5ms"}
-    assert take_out_mistakes(environ, horovod=False) == ""
+    assert remove_invalid_variables(environ, horovod=False) == ""
     assert environ == {}

@@ -48,7 +48,7 @@ PROGRAMS = {
 def test_while_a_program_reads_what_is_wanted(tmp_path: Path, program: str) -> None:
     code, output = interrupted(tmp_path / "fifo", sys.executable, *PROGRAMS[program], tmp_path / "fifo")
     assert code == 130, output
-    assert output in ("", "error: ended by SIGINT; start again to go on.\n")
+    assert output in ("", "error: ended by SIGINT; run it again to resume.\n")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn.library_settings import use_own_settings
+from cnn.library_settings import override_library_settings
 
 COMPUTE = """
 import cnn, hashlib, sys
@@ -78,9 +78,9 @@ def test_a_damaged_configuration_of_keras(tmp_path: Path) -> None:
 
 def test_what_is_left_and_what_goes() -> None:
     environment = {**OTHERS, **HARMLESS, "HOME": "/home/a", "XLA_FLAGS": "--xla_gpu_cuda_data_dir=/cuda --xla_a=1"}
-    use_own_settings(environment)
+    override_library_settings(environment)
     own = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull, "XLA_FLAGS": "--xla_gpu_cuda_data_dir=/cuda"}
     assert environment == {**HARMLESS, **own, "HOME": "/home/a"}
     again = dict(environment)
-    use_own_settings(again)  # in a process that this one starts
+    override_library_settings(again)  # in a process that this one starts
     assert again == environment

@@ -23,7 +23,7 @@ def in_shell(words: str, *arguments: object, **options: object) -> subprocess.Co
 
 
 def test_names_that_cannot_be_encoded_are_printed() -> None:
-    program = r"from cnn.output import take_output; take_output(); print('caf\udce9', 'gr\u00f6\u00dfe')"
+    program = r"from cnn.output import wrap_output; wrap_output(); print('caf\udce9', 'gr\u00f6\u00dfe')"
     done = python(program, capture_output=True, env={"PYTHONIOENCODING": "ascii"})
     assert done.stdout == b"caf\\udce9 gr\\xf6\\xdfe\n"
 
@@ -44,7 +44,7 @@ def test_nothing_is_printed_into_a_file_that_takes_a_closed_ones_place(tmp_path:
 @pytest.mark.parametrize("arguments", [("--model", "lenet5"), ("--help",)])
 def test_a_full_disk_under_standard_output_is_told(arguments: tuple[str, ...]) -> None:
     done = in_shell('"$@" >/dev/full', "jobs/summarize.py", *arguments)
-    assert (done.returncode, done.stderr) == (1, f"error: {FULL}: make room there, or let it be written.\n")
+    assert (done.returncode, done.stderr) == (1, f"error: {FULL}: free disk space, or make it writable.\n")
 
 
 def test_a_mistake_has_its_code_where_nobody_can_be_told() -> None:
@@ -56,7 +56,7 @@ def test_an_output_that_does_not_wait_gets_all() -> None:
     """As other programs of the same terminal leave it."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK)
-    program = "from cnn.output import take_output; take_output(); print('x' * 1_000_000, flush=True)"
+    program = "from cnn.output import wrap_output; wrap_output(); print('x' * 1_000_000, flush=True)"
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ROOT}
     ) as process:

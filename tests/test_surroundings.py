@@ -50,7 +50,7 @@ def test_a_folder_that_has_been_deleted_is_told(tmp_path: Path) -> None:
     command = ["bash", "-c", words, "bash", sys.executable, ROOT / "jobs/summarize.py"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2, done
-    assert done.stderr.startswith("error: the folder that this was started in cannot be entered any more (No such file")
+    assert done.stderr.startswith("error: the current folder cannot be used any more (No such file")
 
 
 @pytest.mark.parametrize("variables", [{"HOME": "/nowhere"}, {"HOME": ""}, {"TMPDIR": "/nowhere"}, {"TERM": "dumb"}])

@@ -19,10 +19,10 @@ from cnn.cluster.left_over import contradiction, live_launch
 from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.cluster.process import Launch, launch_from_environment
 from cnn.cluster.stop_signals import GRACEFUL_ONLY, signals_to_stop
-from cnn.environment import STALL_SECONDS, take_out_mistakes
-from cnn.errors import RunError, UserError, end_unread, outside_error
+from cnn.environment import STALL_SECONDS, remove_invalid_variables
+from cnn.errors import RunError, UserError, exit_on_broken_pipe, explain_resource_error
 from cnn.foreign_folder import open_to_append
-from cnn.output import flushed, lose_the_rest, say, take_output
+from cnn.output import flushed, ignore_lost_output, print_to_stderr, wrap_output
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.shown_text import on_one_line
 from cnn.surroundings import use_utf8
@@ -72,7 +72,7 @@ class Job:
         """Reports the reason, records it, and ends this process immediately; the launcher then ends the others."""
         self._ending.acquire()  # never released: only the first reason is reported
         origin = "" if self._alone else f"rank {self.rank}: "
-        say(f"error: {origin}{sentence}")
+        print_to_stderr(f"error: {origin}{sentence}")
         self.record(sentence)
         with contextlib.suppress(OSError):
             sys.stdout.flush()
@@ -95,7 +95,7 @@ class Job:
 
     def note(self, sentence: str) -> None:
         """Prints a warning, and records it in the run folder."""
-        say(f"warning: {sentence}")
+        print_to_stderr(f"warning: {sentence}")
         self.record(sentence)
 
     def lost_peers(self) -> str:
@@ -194,7 +194,7 @@ class Job:
                 f"SIGTERM requested a stop; if no line follows, a rank on another host was lost; {self.advice}."
             )
         if self.rank == 0:
-            say(f"{number.name}: stopping after this step; a second signal ends the job immediately.")
+            print_to_stderr(f"{number.name}: stopping after this step; a second signal ends the job immediately.")
 
 
 def _discard_output() -> None:
@@ -235,11 +235,11 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
     128 + n: ended by signal n.
     """
     use_utf8()
-    take_output()
+    wrap_output()
     try:
         launch = live_launch(launch_from_environment(os.environ), os.environ)
     except UserError as error:
-        say(f"error: {error}")
+        print_to_stderr(f"error: {error}")
         sys.exit(error.exit_code)
     job, cluster = Job(launch), None
     try:
@@ -267,7 +267,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         _end_agreed(error, job, cluster)
     except BrokenPipeError:
         job.record(f"the reader of the output has exited; {job.advice}.")
-        end_unread()
+        exit_on_broken_pipe()
     except Exception as error:  # whatever it is, the other ranks must not wait for this one
         _end_alone(error, job)
     sys.exit(0)
@@ -275,7 +275,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
 
 def _read_settings(parse: Callable[[], Settings], launch: Launch, job: Job) -> tuple[Settings | None, UserError | None]:
     """Reads the settings; a lone process reports a mistake itself, one of several returns it."""
-    wrong = take_out_mistakes(os.environ, horovod=launch.controller != "none")
+    wrong = remove_invalid_variables(os.environ, horovod=launch.controller != "none")
     contradicting = contradiction(launch.controller, os.environ)
     try:
         with flushed():
@@ -295,18 +295,18 @@ def _end_agreed(error: RunError, job: Job, cluster: Any) -> NoReturn:
         job.fail(str(error), error.exit_code)
     job.ignore_failures()
     if job.rank == 0:
-        say(f"{error.label}: {error}")
+        print_to_stderr(f"{error.label}: {error}")
         job.record(str(error))
     with contextlib.suppress(Exception):
         cluster.gather(None)  # a barrier: once a rank exits, the launcher would end one that still saves
     cluster.close()
-    lose_the_rest()
+    ignore_lost_output()
     sys.exit(error.exit_code)
 
 
 def _end_alone(error: Exception, job: Job) -> NoReturn:
     """Ends this rank, and reports why."""
-    explained = outside_error(error, job.folder, f"; then {job.advice}")
+    explained = explain_resource_error(error, job.folder, f"; then {job.advice}")
     if explained is not None:
         job.fail(str(explained), explained.exit_code)
     lost = job.lost_peers()

@@ -1,1 +1,1 @@
-"""What a step costs, and whether training is exact."""
+"""Measurements: the cost of a training step, and the exactness of distributed training."""

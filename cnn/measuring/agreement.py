@@ -1,8 +1,8 @@
-"""Shows that N workers compute what one computes: the comparison of what `proof.measure` wrote.
+"""Comparison of the measurements of `proof.measure`: whether N workers compute the same as one.
 
-In float64 the order of sums hardly matters: after some steps the weights of N workers must be those of one to 1e-9 of
-what training changed. In float32 the first step's gradient must agree to 1e-5; later weights drift apart as those of
-one process do when it adds in another order (ReLU and max-pool ties fork), which is measured beside it.
+In float64 the order of summation hardly matters: after some steps the weights of N workers must equal those of one to
+1e-9 of the change by training. In float32 the first step's gradients must agree to 1e-5; later weights drift apart as
+much as those of one process with another order of summation (ReLU and max-pool ties fork), measured for comparison.
 """
 
 import dataclasses
@@ -13,40 +13,40 @@ import numpy as np
 WEIGHTS_LIMIT, GRADIENT_LIMIT, LEARNED_LIMIT = 1e-9, 1e-5, 1e-2
 
 Measured = Mapping[str, np.ndarray]
-"""Arrays by RUN/WHAT/VARIABLE: runs float64, float32, reordered; of each initial, final, gradient."""
+"""Arrays by RUN/STATE/VARIABLE; runs: float64, float32, reordered; states: initial, final, gradient."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """How one number of workers compares with one worker."""
+    """Comparison of `workers` workers with one worker."""
 
     model: str
     workers: int
     weights: float
-    """float64: distance of the final weights, moving statistics and averages, relative to what training changed; of the
-    worst variable."""
+    """float64: distance of the final weights, moving statistics and averages, relative to their change by training;
+    maximum over the variables."""
 
     learned: float
-    """float64: what training changed, relative to the initial weights, over all of these."""
+    """float64: change of the trainable weights by training, relative to the initial weights."""
 
     gradient: float
-    """float32: distance of the first step's gradients, relative to their length."""
+    """float32: distance of the first step's gradients, relative to their norm."""
 
     drift: float
-    """float32: as `weights`."""
+    """float32: same as `weights`."""
 
     reordered_drift: float
-    """float32: as `weights`, of one worker that adds in another order."""
+    """float32: same as `weights`, for one worker with another order of summation."""
 
     @property
     def verdict(self) -> str:
-        """holds, or why it does not: BROKEN where the weights differ."""
+        """holds, BROKEN if weights or gradients differ, or the reason why nothing is proven."""
         if not np.isfinite(self.learned):
-            return "diverged: give a lower --learning_rate"
+            return "diverged: set a lower --learning_rate"
         if not (self.weights <= WEIGHTS_LIMIT and self.gradient <= GRADIENT_LIMIT):
             return "BROKEN"
         if self.learned < LEARNED_LIMIT:
-            return "learned too little to tell: give more --proof_steps or a higher --learning_rate"
+            return "learned too little for a verdict: set more --proof_steps or a higher --learning_rate"
         return "holds"
 
     @property
@@ -54,48 +54,48 @@ class Row:
         return self.verdict == "holds"
 
 
-def compare(model: str, workers: int, several: Measured, one: Measured) -> Row:
-    """Compares the measurements of several workers with those of one."""
+def compare(model: str, workers: int, measured: Measured, reference: Measured) -> Row:
+    """Compares the measurements of several workers with the reference, those of one worker."""
 
-    def named(prefix: str) -> list[str]:
-        return [name.removeprefix(prefix) for name in one if name.startswith(prefix)]
+    def variables_under(prefix: str) -> list[str]:
+        return [name.removeprefix(prefix) for name in reference if name.startswith(prefix)]
 
-    variables, trainable = named("float64/initial/"), named("float64/gradient/")
+    variables, trainable = variables_under("float64/initial/"), variables_under("float64/gradient/")
 
-    def changed(run: str, variable: str) -> np.ndarray:
-        return np.asarray(one[f"{run}/final/{variable}"] - one[f"{run}/initial/{variable}"])
+    def change(run: str, variable: str) -> np.ndarray:
+        return np.asarray(reference[f"{run}/final/{variable}"] - reference[f"{run}/initial/{variable}"])
 
-    def joined(values: Iterable[np.ndarray]) -> np.ndarray:
+    def flatten(values: Iterable[np.ndarray]) -> np.ndarray:
         return np.concatenate([each.ravel() for each in values])
 
-    def distance(of: Measured, run: str, other: str) -> float:
+    def distance(arrays: Measured, run: str, reference_run: str) -> float:
         return max(
-            _length(of[f"{run}/final/{variable}"] - one[f"{other}/final/{variable}"])
-            / _length(changed(other, variable))
+            _norm(arrays[f"{run}/final/{variable}"] - reference[f"{reference_run}/final/{variable}"])
+            / _norm(change(reference_run, variable))
             for variable in variables
         )
 
-    def gradient(of: Measured) -> np.ndarray:
-        return joined(of[f"float32/gradient/{variable}"] for variable in trainable)
+    def gradient(arrays: Measured) -> np.ndarray:
+        return flatten(arrays[f"float32/gradient/{variable}"] for variable in trainable)
 
-    initial = joined(one[f"float64/initial/{variable}"] for variable in trainable)
+    initial = flatten(reference[f"float64/initial/{variable}"] for variable in trainable)
     return Row(
         model=model,
         workers=workers,
-        weights=distance(several, "float64", "float64"),
-        learned=_length(joined(changed("float64", variable) for variable in trainable)) / _length(initial),
-        gradient=_length(gradient(several) - gradient(one)) / _length(gradient(one)),
-        drift=distance(several, "float32", "float32"),
-        reordered_drift=distance(one, "reordered", "float32"),
+        weights=distance(measured, "float64", "float64"),
+        learned=_norm(flatten(change("float64", variable) for variable in trainable)) / _norm(initial),
+        gradient=_norm(gradient(measured) - gradient(reference)) / _norm(gradient(reference)),
+        drift=distance(measured, "float32", "float32"),
+        reordered_drift=distance(reference, "reordered", "float32"),
     )
 
 
-def _length(values: np.ndarray) -> float:
+def _norm(values: np.ndarray) -> float:
     return float(np.linalg.norm(values))
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The comparison as text, a line for each network and number of workers."""
+    """Formats the comparison, a line for each network and number of workers."""
     lines = [
         "                        float64                        float32",
         "network        workers  weights differ   learned       gradient differs  drift      drift of one, reordered",

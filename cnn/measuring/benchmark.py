@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: the measurements with one number of workers."""
+"""Benchmark of a training step and its parts with one number of workers."""
 
 import dataclasses
 import resource
@@ -30,64 +30,66 @@ if TYPE_CHECKING:
     from cnn.models.layer_table import LayerRow
 
 _SEED = 1
-_USUAL_LATENCY = 20.0
+_DEFAULT_LATENCY = 20.0  # microseconds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchmarkSettings:
-    """What is measured."""
+    """The benchmark."""
 
     workers: list[int] = dataclasses.field(default_factory=lambda: [1])
-    """The numbers of workers."""
+    """The numbers of workers to measure."""
 
     scaling: Literal["weak", "strong"] = "weak"
-    """weak: --batch_size is that of each worker; strong: that of all together."""
+    """weak: --batch_size is per worker; strong: it is the total of all workers."""
 
     batch_size: int = 32
-    """Samples of a step."""
+    """Samples per step."""
 
     benchmark_steps: int = 4
-    """Steps of one measurement; small networks need some hundred."""
+    """Steps per measurement; small networks need a few hundred."""
 
     repeats: int = 3
-    """Measurements of each kind, in turn; their median counts."""
+    """Measurements of each part, taken in turn; the median is reported."""
 
     launcher: str = "mpirun --oversubscribe"
-    """mpirun or horovodrun, and with which options of launch/mpirun.sh it starts workers: 'mpirun -H a:4,b:4', say."""
+    """mpirun or horovodrun, with options of launch/mpirun.sh, to start the workers; for example 'mpirun -H a:4,b:4'."""
 
     predict: list[int] = dataclasses.field(default_factory=list)
-    """Numbers of workers to predict the speed of, from what is measured."""
+    """Numbers of workers for which to predict the speed from the measurements."""
 
     link: str = "25gbit"
-    """Rate of the predicted workers' links: 100mbit, 25gbit."""
+    """Rate of the predicted workers' links, for example 100mbit or 25gbit."""
 
     link_latency: float | None = None
-    """Microseconds of a message of nothing between two predicted workers; when not given, that of --costs, or 20."""
+    """Latency of an empty message between two predicted workers in microseconds; by default as measured (see --costs),
+    or 20."""
 
     costs: str | None = None
-    """File of --output, of this network or another with several workers, whose network was not what held them up: it
-    tells what a message and a byte cost the computers; when not given, the most of --workers tell."""
+    """File written by --output with several workers, of this network or another, over a link that was not the
+    bottleneck; the predictions take the costs of a message and a byte from it. By default they take them from the
+    measurement with the largest of --workers."""
 
     report: str | None = None
     """Folder to write benchmark.json and benchmark.png to."""
 
     output: str | None = None
-    """Measure with the workers that a launcher has started, and write the result to this file."""
+    """Measure with the workers already started by a launcher, and write the result to this file."""
 
     def __post_init__(self) -> None:
         parse_rate(self.link)
         if self.link_latency is not None and not 0 <= self.link_latency < 1e6:
-            raise UserError(f"--link_latency {self.link_latency} is not a number of microseconds: give one, 20 say.")
+            raise UserError(f"--link_latency {self.link_latency} is not in [0, 1e6): set microseconds, for example 20.")
         if self.costs is not None and read_measured(Path(self.costs)).rates is None:
-            raise UserError(f"{self.costs} was measured with one worker, who sends nothing: measure with two or more.")
+            raise UserError(f"{self.costs} was measured with one worker, which sends nothing: measure with at least 2.")
         for count in (*self.workers, *self.predict, self.batch_size, self.benchmark_steps, self.repeats):
             if count < 1:
-                raise UserError(f"{count} is not a number of workers, samples or steps: give whole numbers from 1 on.")
+                raise UserError(f"{count} is not a number of workers, samples or steps: set whole numbers above 0.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that is set for a benchmark."""
+    """All settings of a benchmark."""
 
     benchmark: BenchmarkSettings
     model: ModelSettings
@@ -100,12 +102,12 @@ class Settings:
 
     @property
     def learner(self) -> LearnerSettings:
-        """Those of them that shape a step."""
+        """The settings that affect a step."""
         return learner_settings(self, self.model, self.step, _SEED)
 
 
 class _NoUpdate:
-    """Takes the place of an optimizer: gradients are computed, and that is all."""
+    """Replaces the optimizer: gradients are computed, but not applied."""
 
     def __init__(self, optimizer: "keras.optimizers.Optimizer") -> None:
         import tensorflow as tf
@@ -116,20 +118,20 @@ class _NoUpdate:
     def apply(self, gradients: list[Tensor], variables: list[Tensor]) -> None:
         import tensorflow as tf
 
-        # A number of each, or what gives nothing would not be computed.
+        # Use one number of each gradient, or TensorFlow would prune its computation.
         firsts = tf.stack([tf.cast(tf.reshape(each, [-1])[0], self._sink.dtype) for each in gradients])
         self._sink.assign(tf.reduce_sum(firsts))
 
 
 def measure(cluster: "Cluster", settings: Settings) -> Measured:
-    """Measures with the workers there are; every rank calls it, and has the same result."""
+    """Measures with the current workers; every rank calls it and gets the same result."""
     import tensorflow as tf
 
     from cnn.cluster.exchange import LocalExchange
     from cnn.cluster.link import measure_rates
     from cnn.models.layer_table import layer_rows
 
-    tf.get_logger().setLevel("ERROR")  # it warns of compiling several steps, which is what is done here
+    tf.get_logger().setLevel("ERROR")  # it would warn that several steps are compiled, which is intended
     benchmark, world_size = settings.benchmark, cluster.world_size
     dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
     size = benchmark.batch_size * (world_size if benchmark.scaling == "weak" else 1)
@@ -142,20 +144,20 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         return lambda plan: step.run(plan, np.zeros(len(plan.counts)))
 
     local = LocalExchange()
-    kinds: dict[str, Callable[[Plan], Tensor]] = {
+    variants: dict[str, Callable[[Plan], Tensor]] = {
         "step": step_with(),
         "no exchange": step_with(exchange=local),
         "no update": step_with(exchange=local, optimizer=_NoUpdate(learner.optimizer)),
         "input": _input_only(learner.feed, order),
     }
-    seconds = _measure_in_turn(cluster, kinds, order, benchmark)
+    seconds = _measure_in_turn(cluster, variants, order, benchmark)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     rows = layer_rows(network)
-    arithmetic = 6 * sum(row.multiply_adds for row in rows) * size / world_size
+    operations = 6 * sum(row.multiply_adds for row in rows) * size / world_size
     peak = _peak_rate(cluster, settings.step.precision)
     step_times = seconds["step"]
     rates = None
-    if world_size > 1:  # of small networks the choice of the exchange does not measure them
+    if world_size > 1:  # for small networks the choice of the exchange has not measured them
         known = learner.exchange.record.get("rates")
         rates = measure_rates(cluster) if known is None else Rates(**known)
     return Measured(
@@ -170,7 +172,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         exchange_seconds=max(0.0, median["step"] - median["no exchange"]) if world_size > 1 else 0.0,
         sent_bytes=learner.exchange.sent_bytes,
         peak_bytes=max(cluster.gather(_peak_bytes())),
-        share_of_peak=arithmetic / median["step"] / peak,
+        share_of_peak=operations / median["step"] / peak,
         rates=rates,
         factored=sorted(learner.exchange.exchange.factored),
         multiply_adds_per_second=peak / 2,
@@ -179,46 +181,48 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
 
 
 def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors: bool) -> list[Predicted]:
-    """What the model makes of the measurements, those with more workers last.
+    """Predicts steps from the measurements by the model of cnn.measuring.step_prediction.
 
     Args:
-        settings: workers and link.
-        found: measured.
-        factors: whether fully connected layers may be exchanged so.
+        settings: numbers of workers and link.
+        found: measurements in ascending order of workers.
+        factors: whether gradients of fully connected layers may be exchanged as factors.
     """
-    one, exchanged = found[0], found[-1]
+    smallest, largest = found[0], found[-1]
     if settings.costs is not None:
-        exchanged = read_measured(Path(settings.costs))
-    rates = exchanged.rates
+        largest = read_measured(Path(settings.costs))
+    rates = largest.rates
     latency = settings.link_latency
     if latency is None:
-        latency = 1e6 * rates.latency / (2 * (exchanged.workers - 1)) if rates else _USUAL_LATENCY
+        latency = 1e6 * rates.latency / (2 * (largest.workers - 1)) if rates else _DEFAULT_LATENCY
     costs = Costs(
-        compute_seconds=one.compute_seconds + one.input_seconds,
-        update_seconds=one.update_seconds,
+        compute_seconds=smallest.compute_seconds + smallest.input_seconds,
+        update_seconds=smallest.update_seconds,
         latency=latency / 1e6,
         link_rate=parse_rate(settings.link),
         host_seconds_per_byte=1 / rates.sent_per_second if rates else 0.0,
-        multiply_adds_per_second=one.multiply_adds_per_second,
+        multiply_adds_per_second=smallest.multiply_adds_per_second,
     )
-    samples = one.global_batch_size // one.workers
-    return [predict(one.layers, costs, samples=samples, workers=each, factors=factors) for each in settings.predict]
+    samples = smallest.global_batch_size // smallest.workers
+    return [
+        predict(smallest.layers, costs, samples=samples, workers=each, factors=factors) for each in settings.predict
+    ]
 
 
 def _layers(network: "keras.Model", rows: "Sequence[LayerRow]") -> list[Layer]:
     from cnn.learner.exchange_selection import dense_kernels
 
     kernels = {kernel.path.partition("/")[0]: kernel for kernel in dense_kernels(network)}
-    held = {layer.name: sum(int(np.prod(each.shape)) for each in layer.variables) for layer in network.layers}
+    sizes = {layer.name: sum(int(np.prod(each.shape)) for each in layer.variables) for layer in network.layers}
     return [
-        Layer(name=row.name, parameters=held[row.name], multiply_adds=row.multiply_adds, kernel=kernels.get(row.name))
+        Layer(name=row.name, parameters=sizes[row.name], multiply_adds=row.multiply_adds, kernel=kernels.get(row.name))
         for row in rows
-        if held[row.name]
+        if sizes[row.name]
     ]
 
 
 def _input_only(feed: Any, order: SampleOrder) -> Callable[[Plan], Tensor]:
-    """Makes the batches of a plan, and nothing of them."""
+    """Returns a function that makes the batches of a plan without training on them."""
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
@@ -237,17 +241,17 @@ def _input_only(feed: Any, order: SampleOrder) -> Callable[[Plan], Tensor]:
 
 
 def _measure_in_turn(
-    cluster: "Cluster", kinds: dict[str, Callable[[Plan], Tensor]], order: SampleOrder, benchmark: BenchmarkSettings
+    cluster: "Cluster", variants: dict[str, Callable[[Plan], Tensor]], order: SampleOrder, benchmark: BenchmarkSettings
 ) -> dict[str, list[float]]:
-    """Seconds of a step of each kind, one by one in turn, so that what disturbs the machine disturbs all alike."""
+    """Measures seconds per step of each variant in turn, so that other load on the machine affects all alike."""
     steps = benchmark.benchmark_steps
     plan = order.plan(0, steps, cluster.rank, cluster.world_size)
-    for run in kinds.values():  # compiled, and caches warm
+    for run in variants.values():  # compile, and warm the caches
         run(plan)
-    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(benchmark.repeats):
-        for name, run in kinds.items():
-            cluster.gather(None)  # so that all begin together
+        for name, run in variants.items():
+            cluster.gather(None)  # all ranks start together
             begin = time.perf_counter()
             run(plan)
             seconds[name].append(max(cluster.gather(time.perf_counter() - begin)) / steps)
@@ -263,7 +267,7 @@ def _peak_bytes() -> int:
 
 
 def _peak_rate(cluster: "Cluster", precision: str) -> float:
-    """Arithmetic operations a second of a large product, on the slowest rank's device."""
+    """Measures arithmetic operations per second of a large matrix product, on the slowest rank's device."""
     import tensorflow as tf
 
     from cnn.cluster.product_rate import product_rate

@@ -1,4 +1,4 @@
-"""What a benchmark measures with one number of workers, and the file of it."""
+"""The result of a benchmark with one number of workers, and its file."""
 
 import dataclasses
 import json
@@ -14,77 +14,77 @@ from cnn.measuring.step_prediction import Layer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One number of workers; seconds are of a step, medians over the repeats of the slowest rank."""
+    """Result with one number of workers. Seconds are per step: the slowest rank's, median over the repeats."""
 
     workers: int
     global_batch_size: int
     images_per_second: float
     spread: float
-    """Largest less smallest of the repeats, as part of the median."""
+    """Maximum minus minimum step time of the repeats, relative to the median."""
 
     step_seconds: float
     input_seconds: float
     """Making the batch: gather, crop, colours, mixing."""
 
     compute_seconds: float
-    """Forward and backward."""
+    """Forward and backward pass."""
 
     update_seconds: float
     exchange_seconds: float
-    """What the exchange adds to the step: what it takes less what it hides behind computing."""
+    """Time that the exchange adds to the step: its duration minus its overlap with computation."""
 
     sent_bytes: int
-    """By each rank in a step, by formula."""
+    """Bytes sent per rank and step, computed by formula."""
 
     peak_bytes: int
-    """Memory of the process that has most."""
+    """Peak memory per process, maximum over the ranks."""
 
     share_of_peak: float
-    """Arithmetic of convolutions and fully connected layers in a step, over what one large product reaches."""
+    """Arithmetic rate of convolutions and fully connected layers in a step, relative to one large matrix product."""
 
     rates: Rates | None
-    """What messages between the ranks reach with nothing else to do; None for one worker."""
+    """Measured rates of collectives without other load; None for one worker."""
 
     factored: list[str]
     """Kernels exchanged as factors."""
 
     multiply_adds_per_second: float
-    """Of one large product."""
+    """Rate of one large matrix product."""
 
     layers: list[Layer]
-    """Those with weights."""
+    """The layers with weights."""
 
     @staticmethod
     def from_json(text: str) -> "Measured":
-        """Reads what `to_json` wrote; ValueError for other texts."""
+        """Reads the output of `to_json`; raises ValueError for other texts."""
         measured = from_json(Measured, parse_json(text))
         numbers = [value for value in vars(measured).values() if isinstance(value, int | float)]
         rates = list(vars(measured.rates).values()) if measured.rates else []
-        sound = measured.workers > 1 or (measured.workers == 1 and not rates)
-        if not sound or not all(math.isfinite(each) and each >= 0 for each in numbers + rates) or 0.0 in rates:
-            raise ValueError("a number cannot be one that was measured")
+        consistent = measured.workers > 1 or (measured.workers == 1 and not rates)
+        if not consistent or not all(math.isfinite(each) and each >= 0 for each in numbers + rates) or 0.0 in rates:
+            raise ValueError("a number is out of range")
         return measured
 
     def to_json(self) -> str:
-        """All fields, as text."""
+        """Writes all fields as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
 def check_output(path: Path) -> None:
-    """Makes an empty file where there is none, so that nothing is measured in vain; UserError when that cannot be."""
+    """Creates the file if it is missing, and raises UserError if it cannot be written, before anything is measured."""
     try:
         path.open("a").close()
     except OSError as error:
         raise UserError(
-            f"--output {path} cannot be written ({error.strerror}): name a file in a folder that is there."
+            f"--output {path} cannot be written ({error.strerror}): name a file in an existing folder."
         ) from error
 
 
 def read_measured(path: Path) -> Measured:
-    """Reads a file of --output; UserError when it is none."""
+    """Reads a file written by --output; raises UserError for any other file."""
     try:
         return Measured.from_json(read_file(path, LARGEST).decode())
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): name a file that --output has written.") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}): name a file written by --output.") from error
     except ValueError as error:
-        raise UserError(f"{path} is not what --output writes: measure again with this version.") from error
+        raise UserError(f"{path} was not written by --output of this version: measure again.") from error

@@ -1,4 +1,4 @@
-"""Repeats a run from its folder, and compares the curves."""
+"""Repetition of a run from its folder, and comparison of the curves."""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,62 +17,62 @@ from cnn.settings.settings import read_settings
 
 
 def replay(run: Path, launcher: str) -> tuple[int, str]:
-    """Trains again with the settings and as many workers as the run had when it was last started.
+    """Trains again with the settings and the number of workers of the run's last start.
 
     Returns:
-        How many points of the curves there are to compare, and what differs first; empty when nothing does.
+        The number of compared points of the curves, and a description of the first difference, empty if there is none.
 
     Raises:
-        UserError: the folder holds no run, or it has no curve yet.
+        UserError: the folder holds no run, or the run has no curve yet.
         RunError: training failed.
     """
     if not holds_run(run):
-        raise UserError(f"--replay {run} holds no run: name a folder that jobs/train.py has written.")
+        raise UserError(f"--replay {run} holds no run: name a folder written by jobs/train.py.")
     environment, metrics = run / ENVIRONMENT, run / "metrics.jsonl"
     recorded = read_metrics(metrics) if metrics.is_file() else []
     if not (recorded and environment.is_file()):
-        raise UserError(f"--replay {run} has no curve to compare: let the run train for a while.")
+        raise UserError(f"--replay {run} has no curve to compare: train the run for longer first.")
     workers = recorded_topology(run).get("world_size")
     if type(workers) is not int or workers < 1:
-        raise UserError(f"{environment} does not say how many workers the run had: put back what it wrote there.")
+        raise UserError(f"{environment} does not contain the number of workers: restore what the run wrote there.")
     program = str(Path(__file__).parents[2] / "jobs" / "train.py")
     with tempfile.TemporaryDirectory() as scratch:
         again = Path(scratch, "run")
         again.mkdir()
-        # As a run that has not come to a first checkpoint, which keeps its choice of the exchange.
-        for each in (SETTINGS, ENVIRONMENT, DATA):
-            if (run / each).is_file():
-                (again / each).write_bytes(read_file(run / each, LARGEST))
-        own = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--resume"]
-        run_with_workers(launcher, workers, [program, *own])
+        # Copied so that it looks like a run without a checkpoint, which keeps its choice of the exchange on --resume.
+        for name in (SETTINGS, ENVIRONMENT, DATA):
+            if (run / name).is_file():
+                (again / name).write_bytes(read_file(run / name, LARGEST))
+        arguments = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--resume"]
+        run_with_workers(launcher, workers, [program, *arguments])
         repeated = read_metrics(again / "metrics.jsonl")
         log_every = read_settings(run / SETTINGS)["log_every"]
-        compared = [point for point in recorded if not of_an_earlier_end(point, repeated[-1]["step"], log_every)]
-        comparable = of_the_same_steps(compared, repeated)
+        compared = [point for point in recorded if not is_from_earlier_end(point, repeated[-1]["step"], log_every)]
+        comparable = comparable_points(compared, repeated)
         return len(comparable), first_difference(comparable, repeated)
 
 
-def of_an_earlier_end(point: Mapping[str, Any], last_step: int, log_every: int) -> bool:
-    """Whether a point is there only since the run was to end at its step, before it was given more steps."""
+def is_from_earlier_end(point: Mapping[str, Any], last_step: int, log_every: int) -> bool:
+    """Whether a point was recorded only because the run ended at its step, before it was extended by more steps."""
     if point["step"] >= last_step:
         return False
-    in_an_interval = point["part"] == "train" and point["step"] % log_every
-    return bool(point["part"] == "test" or (point["epoch"] % 1 and (in_an_interval or point["part"] == "validation")))
+    between_logs = point["part"] == "train" and point["step"] % log_every
+    return bool(point["part"] == "test" or (point["epoch"] % 1 and (between_logs or point["part"] == "validation")))
 
 
-def of_the_same_steps(
-    recorded: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]
+def comparable_points(
+    recorded: Sequence[Mapping[str, Any]], repeated: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """A run's points without those of the training curve that its repetition has no mean of the same steps for.
+    """Removes training points that are means over other steps than the repetition's points.
 
-    There are such where --log_every was changed when the run was resumed.
+    They exist if --log_every was changed when the run was resumed.
     """
-    known = {steps for steps, _ in _with_steps(again)}
+    known = {steps for steps, _ in _with_steps(repeated)}
     return [point for steps, point in _with_steps(recorded) if point["part"] != "train" or steps in known]
 
 
 def _with_steps(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int], Mapping[str, Any]]]:
-    """Each point with the steps after which that which it tells of begins and ends."""
+    """Yields each point with the numbers of steps done at the start and at the end of its interval."""
     begin = 0
     for point in points:
         if point["part"] == "train":
@@ -82,15 +82,15 @@ def _with_steps(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int
             yield (point["step"], point["step"]), point
 
 
-def first_difference(recorded: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> str:
-    """Says which point of a run is the first that its repetition has otherwise; empty when there is none.
+def first_difference(recorded: Sequence[Mapping[str, Any]], repeated: Sequence[Mapping[str, Any]]) -> str:
+    """Describes the first point of a run that differs in its repetition; empty if there is none.
 
-    The repetition may go further.
+    The repetition may have more points.
     """
-    others = {(point["part"], point["step"]): point for point in again}
+    by_key = {(point["part"], point["step"]): point for point in repeated}
     for point in recorded:
         part, step = point["part"], point["step"]
-        other = others.get((part, step))
+        other = by_key.get((part, step))
         if other is None:
             return f"at step {step:,} the repetition has no {part} point"
         for name in (each for each in (*METRICS, "learning_rate") if each in point):

@@ -1,13 +1,13 @@
-"""How long a step takes with other numbers of workers on other links: a model of what `jobs/benchmark.py` measures.
+"""Model of the step time that `jobs/benchmark.py` measures, for other numbers of workers and other links.
 
-A step computes forward, then backward from the last layer to the first, each layer in proportion to its arithmetic.
-What the exchange sends goes over the link one message after another, each as soon as its layer's gradient is there (a
-bucket's: that of the last of its layers); of factored kernels the inputs go in the forward pass already. Sums go round
-a ring. The step ends with the products of factors and the update, when the last message has come.
+A step computes the forward pass, then the backward pass from the last layer to the first, each layer in proportion to
+its arithmetic. Messages of the exchange use the link one after another, each as soon as its layer's gradient is
+computed (a bucket's: the gradient of its last layer); the inputs of factored kernels are sent in the forward pass
+already. An allreduce is a ring. After the last message the step ends with the products of factors and the update.
 
-A message takes each hop's latency and its bytes by the link's rate. Besides, bytes take `host_seconds_per_byte` from
-the core that computes, where it has to copy them, add them up and feed the network. Every worker has a link of its own
-that carries both directions at once at the full rate; nothing else is on it, and no worker is slower than another.
+A message takes the latency of its hops plus its bytes divided by the link's rate. In addition each byte takes
+`host_seconds_per_byte` of the computing core, which copies and adds it and drives the network. Every worker has a
+dedicated full-duplex link without other traffic, and no worker is slower than another.
 """
 
 import dataclasses
@@ -22,32 +22,32 @@ from cnn.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A layer with weights, of the network in order."""
+    """A layer with weights; a list of layers is in the order of the network."""
 
     name: str
     parameters: int
-    """Trainable numbers, and moving statistics."""
+    """Number of trainable weights and moving statistics."""
 
     multiply_adds: int
-    """Forward, of one image."""
+    """Multiply-adds of the forward pass of one image."""
 
     kernel: Kernel | None = None
-    """That of a fully connected layer."""
+    """The kernel, if the layer is fully connected."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What one rank and the link reach."""
+    """Costs of one rank's step and rates of the link."""
 
     compute_seconds: float
-    """Forward and backward of the rank's samples, and making the batch."""
+    """Making the batch, and the forward and backward pass of the rank's samples."""
 
     update_seconds: float
     latency: float
-    """Seconds of a message of nothing between two ranks."""
+    """Seconds of an empty message between two ranks."""
 
     link_rate: float
-    """Bytes a second that a rank can send while it receives as many."""
+    """Bytes per second in each direction at the same time."""
 
     host_seconds_per_byte: float
     multiply_adds_per_second: float
@@ -58,32 +58,32 @@ class Message:
     """One collective."""
 
     ready: float
-    """Seconds after the step's start."""
+    """Seconds from the step's start until its data is computed."""
 
     hops: int
     sent: int
-    """Bytes of each rank."""
+    """Bytes sent by each rank."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """A step."""
+    """A predicted step."""
 
     workers: int
     step_seconds: float
     exchange_seconds: float
-    """What the exchange adds to it."""
+    """Time that the exchange adds to the step."""
 
     sent_bytes: int
-    """By each rank."""
+    """Bytes sent by each rank."""
 
 
 def parse_rate(text: str) -> float:
-    """Bytes a second of `25gbit`, `100mbit`, `1.5gbit`; UserError for what is no rate."""
+    """Converts a rate such as `25gbit`, `100mbit` or `1.5gbit` to bytes per second; raises UserError for others."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(kbit|mbit|gbit|tbit)", text)
     rate = float(match[1]) * {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9, "tbit": 1e12}[match[2]] / 8 if match else 0.0
     if not 1 <= rate < math.inf:
-        raise UserError(f"'{text}' is not the rate of a link: give a number with its unit, as 100mbit or 25gbit.")
+        raise UserError(f"'{text}' is not the rate of a link: set a number and a unit, for example 100mbit or 25gbit.")
     return rate
 
 
@@ -96,15 +96,15 @@ def predict(
     number_bytes: int = 4,
     factors: bool = True,
 ) -> Predicted:
-    """A step of `samples` samples on each of so many workers.
+    """Predicts a step.
 
     Args:
-        layers: those with weights.
-        costs: of one rank with its samples.
-        samples: of each rank.
-        workers: how many.
-        number_bytes: of a number that is sent.
-        factors: exchange fully connected layers in the cheaper way, instead of adding up all gradients.
+        layers: layers with weights.
+        costs: costs of one rank with its samples.
+        samples: samples per rank.
+        workers: number of workers.
+        number_bytes: bytes per transmitted number.
+        factors: exchange each fully connected layer in the cheaper way, instead of allreduce for all gradients.
     """
     alone = costs.compute_seconds + costs.update_seconds
     if workers == 1:
@@ -117,18 +117,18 @@ def predict(
     extra = sum((workers - 1) * samples * kernel.size for kernel in factored.values()) / costs.multiply_adds_per_second
     messages = _messages(layers, factored, costs, samples, workers, number_bytes)
     sent = sum(message.sent for message in messages)
-    busy = costs.host_seconds_per_byte * sent
-    free = 0.0
+    copying = costs.host_seconds_per_byte * sent
+    link_free = 0.0
     for message in sorted(messages, key=lambda message: message.ready):
-        free = max(free, message.ready) + message.hops * costs.latency + message.sent / costs.link_rate
-    seconds = max(costs.compute_seconds + busy, free) + extra + costs.update_seconds
+        link_free = max(link_free, message.ready) + message.hops * costs.latency + message.sent / costs.link_rate
+    seconds = max(costs.compute_seconds + copying, link_free) + extra + costs.update_seconds
     return Predicted(workers=workers, step_seconds=seconds, exchange_seconds=seconds - alone, sent_bytes=sent)
 
 
 def _factors_pay(kernel: Kernel, costs: Costs, samples: int, workers: int, number_bytes: int) -> bool:
-    byte = 1 / costs.link_rate + costs.host_seconds_per_byte
-    summed = allreduce_bytes(kernel.size, workers, number_bytes) * byte
-    gathered = factored_bytes(kernel, samples, workers, number_bytes) * byte
+    seconds_per_byte = 1 / costs.link_rate + costs.host_seconds_per_byte
+    summed = allreduce_bytes(kernel.size, workers, number_bytes) * seconds_per_byte
+    gathered = factored_bytes(kernel, samples, workers, number_bytes) * seconds_per_byte
     return gathered + (workers - 1) * samples * kernel.size / costs.multiply_adds_per_second < summed
 
 
@@ -140,7 +140,7 @@ def _messages(
     workers: int,
     number_bytes: int,
 ) -> list[Message]:
-    """Of a step, with the times at which they are ready, were the core free of them."""
+    """Returns the messages of a step; their ready times neglect the core's time for copying."""
     total = sum(layer.multiply_adds for layer in layers)
     forward, backward = costs.compute_seconds / 3, 2 * costs.compute_seconds / 3
     begins, ends, done = {}, {}, 0.0

@@ -1,1 +1,1 @@
-"""What a run leaves behind: its metrics, TensorBoard events, progress, curves and summary. Only rank 0 writes them."""
+"""Output of runs: metrics, TensorBoard events, progress, curves and summaries. Only rank 0 writes them."""

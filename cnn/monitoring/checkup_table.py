@@ -1,4 +1,4 @@
-"""What a checkup found, as text."""
+"""The findings of a checkup as text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -18,26 +18,26 @@ class _Checkup(Protocol):
 
 
 def checkup_table(peers: Sequence[Sequence[Any]], controller: str, found: _Checkup) -> str:
-    """A line for each rank, one for each link that was measured, and the verdict.
+    """Returns a line for each rank, a line for each measured link, and the verdict.
 
     Args:
         peers: host and process of each rank.
-        controller: how the ranks are connected.
-        found: as of cnn.cluster.checkup.
+        controller: how the ranks are connected: mpi, gloo or none.
+        found: the findings of cnn.cluster.checkup.
     """
     lines = [f"{'rank':>4} {'host':<24} {'device':<16} {'GFLOP/s':>8} {'load':>5} {'disk GB':>8} {'shm MB':>8}"]
     lines += [_rank_line(rank, peers[rank][0], machine) for rank, machine in enumerate(found.machines)]
     for pair in found.pairs:
-        one, other = (peers[rank][0] for rank in pair.ranks)
-        lines.append(f"link {one} - {other}: {1e3 * pair.latency:,.3f} ms, {pair.bytes_per_second / 1e6:,.0f} MB/s")
+        first, second = (peers[rank][0] for rank in pair.ranks)
+        lines.append(f"link {first} - {second}: {1e3 * pair.latency:,.3f} ms, {pair.bytes_per_second / 1e6:,.0f} MB/s")
     if not found.pairs and len(peers) > 1:
-        lines.append(f"links are measured under mpirun; these ranks are connected by {controller}")
+        lines.append(f"links are measured only under mpirun; these ranks are connected by {controller}")
     lines += [f"fault: {fault}" for fault in found.faults] + [f"warning: {warning}" for warning in found.warnings]
     workers = f"{len(peers)} worker{'s' if len(peers) > 1 else ''}"
     if found.faults:
-        lines.append(f"verdict: {workers} cannot work together; mend the faults")
+        lines.append(f"verdict: {workers} cannot work together; fix the faults")
     elif found.warnings:
-        lines.append(f"verdict: {workers} can work together, and will be held up by what the warnings name")
+        lines.append(f"verdict: {workers} can work together, but the warnings name what will slow them down")
     else:
         lines.append(f"verdict: {workers} can work together")
     return "\n".join(lines)

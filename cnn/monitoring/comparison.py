@@ -1,4 +1,4 @@
-"""The results of several runs side by side: a table to read, and files for programs."""
+"""Comparison of several runs' results: a table to read, and files for programs."""
 
 import csv
 import dataclasses
@@ -15,7 +15,7 @@ from cnn.shown_text import on_one_line
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """One run's settings and what came of them."""
+    """The settings and the outcome of one run."""
 
     name: str
     data: str
@@ -24,17 +24,17 @@ class RunResult:
     learning_rate: float
 
     own: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Further settings that tell it from other runs."""
+    """Further settings that distinguish it from other runs; named as in results.json."""
 
     outcome: Literal["done", "diverged", "failed"]
     reason: str = ""
-    """Why it is not done."""
+    """Why the run is not done."""
 
     curve: Sequence[tuple[int, float]] = ()
-    """Steps and the accuracy after them, 0 to 1, on the validation part."""
+    """Step and validation accuracy (0 to 1) of each evaluation."""
 
     test_accuracy: float | None = None
-    """Of the weights that were best on the validation part."""
+    """Test accuracy (0 to 1) of the weights that were best on the validation part."""
 
     steps: int = 0
     seconds: float | None = None
@@ -45,32 +45,32 @@ class RunResult:
 
     @property
     def network(self) -> str:
-        """The network, with what else tells the run from others: what a panel of a figure shows."""
+        """The network, with the further settings that distinguish the run: the title of its panel in a figure."""
         return on_one_line(", ".join([self.model, *(f"{name} {value}" for name, value in self.own.items())]))
 
 
 def best_runs(results: Iterable[RunResult]) -> dict[tuple[str, str], RunResult]:
-    """The run that was best on the validation part, of those that are done, by data set and network."""
+    """Returns the completed run with the best validation accuracy for each pair of data set and network."""
     best: dict[tuple[str, str], RunResult] = {}
     for result in results:
         if result.outcome != "done":
             continue
-        before = best.setdefault((result.data, result.model), result)
-        if _rank(result) > _rank(before):
+        previous = best.setdefault((result.data, result.model), result)
+        if _score(result) > _score(previous):
             best[result.data, result.model] = result
     return best
 
 
-def _rank(result: RunResult) -> float:
+def _score(result: RunResult) -> float:
     return -1.0 if result.best_validation_accuracy is None else result.best_validation_accuracy
 
 
 def result_line(result: RunResult) -> str:
-    """What came of one run, in a line."""
-    return on_one_line(_result(result))
+    """Summarises the outcome of one run in a line."""
+    return on_one_line(_summary(result))
 
 
-def _result(result: RunResult) -> str:
+def _summary(result: RunResult) -> str:
     if result.outcome == "diverged":
         return f"{result.name}: {result.reason.partition(';')[0]}"
     if result.outcome == "failed":
@@ -82,15 +82,15 @@ def _result(result: RunResult) -> str:
 
 
 def comparison_table(results: Sequence[RunResult]) -> str:
-    """A table in Markdown; each network's best run is in bold."""
-    own = list(dict.fromkeys(name for result in results for name in result.own))
-    heads = ["data", "network", "optimizer", "rate", *own, "best validation", "test", "steps", "seconds"]
+    """Returns a Markdown table with each network's best run in bold."""
+    further = list(dict.fromkeys(name for result in results for name in result.own))
+    heads = ["data", "network", "optimizer", "rate", *further, "best validation", "test", "steps", "seconds"]
     numbers = {"rate", "best validation", "test", "steps", "seconds"}
     best = best_runs(results).values()
     rows = [heads, ["---:" if head in numbers else "---" for head in heads]]
     for result in results:
         cells = [result.data, result.model, result.optimizer, f"{result.learning_rate:g}"]
-        cells += [str(result.own.get(name, "")) for name in own]
+        cells += [str(result.own.get(name, "")) for name in further]
         test = _percent(result.test_accuracy) if result.outcome == "done" else result.outcome
         accuracies = [_percent(result.best_validation_accuracy), test]
         cells += [f"**{cell}**" if result in best else cell for cell in accuracies]

@@ -1,4 +1,4 @@
-"""The accuracy curves of several runs on one data set as a picture fit to be shown."""
+"""Figure of the accuracy curves of several runs on one data set."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -15,35 +15,34 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 Styles = Mapping[tuple[str, float], Mapping[str, Any]]
-"""How the line of each optimizer and rate looks."""
+"""Line style by optimizer and learning rate."""
 
-# The palette of Okabe and Ito, which the colour-blind can tell apart, without its yellow, too faint on white.
+# The palette of Okabe and Ito, safe for colour-blind readers, without its yellow, which is too faint on white.
 _COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _RATES: tuple[Any, ...] = ("-", (0, (3.5, 1.4)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
-"""From the largest rate of an optimizer to smaller ones."""
+"""Line styles from the largest learning rate of an optimizer to the smallest."""
 
 _CROSS: dict[str, Any] = {"marker": "x", "markersize": 9, "markeredgewidth": 2.5, "linestyle": "none"}
-"""Marks the end of a run that did not come to its own."""
+"""Marks the last point of a run that diverged or failed."""
 
-_PANELS_A_ROW = 3
+_PANELS_PER_ROW = 3
 _LEGEND_INCHES = 2.2
-_NOISY_POINTS = 40  # a curve of more points is drawn faint, with its running mean over it
+_NOISY_POINTS = 40  # a curve with more points is drawn faint, with its running mean on top
 _MAX_MARKERS = 15
 _TICKS = (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
-"""Of a scale on which halving the error takes the same way everywhere."""
+"""Accuracies in percent, for an axis on which halving the error is the same distance everywhere."""
 
 
 def draw_comparison(results: Sequence[RunResult], path: Path) -> None:
-    """Draws a panel for each network and in it a line for each optimizer (its colour) and rate (its style) into a PNG.
+    """Draws a PNG with a panel per network, and in it a line per optimizer (colour) and learning rate (style).
 
-    Where the best run has less than a fifth of the worst one's errors, the scale spreads the high accuracies. Raises
-    OSError.
+    If the lowest error is less than a fifth of the highest, the axis spreads high accuracies. Raises OSError.
     """
     from matplotlib.figure import Figure
 
     networks = list(dict.fromkeys(result.network for result in results))
-    rows = -(-len(networks) // _PANELS_A_ROW)
+    rows = -(-len(networks) // _PANELS_PER_ROW)
     columns = -(-len(networks) // rows)
     figure = Figure(figsize=(max(6.5, 3.8 * columns), 3.4 * rows + 1.4), dpi=160, layout="constrained")
     figure.suptitle(f"Validation accuracy on {results[0].data}", fontsize=14)
@@ -71,12 +70,12 @@ def _styles(results: Sequence[RunResult]) -> Styles:
     styles = {}
     for index, optimizer in enumerate(optimizers):
         rates = sorted({result.learning_rate for result in results if result.optimizer == optimizer}, reverse=True)
-        for place, rate in enumerate(rates):
+        for position, rate in enumerate(rates):
             styles[optimizer, rate] = {
                 "color": _COLOURS[index % len(_COLOURS)],
                 "marker": _MARKERS[index % len(_MARKERS)],
-                "linestyle": _RATES[place % len(_RATES)],
-                "markerfacecolor": "white" if place % 2 else None,
+                "linestyle": _RATES[position % len(_RATES)],
+                "markerfacecolor": "white" if position % 2 else None,
                 "markersize": 4.5,
                 "linewidth": 1.7,
             }
@@ -89,12 +88,12 @@ def _set_scale(axes: "Axes", accuracies: Sequence[float]) -> None:
     errors = [100 - accuracy for accuracy in accuracies]
     if not errors or max(errors) <= 5 * min(errors):
         return
-    smallest = min(error for error in errors if error > 0) / 2  # where an accuracy of 100 % is drawn
+    smallest = min(error for error in errors if error > 0) / 2  # an accuracy of 100 % is drawn as this error
     axes.set_yscale(
         "function",
         functions=(
             lambda accuracy: -np.log(np.maximum(100 - np.asarray(accuracy), smallest)),
-            lambda place: 100 - np.exp(-np.asarray(place)),
+            lambda scaled: 100 - np.exp(-np.asarray(scaled)),
         ),
     )
     axes.set_yticks([tick for tick in _TICKS if tick < max(accuracies) or tick == 0])
@@ -122,18 +121,18 @@ def _draw_panel(axes: "Axes", results: Sequence[RunResult], styles: Styles) -> N
 
 
 def _add_legend(figure: "Figure", styles: Styles) -> None:
-    """Below the panels; the rates of an optimizer stand below each other."""
+    """Adds a legend below the panels, with the learning rates of each optimizer in one column."""
     from matplotlib.lines import Line2D
 
     groups: dict[str, list[Line2D]] = {}
     for (optimizer, rate), style in styles.items():
         groups.setdefault(optimizer, []).append(Line2D([], [], label=f"{optimizer} {rate:g}", **style))
-    most = min(len(groups), int(figure.get_figwidth() / _LEGEND_INCHES))
-    groups_a_column = -(-len(groups) // most)
-    columns = -(-len(groups) // groups_a_column)
+    max_columns = min(len(groups), int(figure.get_figwidth() / _LEGEND_INCHES))
+    groups_per_column = -(-len(groups) // max_columns)
+    columns = -(-len(groups) // groups_per_column)
     rates = max(len(group) for group in groups.values())
     handles = [handle for group in groups.values() for handle in (group + [_blank()] * rates)[:rates]]
-    handles += [_blank()] * (columns * groups_a_column * rates - len(handles))
+    handles += [_blank()] * (columns * groups_per_column * rates - len(handles))
     figure.legend(
         handles=handles,
         loc="outside lower center",

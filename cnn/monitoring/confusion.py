@@ -1,6 +1,6 @@
-"""How good a network is on each class, and which classes it takes for which: as tables and as a picture.
+"""Per-class results and the confusion matrix of a network: as tables and as a figure.
 
-A confusion matrix has a row for each true class and a column for each class that the network says.
+A confusion matrix has a row for each true class and a column for each predicted class.
 """
 
 import io
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SHORT = 4
-"""Letters that a name may have to stand above a column."""
+"""Maximum length of class names used as column headings."""
 
 _LABELLED = 40
-"""Classes up to which a picture names them and tells the numbers."""
+"""Maximum number of classes for which the figure shows names and counts."""
 
 
 def class_rows(names: Sequence[str], confusion: np.ndarray) -> list[dict[str, Any]]:
-    """For each class its name, how many images it has, how many of them are right, recall and precision.
+    """Returns for each class its name, numbers of images and of correct predictions, recall and precision.
 
-    Recall and precision are from 0 to 1, and None where there is nothing to divide by.
+    Recall and precision are from 0 to 1, or None where they would be divided by zero.
     """
     names = [*map(on_one_line, names)]
-    right, images, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    right, images, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     return [
         {
             "name": name,
             "images": int(images[label]),
             "right": int(right[label]),
             "recall": _share(right[label], images[label]),
-            "precision": _share(right[label], said[label]),
+            "precision": _share(right[label], predicted[label]),
         }
         for label, name in enumerate(names)
     ]
 
 
-def _share(part: int, whole: int) -> float | None:
-    return float(part / whole) if whole else None
+def _share(part: int, total: int) -> float | None:
+    return float(part / total) if total else None
 
 
 def class_table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as text."""
+    """Formats the rows of `class_rows` as text."""
     width = max(len("class"), *(len(row["name"]) for row in rows))
     lines = [f"{'class':<{width}}  {'images':>7} {'right':>7} {'recall':>9} {'precision':>10}"]
     for row in rows:
-        recall, precision = (_percent(row[what]) for what in ("recall", "precision"))
+        recall, precision = (_percent(row[name]) for name in ("recall", "precision"))
         lines.append(f"{row['name']:<{width}}  {row['images']:>7,} {row['right']:>7,} {recall:>9} {precision:>10}")
     return "\n".join(lines)
 
@@ -61,7 +61,7 @@ def _percent(share: float | None) -> str:
 
 
 def confusion_table(names: Sequence[str], confusion: np.ndarray, columns: int) -> str:
-    """The matrix as text, or what is confused most where the matrix is wider than `columns`."""
+    """Formats the matrix as text, or only the most frequent confusions if it is wider than `columns` characters."""
     names = [*map(on_one_line, names)]
     heads, sides = list(names), list(names)
     if max(map(len, names)) > _SHORT:
@@ -71,28 +71,28 @@ def confusion_table(names: Sequence[str], confusion: np.ndarray, columns: int) -
     side = max(map(len, sides))
     if side + cell * len(names) > columns:
         return _most_confused(names, confusion)
-    lines = ["confusion, a row for each true class, a column for each class that the network says:"]
+    lines = ["confusion matrix, a row for each true class, a column for each predicted class:"]
     lines.append(" " * side + "".join(f"{head:>{cell}}" for head in heads))
     for name, row in zip(sides, confusion.tolist(), strict=True):
         lines.append(f"{name:<{side}}" + "".join(f"{count or '.':>{cell}}" for count in row))
     return "\n".join(lines)
 
 
-def _most_confused(names: Sequence[str], confusion: np.ndarray, most: int = 10) -> str:
+def _most_confused(names: Sequence[str], confusion: np.ndarray, max_lines: int = 10) -> str:
     wrong = confusion - np.diag(confusion.diagonal())
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:max_lines]
     lines = ["confused most often:"]
-    for label, said in zip(*np.unravel_index(order, wrong.shape), strict=True):
-        count = wrong[label, said]
+    for label, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True):
+        count = wrong[label, predicted]
         if count:
             times = "once" if count == 1 else f"{count:,} times"
             share = _percent(_share(count, confusion[label].sum()))
-            lines.append(f"  {names[label]} taken for {names[said]}: {times} ({share})")
-    return "\n".join(lines) if len(lines) > 1 else "nothing is confused."
+            lines.append(f"  {names[label]} taken for {names[predicted]}: {times} ({share})")
+    return "\n".join(lines) if len(lines) > 1 else "no class is confused with another."
 
 
 def draw_confusion(names: Sequence[str], confusion: np.ndarray, path: Path, title: str) -> None:
-    """Draws the matrix into a PNG, coloured by the part of its row that a number is. Raises OSError."""
+    """Draws the matrix into a PNG, coloured by each count's share of its row. Raises OSError."""
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
@@ -100,11 +100,11 @@ def draw_confusion(names: Sequence[str], confusion: np.ndarray, path: Path, titl
     figure = Figure(figsize=(side + 0.6, side), dpi=160, layout="constrained")
     axes = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")  # faint ones, too
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")  # shows low shares
     axes.set_title(title.replace("$", r"\$"), fontsize=12)
-    axes.set_xlabel("The network says")
+    axes.set_xlabel("Predicted class")
     axes.set_ylabel("True class")
-    bar = figure.colorbar(picture, ax=axes, shrink=0.6, ticks=[0, 0.05, 0.25, 0.5, 1])
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, ticks=[0, 0.05, 0.25, 0.5, 1])
     bar.ax.set_yticklabels(["0", "5", "25", "50", "100"])
     bar.set_label("% of the true class")
     if len(names) <= _LABELLED:

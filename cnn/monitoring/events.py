@@ -1,6 +1,6 @@
 """The metrics as TensorBoard scalars.
 
-Each part has a folder of its own, events/train, events/validation and events/test, so that TensorBoard overlays their
+Each part has a separate folder, events/train, events/validation and events/test, so that TensorBoard overlays their
 curves under one tag. The records are written with TensorBoard's own protobufs, which load without TensorFlow.
 """
 
@@ -19,8 +19,8 @@ PARTS = ("train", "validation", "test")
 class EventWriter:
     """Writes scalars below `folder`, one TensorBoard run per part.
 
-    `resume_step` is None for a new run. For a run that goes on from a checkpoint it is that checkpoint's step:
-    TensorBoard then forgets the later steps, written by the run that died, instead of showing them twice.
+    `resume_step` is None for a new run, and the checkpoint's step for a resumed one: TensorBoard then drops later
+    steps, written before the interruption, instead of showing them twice.
 
     Raises UserError when a folder is a link.
     """
@@ -33,7 +33,7 @@ class EventWriter:
             check_no_link(path)
         if resume_step is not None:
             for part in PARTS:
-                # Opened at once, so that the parts' old points go although no new one has come yet.
+                # Opened now, so that TensorBoard drops the part's later points before a new one is written.
                 if (folder / part).exists():
                     self._writers[part] = self._open(part)
 
@@ -51,7 +51,7 @@ class EventWriter:
         self._writers[part].write(event.SerializeToString())
 
     def flush(self) -> None:
-        """Lets TensorBoard see everything written so far."""
+        """Makes everything written so far visible to TensorBoard."""
         for writer in self._writers.values():
             writer.flush()
 
@@ -67,14 +67,14 @@ class EventWriter:
         folder = self._folder / part
         make_folder(self._folder)
         make_folder(folder)
-        # TensorBoard reads a folder's files in the order of their names. A count orders them rightly whatever the
-        # clocks of the machines say on which the run began and went on.
+        # TensorBoard reads a folder's files in the order of their names. Numbering them keeps the order correct even
+        # if the run resumes on a machine with another clock.
         count = sum(1 for _ in folder.glob("events.out.tfevents.*"))
         paths = (folder / f"events.out.tfevents.{number:010d}" for number in itertools.count(count + 1))
         writer = RecordWriter(open_new(next(path for path in paths if not os.path.lexists(path))))
         writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-        # TensorBoard takes a folder's second START for a restart and forgets the steps from there on. Its default
-        # reader ignores START and does the same, curve by curve, when a curve's step goes back.
+        # TensorBoard takes a folder's second START for a restart and drops the steps from there on. Its default reader
+        # ignores START, but drops them, too, curve by curve, when a curve's step decreases.
         step = 0 if self._resume_step is None else self._resume_step + 1
         start = Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))
         writer.write(start.SerializeToString())

@@ -1,4 +1,4 @@
-"""The curves of a run as a picture fit to be shown: RUN/curves.png."""
+"""Figure of a run's curves: RUN/curves.png."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,15 @@ from cnn.monitoring.whole_file import write_whole
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# From the palette of Okabe and Ito, which the colour-blind can tell apart.
+# From the palette of Okabe and Ito, safe for colour-blind readers.
 _COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "black"}
-_NOISY_POINTS = 100  # a curve of more points is drawn faint, with its running mean over it
+_NOISY_POINTS = 100  # a curve with more points is drawn faint, with its running mean on top
 
 
 def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draws accuracy and loss over the steps into a PNG, from the records that read_metrics gives.
+    """Draws accuracy and loss over the steps into a PNG, from the records of read_metrics.
 
-    Parts without records, and values that are null, are left out. Raises OSError.
+    Parts without records, and null values, are omitted. Raises OSError.
     """
     from matplotlib.figure import Figure
 
@@ -38,7 +38,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str) ->
 
 
 def _draw_part(axes: "Axes", records: Sequence[Mapping[str, Any]], part: str, value: str) -> list[float]:
-    """Draws one part's curve of one value, labelled with its last value; returns the values drawn, without noise."""
+    """Draws the curve of one value of one part, labelled with its last value; returns the smoothed values drawn."""
     points = [(r["step"], r[value]) for r in records if r["part"] == part and r.get(value) is not None]
     if not points:
         return []
@@ -58,7 +58,7 @@ def _draw_part(axes: "Axes", records: Sequence[Mapping[str, Any]], part: str, va
 
 
 def running_mean(values: Sequence[float], width: int) -> list[float]:
-    """The mean over the `width` values around each, over fewer at the ends."""
+    """Returns the mean over the `width` values around each value, over fewer at the ends."""
     import numpy as np
 
     window = np.ones(width)
@@ -76,7 +76,7 @@ def _set_log_scale(axes: "Axes") -> None:
 
 
 def style_panel(axes: "Axes", last_step: int, ticks: int = 7) -> None:
-    """An axis of steps from 0 on, a faint grid, and no frame."""
+    """Sets up an x axis of steps from 0, a faint grid, and no frame on top and right."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("Step")
@@ -92,7 +92,7 @@ def _finish_panel(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
     style_panel(axes, max((r["step"] for r in records), default=0))
     if axes.lines:
         axes.legend(frameon=False)
-    # A scale of epochs on top, unless the steps of an epoch changed when the run was resumed.
+    # Add an axis of epochs on top, unless the number of steps per epoch changed when the run was resumed.
     rates = [r["epoch"] / r["step"] for r in records if r["step"] > 0 and r["epoch"] > 0]
     if rates and max(rates) < 1.02 * min(rates):
         rate = rates[-1]

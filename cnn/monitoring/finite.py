@@ -1,4 +1,4 @@
-"""Making values fit for JSON, which has no NaN and no infinity."""
+"""Conversion of values for JSON, which has no NaN and no infinity."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def finite(value: Any) -> Any:
-    """The same value with None in place of every non-finite float, at any depth of mappings, lists and tuples."""
+    """Replaces every non-finite float by None, at any depth of mappings, lists and tuples."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The settings of several runs, and how these ended, for TensorBoard's HPARAMS tab."""
+"""The settings and outcomes of several runs, for TensorBoard's HPARAMS tab."""
 
 import dataclasses
 import io
@@ -11,23 +11,23 @@ from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line
 
 _METRICS = {"events/test": "test accuracy", "events/validation": "validation accuracy at the end"}
-"""Where in a run folder the scalar `accuracy` is, and the heading of its column."""
+"""Column headings by the folder in the run folder that holds the scalar `accuracy`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Session:
-    """A run, as the tab calls it."""
+    """A run, in the tab's terms."""
 
     folder: Path
     settings: Mapping[str, Any]
     done: bool
-    """Whether it came to its end."""
+    """Whether the run was completed."""
 
 
 def write_hyperparameters(sessions: Sequence[Session]) -> None:
-    """Writes into each run folder the file that makes it a row of the tab; it replaces that of an earlier time.
+    """Writes, or replaces, the file in each run folder that makes the run a row of the tab.
 
-    The runs' metrics are found among their scalars. Raises OSError when a folder cannot be written.
+    TensorBoard finds the metrics among each run's scalars. Raises OSError when a folder cannot be written.
     """
     # TensorBoard's own protobufs, which load without TensorFlow.
     from tensorboard.plugins.hparams import api_pb2, metadata
@@ -61,7 +61,7 @@ def _names(sessions: Sequence[Session]) -> list[str]:
 
 
 def _column(values: Sequence[Any]) -> Sequence[Any]:
-    """All of them booleans, numbers or texts, for the tab does not take them mixed."""
+    """Returns the values as all booleans, all numbers or all texts, as the tab does not accept mixed types."""
     if all(isinstance(value, bool) for value in values):
         return values
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
@@ -78,18 +78,18 @@ def _field(values: Sequence[Any]) -> str:
 def _description(name: str, values: Sequence[Any]) -> Any:
     from tensorboard.plugins.hparams import api_pb2
 
-    kinds = {
+    types = {
         "string_value": api_pb2.DATA_TYPE_STRING,
         "bool_value": api_pb2.DATA_TYPE_BOOL,
         "number_value": api_pb2.DATA_TYPE_FLOAT64,
     }
-    info = api_pb2.HParamInfo(name=name, type=kinds[_field(values)], differs=len(set(values)) > 1)
+    info = api_pb2.HParamInfo(name=name, type=types[_field(values)], differs=len(set(values)) > 1)
     info.domain_discrete.extend(sorted(set(values)))
     return info
 
 
 def _records(tagged: Mapping[str, Any]) -> bytes:
-    """An event file that holds nothing but these messages."""
+    """Returns the bytes of an event file with these messages by tag."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import metadata
@@ -99,7 +99,7 @@ def _records(tagged: Mapping[str, Any]) -> bytes:
     writer = RecordWriter(content)
     writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
     for tag, message in tagged.items():
-        about = metadata.create_summary_metadata(message)
-        value = Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)
+        summary_metadata = metadata.create_summary_metadata(message)
+        value = Summary.Value(tag=tag, metadata=summary_metadata, tensor=metadata.NULL_TENSOR)
         writer.write(Event(wall_time=now, summary=Summary(value=[value])).SerializeToString())
     return content.getvalue()

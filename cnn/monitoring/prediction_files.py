@@ -1,4 +1,4 @@
-"""What a network takes images for, in files for programs, which are written as it comes."""
+"""Predictions as CSV and JSON files, which are written as the predictions are made."""
 
 import contextlib
 import csv
@@ -19,17 +19,17 @@ CSV, JSON, LEFT_OUT = "predictions.csv", "predictions.json", "left_out.csv"
 
 
 class FolderInUseError(Exception):
-    """Another process writes predictions into the folder."""
+    """Another process writes predictions to the folder."""
 
 
 class PredictionFiles:
-    """predictions.csv and predictions.json of a folder, which is made if missing; all methods raise OSError.
+    """predictions.csv and predictions.json of a folder, which is created if missing; all methods raise OSError.
 
-    Until they are whole the files have other names, and those of an earlier prediction stay. Where images had to be
-    left out there is left_out.csv, too. Until `close` others are kept from the folder.
+    Until they are complete the files have temporary names, and those of an earlier prediction stay. If images had to be
+    left out, there is also left_out.csv. Until `close` other processes cannot write predictions to the folder.
 
     Args:
-        folder: for the files.
+        folder: folder of the files.
 
     Raises:
         FolderInUseError: another process writes predictions there.
@@ -37,48 +37,48 @@ class PredictionFiles:
 
     def __init__(self, folder: Path) -> None:
         self.count = 0
-        """Predictions that are written."""
+        """Number of predictions written."""
 
         self.left_out = 0
-        """Images that are left out."""
+        """Number of images left out."""
 
         self._folder = folder
-        self._made = not folder.exists()
+        self._created = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
         self._csv, self._json, self._left_out = (StreamedFile(folder / name) for name in (CSV, JSON, LEFT_OUT))
         self._left_out.write(_csv_lines([("image", "reason")]))
 
-    def begin(self, described: dict[str, Any], places: int) -> None:
-        """Writes what comes before predictions.
+    def begin(self, network: dict[str, Any], top: int) -> None:
+        """Writes the files' headers.
 
         Args:
-            described: what the JSON file says of the network.
-            places: classes of each prediction.
+            network: fields of the JSON file that describe the network.
+            top: number of classes per prediction.
         """
-        columns = (f"{what}{place}" for place in range(1, places + 1) for what in ("class", "probability"))
+        columns = (f"{name}{place}" for place in range(1, top + 1) for name in ("class", "probability"))
         self._csv.write(_csv_lines([["image", *columns]]))
-        # All but the end of the list, which stays open while predictions come.
-        self._json.write(json.dumps({**described, "predictions": []}, indent=2).removesuffix("]\n}"))
+        # All but the end of the list, to which predictions are added.
+        self._json.write(json.dumps({**network, "predictions": []}, indent=2).removesuffix("]\n}"))
 
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Writes a row and a JSON object for each image: its name, the likeliest class, its probability, ..."""
         self._csv.write(_csv_lines([image, *chain(*classes)] for image, classes in predictions))
         objects = (
-            {"image": image, "classes": [{"name": name, "probability": part} for name, part in classes]}
+            {"image": image, "classes": [{"name": name, "probability": probability} for name, probability in classes]}
             for image, classes in predictions
         )
-        listed = ",\n".join(textwrap.indent(json.dumps(each, indent=2), "    ") for each in objects)
-        self._json.write(f"{',' if self.count else ''}\n{listed}")
+        items = ",\n".join(textwrap.indent(json.dumps(each, indent=2), "    ") for each in objects)
+        self._json.write(f"{',' if self.count else ''}\n{items}")
         self.count += len(predictions)
 
     def leave_out(self, damaged: Sequence[tuple[str, str]]) -> None:
-        """Writes name and reason of images that could not be read."""
+        """Writes the names of images that could not be read, and the reasons."""
         self._left_out.write(_csv_lines(damaged))
         self.left_out += len(damaged)
 
     def finish(self) -> None:
-        """Gives the files their names; of an earlier prediction nothing remains."""
+        """Gives the files their final names, replacing those of an earlier prediction."""
         self._json.write("\n  ]\n}\n")
         self._csv.finish()
         self._json.finish()
@@ -89,7 +89,7 @@ class PredictionFiles:
             (self._folder / LEFT_OUT).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Lets others write to the folder. Unfinished files stay there, or no trace if they hold no predictions."""
+        """Unlocks the folder. Unfinished files stay, unless they hold no predictions."""
         files = (self._csv, self._json, self._left_out)
         for file in files:
             file.close()
@@ -97,7 +97,7 @@ class PredictionFiles:
             with contextlib.suppress(OSError):
                 for file in files:
                     file.discard()
-                if self._made:
+                if self._created:
                     self._folder.rmdir()
         os.close(self._lock)
 
@@ -109,7 +109,7 @@ def _csv_lines(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _lock(folder: Path) -> int:
-    """Keeps other predictions out, where the file system has locks, for as long as what is returned is open."""
+    """Locks the folder, if the file system has locks, until the returned descriptor is closed."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

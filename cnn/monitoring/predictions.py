@@ -1,4 +1,4 @@
-"""What a network takes images for: as a table and as a picture."""
+"""Predictions as a table and as a figure."""
 
 import io
 from collections.abc import Sequence
@@ -14,79 +14,79 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DRAWN = 30
-"""Images of a picture, at most."""
+"""Maximum number of images in a figure."""
 
-_ACROSS = 6
-_BARS = 3
-_LETTERS = 26
+_MAX_COLUMNS = 6
+_MAX_BARS = 3
+_MAX_NAME = 26
 
 
 class Prediction(NamedTuple):
-    """What a network takes one image for."""
+    """The predicted classes of one image."""
 
     image: str
     """The file's name."""
 
     classes: list[tuple[str, float]]
-    """The likeliest, with their probabilities from 0 to 1, the likeliest first."""
+    """Names and probabilities (0 to 1) of the likeliest classes, the likeliest first."""
 
 
 class PredictionTable:
     """Lines for a terminal, one for each image.
 
     Args:
-        longest: characters of the longest name of all images.
+        name_width: characters of the longest image name.
     """
 
-    def __init__(self, longest: int) -> None:
-        self._widths = [longest]
-        self._begun = False
+    def __init__(self, name_width: int) -> None:
+        self._widths = [name_width]
+        self._has_heading = False
 
     def lines(self, predictions: Sequence[Prediction]) -> str:
-        """Lines of some images, which are aligned with those of the first call; before these there is a heading."""
+        """Formats some predictions; the first call adds a heading and sets the column widths of all later calls."""
         rows = [
-            [on_one_line(each.image), *(f"{name} {_percent(part)}" for name, part in each.classes)]
+            [on_one_line(each.image), *(f"{name} {_percent(probability)}" for name, probability in each.classes)]
             for each in predictions
         ]
-        if not self._begun:
+        if not self._has_heading:
             places = range(2, len(predictions[0].classes) + 1)
             rows.insert(0, ["image", "likeliest", *(f"{place}." for place in places)])
             columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
             self._widths = [max(self._widths[0], columns[0]), *columns[1:]]
-            self._begun = True
+            self._has_heading = True
         return "\n".join("  ".join(map(str.ljust, row, self._widths)).rstrip() for row in rows)
 
 
-def _percent(part: float) -> str:
-    return f"{100 * part:.1f} %"
+def _percent(probability: float) -> str:
+    return f"{100 * probability:.1f} %"
 
 
 def draw_predictions(
     drawn: Sequence[Prediction], images: Sequence[np.ndarray], path: Path, title: str, *, count: int
 ) -> None:
-    """Draws images, uint8 (height, width, channels), with their classes into a PNG. Raises OSError.
+    """Draws images, uint8 (height, width, channels), with their predicted classes into a PNG. Raises OSError.
 
     Args:
-        drawn: the first DRAWN of all predictions.
-        images: those of `drawn`.
-        path: of the file.
-        title: above them.
-        count: of all predictions, which the title tells where not all are drawn.
+        drawn: the first DRAWN predictions.
+        images: the images of `drawn`.
+        path: path of the PNG.
+        title: title of the figure.
+        count: total number of predictions, added to the title if not all are drawn.
     """
     from matplotlib.figure import Figure
 
     if len(drawn) < count:
         title += f": the first {len(drawn)} of {count:,} images"
-    down = -(-len(drawn) // _ACROSS)
-    across = -(-len(drawn) // down)
-    bars = min(_BARS, len(drawn[0].classes))
-    figure = Figure(figsize=(max(2.3 * across, 4.5), (2.35 + 0.22 * bars) * down + 0.5), dpi=130, layout="constrained")
+    rows = -(-len(drawn) // _MAX_COLUMNS)
+    columns = -(-len(drawn) // rows)
+    bars = min(_MAX_BARS, len(drawn[0].classes))
+    figure = Figure(figsize=(max(2.3 * columns, 4.5), (2.35 + 0.22 * bars) * rows + 0.5), dpi=130, layout="constrained")
     figure.suptitle(_plain(title), fontsize=12)
-    panels = figure.subplots(2 * down, across, squeeze=False, height_ratios=[2.1, 0.22 * bars] * down)
+    panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2.1, 0.22 * bars] * rows)
     for axes in panels.ravel():
         axes.set_axis_off()
     for number, (prediction, image) in enumerate(zip(drawn, images, strict=True)):
-        row, column = divmod(number, across)
+        row, column = divmod(number, columns)
         _draw_image(panels[2 * row, column], prediction.image, image)
         _draw_bars(panels[2 * row + 1, column], prediction.classes[:bars])
     png = io.BytesIO()
@@ -98,21 +98,21 @@ def _draw_image(axes: "Axes", name: str, image: np.ndarray) -> None:
     smooth = "nearest" if image.shape[0] < 48 else "bicubic"
     pixels = image[..., 0] if image.shape[2] == 1 else image
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation=smooth)
-    short = name if len(name) <= _LETTERS else "…" + name[1 - _LETTERS :]
+    short = name if len(name) <= _MAX_NAME else "…" + name[1 - _MAX_NAME :]
     axes.set_title(_plain(on_one_line(short)), fontsize=8, color="#555555", pad=3)
 
 
 def _draw_bars(axes: "Axes", classes: Sequence[tuple[str, float]]) -> None:
-    parts = [part for _, part in classes]
-    places = range(len(parts))
-    axes.barh(places, [1] * len(parts), height=0.86, color="#f0f0f0")
-    axes.barh(places, parts, height=0.86, color=["#9ccbe8", *["#d3e6f3"] * (len(parts) - 1)])
-    for place, (name, part) in enumerate(classes):
+    probabilities = [probability for _, probability in classes]
+    places = range(len(classes))
+    axes.barh(places, [1] * len(classes), height=0.86, color="#f0f0f0")
+    axes.barh(places, probabilities, height=0.86, color=["#9ccbe8", *["#d3e6f3"] * (len(classes) - 1)])
+    for place, (name, probability) in enumerate(classes):
         weight = "bold" if place == 0 else "normal"
         axes.text(0.02, place, _plain(name), va="center", fontsize=8, weight=weight)
-        axes.text(0.98, place, _percent(part), va="center", ha="right", fontsize=8, weight=weight)
+        axes.text(0.98, place, _percent(probability), va="center", ha="right", fontsize=8, weight=weight)
     axes.set_xlim(0, 1)
-    axes.set_ylim(len(parts) - 0.5, -0.5)
+    axes.set_ylim(len(classes) - 0.5, -0.5)
 
 
 def _plain(text: str) -> str:

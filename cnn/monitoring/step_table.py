@@ -1,4 +1,4 @@
-"""Where a step's time goes, as text."""
+"""The breakdown of a step's time as text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -7,7 +7,7 @@ PARTS = ("input", "compute", "update", "exchange")
 
 
 class PredictedStep(Protocol):
-    """As of cnn.measuring.step_prediction."""
+    """The fields needed here of cnn.measuring.step_prediction.Predicted."""
 
     workers: int
     step_seconds: float
@@ -17,15 +17,15 @@ class PredictedStep(Protocol):
 def prediction_table(
     images_per_second: float, seconds: float, chosen: Sequence[PredictedStep], summed: Sequence[PredictedStep]
 ) -> str:
-    """Predicted steps with the exchange as it is chosen, and with all gradients added up.
+    """Formats predicted steps with the exchange chosen per layer, and with an allreduce of all gradients.
 
     Args:
-        images_per_second: one worker's, measured.
-        seconds: of its step.
-        chosen: a step for each number of workers.
-        summed: the same with sums alone.
+        images_per_second: measured speed of one worker.
+        seconds: measured time of its step.
+        chosen: a predicted step for each number of workers.
+        summed: the same with allreduce only.
     """
-    lines = [f"{'workers':>7} {'img/s':>12} {'efficiency':>10} {'step ms':>9} {'MB sent':>8}   {'with sums alone':>27}"]
+    lines = [f"{'workers':>7} {'img/s':>12} {'efficiency':>10} {'step ms':>9} {'MB sent':>8}   {'allreduce only':>27}"]
     for each, other in zip(chosen, summed, strict=True):
         columns = [
             f"{images_per_second * step.workers * seconds / step.step_seconds:>12,.0f} "
@@ -37,11 +37,10 @@ def prediction_table(
 
 
 def step_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One row for each number of workers: speed, and the parts of a step in milliseconds.
+    """Formats a row for each number of workers: speed, and the parts of a step in milliseconds.
 
     Args:
-        rows: fields as of cnn.measuring.benchmark.Measured. The efficiency is that of the speed per worker, beside the
-            first row's.
+        rows: fields of cnn.measuring.measured.Measured. Efficiency is the speed per worker relative to the first row's.
     """
     lines = [
         f"{'workers':>7} {'batch':>6} {'img/s':>10} {'spread':>7} {'efficiency':>10} {'step ms':>9} "

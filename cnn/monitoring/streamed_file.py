@@ -1,4 +1,4 @@
-"""A file that is written piece by piece, for as long as it takes, and has its name only when it is whole."""
+"""A file that is written incrementally and gets its final name only when it is complete."""
 
 import contextlib
 import io
@@ -8,14 +8,14 @@ from pathlib import Path
 from cnn.foreign_folder import open_new
 
 UNFINISHED = ".unfinished"
-"""Ends the name of a file that is not whole."""
+"""Suffix of the name of an incomplete file."""
 
 
 class StreamedFile:
-    """A text file in the making; all of its methods raise OSError. What has its name is not touched until the end.
+    """An incomplete text file; all methods raise OSError. An existing file of the same name stays until `finish`.
 
     Args:
-        path: of the file when it is whole, in a folder that is there.
+        path: final path of the file, in an existing folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,22 +24,22 @@ class StreamedFile:
         self._file = io.TextIOWrapper(open_new(self._unfinished), encoding="utf-8", newline="")
 
     def write(self, text: str) -> None:
-        """Adds to it, so that it is there even if this process is killed next."""
+        """Appends text and flushes it, so that it survives if this process is killed."""
         self._file.write(text)
         self._file.flush()
 
     def finish(self) -> None:
-        """Gives it its name."""
+        """Gives the file its final name."""
         os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._unfinished, self._path)
 
     def close(self) -> None:
-        """Ends what is not finished, which stays there under its other name."""
-        with contextlib.suppress(OSError):  # of a full disk, which `write` has told already
+        """Closes the file; if unfinished, it keeps its temporary name."""
+        with contextlib.suppress(OSError):  # a full disk, which `write` has reported
             self._file.close()
 
     def discard(self) -> None:
-        """Leaves nothing of it."""
+        """Closes and removes the unfinished file."""
         self.close()
         self._unfinished.unlink()

@@ -1,4 +1,4 @@
-"""What a run says at its end: RUN/summary.json and a paragraph for the one who started it."""
+"""The summary of a run: RUN/summary.json and the closing paragraph printed at its end."""
 
 import json
 import math
@@ -13,21 +13,21 @@ from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line, shell_word
 
 _COLUMNS = 100
-_UNBREAKABLE_SPACE = "\0"  # which no path has
+_UNBREAKABLE_SPACE = "\0"  # occurs in no path
 
 
 def write_json(path: Path, mapping: Mapping[str, Any]) -> None:
-    """Writes the mapping in its order; floats that are not finite become null. Raises OSError and TypeError."""
+    """Writes the mapping in its order; non-finite floats become null. Raises OSError and TypeError."""
     text = json.dumps(finite(mapping), indent=2, allow_nan=False, ensure_ascii=False)
-    # Half characters, of file names that are no UTF-8, become what JSON writes them as.
+    # Lone surrogates, from file names that are not UTF-8, become JSON escapes.
     write_whole(path, text.encode(errors="backslashreplace") + b"\n")
 
 
 def closing_paragraph(summary: Mapping[str, Any], *, by_steps: bool = False) -> str:
-    """The result, where everything is and what to try next, wrapped to 100 columns.
+    """Returns the result, the location of all files and suggestions what to try next, wrapped to 100 columns.
 
     Reads the keys model, data, world_size, steps, epochs, test_accuracy (0 to 1), test_correct, test_count,
-    images_per_second, seconds, run_dir and figure. `by_steps` tells that steps were set, which overrule epochs.
+    images_per_second, seconds, run_dir and figure. `by_steps`: the length was set in steps, which override epochs.
     """
     workers = _count(summary["world_size"], "worker")
     result = (
@@ -54,7 +54,7 @@ def _next(summary: Mapping[str, Any], by_steps: bool) -> str:
 
 
 def _command(text: str) -> str:
-    """In backquotes, and never wrapped, so that it can be copied whole."""
+    """Returns a command in backquotes that is never wrapped, so that it can be copied."""
     return f"`{text}`".replace(" ", _UNBREAKABLE_SPACE)
 
 

@@ -1,4 +1,4 @@
-"""Writing a file so that a reader, or a crash, finds the old content or the new one and never half of it."""
+"""Atomic writing of files: a reader, or a crash, finds either the old content or the new one, never a part."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ from cnn.foreign_folder import open_beside
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replaces the file at `path`, whose folder is made if missing. A link is replaced, too, and not followed.
+    """Replaces the file at `path`; its folder is created if missing. A link is replaced, not followed.
 
-    Raises OSError (full disk, no permission); the old file is then still there.
+    Raises OSError (full disk, no permission) and then leaves the old file unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, file = open_beside(path)

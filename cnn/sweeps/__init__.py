@@ -1,1 +1,1 @@
-"""What many runs show: recipes and their comparison."""
+"""Sweeps: recipes of many runs, and the comparison of the results."""

@@ -1,8 +1,8 @@
-"""Recipes of a sweep: from lists of settings to the combinations that are to be trained.
+"""Recipes of sweeps: expansion of lists of settings into the combinations to train.
 
-A recipe is a YAML file of training settings. One with a list of values is tried with each of them, in all combinations.
-`blocks` lists settings that belong together, as each optimizer and its own rates do: every block is combined with
-what stands outside, which it overrules.
+A recipe is a YAML file of training settings. A setting with a list of values is tried with each of them, in all
+combinations. `blocks` lists settings that belong together, for example an optimizer and its learning rates: each block
+is combined with the settings outside the blocks, and overrides them.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ from cnn.settings.settings import TrainingSettings, parse_settings, training_hin
 from cnn.settings.settings_file import read_group, typed_value
 
 _NAMED = ("data", "model", "optimizer", "learning_rate")
-"""What every run's name tells; what else differs between the runs follows these."""
+"""Settings in every run's name; other settings that differ between the runs follow them."""
 
-_OF_THE_SWEEP = ("run_dir", "resume")
+_SET_BY_SWEEP = ("run_dir", "resume")
 
-_MOST = 10_000
-"""Combinations of a recipe: a day's work only to read."""
+_MAX_COMBINATIONS = 10_000
+"""Maximum combinations of a recipe; merely reading so many results takes a day."""
 
-_LONGEST_NAME = 255
-"""Bytes of a file's name."""
+_MAX_NAME = 255
+"""Maximum bytes of a file name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,21 +36,21 @@ class Combination:
     """One run of a sweep."""
 
     name: str
-    """That of its folder; it tells what the run has of its own."""
+    """Name of the run folder, made of the settings that distinguish the run."""
 
-    entry: str
-    """Where it stands in the recipe, for messages."""
+    location: str
+    """The recipe, block and values of the combination, for error messages."""
 
     arguments: tuple[str, ...]
-    """Those of jobs/train.py, as far as they follow from the recipe."""
+    """Arguments of jobs/train.py that follow from the recipe."""
 
     settings: TrainingSettings
 
-    own: dict[str, Any]
-    """What tells it from others of the same data set, network, optimizer and rate."""
+    distinguishing: dict[str, Any]
+    """Settings that distinguish the run from others with the same data set, network, optimizer and learning rate."""
 
-    stated: dict[str, Any]
-    """The settings that the recipe or the command line name, and those that every name tells."""
+    explicit: dict[str, Any]
+    """Settings named in the recipe or on the command line, and the settings in every run's name."""
 
 
 def combinations(path: Path, given: Mapping[str, Any]) -> list[Combination]:
@@ -58,27 +58,27 @@ def combinations(path: Path, given: Mapping[str, Any]) -> list[Combination]:
 
     Args:
         path: the recipe.
-        given: settings that overrule the recipe's, lists too.
+        given: settings of the command line, which override the recipe's values and lists.
 
     Returns:
-        The combinations, those of one data set and one network together; one that comes twice is there once.
+        The combinations without duplicates, grouped by data set and network.
 
     Raises:
-        UserError: names the recipe, the combination and what is wrong with it.
+        UserError: the recipe or a combination is invalid; the message names it and the error.
     """
     common, blocks = _read(path)
     entries: list[tuple[str, dict[str, Any], TrainingSettings]] = []
-    of_the_command = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
-    of_blocks = [{**common, **block, **of_the_command} for block in blocks]
-    if sum(math.prod(map(len, lists.values())) for lists in of_blocks) > _MOST:
-        raise UserError(f"{path} has more than {_MOST:,} combinations: shorten its lists.")
-    for number, (block, lists) in enumerate(zip(blocks, of_blocks, strict=True), start=1):
+    command_line = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
+    expanded_blocks = [{**common, **block, **command_line} for block in blocks]
+    if sum(math.prod(map(len, lists.values())) for lists in expanded_blocks) > _MAX_COMBINATIONS:
+        raise UserError(f"{path} has more than {_MAX_COMBINATIONS:,} combinations: shorten its lists.")
+    for number, (block, lists) in enumerate(zip(blocks, expanded_blocks, strict=True), start=1):
         for values in itertools.product(*lists.values()):
             choice = dict(zip(lists, values, strict=True))
             shown = [f"{name} {value}" for name, value in choice.items() if name in block or len(lists[name]) > 1]
-            entry = ", ".join([str(path), *([f"block {number}"] if block else []), *shown])
-            entries.append((entry, choice, _checked(entry, choice)))
-    return _named(entries)
+            location = ", ".join([str(path), *([f"block {number}"] if block else []), *shown])
+            entries.append((location, choice, _parse(location, choice)))
+    return _make_combinations(entries)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -87,8 +87,8 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         blocks = recipe.pop("blocks", [{}])
         if not (isinstance(blocks, list) and blocks and all(isinstance(block, dict) for block in blocks)):
             raise ValueError(
-                f"{place}: blocks is no list of settings: begin each with a dash, "
-                "`- {optimizer: sgd, learning_rate: [0.1, 0.01]}` for example."
+                f"{place}: blocks is not a list of settings: start each block with a dash, for example "
+                "`- {optimizer: sgd, learning_rate: [0.1, 0.01]}`."
             )
         return _value_lists(place, recipe), [_value_lists(place, block) for block in blocks]
     except ValueError as error:
@@ -97,65 +97,66 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def _value_lists(place: str, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
     hints = training_hints()
-    found = {}
-    for name, written in settings.items():
-        if name in _OF_THE_SWEEP:
-            raise ValueError(f"{place}: {name} is chosen by the sweep: leave it out.")
-        if written == []:
-            raise ValueError(f"{place}: {name} has an empty list: give it a value, or leave it out.")
-        values = written if isinstance(written, list) else [written]
+    lists = {}
+    for name, entry in settings.items():
+        if name in _SET_BY_SWEEP:
+            raise ValueError(f"{place}: {name} is set by the sweep: remove it.")
+        if entry == []:
+            raise ValueError(f"{place}: {name} has an empty list: add a value, or remove it.")
+        values = entry if isinstance(entry, list) else [entry]
         known = name in hints
-        found[str(name)] = [
+        lists[str(name)] = [
             None if known and value is None else typed_value(place, name, value, hints) for value in values
         ]
-    return found
+    return lists
 
 
-def _checked(entry: str, choice: Mapping[str, Any]) -> TrainingSettings:
+def _parse(location: str, choice: Mapping[str, Any]) -> TrainingSettings:
     try:
         settings = parse_settings("", TrainingSettings, _arguments(choice))
     except UserError as error:
-        raise UserError(f"{entry}: {error}") from error
+        raise UserError(f"{location}: {error}") from error
     if not settings.data.validation_fraction:
-        raise UserError(f"{entry}: runs are compared on the validation part: give a --validation_fraction above 0.")
+        raise UserError(f"{location}: runs are compared on the validation part: set a --validation_fraction above 0.")
     return settings
 
 
 def _arguments(choice: Mapping[str, Any]) -> tuple[str, ...]:
-    """As one YAML text, in which texts are in quotation marks; null stands for the default."""
+    """Returns the settings as one YAML text with quoted strings; null values are omitted, as they mean the default."""
     return "--config", json.dumps({name: value for name, value in choice.items() if value is not None})
 
 
-def _named(entries: Sequence[tuple[str, dict[str, Any], TrainingSettings]]) -> list[Combination]:
-    everything = [_resolved(settings) for _, _, settings in entries]
-    own = _telling_apart(everything)
+def _make_combinations(entries: Sequence[tuple[str, dict[str, Any], TrainingSettings]]) -> list[Combination]:
+    all_resolved = [_resolved(settings) for _, _, settings in entries]
+    distinguishing = _distinguishing_names(all_resolved)
     found: dict[str, Combination] = {}
-    for (entry, choice, settings), resolved in zip(entries, everything, strict=True):
-        parts = [_text(resolved[name]) for name in _NAMED] + [f"{name}={_text(resolved[name])}" for name in own]
+    for (location, choice, settings), resolved in zip(entries, all_resolved, strict=True):
+        parts = [_text(resolved[name]) for name in _NAMED]
+        parts += [f"{name}={_text(resolved[name])}" for name in distinguishing]
         name = re.sub(r"[^\w.=+-]+", "_", "-".join(parts))
         combination = Combination(
             name=name,
-            entry=entry,
+            location=location,
             arguments=_arguments(choice),
             settings=settings,
-            own={name: resolved[name] for name in own},
-            stated={name: resolved[name] for name in (*_NAMED, *choice)},
+            distinguishing={name: resolved[name] for name in distinguishing},
+            explicit={name: resolved[name] for name in (*_NAMED, *choice)},
         )
         other = found.setdefault(name, combination)
-        if len(os.fsencode(name)) > _LONGEST_NAME:
-            raise UserError(f"{entry}: its folder's name would be too long, {name}; shorten a value.")
+        if len(os.fsencode(name)) > _MAX_NAME:
+            raise UserError(f"{location}: the name of its folder, {name}, is too long: shorten a value.")
         if _resolved(other.settings) != resolved:
-            raise UserError(f"{entry}: its folder would have the name of another's, {name}; change a value.")
-    return _together(list(found.values()))
+            raise UserError(f"{location}: another combination has the same folder name, {name}: change a value.")
+    return _grouped(list(found.values()))
 
 
-def _telling_apart(everything: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The settings that it takes, besides those in every name, to tell all runs apart."""
+def _distinguishing_names(all_resolved: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the settings needed, in addition to _NAMED, to distinguish all runs."""
     names: list[str] = []
-    for name in everything[0]:
+    for name in all_resolved[0]:
         values: dict[tuple[Any, ...], set[Any]] = {}
-        for each in everything:
-            values.setdefault(tuple(each[known] for known in (*_NAMED, *names)), set()).add(each[name])
+        for resolved in all_resolved:
+            values.setdefault(tuple(resolved[known] for known in (*_NAMED, *names)), set()).add(resolved[name])
         if any(len(different) > 1 for different in values.values()):
             names.append(name)
     return names
@@ -169,12 +170,12 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _together(found: list[Combination]) -> list[Combination]:
-    """Sorted by data set, then network, each in the order in which they first come."""
+def _grouped(found: list[Combination]) -> list[Combination]:
+    """Sorts by data set, then network, each in the order of first occurrence."""
     data = [each.settings.data.data for each in found]
     models = [each.settings.model.model for each in found]
 
-    def place(each: Combination) -> tuple[int, int]:
+    def sort_key(each: Combination) -> tuple[int, int]:
         return data.index(each.settings.data.data), models.index(each.settings.model.model)
 
-    return sorted(found, key=place)
+    return sorted(found, key=sort_key)

@@ -1,4 +1,4 @@
-"""Sweeps: trains every combination of a recipe, several at once, and compares what came of them."""
+"""Training of every combination of a recipe, several in parallel."""
 
 import contextlib
 import dataclasses
@@ -28,10 +28,10 @@ from cnn.runs.run_folder import ENVIRONMENT, differences, holds_run
 from cnn.sweeps.recipe import Combination, combinations
 
 OUTPUT = "output.log"
-"""What a run wrote to its terminal, in its folder."""
+"""File in the run folder with the run's standard output and error."""
 
-_REASONS = 100_000
-"""Bytes at the end of a failure.log that hold the last reason."""
+_TAIL_BYTES = 100_000
+"""Bytes read from the end of a failure.log, enough for the last reason."""
 
 _open = functools.cache(open_dataset)
 
@@ -41,26 +41,26 @@ class SweepSettings:
     """The sweep."""
 
     recipe: str = ""
-    """YAML file of training settings, of which any may have a list of values; see jobs/recipes."""
+    """YAML file of training settings, each with a value or a list of values; see jobs/recipes."""
 
     sweep_dir: str | None = None
-    """Folder of the runs and of what compares them; runs/RECIPE when not given."""
+    """Folder of the runs and their comparison; by default runs/RECIPE."""
 
     cores: int = 1
-    """Processor cores of each run; as many runs as have room go on at once, with a GPU for each worker if there are."""
+    """Processor cores per run; as many runs as fit are trained in parallel, with one GPU per worker if available."""
 
     workers: int = 1
-    """Workers that share each run."""
+    """Workers per run."""
 
     launcher: str = "mpirun -np"
-    """Starts the workers where there are several; their number and the command are added."""
+    """Command that starts the workers if there are several; their number and the program are appended."""
 
     def __post_init__(self) -> None:
         if not self.recipe:
-            raise UserError("--recipe is missing: name a file, jobs/recipes/tutorial-mnist.yaml say.")
+            raise UserError("--recipe is missing: name a file, for example jobs/recipes/tutorial-mnist.yaml.")
         check_counts(self, "cores", "workers")
         if self.workers > 1 and not (self.launcher.strip() and shutil.which(self.launcher.split()[0])):
-            raise UserError(f"--launcher '{self.launcher}' is not on this machine: give the command of one that is.")
+            raise UserError(f"--launcher '{self.launcher}' is not on this machine: name a launcher that is installed.")
 
     @property
     def folder(self) -> Path:
@@ -68,7 +68,7 @@ class SweepSettings:
 
 
 State = Literal["new", "begun", "interrupted", "done", "diverged"]
-"""Of a run folder; begun: there is no checkpoint to go on from. A run that diverged would do so again."""
+"""State of a run folder. begun: without a checkpoint to resume; diverged: would diverge again, so not repeated."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -79,7 +79,7 @@ class Run:
     folder: Path
     state: State
     failure: str = ""
-    """Why it could not go on when it was started last."""
+    """Why the run failed when it was last started."""
 
     @property
     def ended(self) -> bool:
@@ -87,36 +87,37 @@ class Run:
 
 
 def check_recipe(settings: SweepSettings, given: Mapping[str, Any]) -> list[Combination]:
-    """Checks all that can be before anything starts; gives the combinations.
+    """Reads a recipe and checks its combinations and their data before anything starts.
 
     Args:
-        settings: the sweep's.
+        settings: settings of the sweep.
         given: training settings of the command line.
 
     Raises:
-        UserError: the recipe, a combination or its data is at fault.
+        UserError: the recipe, a combination or its data is invalid.
     """
     if launch_from_environment(os.environ).controller != "none":
-        raise UserError("start the sweep without mpirun or horovodrun: --workers says how many share each run.")
+        raise UserError("start the sweep without mpirun or horovodrun: --workers sets the number of workers per run.")
     divide(os.sched_getaffinity(0), settings.cores)
     found = combinations(Path(settings.recipe), given)
     for each in found:
         try:
             dataset, model = _open(each.settings.data), each.settings.model.model
             if min(dataset.input_shape[:2]) < NETWORKS[model].smallest_image:
-                import_tensorflow_quietly()  # which the check then does, to name the layer
+                import_tensorflow_quietly()  # the check below imports it to name the layer that fails
             check_image_size(model, dataset.input_shape)
             Augmentation(each.settings.augmentation, dataset.image_shape, dataset.input_shape)
         except UserError as error:
-            raise UserError(f"{each.entry}: {error}") from error
+            raise UserError(f"{each.location}: {error}") from error
     return found
 
 
 @contextlib.contextmanager
 def reserve(folder: Path) -> Iterator[int]:
-    """Makes the sweep's folder and keeps other sweeps out of it; gives the file that does so for as long as it is open.
+    """Creates the sweep's folder and locks it against other sweeps; yields the descriptor of the lock file.
 
-    Runs that a killed sweep left behind hold it open too, so that none is started twice.
+    The folder stays locked while the descriptor is open. Runs inherit it, so that no run left behind by a killed sweep
+    is started twice.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,8 +128,8 @@ def reserve(folder: Path) -> Iterator[int]:
         ) from error
     if lock is None:
         raise UserError(
-            f"another sweep ({locked_by(folder)}), or a run that it left behind, is at work in {folder}: wait for its "
-            "end, or choose another --sweep_dir."
+            f"another sweep ({locked_by(folder)}), or a run that it left behind, is using {folder}: wait until it "
+            "ends, or choose another --sweep_dir."
         )
     try:
         yield lock
@@ -137,7 +138,7 @@ def reserve(folder: Path) -> Iterator[int]:
 
 
 def find_runs(folder: Path, found: Sequence[Combination]) -> list[Run]:
-    """The runs, with what was done of them before; UserError when a folder holds one that is not this."""
+    """Returns the runs with the states of their folders; raises UserError when a folder holds a different run."""
     runs = []
     for each in found:
         path = folder / each.name
@@ -148,18 +149,18 @@ def find_runs(folder: Path, found: Sequence[Combination]) -> list[Run]:
 def _find_state(folder: Path, combination: Combination) -> State:
     if not holds_run(folder):
         return "new"
-    other = differences(folder, combination.settings.merged, must_agree=("epochs", "steps", "initialize_from"))
-    if other:
+    differing = differences(folder, combination.settings.merged, must_agree=("epochs", "steps", "initialize_from"))
+    if differing:
         raise UserError(
-            f"{combination.entry}: {folder} holds a run of other settings: {other}; give the same, or choose another "
-            "--sweep_dir."
+            f"{combination.location}: {folder} holds a run with other settings: {differing}; use the same settings, or "
+            "choose another --sweep_dir."
         )
     environment = folder / ENVIRONMENT
     checksum = _open(combination.settings.data).checksum
     if environment.is_file() and read_object(environment).get("data_checksum") != checksum:
         raise UserError(
-            f"{combination.entry}: {folder} holds a run on other data: give the --data_dir of that time, or choose "
-            "another --sweep_dir."
+            f"{combination.location}: {folder} holds a run on other data: set --data_dir to the data of that run, or "
+            "choose another --sweep_dir."
         )
     if (folder / "summary.json").is_file():
         return "done"
@@ -169,34 +170,34 @@ def _find_state(folder: Path, combination: Combination) -> State:
 
 
 def last_failure(folder: Path) -> str:
-    """The last reason in a run's failure.log; empty when there is none."""
+    """Returns the last reason in a run's failure.log; empty if there is none."""
     log = folder / "failure.log"
     if not log.is_file():
         return ""
     with open(log, "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _REASONS))
-        lines = file.read(_REASONS).decode(errors="replace").splitlines()
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+        lines = file.read(_TAIL_BYTES).decode(errors="replace").splitlines()
     return lines[-1].partition(": ")[2] if lines else ""
 
 
 def train_runs(
-    settings: SweepSettings, runs: Sequence[Run], program: Path, lock: int, tell: Callable[[Run], None]
+    settings: SweepSettings, runs: Sequence[Run], program: Path, lock: int, on_end: Callable[[Run], None]
 ) -> None:
-    """Trains those that have not ended.
+    """Trains the runs that have not ended.
 
     Args:
-        settings: the sweep's.
-        runs: their states become what comes of them.
-        program: jobs/train.py.
-        lock: the file that reserves the folder.
-        tell: is called with each run that ends.
+        settings: settings of the sweep.
+        runs: all runs; their states are updated.
+        program: path of jobs/train.py.
+        lock: descriptor of the file that locks the folder.
+        on_end: called with each run that ends.
 
     Raises:
-        EndedBySignalError: nothing of the sweep runs any more.
+        EndedBySignalError: on a signal, after all runs in progress have been ended.
     """
     gpus = gpus_for_ranks(devices_here().gpus, os.environ)
     shares = divide(os.sched_getaffinity(0), settings.cores, gpus, settings.workers)
-    # Open MPI would bind the workers of every run to the same cores, and refuses to run as root unless told so twice.
+    # Open MPI would bind the workers of all runs to the same cores, and runs as root only if two variables allow it.
     environment = {
         **os.environ,
         "OMPI_MCA_hwloc_base_binding_policy": "none",
@@ -210,8 +211,8 @@ def train_runs(
         for end in ends:
             run = waiting[end.name]
             run.state = _find_state(run.folder, run.combination)
-            run.failure = "" if run.ended else _why(run.folder, end.exit_code)
-            tell(run)
+            run.failure = "" if run.ended else _failure_reason(run.folder, end.exit_code)
+            on_end(run)
 
 
 def _command(settings: SweepSettings, run: Run, program: Path) -> Command:
@@ -235,7 +236,7 @@ def _command(settings: SweepSettings, run: Run, program: Path) -> Command:
 
 
 def _empty(folder: Path) -> None:
-    """Removes what is in a folder; the folder itself may be a link, and stays."""
+    """Removes the content of a folder, but not the folder itself, which may be a link."""
     for each in folder.iterdir():
         if each.is_dir() and not each.is_symlink():
             shutil.rmtree(each)
@@ -243,10 +244,10 @@ def _empty(folder: Path) -> None:
             each.unlink()
 
 
-def _why(folder: Path, exit_code: int) -> str:
-    """What a run said of its failure, else how its process ended."""
+def _failure_reason(folder: Path, exit_code: int) -> str:
+    """Returns a run's last error message, or how its process ended if it printed none."""
     lines = (folder / OUTPUT).read_text(errors="replace").splitlines()
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if said:
-        return said[-1]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if errors:
+        return errors[-1]
     return f"ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"

@@ -1,1 +1,1 @@
-"""What a finished network says: evaluation, prediction, export."""
+"""Use of trained networks: evaluation, prediction, export."""

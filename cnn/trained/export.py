@@ -1,4 +1,4 @@
-"""The program that exports: the network of a run in forms that other programs load, without this package."""
+"""Export of a run's network to formats that other programs load without this package."""
 
 import dataclasses
 import json
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """Where it goes."""
+    """The export."""
 
     output: str | None = None
-    """Folder, which must be empty or not there yet; export-STEP in the run folder when not given."""
+    """Folder of the export, empty or missing; by default export-STEP in the run folder."""
 
 
 def export_run(network: NetworkSettings, settings: ExportSettings) -> None:
-    """Writes network.keras, saved_model and classes.json; a folder is there whole or not at all."""
+    """Writes network.keras, saved_model and classes.json; the folder appears only when complete."""
     run = open_run(network.folder)
     path = run.checkpoint_path(network.checkpoint)
     _check_name(run.folder if settings.output is None else Path(settings.output))
@@ -38,26 +38,24 @@ def export_run(network: NetworkSettings, settings: ExportSettings) -> None:
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     try:
         if folder.is_dir() and any(folder.iterdir()):
-            raise UserError(f"{folder} is not empty: choose another --output, or remove what is there.")
+            raise UserError(f"{folder} is not empty: choose another --output, or empty it.")
         shutil.rmtree(unfinished, ignore_errors=True)
         write_export(model, run.data, unfinished)
         unfinished.rename(folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output.") from error
-    print(on_one_line(f"{path} is exported to {folder}: network.keras and saved_model take images of bytes, 0 to 255."))
+    print(on_one_line(f"Exported {path} to {folder}: network.keras and saved_model take uint8 images (0 to 255)."))
 
 
 def _check_name(folder: Path) -> None:
     try:
         os.fsencode(folder).decode()
     except UnicodeDecodeError:
-        raise UserError(
-            f"{folder} has a name that is no UTF-8, where TensorFlow cannot write: choose another --output."
-        ) from None
+        raise UserError(f"the path {folder} is not UTF-8, as TensorFlow requires: choose another --output.") from None
 
 
 def write_export(model: "keras.Model", data: RunData, folder: Path) -> None:
-    """Writes a network of a run on such data into a new folder."""
+    """Writes a network into a new folder; `data` describes the data that it was trained on."""
     import tensorflow as tf
 
     folder.mkdir(parents=True)
@@ -82,35 +80,35 @@ def write_export(model: "keras.Model", data: RunData, folder: Path) -> None:
 
 
 def image_network(model: "keras.Model", data: RunData) -> "keras.Model":
-    """From images of the stored size to the classes' probabilities, in nothing but what Keras has itself.
+    """Returns a model from images of the stored size to class probabilities, made only of Keras's own layers.
 
-    It takes what `_bytes_of` takes. Keras would cast what is given to the type of an input of bytes, and so turn images
-    from 0 to 1 into black ones; all types are cast to a floating one without loss.
+    Its input is that of `_to_bytes`. The input type is floating-point, to which all types are cast without loss: with a
+    uint8 input, Keras would cast images with values from 0 to 1 to black ones.
     """
     import keras
 
     from cnn.models.stock import stock_network
 
-    layers, kind = keras.layers, keras.config.floatx()
+    layers, dtype = keras.layers, keras.config.floatx()
     (height, width, _), (rows, columns, _) = data.image_shape, data.input_shape
     top, left = (height - rows) // 2, (width - columns) // 2
     deviation = np.maximum(data.standard_deviation, 1e-3)
-    images = keras.Input(data.image_shape, dtype=kind, name="images")
-    x, known = _bytes_of(images)
-    x = layers.Cropping2D(((top, height - rows - top), (left, width - columns - left)), dtype=kind, name="middle")(x)
+    images = keras.Input(data.image_shape, dtype=dtype, name="images")
+    x, known = _to_bytes(images)
+    x = layers.Cropping2D(((top, height - rows - top), (left, width - columns - left)), dtype=dtype, name="middle")(x)
     scale, offset = (1 / (255 * deviation)).tolist(), (-np.asarray(data.mean) / deviation).tolist()
-    x = layers.Rescaling(scale, offset, dtype=kind, name="standardised")(x)
-    probabilities = layers.Softmax(dtype=kind, name="probabilities")(stock_network(model)(x))
+    x = layers.Rescaling(scale, offset, dtype=dtype, name="standardised")(x)
+    probabilities = layers.Softmax(dtype=dtype, name="probabilities")(stock_network(model)(x))
     return keras.Model(images, keras.ops.where(known, probabilities, float("nan")), name="network")
 
 
-def _bytes_of(images: Any) -> tuple[Any, Any]:
-    """Images as they are stored, in whole numbers from 0 to 255, by Keras's own operations; and of which, (samples, 1),
-    one can know that.
+def _to_bytes(images: Any) -> tuple[Any, Any]:
+    """Converts images to whole numbers from 0 to 255 by Keras's own operations; also returns, as (samples, 1), whether
+    the scale of each image is known.
 
-    Whole numbers up to 255 stay as they are. Images with fractions none of which is above 1 are taken for such numbers
-    divided by 255. Others are rounded. Of an image with anything below 0 or above 255 nobody can guess how it was
-    scaled: it is to have no answer, which is NaN, rather than a wrong one.
+    Whole numbers up to 255 stay unchanged. An image with fractions and no value above 1 is multiplied by 255; others
+    are rounded. The scale of an image with values below 0 or above 255 cannot be guessed: its answer must be NaN rather
+    than wrong.
     """
     from keras import ops
 
@@ -123,9 +121,9 @@ def _bytes_of(images: Any) -> tuple[Any, Any]:
 
 
 def stored_size_images(images: Any, shape: tuple[int, int, int]) -> Any:
-    """The central squares of images (samples, any height, any width, channels), as image files are scaled for a store.
+    """Scales the central squares of images (samples, any height, any width, channels), as is done for stored images.
 
-    Images of the stored size stay what they are. What Pillow makes of others differs by rounding.
+    Images of the stored size stay unchanged. Others differ by rounding from the result of Pillow.
     """
     import tensorflow as tf
 

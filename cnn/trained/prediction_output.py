@@ -1,4 +1,4 @@
-"""Where predictions go as they come: to the terminal, into files, and the first into a picture."""
+"""Output of predictions as they are made: to the terminal, to files, and the first ones to a figure."""
 
 import contextlib
 import sys
@@ -19,33 +19,33 @@ from cnn.monitoring.predictions import DRAWN, Prediction, PredictionTable, draw_
 from cnn.monitoring.streamed_file import UNFINISHED
 from cnn.shown_text import on_one_line
 
-_PICTURE = "predictions.png"
-_NAMED = 10
-# Pixels that a drawn image has at least, if it has so many; half as many fill its place in the picture.
+_FIGURE = "predictions.png"
+_MAX_LISTED = 10
+# Larger images are reduced to no less than this side in pixels for drawing; the figure shows half as many.
 _DRAWN_SIDE = 512
 
 
-def is_drawn_by_a_prediction(path: str) -> bool:
-    """Whether an image is the picture that a prediction drew, which is no image to predict."""
-    return Path(path).name == _PICTURE and Path(path).with_name(JSON).exists()
+def is_prediction_figure(path: str) -> bool:
+    """Whether a file is the figure of an earlier prediction, and so not an image to predict."""
+    return Path(path).name == _FIGURE and Path(path).with_name(JSON).exists()
 
 
 class PredictionOutput:
-    """Takes predictions in the order of the images; a context, at whose end the folder is free for others.
+    """Writes predictions in the order of the images; a context manager that locks the folder.
 
     Args:
-        folder: for the files; it is made if missing.
-        paths: of all images.
+        folder: folder of the files, created if missing.
+        paths: paths of all images.
 
     Raises:
-        UserError: the folder cannot be written, by any method; or another prediction writes to it.
+        UserError: the folder cannot be written (raised by all methods), or another prediction writes to it.
     """
 
     def __init__(self, folder: Path, paths: Sequence[str]) -> None:
         self._folder = folder
         self._paths = paths
         try:
-            with self._written():
+            with self._explain_errors():
                 self._files = PredictionFiles(folder)
         except FolderInUseError:
             raise UserError(
@@ -55,12 +55,12 @@ class PredictionOutput:
         self._title = ""
         self._drawn: list[Prediction] = []
         self._images: list[np.ndarray] = []
-        self._waiting: list[Prediction] = []  # to be aligned with the first ones
-        self._damaged: list[tuple[str, str]] = []  # the first
+        self._waiting: list[Prediction] = []  # held back, so that the columns of the first ones are aligned
+        self._damaged: list[tuple[str, str]] = []  # the first ones only
         self._progress: WorkProgress | None = None
 
-    def without_damaged(self, chunks: Iterator[ImageChunk]) -> Iterator[ImageChunk]:
-        """The chunks that hold images; the files that are none are taken down. UserError if not one is an image."""
+    def skip_damaged(self, chunks: Iterator[ImageChunk]) -> Iterator[ImageChunk]:
+        """Yields chunks that hold images, and records damaged files. Raises UserError if no file is an image."""
         found = False
         for chunk in chunks:
             self._leave_out(chunk.damaged)
@@ -69,23 +69,21 @@ class PredictionOutput:
                 yield chunk
         if not found:
             more = self._files.left_out - len(self._damaged)
-            told = ", ".join(f"{shown(path)} ({reason})" for path, reason in self._damaged)
-            raise UserError(
-                f"no image, or a damaged one: {told}{f', and {more:,} more' if more else ''}; leave it out."
-            )
+            listed = ", ".join(f"{shown(path)} ({reason})" for path, reason in self._damaged)
+            raise UserError(f"no readable image: {listed}{f', and {more:,} more' if more else ''}; name other files.")
 
-    def begin(self, described: dict[str, Any], places: int) -> None:
-        """Before the first prediction: what there is to say of the network, and how many classes of each image."""
-        self._title = "{model} on {data}, step {step:,}".format(**described)
-        with self._written():
-            self._files.begin(described, places)
-        on_terminal = sys.stdout is not None and sys.stdout.isatty()  # where the lines themselves show that it works
+    def begin(self, network: dict[str, Any], top: int) -> None:
+        """Writes the headers; takes the network's description and the number of classes per image."""
+        self._title = "{model} on {data}, step {step:,}".format(**network)
+        with self._explain_errors():
+            self._files.begin(network, top)
+        on_terminal = sys.stdout is not None and sys.stdout.isatty()  # there the lines themselves show the progress
         if len(self._paths) > DRAWN and not on_terminal:
             self._progress = WorkProgress("predicting", done=0, total=len(self._paths), unit=IMAGES)
 
     def add(self, predictions: list[Prediction], images: np.ndarray) -> None:
-        """Some predictions, with what the network saw, uint8 (predictions, height, width, channels)."""
-        with self._written():
+        """Writes predictions; `images` are the network's inputs, uint8 (predictions, height, width, channels)."""
+        with self._explain_errors():
             self._files.add(predictions)
         self._waiting += predictions
         if self._files.count >= DRAWN:
@@ -93,39 +91,39 @@ class PredictionOutput:
             sys.stdout.flush()
         missing = DRAWN - len(self._drawn)
         self._drawn += predictions[:missing]
-        self._images += [_as_drawn(image) for image in images[:missing]]
+        self._images += [_reduced(image) for image in images[:missing]]
         if self._progress is not None:
             self._progress.add(len(predictions))
 
     def finish(self) -> None:
-        """After the last prediction: gives the files their names, draws the picture, and tells what was left out."""
+        """Gives the files their final names, draws the figure, and reports images that were left out."""
         self._print_waiting()
-        with self._written():
+        with self._explain_errors():
             self._files.finish()
-            draw_predictions(self._drawn, self._images, self._folder / _PICTURE, self._title, count=self._files.count)
-        print(f"\nKept in {on_one_line(str(self._folder))}: predictions.csv, .json and .png", flush=True)
+            draw_predictions(self._drawn, self._images, self._folder / _FIGURE, self._title, count=self._files.count)
+        print(f"\nWritten to {on_one_line(str(self._folder))}: predictions.csv, .json and .png", flush=True)
         if self._files.left_out:
             left_out, path = self._files.left_out, self._folder / LEFT_OUT
             where = on_one_line(str(path))
-            lines = [f"{left_out:,} of {len(self._paths):,} files are left out, all of them told in {where}:"]
+            lines = [f"{left_out:,} of {len(self._paths):,} files are left out; all are listed in {where}:"]
             lines += [f"  {shown(path)} ({reason})" for path, reason in self._damaged]
             print("\n".join(lines), file=sys.stderr)
 
     def __enter__(self) -> "PredictionOutput":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, *error: object) -> None:
         if self._progress is not None:
             self._progress.close()
         self._files.close()
-        if kind is not None and kind is not BrokenPipeError and self._files.count:
+        if error_type is not None and error_type is not BrokenPipeError and self._files.count:
             path = on_one_line(str(self._folder / (CSV + UNFINISHED)))
-            print(f"{path} holds the {self._files.count:,} predictions that were made until then.", file=sys.stderr)
+            print(f"{path} holds the {self._files.count:,} predictions made so far.", file=sys.stderr)
 
     def _leave_out(self, damaged: list[tuple[str, str]]) -> None:
-        with self._written():
+        with self._explain_errors():
             self._files.leave_out([(printable(path), reason) for path, reason in damaged])
-        self._damaged += damaged[: _NAMED - len(self._damaged)]
+        self._damaged += damaged[: _MAX_LISTED - len(self._damaged)]
         if self._progress is not None:
             self._progress.add(len(damaged))
 
@@ -135,15 +133,15 @@ class PredictionOutput:
         self._waiting = []
 
     @contextlib.contextmanager
-    def _written(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise UserError(f"{self._folder} cannot be written ({error.strerror}): choose another --output.") from error
 
 
-def _as_drawn(image: np.ndarray) -> np.ndarray:
-    """No larger than a picture can show, and a copy, so that its chunk does not stay in memory."""
+def _reduced(image: np.ndarray) -> np.ndarray:
+    """Copies an image, so that its chunk does not stay in memory, and reduces it to what a figure can show."""
     factor = max(1, image.shape[0] // _DRAWN_SIDE)
     pixels = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).reduce(factor)
     return np.array(pixels).reshape(pixels.height, pixels.width, image.shape[2])

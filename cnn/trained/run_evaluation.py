@@ -1,4 +1,4 @@
-"""The program that evaluates: how good the network of a run is, as a whole and on each class."""
+"""Evaluation of a run's network, overall and per class."""
 
 import dataclasses
 import math
@@ -30,17 +30,17 @@ PARTS = ("test", "validation", "train")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """What it is evaluated on."""
+    """The evaluation."""
 
     part: str = "test"
     """test; validation: the training images that the run kept to choose its best checkpoint; or train: all others."""
 
     data_dir: str | None = None
-    """The folder of the data set's files, if it is not where it was when the run was begun."""
+    """Folder of the data set's files, if it has moved since the run was started."""
 
     batch_size: int = 100
-    """Images that each worker computes in one call, at most, but always 100: more are faster with small networks. No
-    result depends on it."""
+    """Maximum images per call and worker, rounded down to a multiple of 100, at least 100. Larger is faster for small
+    networks. The results do not depend on it."""
 
     def __post_init__(self) -> None:
         check_choice("part", self.part, PARTS)
@@ -48,7 +48,7 @@ class EvaluationSettings:
 
 
 def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: EvaluationSettings) -> None:
-    """Evaluates, and writes what came of it into the run folder and to the terminal; every rank calls it."""
+    """Evaluates, and writes the results to the run folder and the terminal; every rank calls it."""
     from cnn.data.feed import Feed
     from cnn.learner.evaluation import Evaluator
 
@@ -63,23 +63,23 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
     evaluation = Evaluator(model, feed, samples, cluster, batch_size=settings.batch_size)()
     if not math.isfinite(evaluation.means["loss"]):
         raise RunError(
-            f"the network of {run.folder} after step {step:,} gives infinite or no numbers for {settings.part} images: "
-            "nothing can be told of it; choose another --checkpoint, or train with a smaller --learning_rate.",
+            f"the network of {run.folder} after step {step:,} has outputs that are not finite for {settings.part} "
+            "images, so it cannot be evaluated: choose another --checkpoint, or train with a smaller --learning_rate.",
             agreed=True,
         )
     if cluster.is_chief:
-        _tell(run, step, settings.part, evaluation)
+        _report(run, step, settings.part, evaluation)
 
 
 def _share_run(cluster: "Cluster", network: NetworkSettings) -> SavedRun:
-    """The run, which only rank 0's host need have."""
+    """Opens the run on rank 0, the only one whose host needs its files, and shares it with all ranks."""
 
-    def open_here() -> dict[str, Any]:
+    def open_on_chief() -> dict[str, Any]:
         run = open_run(network.folder)
-        run.checkpoint_path(network.checkpoint)  # before data is read in vain
+        run.checkpoint_path(network.checkpoint)  # raises for a wrong checkpoint before data is read
         return run.plain()
 
-    return SavedRun.from_plain(cluster.from_chief(open_here))
+    return SavedRun.from_plain(cluster.from_chief(open_on_chief))
 
 
 def _open_data(run: SavedRun, data_dir: str | None) -> "Dataset":
@@ -88,33 +88,31 @@ def _open_data(run: SavedRun, data_dir: str | None) -> "Dataset":
     dataset = open_dataset(data, division=run.data.division)
     if dataset.checksum != run.data.checksum:
         raise UserError(
-            f"the data set {data.data} is not the one that {run.folder} was trained on (its checksum is another): give "
-            "the --data_dir of that one."
+            f"the data set {data.data} is not the one that {run.folder} was trained on (its checksum differs): set "
+            "--data_dir to the folder of that one."
         )
     if (dataset.classes, dataset.image_shape, dataset.input_shape) != (
         run.data.classes,
         run.data.image_shape,
         run.data.input_shape,
     ):
-        raise UserError(
-            f"what {run.folder / DATA} says of the data set {data.data} is not so: put back what the run wrote there."
-        )
+        raise UserError(f"{run.folder / DATA} contradicts the data set {data.data}: restore what the run wrote there.")
     return dataset
 
 
 def _samples(run: SavedRun, dataset: "Dataset", name: str) -> tuple["Part", np.ndarray]:
-    """The data set's part, and which of its images to look at."""
+    """Returns the data set's part, and the indices of the images to evaluate."""
     if name == "test":
         return dataset.test, np.arange(len(dataset.test.labels))
     fraction = run.settings.data.validation_fraction
     training, validation = divide_training_part(dataset, fraction, run.settings.run.seed)
     samples = training if name == "train" else validation
     if not len(samples):
-        raise UserError(f"{run.folder} kept no images for validation: give --part test or train.")
+        raise UserError(f"{run.folder} kept no images for validation: set --part to test or train.")
     return dataset.train, samples
 
 
-def _tell(run: SavedRun, step: int, part: str, evaluation: "Evaluation") -> None:
+def _report(run: SavedRun, step: int, part: str, evaluation: "Evaluation") -> None:
     names, confusion = run.data.class_names, evaluation.confusion
     rows = class_rows(names, confusion)
     totals, means, metrics = evaluation.totals, evaluation.means, metrics_for(len(names))
@@ -125,8 +123,8 @@ def _tell(run: SavedRun, step: int, part: str, evaluation: "Evaluation") -> None
     title = f"{run.settings.model.model} on {run.settings.data.data}"
     correct, count = int(totals["accuracy"].sums[0]), int(totals["accuracy"].samples[0])
     result = f"{correct:,} of {count:,} {part} images right ({100 * means['accuracy']:.2f} %)"
-    others = [*(name for name in metrics if name not in ("accuracy", "loss")), "loss"]
-    more = "".join(f", {_shown(metrics[name], totals[name])}" for name in others)
+    other_names = [*(name for name in metrics if name not in ("accuracy", "loss")), "loss"]
+    more = "".join(f", {_shown(metrics[name], totals[name])}" for name in other_names)
     print(f"{title}, step {step:,}: {result}{more}\n")
     print(f"{class_table(rows)}\n\n{confusion_table(names, confusion, shutil.get_terminal_size().columns)}\n")
     values: dict[str, Any] = {
@@ -148,12 +146,12 @@ def _tell(run: SavedRun, step: int, part: str, evaluation: "Evaluation") -> None
         write_json(path.with_suffix(".json"), values)
         draw_confusion(names, confusion, path.with_suffix(".png"), f"{title}, step {step:,}\n{result}")
     except OSError as error:
-        raise UserError(f"{path}.json cannot be written ({error.strerror}): mend that to have it kept.") from error
-    print(f"Kept in {on_one_line(str(path))}.json and .png", flush=True)
+        raise UserError(f"{path}.json cannot be written ({error.strerror}): make it writable, and repeat.") from error
+    print(f"Written to {on_one_line(str(path))}.json and .png", flush=True)
 
 
 def _shown(metric: Metric, total: Total) -> str:
-    """A metric's name and value."""
+    """Formats a metric's name and value."""
     mean = float(total.mean)
     if not metric.counted:
         return f"{metric.label} {mean:.4f}"

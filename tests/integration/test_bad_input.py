@@ -216,7 +216,7 @@ def test_a_full_disk_under_standard_output_does_not_lose_the_run(jobs, tmp_path:
     run = ("jobs/train.py", "--data", "digits", "--model", "fcnn", "--steps", 2, "--run_dir", tmp_path / "run")
     code, output = jobs.run(*run, within=("bash", "-c", '"$@" >/dev/full', "bash"))
     assert code == 0, output
-    sentence = "standard output cannot be written (No space left on device): what would be shown there is lost."
+    sentence = "standard output cannot be written (No space left on device): further output there is lost."
     assert output == f"warning: {sentence}\n"
     assert sentence in (tmp_path / "run" / "failure.log").read_text()
     assert (tmp_path / "run" / "summary.json").is_file()

@@ -15,7 +15,7 @@ def test_it_says_where_the_time_goes(jobs, tmp_path: Path) -> None:
     assert (report / "benchmark.png").read_bytes().startswith(b"\x89PNG")
     output, _, prediction = output.partition("\npredicted, each worker with a link of 1gbit:\n")
     head, *rows = prediction.splitlines()
-    assert re.fullmatch(r"workers +img/s +efficiency +step ms +MB sent +with sums alone *", head.strip())
+    assert re.fullmatch(r"workers +img/s +efficiency +step ms +MB sent +allreduce only *", head.strip())
     assert [row.split()[0] for row in rows] == ["8", "64"]
     head, *rows = output.splitlines()[-3:]
     names = [
@@ -56,7 +56,7 @@ def test_mistakes_get_one_sentence(jobs) -> None:
         (("--predict", 8, "--link", "fast"), "'fast' is not the rate of a link"),
         (("--precision", "float8"), "unknown precision 'float8'"),
         (("--costs", "none.json"), "none.json cannot be read (No such file or directory)"),
-        (("--costs", "README.md"), "README.md is not what --output writes"),
+        (("--costs", "README.md"), "README.md was not written by --output"),
         (("--compression", "zip"), "unknown compression 'zip'"),
         (("--workers", 2, "--launcher", "mprun -H a:1"), "--launcher 'mprun -H a:1' is neither mpirun nor horovodrun"),
     ):

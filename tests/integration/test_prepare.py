@@ -21,16 +21,16 @@ def photographs(tmp_path: Path) -> Path:
     return tmp_path / "photographs"
 
 
-def test_says_what_is_there_and_is_quick_the_second_time(jobs: Jobs, photographs: Path) -> None:
+def test_describes_the_data_set_and_reuses_the_preparation(jobs: Jobs, photographs: Path) -> None:
     command = ["jobs/prepare.py", "--data", "folder", "--data_dir", photographs, "--image_size", 64]
     code, output = jobs.run(*command)
     assert code == 0
     lines = output.splitlines()
     assert lines[:4] == [
         "folder: 2 classes, cat, dog",
-        "85 training images, 42 to 43 a class",
-        "15 test images, 7 to 8 a class",
-        "stored 73x73x3, a network gets 64x64x3",
+        "85 training images, 42 to 43 per class",
+        "15 test images, 7 to 8 per class",
+        "stored 73x73x3, network input 64x64x3",
     ]
     assert lines[4].startswith("1.6 MB in /")
     assert lines[5].startswith("decoded 100 images in ")
@@ -58,9 +58,9 @@ def test_images_that_are_scaled_when_they_are_opened(jobs: Jobs) -> None:
     assert code == 0, output
     lines = output.splitlines()
     assert lines[1:4] == [
-        "2,000 training images, 200 to 200 a class",
-        "500 test images, 50 to 50 a class",
-        "scaled to 40x40x3, a network gets 40x40x3",
+        "2,000 training images, 200 to 200 per class",
+        "500 test images, 50 to 50 per class",
+        "scaled to 40x40x3, network input 40x40x3",
     ]
     assert lines[4].startswith("7.7 MB in /")
     assert lines[5:] == ["compared with their checksums: all prepared arrays; nothing differs"]

@@ -51,7 +51,7 @@ def test_a_run_repeated_from_its_folder(jobs, tmp_path: Path) -> None:
     code, output = jobs.run("jobs/prove.py", "--replay", run)
     assert code == 0, output
     assert "exchange: " not in output  # measured again, it might be another one
-    assert output.endswith(f"{run}: all 29 points of its curves are the same again\n"), output
+    assert output.endswith(f"{run}: all 29 points of its curves are reproduced exactly\n"), output
 
     metrics = run / "metrics.jsonl"
     lines = metrics.read_text().splitlines(keepends=True)

@@ -95,14 +95,14 @@ def test_a_sweep(jobs, recipe: Path, tmp_path: Path) -> None:
     before = {name: (folder / name / "output.log").stat().st_mtime_ns for name in (GOOD, DIVERGING)}
     code, output = jobs.run(*command)
     assert code == 0, output
-    assert "3 runs, 2 of them done before" in output
+    assert "3 runs, 2 of them already done" in output
     assert "\n3 runs, 2 done, 1 diverged\n" in output
     assert before == {name: (folder / name / "output.log").stat().st_mtime_ns for name in (GOOD, DIVERGING)}
 
     code, output = jobs.run(*command, "--seed", 2)
     assert code == 2
     assert output.count("\n") == 1
-    assert "holds a run of other settings: seed (1 there, 2 now)" in output
+    assert "holds a run with other settings: seed (1 there, 2 now)" in output
 
 
 def test_several_workers_share_a_run(jobs, recipe: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_neither_workers_nor_batch_size_change_an_evaluation(jobs: Jobs, run: Pa
     assert result["correct"] < result["top5"] <= 1293
 
 
-def test_the_test_part_is_what_training_said_of_it(jobs: Jobs, run: Path) -> None:
+def test_evaluation_reproduces_the_test_result_of_training(jobs: Jobs, run: Path) -> None:
     code, output = jobs.run("jobs/evaluate.py", "--run_dir", run, launcher="horovodrun --gloo", workers=2)
     assert code == 0, output
     summary = json.loads((run / "summary.json").read_text())
@@ -75,7 +75,7 @@ def test_the_test_part_is_what_training_said_of_it(jobs: Jobs, run: Path) -> Non
     assert result["loss"] == summary["test_loss"]
 
 
-def test_a_mistake_is_told_once_by_all_ranks(jobs: Jobs, run: Path) -> None:
+def test_a_mistake_is_reported_by_one_rank(jobs: Jobs, run: Path) -> None:
     code, output = jobs.run("jobs/evaluate.py", "--run_dir", run, "--checkpoint", 4, launcher="mpirun", workers=2)
     assert code == 2, output
     assert output.count("error: ") == 1
@@ -101,13 +101,13 @@ def test_predictions_and_what_is_no_image(jobs: Jobs, run: Path, tmp_path: Path)
     code, output = jobs.run(*command[:3], "--images", bad, "--output", tmp_path / "other")
     assert (code, output) == (
         2,
-        f"error: no image, or a damaged one: {bad} (a text file); leave it out.\n",
+        f"error: no readable image: {bad} (a text file); name other files.\n",
     )
     assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_what_ends_a_prediction_leaves_what_was_there_and_the_rows_that_are_done(
+def test_an_interrupted_prediction_keeps_earlier_results_and_its_rows(
     jobs: Jobs, run: Path, tmp_path: Path, ending: signal.Signals, code: int
 ) -> None:
     (tmp_path / "images").mkdir()
@@ -129,8 +129,8 @@ def test_what_ends_a_prediction_leaves_what_was_there_and_the_rows_that_are_done
     rows = unfinished.read_text().splitlines()
     assert 100 <= len(rows) - 1 < 30_000
     told = [line for line in output.splitlines() if "images/" not in line]
-    assert told[0] == f"{unfinished} holds the {len(rows) - 1:,} predictions that were made until then."
-    assert told[1:] == (["error: ended by SIGINT; start again to have all images predicted."] if code == 130 else [])
+    assert told[0] == f"{unfinished} holds the {len(rows) - 1:,} predictions made so far."
+    assert told[1:] == (["error: ended by SIGINT; run it again to predict all images."] if code == 130 else [])
     assert (out / "predictions.csv").read_text() == "earlier"
 
 

@@ -25,7 +25,7 @@ def measured(*, off: float = 0.0, gradient_off: float = 0.0, learned: float = 0.
         ({"off": 1e-8}, 0.1, "BROKEN"),
         ({"gradient_off": 1e-4}, 0.1, "BROKEN"),
         ({"off": 1e-8}, 0.001, "BROKEN"),
-        ({}, 0.001, "learned too little to tell"),
+        ({}, 0.001, "learned too little for a verdict"),
         ({}, np.nan, "diverged"),
         ({"off": np.nan}, 0.1, "BROKEN"),
     ],

@@ -43,7 +43,7 @@ def test_costs_may_come_from_a_file(tmp_path: Path) -> None:
     assert predicted(named, [ONE], factors=True) == predicted(settings, [ONE, FOUR], factors=True)
 
 
-def test_one_worker_tells_nothing_of_messages(tmp_path: Path) -> None:
+def test_costs_of_one_worker_are_refused(tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text(ONE.to_json())
-    with pytest.raises(UserError, match="one.json was measured with one worker, who sends nothing"):
+    with pytest.raises(UserError, match="one.json was measured with one worker, which sends nothing"):
         BenchmarkSettings(costs=str(tmp_path / "one.json"))

@@ -38,7 +38,7 @@ def test_it_comes_back(tmp_path: Path, workers: int, rates: Rates | None) -> Non
 )
 def test_numbers_that_cannot_be_measured(tmp_path: Path, name: str, value: object) -> None:
     (tmp_path / "m.json").write_text(json.dumps({**dataclasses.asdict(MEASURED), name: value}))
-    with pytest.raises(UserError, match="m.json is not what --output writes"):
+    with pytest.raises(UserError, match="m.json was not written by --output"):
         read_measured(tmp_path / "m.json")
 
 

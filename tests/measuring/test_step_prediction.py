@@ -94,7 +94,7 @@ def test_rates(text: str, rate: float) -> None:
     "text", ["", "fast", "100", "0gbit", "-1gbit", "1e3mbit", "100 mbit", "infgbit", "10Gbit", "1gbit\n"]
 )
 def test_what_is_no_rate(text: str) -> None:
-    with pytest.raises(UserError, match="is not the rate of a link: give a number with its unit, as 100mbit or 25gbit"):
+    with pytest.raises(UserError, match="is not the rate of a link: set a number and a unit, for example 100mbit"):
         parse_rate(text)
 
 

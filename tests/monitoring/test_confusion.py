@@ -43,7 +43,7 @@ def test_a_matrix_wider_than_the_terminal_is_told_by_its_worst() -> None:
     assert confusion_table(NAMES, CONFUSION, 24) == (
         "confused most often:\n  daisy taken for tulip $1: 2 times (20.0 %)\n  tulip $1 taken for daisy: once (0.1 %)"
     )
-    assert confusion_table(NAMES, np.diag([1, 2, 3]), 1) == "nothing is confused."
+    assert confusion_table(NAMES, np.diag([1, 2, 3]), 1) == "no class is confused with another."
 
 
 def test_the_picture_is_dark_where_a_row_has_most(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_they_say_the_same_however_the_predictions_come(tmp_path: Path) -> None:
+def test_files_do_not_depend_on_how_predictions_are_split(tmp_path: Path) -> None:
     for folder, parts in (("a", [[FIRST, SECOND, THIRD]]), ("b", [[FIRST], [SECOND, THIRD]])):
         files = PredictionFiles(tmp_path / folder)
         files.begin({"step": 5}, 2)
@@ -52,7 +52,7 @@ def test_they_say_the_same_however_the_predictions_come(tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_until_the_end_earlier_files_stay_and_rows_are_beside_them(tmp_path: Path) -> None:
+def test_earlier_files_stay_until_the_end(tmp_path: Path) -> None:
     (tmp_path / "predictions.csv").write_text("earlier")
     files = PredictionFiles(tmp_path)
     files.begin({}, 2)
@@ -62,7 +62,7 @@ def test_until_the_end_earlier_files_stay_and_rows_are_beside_them(tmp_path: Pat
     files.close()
 
 
-def test_what_is_left_out_is_listed_only_where_something_is(tmp_path: Path) -> None:
+def test_left_out_csv_exists_only_if_images_were_left_out(tmp_path: Path) -> None:
     files = PredictionFiles(tmp_path)
     files.begin({}, 2)
     files.leave_out([("x, y.png", "no image"), ("z", "too large")])
@@ -78,7 +78,7 @@ def test_what_is_left_out_is_listed_only_where_something_is(tmp_path: Path) -> N
     assert names(tmp_path) == {"predictions.csv", "predictions.json"}
 
 
-def test_a_folder_is_one_predictions_at_a_time(tmp_path: Path) -> None:
+def test_a_folder_is_locked_by_one_prediction(tmp_path: Path) -> None:
     files = PredictionFiles(tmp_path)
     with pytest.raises(FolderInUseError):
         PredictionFiles(tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnn.learner.totals import Total, Totals
-from cnn.measuring.replay import first_difference, of_an_earlier_end
+from cnn.measuring.replay import first_difference, is_from_earlier_end
 from cnn.monitoring.metrics import read_metrics
 from cnn.runs.curve import TrainingCurve
 from cnn.runs.report import Report
@@ -70,6 +70,6 @@ def test_a_run_that_was_given_more_steps_has_those_points_besides_its_end_s(tmp_
     train(tmp_path / "longer", end, 13, 13, pending)
     straight, longer = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("straight", "longer"))
     assert set(points(tmp_path / "straight")) <= set(points(tmp_path / "longer"))
-    compared = [point for point in longer if not of_an_earlier_end(point, 13, LOG_EVERY)]
+    compared = [point for point in longer if not is_from_earlier_end(point, 13, LOG_EVERY)]
     assert len(compared) == len(straight)
     assert first_difference(compared, straight) == ""

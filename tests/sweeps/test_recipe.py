@@ -82,23 +82,23 @@ def test_null_is_the_default(read) -> None:
     assert names(read("model: [fcnn, null]")) == ["digits-fcnn-adam-0.001", "digits-lenet5-like-adam-0.001"]
 
 
-def test_a_run_that_comes_twice_is_there_once(read) -> None:
+def test_duplicate_combinations_are_removed(read) -> None:
     assert names(read("optimizer: adam\nlearning_rate: [null, 0.001, 0.01]")) == [
         "digits-lenet5-like-adam-0.001",
         "digits-lenet5-like-adam-0.01",
     ]
 
 
-def test_names_tell_what_else_differs_where_it_must(read) -> None:
+def test_names_contain_further_settings_where_runs_differ(read) -> None:
     found = read(BLOCKS + "seed: [1, 2]\n", model="fcnn")
     assert names(found)[:3] == [
         "digits-fcnn-sgd-0.5-seed=1",
         "digits-fcnn-sgd-0.1-seed=1",
         "digits-fcnn-sgd-0.5-seed=2",
     ]
-    assert found[2].own == {"seed": 2}
-    assert {each.own["seed"] for each in found} == {1, 2}
-    assert found[0].stated.items() >= {"data": "digits", "learning_rate": 0.5, "seed": 1, "epochs": 3}.items()
+    assert found[2].distinguishing == {"seed": 2}
+    assert {each.distinguishing["seed"] for each in found} == {1, 2}
+    assert found[0].explicit.items() >= {"data": "digits", "learning_rate": 0.5, "seed": 1, "epochs": 3}.items()
 
 
 def test_names_are_those_of_files(read) -> None:
@@ -120,22 +120,22 @@ def test_names_are_those_of_files(read) -> None:
         ("model: [[fcnn]]", "recipe.yaml, line 1: model is a list instead of one value"),
         ("model: []", "recipe.yaml: model has an empty list"),
         ("validation_fraction: [0.1, 0]", "recipe.yaml, validation_fraction 0.0: runs are compared on the validation"),
-        ("run_dir: a", "recipe.yaml: run_dir is chosen by the sweep"),
-        ("resume: true", "recipe.yaml: resume is chosen by the sweep"),
-        ("blocks: {optimizer: sgd}", "recipe.yaml: blocks is no list"),
-        ("blocks: []", "recipe.yaml: blocks is no list"),
-        ("blocks: [sgd]", "recipe.yaml: blocks is no list"),
+        ("run_dir: a", "recipe.yaml: run_dir is set by the sweep"),
+        ("resume: true", "recipe.yaml: resume is set by the sweep"),
+        ("blocks: {optimizer: sgd}", "recipe.yaml: blocks is not a list"),
+        ("blocks: []", "recipe.yaml: blocks is not a list"),
+        ("blocks: [sgd]", "recipe.yaml: blocks is not a list"),
         ("- model", "recipe.yaml holds a list instead of settings"),
         ("", "recipe.yaml holds no settings"),
         ("model: [fcnn", "recipe.yaml cannot be read"),
-        ("data: mnist\ndata_dir: [a/b, a b]", "recipe.yaml, data_dir a b: its folder would have the name of another's"),
+        ("data: mnist\ndata_dir: [a/b, a b]", "recipe.yaml, data_dir a b: another combination has the same folder"),
         ("config: x.yaml", "recipe.yaml"),
         ("model: fcnn\nblocks:\n- {epochs: 1}\n- {epochs: 1:30}", "recipe.yaml, line 4: epochs '1:30' is not a whole"),
         ("model: fcnn\nseed: 1\nmodel: lenet5", "recipe.yaml cannot be read: line 3: model is already in line 1"),
         ("__path__: 1", "recipe.yaml, line 1: there is no setting '__path__'; leave it out."),
         (
             "data: mnist\ndata_dir: [a, " + 250 * "b" + "]",
-            "its folder's name would be too long, mnist-lenet5-like-adam",
+            "the name of its folder, mnist-lenet5-like-adam",
         ),
         (
             "\n".join(f"{name}: [1, 2, 3, 4, 5, 6, 7, 8, 9]" for name in ("seed", "epochs", "steps", "l2", "erase")),

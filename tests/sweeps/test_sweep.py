@@ -87,7 +87,7 @@ def test_a_run_of_other_settings_is_refused(
         (folder / "summary.json").write_text("{}")
     with pytest.raises(UserError) as caught:
         state(recipe)
-    assert f"{folder} holds a run of other settings: {told}; give the same" in str(caught.value)
+    assert f"{folder} holds a run with other settings: {told}; use the same" in str(caught.value)
 
 
 def test_a_run_on_other_data_is_refused(recipe: Path, begin: Callable[..., Path]) -> None:

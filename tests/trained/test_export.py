@@ -123,7 +123,7 @@ def test_a_folder_in_use_is_left_alone(make_run: MakeRun, tmp_path: Path) -> Non
 
 def test_a_name_that_tensorflow_cannot_write_to(make_run: MakeRun, tmp_path: Path) -> None:
     network = NetworkSettings(run_dir=str(make_run("--model", "fcnn").folder))
-    with pytest.raises(UserError, match="is no UTF-8, where TensorFlow cannot write: choose another --output"):
+    with pytest.raises(UserError, match="is not UTF-8, as TensorFlow requires: choose another --output"):
         export_run(network, ExportSettings(output=str(tmp_path / "caf\udce9")))
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

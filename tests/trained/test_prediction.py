@@ -18,7 +18,7 @@ from cnn.monitoring.prediction_files import PredictionFiles
 from cnn.monitoring.predictions import Prediction
 from cnn.runs.saved_run import NetworkSettings, SavedRun
 from cnn.trained import prediction_output
-from cnn.trained.image_network import ImageNetwork, images_at_once
+from cnn.trained.image_network import ImageNetwork, inference_batch_size
 from cnn.trained.prediction import PredictionSettings, predict
 
 MakeRun = Callable[..., SavedRun]
@@ -63,25 +63,25 @@ def test_the_probabilities_are_those_of_the_same_test_images(
 
 
 @pytest.mark.parametrize(("model", "size"), [("fcnn", 8), ("alexnet-bn", 64)])
-def test_an_image_gives_the_same_bits_whatever_others_there_are(make_run: MakeRun, model: str, size: int) -> None:
+def test_probabilities_of_an_image_do_not_depend_on_other_images(make_run: MakeRun, model: str, size: int) -> None:
     run = make_run("--model", model, "--image_size", size, "--data", "synthetic")
     images = open_dataset(run.settings.data).test.images[:40]
     network, _ = run.load_network("best")
     probabilities = ImageNetwork(run, network)
-    at_once = images_at_once(run.data)
-    together = np.concatenate([probabilities(images[:at_once]), probabilities(images[at_once:])])
+    batch_size = inference_batch_size(run.data)
+    together = np.concatenate([probabilities(images[:batch_size]), probabilities(images[batch_size:])])
     assert together.shape == (40, 10)
     np.testing.assert_allclose(together.sum(1), 1, rtol=1e-12)
-    assert probabilities(images[:at_once][::-1]).tobytes() == together[:at_once][::-1].tobytes()
+    assert probabilities(images[:batch_size][::-1]).tobytes() == together[:batch_size][::-1].tobytes()
     for position in (0, 17, 39):
         assert probabilities(images[position : position + 1]).tobytes() == together[position].tobytes()
 
 
-def test_how_many_images_are_computed_at_once_follows_from_their_size_alone(make_run: MakeRun) -> None:
+def test_the_inference_batch_size_follows_from_the_image_size(make_run: MakeRun) -> None:
     data = make_run("--model", "fcnn").data
     shapes = [(size, size, 1) for size in (8, 64, 224, 1024)]
     sizes = [dataclasses.replace(data, image_shape=shape, input_shape=shape) for shape in shapes]
-    assert [images_at_once(each) for each in sizes] == [32, 32, 10, 2]
+    assert [inference_batch_size(each) for each in sizes] == [32, 32, 10, 2]
 
 
 def outcome(run: SavedRun, output: Path, *images: Path) -> dict[str, bytes]:
@@ -91,7 +91,7 @@ def outcome(run: SavedRun, output: Path, *images: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in output.iterdir()}
 
 
-def test_images_that_cannot_be_read_are_left_out_and_told(
+def test_images_that_cannot_be_read_are_left_out_and_reported(
     pictures: tuple[SavedRun, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, folder = pictures
@@ -108,7 +108,7 @@ def test_images_that_cannot_be_read_are_left_out_and_told(
     assert left_out[0] == ["image", "reason"]
     assert left_out[1:] == [[f"{folder}/1a{number:02}\\n.png", "a text file"] for number in range(90)]
     lines = told.err.splitlines()
-    assert lines[0] == f"90 of 93 files are left out, all of them told in {tmp_path / 'all' / 'left_out.csv'}:"
+    assert lines[0] == f"90 of 93 files are left out; all are listed in {tmp_path / 'all' / 'left_out.csv'}:"
     assert lines[1:] == [f"  {folder}/1a{number:02}\\n.png (a text file)" for number in range(10)]
     assert len(told.out.splitlines()) == 6
     assert outcome(run, tmp_path / "all", *(folder / f"{number}.png" for number in range(3))).keys() == expected.keys()
@@ -117,7 +117,7 @@ def test_images_that_cannot_be_read_are_left_out_and_told(
 def test_where_nothing_is_an_image_nothing_is_written(pictures: tuple[SavedRun, Path], tmp_path: Path) -> None:
     run, folder = pictures
     (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-    with pytest.raises(UserError, match="no image, or a damaged one: .*bad.png") as caught:
+    with pytest.raises(UserError, match="no readable image: .*bad.png") as caught:
         outcome(run, tmp_path / "out", folder / "bad.png")
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)

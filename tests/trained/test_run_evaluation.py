@@ -152,18 +152,18 @@ def test_of_few_classes_the_likeliest_five_are_not_told(
 def test_a_network_that_overflows_has_no_accuracy(
     cluster: Cluster, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The largest of logits none of which is a number would be the first class's, and right for a tenth."""
+    """The argmax of NaN logits would be the first class, which is right for a tenth of the images."""
     run = make_run("--model", "fcnn")
     checkpoints = CheckpointFolder(run.folder / "checkpoints")
     arrays, record = load_checkpoint(checkpoints.path(9))
     large = {name: 3e38 * np.sign(array).astype(np.float32) for name, array in arrays.items()}
     checkpoints.save(11, large, record, best=True)
     with pytest.raises(
-        RunError, match="gives infinite or no numbers for test images: .* another --checkpoint"
+        RunError, match="has outputs that are not finite for test images, .* another --checkpoint"
     ) as caught:
         evaluate(cluster, run)
     assert (caught.value.exit_code, caught.value.agreed) == (1, True)
     assert not [*run.folder.glob("evaluation*")]
     network = ImageNetwork(run, run.load_network("best")[0])
-    with pytest.raises(RunError, match="answers some images with infinite numbers or none"):
+    with pytest.raises(RunError, match="has outputs that are not finite for some images"):
         network(open_dataset(run.settings.data).test.images[:3])
