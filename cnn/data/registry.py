@@ -46,38 +46,23 @@ class DataSettings:
     its subfolders train, test and, optionally, validation."""
 
     data_dir: str | None = None
-    """Folder of the data set's files; missing files are downloaded into it. Default: a folder in the cache. digits and
-    synthetic need none."""
+    """Folder of the data set's files; missing files are downloaded into it. Default: a folder in the cache. Data
+    sets that are not read from files need none."""
 
     image_size: int | None = None
-    """Side in pixels of the network's input images; default: 224 for folder and oxflower17, 32 for synthetic. The other
-    data sets have a fixed size."""
+    """Side in pixels of the network's input images; default: 224 for photographs, 32 for synthetic. The other data
+    sets have a fixed size."""
 
     split: int = 1
-    """Number of the official division into training and test images: 1, 2 or 3 of oxflower17, whose file datasplits.mat
-    must be in --data_dir for 2 and 3."""
+    """Number of the official division into training and test images, for data sets that have several, such as
+    oxflower17, whose file datasplits.mat must be in --data_dir for divisions 2 and 3."""
 
     damaged: str = one_of(lambda: _DAMAGED, "refuse")
     """How image files that cannot be read are handled."""
 
-    validation_fraction: float = 0.1
-    """Fraction of the training images, at least 0 and below 1, that is held out for choosing the best checkpoint; not
-    used if the data set has its own validation part."""
-
-    resident_mb: int = 2048
-    """Maximum size in megabytes of the training or the test images that each worker keeps in its device's memory;
-    larger sets are read ahead from the disk, with the same results. 0 keeps none."""
-
     def __post_init__(self) -> None:
         check_choice("data set", self.data, SOURCES)
         check_choice("choice for damaged", self.damaged, _DAMAGED)
-        if not 0 <= self.validation_fraction < 1:
-            raise UserError(
-                f"validation_fraction is {self.validation_fraction}: it must be at least 0 and less than 1, for "
-                "example 0.1."
-            )
-        if self.resident_mb < 0:
-            raise UserError(f"resident_mb is {self.resident_mb}: it must be 0 or more megabytes, for example 2048.")
         source = SOURCES[self.data]
         if self.data_dir is not None and isinstance(source, EmbeddedSource):
             raise UserError(

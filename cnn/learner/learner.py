@@ -10,8 +10,8 @@ from cnn.choices import check_choice, check_counts, one_of
 from cnn.cluster.exchange_cost import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.dataset import Dataset
+from cnn.data.feed_settings import FeedSettings
 from cnn.data.order import SampleOrder
-from cnn.data.registry import DataSettings
 from cnn.errors import UserError
 from cnn.learner.precision import PRECISIONS, use_precision
 from cnn.models.registry import ModelSettings, looks_at_groups
@@ -65,18 +65,13 @@ class LearnerSettings:
     regularisation: RegularisationSettings
     exchange: ExchangeSettings
     step: StepSettings
+    feed: FeedSettings
     seed: int
     """Seed of the initial weights and the order of samples."""
-
-    resident_mb: int
-    """Maximum megabytes of a data set part that is held on the device, as in `Feed`."""
 
 
 class _ProgramSettings(Protocol):
     """The settings that every program that computes steps has."""
-
-    @property
-    def data(self) -> DataSettings: ...
 
     @property
     def augmentation(self) -> AugmentationSettings: ...
@@ -89,6 +84,9 @@ class _ProgramSettings(Protocol):
 
     @property
     def exchange(self) -> ExchangeSettings: ...
+
+    @property
+    def feed(self) -> FeedSettings: ...
 
 
 def learner_settings(program: _ProgramSettings, model: ModelSettings, step: StepSettings, seed: int) -> LearnerSettings:
@@ -107,8 +105,8 @@ def learner_settings(program: _ProgramSettings, model: ModelSettings, step: Step
         regularisation=program.regularisation,
         exchange=program.exchange,
         step=step,
+        feed=program.feed,
         seed=seed,
-        resident_mb=program.data.resident_mb,
     )
 
 
@@ -253,6 +251,6 @@ def assemble(
         average=average,
         loss_scale=loss_scale,
         variables=state_variables(model, optimizer, average, loss_scale),
-        feed=Feed(dataset, dataset.train, dtype, settings.augmentation, resident_mb=settings.resident_mb),
+        feed=Feed(dataset, dataset.train, dtype, settings.augmentation, resident_mb=settings.feed.resident_mb),
         exchange=choose_exchange(cluster, settings.exchange, model, order.width(cluster.world_size), recorded_exchange),
     )

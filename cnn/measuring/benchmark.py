@@ -12,6 +12,7 @@ import numpy as np
 
 from cnn.cluster.exchange_cost import ExchangeSettings, Rates
 from cnn.data.augmentation import AugmentationSettings
+from cnn.data.feed_settings import FeedSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
@@ -94,6 +95,7 @@ class Settings:
     benchmark: BenchmarkSettings
     model: ModelSettings
     data: DataSettings
+    feed: FeedSettings
     augmentation: AugmentationSettings
     optimizer: OptimizerSettings
     regularisation: RegularisationSettings

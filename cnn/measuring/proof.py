@@ -11,6 +11,7 @@ import numpy as np
 from cnn.choices import check_choice
 from cnn.cluster.exchange_cost import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
+from cnn.data.feed_settings import FeedSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
@@ -74,6 +75,7 @@ class Settings:
 
     proof: ProofSettings
     data: DataSettings
+    feed: FeedSettings
     augmentation: AugmentationSettings
     optimizer: OptimizerSettings
     regularisation: RegularisationSettings

@@ -49,7 +49,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     settings, run = start.settings, start.settings.run
     dataset = open_training_data(cluster, settings, start.division)
     check_data(cluster, start, dataset)
-    training, validation = divide_training_part(dataset, settings.data.validation_fraction, run.seed)
+    training, validation = divide_training_part(dataset, run.validation_fraction, run.seed)
     model = build_model(settings.learner, dataset)
     order = make_order(cluster, settings.learner, model, training, run.global_batch_size)
     total_steps = check_length(cluster, start, run, order.steps_per_epoch)
@@ -192,7 +192,7 @@ def _describe(
 
 
 def _test(cluster: Cluster, dataset: Dataset, model: keras.Model, settings: TrainingSettings) -> Evaluation:
-    feed = Feed(dataset, dataset.test, PRECISIONS[settings.step.precision], resident_mb=settings.data.resident_mb)
+    feed = Feed(dataset, dataset.test, PRECISIONS[settings.step.precision], resident_mb=settings.feed.resident_mb)
     return Evaluator(model, feed, np.arange(len(dataset.test.labels)), cluster)()
 
 

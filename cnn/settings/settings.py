@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from cnn.choices import check_counts, names_for
 from cnn.cluster.exchange_cost import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
+from cnn.data.feed_settings import FeedSettings
 from cnn.data.registry import DataSettings
 from cnn.errors import UserError
 from cnn.learner.learner import LearnerSettings, StepSettings, learner_settings
@@ -58,6 +59,10 @@ class RunSettings:
     resume: SwitchOrAuto = False
     """Continue the run in --run_dir from its last checkpoint; with auto, start a new one if there is none."""
 
+    validation_fraction: float = 0.1
+    """Fraction of the training images, at least 0 and below 1, that is held out for choosing the best checkpoint; not
+    used if the data set has its own validation part."""
+
     save_every: int | None = None
     """Steps between checkpoints, which are also saved at the end of each epoch."""
 
@@ -68,6 +73,11 @@ class RunSettings:
         check_counts(self, "epochs", "steps", "global_batch_size", "save_every", "log_every")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--seed {self.seed} is not in [0, 2**32): give a whole number in this range.")
+        if not 0 <= self.validation_fraction < 1:
+            raise UserError(
+                f"validation_fraction is {self.validation_fraction}: it must be at least 0 and less than 1, for "
+                "example 0.1."
+            )
         if self.resume and self.run_dir is None:
             raise UserError("--resume needs --run_dir: name the folder of the run to continue.")
 
@@ -78,6 +88,7 @@ class TrainingSettings:
 
     model: ModelSettings
     data: DataSettings
+    feed: FeedSettings
     augmentation: AugmentationSettings
     optimizer: OptimizerSettings
     schedule: ScheduleSettings

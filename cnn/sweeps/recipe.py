@@ -116,7 +116,7 @@ def _parse(location: str, choice: Mapping[str, Any]) -> TrainingSettings:
         settings = parse_settings("", TrainingSettings, _arguments(choice))
     except UserError as error:
         raise UserError(f"{location}: {error}") from error
-    if not settings.data.validation_fraction:
+    if not settings.run.validation_fraction:
         raise UserError(f"{location}: runs are compared on the validation part: set a --validation_fraction above 0.")
     return settings
 

@@ -59,7 +59,7 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
     model = run.build_network()
     step = cluster.from_chief(lambda: run.restore(model, network.checkpoint))
     cluster.broadcast([variable.value for variable in model.variables])
-    feed = Feed(dataset, part, PRECISIONS[run.settings.step.precision], resident_mb=run.settings.data.resident_mb)
+    feed = Feed(dataset, part, PRECISIONS[run.settings.step.precision], resident_mb=run.settings.feed.resident_mb)
     evaluation = Evaluator(model, feed, samples, cluster, batch_size=settings.batch_size)()
     if not math.isfinite(evaluation.means["loss"]):
         raise RunError(
@@ -104,7 +104,7 @@ def _samples(run: SavedRun, dataset: "Dataset", name: str) -> tuple["Part", np.n
     """Returns the data set's part, and the indices of the images to evaluate."""
     if name == "test":
         return dataset.test, np.arange(len(dataset.test.labels))
-    fraction = run.settings.data.validation_fraction
+    fraction = run.settings.run.validation_fraction
     training, validation = divide_training_part(dataset, fraction, run.settings.run.seed)
     samples = training if name == "train" else validation
     if not len(samples):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat  # type: ignore[import-untyped]
 
+from cnn.data.feed_settings import FeedSettings
 from cnn.data.image_file import decode_image
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
@@ -21,15 +22,9 @@ def test_an_unknown_name() -> None:
     )
 
 
-@pytest.mark.parametrize("fraction", [-0.1, 1.0, 7, float("nan")])
-def test_a_fraction_out_of_range(fraction: float) -> None:
-    with pytest.raises(UserError, match=f"validation_fraction is {fraction}: it must be"):
-        DataSettings(validation_fraction=fraction)
-
-
 def test_negative_megabytes() -> None:
     with pytest.raises(UserError, match="resident_mb is -1: it must be 0 or more megabytes, for example 2048"):
-        DataSettings(resident_mb=-1)
+        FeedSettings(resident_mb=-1)
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])

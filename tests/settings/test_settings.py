@@ -118,6 +118,8 @@ def test_merged_holds_every_setting_once() -> None:
         (["--data", "digit"], ["unknown data set 'digit'", "Did you mean 'digits'?"]),
         (["--schedule", "linear"], ["unknown schedule 'linear'", "constant, exponential"]),
         (["--validation_fraction", "nan"], ["validation_fraction", "nan"]),
+        (["--validation_fraction", -0.1], ["validation_fraction is -0.1: it must be at least 0 and less than 1"]),
+        (["--validation_fraction", 1], ["validation_fraction is 1.0"]),
     ],
 )
 def test_refused(arguments: list[object], fragments: list[str]) -> None:
