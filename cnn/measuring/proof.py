@@ -66,7 +66,7 @@ class ProofSettings:
         micro_batch_size = self.proof_micro_batch_size or self.proof_batch_size
         for count in (*self.workers, self.proof_steps, self.proof_batch_size, self.proof_group_size, micro_batch_size):
             if count < 1:
-                raise UserError(f"{count} is not a number of workers, steps or samples: give whole numbers from 1 on.")
+                raise UserError(f"{count} is not a number of workers, steps or samples: give whole numbers, 1 or more.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
