@@ -21,14 +21,19 @@ def stock_network(network: keras.Model) -> keras.Model:
     Training the copy gives other results: it normalises over the complete batch, and its dropout is Keras's.
     """
     network = keras.Model(network.input, network.outputs[0], name=network.name)
-    copy = keras.models.clone_model(network, clone_function=_stock_layer)
+    copy = keras.models.clone_model(network, clone_function=stock_layer)
     for layer in network.layers:
         if layer.weights:
             copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy
 
 
-def _stock_layer(layer: Any) -> Any:
+def stock_layer(layer: Any) -> Any:
+    """Converts a layer, without its weights.
+
+    Raises:
+        TypeError: it is a layer of this package that has no counterpart here.
+    """
     layers, same = keras.layers, {"name": layer.name, "dtype": layer.dtype_policy}
     if isinstance(layer, Dropout):
         return layers.Dropout(layer.rate, **same)
@@ -42,6 +47,8 @@ def _stock_layer(layer: Any) -> Any:
         return layers.AveragePooling2D(2, **same)
     if isinstance(layer, LocalResponseNormalization):
         return _local_response_normalization(layer)
+    if type(layer).__module__.startswith("cnn."):
+        raise TypeError(f"the layer {layer.name} is a {type(layer).__name__}, which has no counterpart in {__name__}")
     return layer.__class__.from_config(layer.get_config())
 
 
