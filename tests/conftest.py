@@ -1,7 +1,17 @@
-"""What holds for all tests."""
+"""Setup of all tests."""
 
 import signal
+from pathlib import Path
 
-# Started in the background by a shell, this process and all that it starts would ignore SIGINT, also those that are
-# tested for ending by it.
+import pytest
+
+# Started in the background by a shell, this process and everything it starts would ignore SIGINT, also the programs
+# whose end by SIGINT is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_LONG = [Path(__file__).parent / folder for folder in ("integration", "repeatability")]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts long tests first, so that no process is left with one at the end."""
+    items.sort(key=lambda item: item.path.parent not in _LONG)

@@ -11,10 +11,10 @@ from .broken_prove import BREAKS
 
 
 def test_several_workers_compute_what_one_computes(jobs) -> None:
-    code, output = jobs.run("jobs/prove.py", "--models", "fcnn", "lenet5", "lenet5-like", "--workers", 1, 2, 3)
+    code, output = jobs.run("jobs/prove.py", "--models", "fcnn", "lenet5-like", "--workers", 2, 3)
     assert code == 0, output
     rows = re.findall(r"^(\S+) +(\d) .* holds$", output, re.MULTILINE)
-    assert rows == [(name, str(workers)) for name in ("fcnn", "lenet5", "lenet5-like") for workers in (1, 2, 3)]
+    assert rows == [(name, str(workers)) for name in ("fcnn", "lenet5-like") for workers in (1, 2, 3)]
     assert "BROKEN" not in output
 
 
@@ -33,11 +33,12 @@ def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> No
 
 @pytest.mark.parametrize("broken", BREAKS)
 def test_broken_training_is_seen(jobs, broken: str) -> None:
-    size = ("--models", "lenet5-like", "--workers", 2, "--proof_steps", 10)
+    model = "lenet5-like" if broken == "keys_of_rank" else "fcnn"  # which has no dropout, and starts sooner
+    size = ("--models", model, "--workers", 2, "--proof_steps", 10)
     code, output = jobs.run("tests/integration/broken_prove.py", *size, BREAK=broken)
     assert code == 1, output
-    assert re.search(r"^lenet5-like +1 .* holds$", output, re.MULTILINE), output
-    assert re.search(r"^lenet5-like +2 .* BROKEN$", output, re.MULTILINE), output
+    assert re.search(rf"^{model} +1 .* holds$", output, re.MULTILINE), output
+    assert re.search(rf"^{model} +2 .* BROKEN$", output, re.MULTILINE), output
 
 
 def test_a_run_repeated_from_its_folder(jobs, tmp_path: Path) -> None:
