@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from cnn.models.bias import add_bias
+from cnn.models.conv2d import check_form
 from cnn.tensor import Tensor
 
 
@@ -15,6 +16,11 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     column the kernel's is arbitrary, as it is for `Conv2D`. TensorFlow without oneDNN sums as for a bias (see
     `add_bias`): the kernel's gradient was wrong by two thirds.
     """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the weights; ValueError for what `call` would not do."""
+        check_form(self)
+        super().build(input_shape)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Maps (samples, height, width, channels) to (samples, rows, columns, channels * depth_multiplier)."""

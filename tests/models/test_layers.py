@@ -1,5 +1,6 @@
 """Dropout by keys: whose mask it is, and how much of it."""
 
+import functools
 from typing import Any
 
 import keras
@@ -170,6 +171,13 @@ def test_so_is_a_depthwise_one(kernel: int, stride: int, padding: str) -> None:
     operations = {each.type: each for each in ours.get_concrete_function().graph.get_operations()}
     of_maps, of_kernel = (operations[f"DepthwiseConv2dNativeBackprop{what}"] for what in ("Input", "Filter"))
     assert of_kernel in of_maps.control_inputs
+
+
+@pytest.mark.parametrize("setting", [{"dilation_rate": 2}, {"data_format": "channels_first"}], ids=str)
+@pytest.mark.parametrize("make", [functools.partial(Conv2D, 4, 3), functools.partial(DepthwiseConv2D, 3)])
+def test_a_form_that_a_convolution_does_not_have_is_refused(make: Any, setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="mine has .*neither dilation nor channels_first"):
+        make(name="mine", **setting)(tf.zeros((1, 8, 8, 8)))
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16"])
