@@ -324,5 +324,5 @@ def test_the_recipes_for_adding_work() -> None:
 
     names = dict(vars(schedules))
     exec(schedule, names)
-    factors = names["_linear"](schedules.ScheduleSettings(warmup_epochs=1), np.array([0.0, 1.0, 2.0, 3.0]), 3.0)
-    assert factors.tolist() == [1, 1, 0.5, 0]
+    factors = names["_squared"](schedules.ScheduleSettings(warmup_epochs=1), np.array([0.0, 1.0, 2.0, 3.0]), 3.0)
+    assert factors.tolist() == [1, 1, 0.25, 0]

@@ -1,10 +1,13 @@
 """Building blocks of the networks: convolution with normalisation, pooling, fully connected classifier."""
 
+import math
+
 import keras
 
 from cnn.errors import UserError
 from cnn.models.conv2d import Conv2D
 from cnn.models.dense import Dense
+from cnn.models.depthwise_conv2d import DepthwiseConv2D
 from cnn.models.layers import Dropout, GroupBatchNormalization
 from cnn.tensor import Tensor
 
@@ -55,9 +58,19 @@ def convolution(
         kernel_initializer="he_normal",
         name=name,
     )
-    x = convolve(x)
-    if not normalised:
-        return x
+    return _normalised(convolve(x), activation, name) if normalised else convolve(x)
+
+
+def depthwise_convolution(x: Tensor, kernel: int, *, name: str, stride: int = 1, activation: str = "relu") -> Tensor:
+    """A convolution of each channel by a kernel of its own, padded, then batch normalisation and the activation."""
+    check_size(x, kernel, stride, "same", name)
+    # Keras's he_normal would count all channels as inputs of each, which has only its own.
+    initial = keras.initializers.TruncatedNormal(stddev=math.sqrt(2) / kernel)
+    convolve = DepthwiseConv2D(kernel, stride, "same", use_bias=False, depthwise_initializer=initial, name=name)
+    return _normalised(convolve(x), activation, name)
+
+
+def _normalised(x: Tensor, activation: str | None, name: str) -> Tensor:
     x = GroupBatchNormalization(name=f"{name}_bn")(x)
     return x if activation is None else keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 

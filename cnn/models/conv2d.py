@@ -1,5 +1,7 @@
 """The convolution whose gradients are computed in the order in which they can be exchanged."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -16,6 +18,11 @@ class Conv2D(keras.layers.Conv2D):
     TensorFlow runs operations that are ready in any order, on CPUs most kernels' gradients after all inputs' gradients;
     then no gradient could be exchanged while those of the layers below are computed.
     """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the weights; ValueError for what `call` would not do."""
+        check_form(self)
+        super().build(input_shape)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Maps (samples, height, width, channels) to (samples, rows, columns, filters)."""
@@ -63,6 +70,15 @@ class Conv2D(keras.layers.Conv2D):
         even = maps[2] % 2 == outputs[2] % 2 == 0
         fitting = self.strides == (1, 1) and self.padding == "valid" and self.kernel_size[1] % 2 == 1
         return bool(even and fitting and 2 * maps[3] <= _LANES and not tf.config.get_visible_devices("GPU"))
+
+
+def check_form(layer: Any) -> None:
+    """Raises ValueError for a convolution whose form is one that layers here do not compute."""
+    if set(layer.dilation_rate) != {1} or layer.data_format != "channels_last":
+        raise ValueError(
+            f"{layer.name} has dilation_rate {layer.dilation_rate} and data_format {layer.data_format}: "
+            f"{type(layer).__name__} of cnn/models has neither dilation nor channels_first."
+        )
 
 
 def paired(kernel: Tensor) -> Tensor:

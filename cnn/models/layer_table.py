@@ -45,7 +45,7 @@ def layer_rows(model: keras.Model) -> list[LayerRow]:
 
 
 def _multiply_adds(layer: Any) -> int:
-    if isinstance(layer, keras.layers.Conv2D):
+    if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
         return int(math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape))
     if isinstance(layer, keras.layers.Dense):
         return int(math.prod(layer.kernel.shape))

@@ -75,6 +75,7 @@ NETWORKS: dict[str, Network] = {
     **_named(*(_vgg(layers, normalised=normalised) for normalised in (False, True) for layers in (11, 13, 16, 19))),
     **_named(_vgg(16, normalised=True, small_images=True)),
     "googlenet": Network(family="googlenet", smallest_image=65, dropout=0.4),
+    "mobilenet": Network(family="mobilenet", smallest_image=1),
     **_named(*(_resnet(layers) for layers in (18, 34, 50, 101, 152)), _resnet(18, small_images=True)),
 }
 

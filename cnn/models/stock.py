@@ -7,6 +7,7 @@ import numpy as np
 
 from cnn.models.conv2d import Conv2D
 from cnn.models.dense import Dense
+from cnn.models.depthwise_conv2d import DepthwiseConv2D
 from cnn.models.layers import (
     Dropout,
     GroupBatchNormalization,
@@ -41,6 +42,8 @@ def stock_layer(layer: Any) -> Any:
         return layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, **same)
     if isinstance(layer, Conv2D):
         return layers.Conv2D.from_config(layer.get_config())
+    if isinstance(layer, DepthwiseConv2D):
+        return layers.DepthwiseConv2D.from_config(layer.get_config())
     if isinstance(layer, Dense):
         return layers.Dense.from_config(layer.get_config())
     if isinstance(layer, HalvingAveragePooling2D):

@@ -23,11 +23,12 @@ def write_json(path: Path, mapping: Mapping[str, Any]) -> None:
     write_whole(path, text.encode(errors="backslashreplace") + b"\n")
 
 
-def closing_paragraph(summary: Mapping[str, Any], *, by_steps: bool = False) -> str:
+def closing_paragraph(summary: Mapping[str, Any], *, by_steps: bool = False, can_be_extended: bool = True) -> str:
     """Returns the result, the location of all files and suggestions what to try next, wrapped to 100 columns.
 
     Reads the keys model, data, world_size, steps, epochs, test_accuracy (0 to 1), test_correct, test_count,
-    images_per_second, seconds, run_dir and figure. `by_steps`: the length was set in steps, which override epochs.
+    images_per_second, seconds, run_dir and figure. `by_steps`: the length was set in steps, which override epochs;
+    `can_be_extended`: the run can be resumed for more of them.
     """
     workers = _count(summary["world_size"], "worker")
     result = (
@@ -40,17 +41,22 @@ def closing_paragraph(summary: Mapping[str, Any], *, by_steps: bool = False) -> 
     live = _command(f"tensorboard --logdir {shell_word(run_dir.parent)}")
     place = f"Everything is in {on_one_line(str(run_dir))}: {figure} shows accuracy and loss; see it live with {live}."
     return textwrap.fill(
-        f"{result} {place} {_next(summary, by_steps)}", _COLUMNS, break_long_words=False, break_on_hyphens=False
+        f"{result} {place} {_next(summary, by_steps, can_be_extended)}",
+        _COLUMNS,
+        break_long_words=False,
+        break_on_hyphens=False,
     ).replace(_UNBREAKABLE_SPACE, " ")
 
 
-def _next(summary: Mapping[str, Any], by_steps: bool) -> str:
+def _next(summary: Mapping[str, Any], by_steps: bool, can_be_extended: bool) -> str:
     data = _command("--data " + ("mnist" if summary["data"] == "fashion-mnist" else "fashion-mnist"))
     workers = _command(f"horovodrun -np {2 * summary['world_size']}")
     settings = shell_word(Path(summary["run_dir"]) / "settings.yaml")
     unit = "steps" if by_steps else "epochs"
-    longer = _command(f"--config {settings} --resume --{unit} {2 * math.ceil(summary[unit])}")
-    return f"Next: another data set ({data}), more workers ({workers}) or more {unit} ({longer})."
+    folder = "--resume" if can_be_extended else f"--run_dir {shell_word(summary['run_dir'] + '-longer')}"
+    longer = _command(f"--config {settings} {folder} --{unit} {2 * math.ceil(summary[unit])}")
+    again = "" if can_be_extended else " from the start"
+    return f"Next: another data set ({data}), more workers ({workers}) or more {unit}{again} ({longer})."
 
 
 def _command(text: str) -> str:

@@ -41,6 +41,7 @@ OPTIMIZERS = {
     "adamw": Optimizer(class_name="Adam", learning_rate=1e-3, weight_decay=0.01),
     "lars": Optimizer(class_name="LARS", learning_rate=2.0, arguments={"momentum": 0.9}),
     "lamb": Optimizer(class_name="Lamb", learning_rate=5e-3),
+    "lion": Optimizer(class_name="Lion", learning_rate=1e-4),
 }
 
 

@@ -20,7 +20,7 @@ class ScheduleSettings:
     schedule: str = one_of(lambda: SCHEDULES, "constant")
     """constant; exponential: multiplied by decay_rate over every decay_epochs, a little in each step; step: multiplied
     by decay_rate after every decay_epochs; cosine: to zero at the end, along half a cosine (Loshchilov and Hutter,
-    2016)."""
+    2016); linear: to zero at the end, by equal parts."""
 
     decay_rate: float = 0.5
     """Factor of the schedules exponential and step."""
@@ -64,9 +64,17 @@ def _step(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndar
 
 
 def _cosine(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:
+    return (1 + np.cos(np.pi * _done(settings, epochs, end))) / 2
+
+
+def _linear(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:
+    return 1 - _done(settings, epochs, end)
+
+
+def _done(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:
+    """The share of the time from the warm-up to the end that has passed."""
     start = min(settings.warmup_epochs, end)
-    done = np.clip((epochs - start) / max(end - start, 1e-9), 0, 1)
-    return (1 + np.cos(np.pi * done)) / 2
+    return np.clip((epochs - start) / max(end - start, 1e-9), 0, 1)
 
 
 SCHEDULES: dict[str, Callable[[ScheduleSettings, np.ndarray, float], np.ndarray]] = {
@@ -74,6 +82,7 @@ SCHEDULES: dict[str, Callable[[ScheduleSettings, np.ndarray, float], np.ndarray]
     "exponential": _exponential,
     "step": _step,
     "cosine": _cosine,
+    "linear": _linear,
 }
 """Functions of the settings, the epochs done and the epoch at which training ends; they return factors of the rate."""
 

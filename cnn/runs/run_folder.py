@@ -106,7 +106,7 @@ def check_same(path: Path, settings: Mapping[str, Any], must_agree: Collection[s
     Args:
         path: the run's folder.
         settings: the new settings.
-        must_agree: names of settings that must agree although they usually may differ.
+        must_agree: names of settings that usually may differ, but on which the learning rates depend here.
 
     Raises:
         UserError: there is no run, or it was made with other settings, which are named.
@@ -115,8 +115,9 @@ def check_same(path: Path, settings: Mapping[str, Any], must_agree: Collection[s
         raise UserError(f"--resume found no run in {path}: leave --resume out to start one there.")
     other = differences(path, settings, must_agree)
     if other:
+        why = " The learning rates of all its steps depend on its length." * (other != differences(path, settings))
         raise UserError(
-            f"{path} was made with other settings: {other}; give the original ones, or choose another --run_dir."
+            f"{path} was made with other settings: {other}; give the original ones, or choose another --run_dir.{why}"
         )
 
 

@@ -225,4 +225,6 @@ def _finish(
         "figure": str(figure),
     }
     write_json(folder / "summary.json", summary)
-    print("\n" + closing_paragraph(summary, by_steps=settings.run.steps is not None), flush=True)
+    can_be_extended = not settings.schedule.depends_on_the_end
+    paragraph = closing_paragraph(summary, by_steps=settings.run.steps is not None, can_be_extended=can_be_extended)
+    print("\n" + paragraph, flush=True)

@@ -59,6 +59,7 @@ KINDS = [
     *(StepKind("alexnet", 64, ("--precision", each)) for each in PRECISIONS),
     StepKind("vgg16", 32, ("--precision", "mixed_bfloat16")),
     StepKind("googlenet", 65, ("--precision", "mixed_bfloat16")),
+    *(StepKind("mobilenet", 32, ("--precision", each)) for each in PRECISIONS),
     *(StepKind("resnet18", 32, ("--precision", each)) for each in PRECISIONS),
     _small("--precision", "float64"),
     *(_small("--optimizer", each) for each in OPTIMIZERS),

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from cnn.models.batch import TrainingBatch, training_on
+from cnn.models.layer_table import layer_rows
 from cnn.models.registry import NETWORKS, ModelSettings, build_network, check_layers, looks_at_groups
-from cnn.models.stock import stock_layer
+from cnn.models.stock import stock_layer, stock_network
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -39,7 +40,24 @@ def test_a_sample_depends_on_others_of_its_group_only_if_a_layer_declares_it(net
     assert (change[4:] < 1e-5).all()
 
 
-def test_every_layer_can_be_exported_and_divided_among_workers(network: keras.Model) -> None:
+def test_every_layer_can_be_exported_counted_and_divided_among_workers(network: keras.Model) -> None:
     check_layers(network)
+    assert sum(row.parameters for row in layer_rows(network)) > 0
     for layer in network.layers:
         assert type(stock_layer(layer)).__module__.startswith("keras.")
+
+
+def test_layers_with_weights_are_ours(network: keras.Model) -> None:
+    """The gradients of Keras's own come in an order that delays their exchange, and may be arbitrary in bfloat16."""
+    keras_s = {
+        layer.name for layer in network.layers if layer.weights and not type(layer).__module__.startswith("cnn.")
+    }
+    assert keras_s == set()
+
+
+def test_what_is_exported_computes_the_same(network: keras.Model) -> None:
+    images = np.random.default_rng(2).normal(size=(3, *network.input_shape[1:])).astype(np.float32)
+    outputs = network(images, training=False)
+    expected = np.asarray(outputs[0] if isinstance(outputs, list) else outputs)
+    got = np.asarray(stock_network(network)(images))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * np.abs(expected).max())

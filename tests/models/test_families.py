@@ -17,6 +17,7 @@ TRAINABLE_PARAMETERS = {
     "vgg16": 138_357_544,
     "vgg19": 143_667_240,
     "googlenet": 6_998_552,
+    "mobilenet": 4_231_976,
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,

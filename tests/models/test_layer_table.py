@@ -30,6 +30,13 @@ def test_the_totals_are_those_of_the_rows() -> None:
     assert sum(row.multiply_adds for row in rows) == 313_463_808  # 313 million, as published for CIFAR
 
 
+def test_mobilenet_has_the_papers_569_million_multiply_adds() -> None:
+    rows = layer_rows(build_network(ModelSettings(model="mobilenet"), (224, 224, 3), 1000, 1))
+    (depthwise,) = (row for row in rows if row.name == "block1_depthwise")
+    assert depthwise.multiply_adds == 112 * 112 * 3 * 3 * 32
+    assert sum(row.multiply_adds for row in rows) == 568_740_352
+
+
 def test_the_tutorials_output_sizes() -> None:
     sizes = re.findall(r"^(\d)\s+(\d+)x\2\s+(\d+)x\3$", output_size_table(), re.MULTILINE)
     assert sizes == [("1", "28", "24"), ("2", "14", "12"), ("3", "10", "8"), ("4", "7", "6")]

@@ -1,5 +1,6 @@
 """Dropout by keys: whose mask it is, and how much of it."""
 
+import functools
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from cnn.models.batch import TrainingBatch, current_batch, training_on
 from cnn.models.bias import add_bias
 from cnn.models.conv2d import Conv2D
 from cnn.models.dense import Dense
+from cnn.models.depthwise_conv2d import DepthwiseConv2D
 from cnn.models.layers import Dropout, FewChannelConv2D
 
 UNITS = 40
@@ -128,9 +130,12 @@ def test_few_channel_convolution_is_keras_s_pixel_for_pixel(size: int, shape: tu
     np.testing.assert_allclose(layer(images), tf.tanh(plain), atol=1e-5)
 
 
-def both_convolutions(shape: tuple[int, ...], *arguments: int, **settings: str) -> tuple[Any, list[Any]]:
+def both_convolutions(
+    shape: tuple[int, ...], *arguments: int, ours: type[keras.layers.Layer] = Conv2D, **settings: str
+) -> tuple[Any, list[Any]]:
     """A function of the project's layer and, of Keras's, the results: outputs, gradients by maps, kernel and bias."""
-    ours, theirs = (kind(*arguments, activation="relu", **settings) for kind in (Conv2D, keras.layers.Conv2D))
+    kinds = (ours, getattr(keras.layers, ours.__name__))
+    ours, theirs = (kind(*arguments, activation="relu", **settings) for kind in kinds)
     maps = tf.random.stateless_normal((2, *shape), (1, 2))
     for layer in (ours, theirs):
         layer.build(maps.shape)
@@ -155,6 +160,58 @@ def test_a_convolution_is_keras_s_and_its_kernel_s_gradient_comes_first(kernel: 
     of_maps, of_kernel = ([each for each in ours.get_concrete_function().graph.get_operations()
                            if each.type == f"Conv2DBackprop{what}"] for what in ("Input", "Filter"))  # fmt: skip
     assert of_kernel[0] in of_maps[0].control_inputs
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 2)])
+def test_so_is_a_depthwise_one(kernel: int, stride: int, padding: str) -> None:
+    ours, theirs = both_convolutions((16, 17, 3), kernel, stride, ours=DepthwiseConv2D, padding=padding)
+    for one, other in zip(ours(), theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    operations = {each.type: each for each in ours.get_concrete_function().graph.get_operations()}
+    of_maps, of_kernel = (operations[f"DepthwiseConv2dNativeBackprop{what}"] for what in ("Input", "Filter"))
+    assert of_kernel in of_maps.control_inputs
+
+
+@pytest.mark.parametrize("setting", [{"dilation_rate": 2}, {"data_format": "channels_first"}], ids=str)
+@pytest.mark.parametrize("make", [functools.partial(Conv2D, 4, 3), functools.partial(DepthwiseConv2D, 3)])
+def test_a_form_that_a_convolution_does_not_have_is_refused(make: Any, setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="mine has .*neither dilation nor channels_first"):
+        make(name="mine", **setting)(tf.zeros((1, 8, 8, 8)))
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(1, 1), (4, 1), (1, 4), (2, 2), (56, 57)], ids=str)
+def test_a_depthwise_convolution_s_gradients_are_as_exact_as_their_type_every_time(
+    shape: tuple[int, int], stride: int, kind: str
+) -> None:
+    """Of numbers above zero, whose sums grow."""
+    random = np.random.default_rng(0)
+    maps = random.uniform(0, 1, (16, *shape, 64))
+    upstream = random.uniform(0, 1, (16, *(-(-side // stride) for side in shape), 64))
+    initial = random.uniform(0, 1, (3, 3, 64, 1))
+
+    def gradients_in(kind: str) -> Any:
+        layer = DepthwiseConv2D(3, stride, "same", use_bias=False, dtype=kind)
+        layer.build((None, *shape, 64))
+        layer.kernel.assign(tf.cast(initial, kind))
+        inputs, weights = tf.constant(maps, kind), tf.constant(upstream, kind)
+
+        def gradients() -> Any:
+            return tf.gradients(layer(inputs), [layer.kernel.value, inputs], weights)
+
+        return tf.function(gradients)
+
+    right, gradients, found = gradients_in("float64")(), gradients_in(kind), set()
+    for _ in range(10):
+        for size in (2000, 100_000, 1_000_000):
+            np.full(size, np.nan, np.float32)  # which the next one may find in memory
+        values = [each.numpy() for each in gradients()]
+        for one, other in zip(values, right, strict=True):
+            assert np.linalg.norm(one.astype(np.float64) - other) < 0.005 * np.linalg.norm(other)
+        found.add(b"".join(each.tobytes() for each in values))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 6), (9, 14, 1), (12, 10, 8)], ids=str)

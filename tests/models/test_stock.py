@@ -36,6 +36,7 @@ def trained(name: str, shape: tuple[int, int, int]) -> keras.Model:
         ("lenet5", (28, 28, 1)),
         ("lenet5-like", (17, 15, 3)),
         ("googlenet", (65, 65, 3)),
+        ("mobilenet", (33, 32, 3)),
         ("resnet18-32", (16, 16, 3)),
     ],
 )

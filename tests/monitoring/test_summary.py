@@ -56,6 +56,14 @@ def test_a_run_of_so_many_steps_is_gone_on_with_by_more_steps() -> None:
     assert "or more steps (`--config runs/x/settings.yaml --resume --steps 1380`)." in paragraph.replace("\n", " ")
 
 
+def test_a_run_whose_rates_depend_on_its_end_is_begun_again() -> None:
+    paragraph = closing_paragraph(SUMMARY, can_be_extended=False).replace("\n", " ")
+    assert (
+        "or more epochs from the start (`--config runs/x/settings.yaml --run_dir runs/x-longer --epochs 60`)"
+        in paragraph
+    )
+
+
 def test_one_worker_is_not_workers_and_the_next_data_set_is_another() -> None:
     paragraph = closing_paragraph(SUMMARY | {"world_size": 1, "epochs": 1, "data": "fashion-mnist"})
     assert "after 1 epoch (690 steps) on 1 worker at" in " ".join(paragraph.split())

@@ -35,6 +35,13 @@ def test_cosine_ends_at_zero_whatever_the_length() -> None:
         assert (np.diff(rates) < 0).all()
 
 
+def test_linear_falls_to_zero_by_equal_parts() -> None:
+    rates = learning_rates(ScheduleSettings(schedule="linear"), 0.4, 0, 41, 10, 40)
+    np.testing.assert_allclose(rates, [0.4 * (40 - step) / 40 for step in range(41)], atol=1e-16)
+    warmed_up = learning_rates(ScheduleSettings(schedule="linear", warmup_epochs=2), 0.4, 0, 61, 10, 60)
+    np.testing.assert_allclose(warmed_up[20:], [0.4 * (60 - step) / 40 for step in range(20, 61)], atol=1e-16)
+
+
 def test_warm_up_rises_by_equal_parts_to_the_schedule_s_rate() -> None:
     constant = learning_rates(ScheduleSettings(warmup_epochs=2), 0.1, 0, 30, 10, 30)
     np.testing.assert_allclose(constant, [0.1 * min(1, (step + 1) / 20) for step in range(30)])
@@ -71,8 +78,7 @@ def test_impossible_settings(wrong: dict, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("warmup_epochs", [0, 1000])
-def test_what_depends_on_the_end_is_seen_from_the_rates(warmup_epochs: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SCHEDULES, "linear", lambda settings, epochs, end: np.maximum(0, 1 - epochs / end))
+def test_what_depends_on_the_end_is_seen_from_the_rates(warmup_epochs: float) -> None:
     depending = [
         name for name in SCHEDULES if ScheduleSettings(schedule=name, warmup_epochs=warmup_epochs).depends_on_the_end
     ]

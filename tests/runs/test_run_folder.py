@@ -155,7 +155,10 @@ def test_a_setting_that_there_is_no_more_is_told_with_its_line(run: Path) -> Non
 
 def test_what_a_schedule_follows_from_may_not_differ(run: Path) -> None:
     more = {**SETTINGS, "epochs": 9}
-    assert "other settings: epochs (" in refusal(check_same, run, more, {"epochs", "steps"})
+    told = refusal(check_same, run, more, {"epochs", "steps"})
+    assert "other settings: epochs (" in told
+    assert told.endswith("The learning rates of all its steps depend on its length.")
+    assert "learning rates" not in refusal(check_same, run, {**SETTINGS, "seed": 2}, {"epochs", "steps"})
     assert read_settings(run / "settings.yaml") == SETTINGS
 
 
