@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 EXIT_CODE = 128 + signal.SIGINT
 
 
-def exit_on_interrupt() -> None:
+def install_exit_on_interrupt() -> None:
     """Makes Ctrl-C end the process immediately in this project's programs, but not in others that import cnn."""
     main = getattr(sys.modules["__main__"], "__file__", None)
     jobs = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "jobs")
@@ -22,12 +22,12 @@ def exit_on_interrupt() -> None:
 
 
 def raise_on_interrupt() -> None:
-    """Undoes `exit_on_interrupt`: Ctrl-C raises KeyboardInterrupt again."""
+    """Undoes `install_exit_on_interrupt`: Ctrl-C raises KeyboardInterrupt again."""
     _replace(_end, signal.default_int_handler)
 
 
 @contextlib.contextmanager
-def exiting_on_interrupt() -> Iterator[None]:
+def temporarily_exit_on_interrupt() -> Iterator[None]:
     """Makes Ctrl-C end the process immediately inside the context, if it raises KeyboardInterrupt outside."""
     replaced = _replace(signal.default_int_handler, _end)
     try:

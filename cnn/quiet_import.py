@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-from cnn.interruption import exiting_on_interrupt
+from cnn.interruption import temporarily_exit_on_interrupt
 
 _NOISE = (
     b"WARNING: All log messages before absl::InitializeLog()",
@@ -25,7 +25,7 @@ def import_tensorflow_quietly() -> None:
     with open(os.memfd_create("TensorFlow's stderr"), "w+b") as captured:  # in memory, needs no disk space
         os.dup2(captured.fileno(), 2)
         try:
-            with exiting_on_interrupt():
+            with temporarily_exit_on_interrupt():
                 importlib.import_module("tensorflow")
         finally:
             for name in hidden:
