@@ -123,7 +123,7 @@ def _parse(location: str, choice: Mapping[str, Any]) -> TrainingSettings:
 
 
 def _arguments(choice: Mapping[str, Any]) -> tuple[str, ...]:
-    """The jobs/train.py arguments that pass these settings as inline YAML; null, which means the default, is omitted."""
+    """The jobs/train.py arguments that pass these settings as inline YAML, without nulls, which mean the default."""
     return "--config", json.dumps({name: value for name, value in choice.items() if value is not None})
 
 
