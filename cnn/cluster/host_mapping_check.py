@@ -1,4 +1,4 @@
-"""Checks that ranks run on their intended hosts: a launcher that ignores its hostfile starts all of them on one."""
+"""Checks that ranks run on the intended hosts: a launcher that ignores its hostfile starts all of them on one."""
 
 import dataclasses
 import socket
@@ -14,9 +14,10 @@ INTENDED_HOSTS = "CNN_PLACEMENT"
 
 
 def intended_hosts(hosts: Sequence[Host]) -> str:
-    """The variable's value for these hosts; `localhost`, which on each host means another, becomes this host's name."""
+    """The variable's value for these hosts; `localhost`, which every host understands as itself, becomes this host's
+    name."""
     local_name = socket.gethostname()
-    return host_list([dataclasses.replace(each, name=local_name) if each.name == LOCALHOST else each for each in hosts])
+    return host_list([dataclasses.replace(host, name=local_name) if host.name == LOCALHOST else host for host in hosts])
 
 
 def misplacement_error(hosts_of_ranks: Sequence[str], intended: str | None) -> UserError | None:
