@@ -14,8 +14,7 @@ INTENDED_HOSTS = "CNN_PLACEMENT"
 
 
 def intended_hosts(hosts: Sequence[Host]) -> str:
-    """The variable's value for these hosts; `localhost`, which every host understands as itself, becomes this host's
-    name."""
+    """The variable's value for these hosts; `localhost`, a different machine on each host, becomes this host's name."""
     local_name = socket.gethostname()
     return host_list([dataclasses.replace(host, name=local_name) if host.name == LOCALHOST else host for host in hosts])
 

@@ -108,12 +108,13 @@ class Feed:
             weights: floating (samples,), 0 for padding.
             group_size: samples per group; images are mixed within a group only.
         """
-        change, dtype = self._augmentation, self._scale.dtype
+        augmentation, dtype = self._augmentation, self._scale.dtype
         pixels = self._pixels.of_step(images)
-        pixels = change.crop(pixels, keys, dtype) if self._needs_augmentation_crop else self._centre(pixels)
-        if change.settings.colour_jitter:
-            pixels = change.colour(tf.cast(pixels, dtype), keys)
-        return change.mix(change.erase(self._standardised(pixels), keys), labels, keys, weights, group_size)
+        pixels = augmentation.crop(pixels, keys, dtype) if self._needs_augmentation_crop else self._centre(pixels)
+        if augmentation.settings.colour_jitter:
+            pixels = augmentation.colour(tf.cast(pixels, dtype), keys)
+        images = augmentation.erase(self._standardised(pixels), keys)
+        return augmentation.mix(images, labels, keys, weights, group_size)
 
     def _labels_of(self, indices: np.ndarray) -> Tensor:
         return tf.constant(self._labels[indices])
