@@ -36,4 +36,4 @@ def build(
             x = convolution(x, filters, 3, normalised=normalised, name=f"block{block}_conv{number}")
         x = max_pooling(x, 2, 2, name=f"block{block}_pool")
     units = (512,) if small_images else (4096, 4096)
-    return keras.Model(images, classifier(x, classes, dropout, units=units, first=1), name=name)
+    return keras.Model(images, classifier(x, classes, dropout, units=units, first_number=1), name=name)

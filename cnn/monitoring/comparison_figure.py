@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn.monitoring.comparison import RunResult
-from cnn.monitoring.figure import running_mean, style_panel
+from cnn.monitoring.figure import running_mean, style_step_axis
 from cnn.monitoring.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _set_scale(axes: "Axes", accuracies: Sequence[float]) -> None:
 
 
 def _draw_panel(axes: "Axes", results: Sequence[RunResult], styles: Styles) -> None:
-    style_panel(axes, max(result.steps for result in results), ticks=5)
+    style_step_axis(axes, max(result.steps for result in results), ticks=5)
     axes.xaxis.label.set_fontsize(12)
     axes.tick_params(labelsize=11)
     axes.set_title(results[0].network, fontsize=13)
