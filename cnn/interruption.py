@@ -19,7 +19,7 @@ def install_exit_on_interrupt() -> None:
     """
     main = getattr(sys.modules["__main__"], "__file__", None)
     jobs = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "jobs")
-    starting_with_m = sys.argv[:1] == ["-m"]  # true only while Python locates the module: one of this package, then
+    starting_with_m = sys.argv[:1] == ["-m"]  # only while Python locates the module, which is in this package
     if starting_with_m or (main is not None and os.path.dirname(os.path.realpath(main)) == jobs):
         _replace(signal.default_int_handler, _end)
 

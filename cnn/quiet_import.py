@@ -13,11 +13,11 @@ _NOISE = (
 )
 
 _UNUSED = ("sklearn", "matplotlib")
-"""Keras imports these, if installed, for wrappers and plots not used here: a quarter of the import time."""
+"""Keras imports these, if installed, for wrappers and plots not used here; they take a quarter of the import time."""
 
 
 def import_tensorflow_quietly() -> None:
-    """Imports TensorFlow; its other output to standard error is printed after the import."""
+    """Imports TensorFlow. Its output to standard error is printed after the import, without lines of `_NOISE`."""
     hidden = [name for name in _UNUSED if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it were not installed
     sys.stderr.flush()

@@ -103,8 +103,10 @@ def _wrong_sums(cluster: Cluster) -> list[str]:
     """Adds up known numbers over all ranks, and reports each rank whose sum is wrong."""
     numbers = np.arange(1000.0) * (cluster.rank + 1)
     expected = np.arange(1000.0) * sum(range(1, cluster.world_size + 1))
-    wrong = cluster.gather(not np.array_equal(cluster.sum(numbers), expected))
-    return [f"rank {rank} (on {cluster.peers[rank][0]}) got a wrong sum" for rank, bad in enumerate(wrong) if bad]
+    is_wrong = cluster.gather(not np.array_equal(cluster.sum(numbers), expected))
+    return [
+        f"rank {rank} (on {cluster.peers[rank][0]}) got a wrong sum" for rank, wrong in enumerate(is_wrong) if wrong
+    ]
 
 
 def _measure_rank(cluster: Cluster) -> RankMeasurements:
