@@ -81,7 +81,7 @@ def classifier(
 ) -> Tensor:
     """Flattens feature maps and applies fully connected layers with dropout, then the output layer.
 
-    The hidden layers are named fc{first_number}, ...: by default from fc6 on, as they follow AlexNet's five convolutions.
+    The hidden layers are named fc{first_number}, ...: by default from fc6 on, after AlexNet's five convolutions.
     """
     x = keras.layers.Flatten(name="flatten")(x)
     for number, outputs in enumerate(units, start=first_number):
