@@ -9,8 +9,8 @@ from cnn.surroundings import check_surroundings
 check_surroundings()
 
 # Imported after the check, as an older Python may not be able to parse them.
-from cnn.interruption import exit_on_interrupt  # noqa: E402
+from cnn.interruption import install_exit_on_interrupt  # noqa: E402
 from cnn.library_settings import override_library_settings  # noqa: E402
 
-exit_on_interrupt()
+install_exit_on_interrupt()
 override_library_settings(os.environ)  # read once, when Keras and TensorFlow are first imported

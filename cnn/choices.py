@@ -1,4 +1,4 @@
-"""Checks for two kinds of settings: names from a table, and counts of at least 1."""
+"""Settings that are names from a table or counts of at least 1, and their checks."""
 
 import dataclasses
 import difflib
@@ -14,7 +14,7 @@ def one_of(names: Callable[[], Iterable[str]], default: str) -> Any:
     """Returns a dataclass field for a name from a table; --help lists the names.
 
     Args:
-        names: returns the allowed names; called late, as the table may be defined after the settings in a file.
+        names: returns the allowed names; a function, as the table may be defined after the settings.
         default: one of the names.
     """
     return dataclasses.field(default=default, metadata={_NAMES: names})

@@ -1,4 +1,4 @@
-"""The CPU limit of a container, which the number of visible cores does not reflect."""
+"""The CPU limit of a container, which the number of visible cores does not show."""
 
 from pathlib import Path
 

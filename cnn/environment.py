@@ -32,14 +32,14 @@ _YES_OR_NO = _choice("0", "1")
 _COUNT = _Format("a whole number of at least 0", r"\d+")
 _POSITIVE = _Format("a whole number of at least 1", r"\d+", low=1)
 _NUMBERS = _Format("whole numbers separated by commas", r"\d+( *, *\d+)*")
-_GPU = r"-?\d+|(GPU|MIG)-[\w/-]+"
+_GPU_NAME = r"-?\d+|(GPU|MIG)-[\w/-]+"
 
 _FORMATS = {
     "CNN_DEVICE": _choice("gpu", "cpu"),
     "CNN_PROGRESS": _choice("bar", "lines"),
     "CUDA_VISIBLE_DEVICES": _Format(
         "numbers of GPUs, or their names (GPU-..., MIG-...), separated by commas",
-        rf"NoDevFiles|({_GPU})( *, *({_GPU}))*,?",
+        rf"NoDevFiles|({_GPU_NAME})( *, *({_GPU_NAME}))*,?",
         high=float("inf"),
     ),
     "OMP_NUM_THREADS": dataclasses.replace(_NUMBERS, low=1),
@@ -77,7 +77,7 @@ _FORMATS = {
         _YES_OR_NO,
     ),
 }
-"""Checked because Horovod parses only a value's leading number, and 0 if there is none: 5ms is 5, true is 0."""
+"""Checked because Horovod parses only the leading number of a value (5ms is 5), and without one 0 (true is 0)."""
 
 _MEANINGFUL_WHEN_EMPTY = ("CUDA_VISIBLE_DEVICES",)
 
@@ -87,17 +87,19 @@ def remove_invalid_variables(environ: MutableMapping[str, str], *, horovod: bool
 
     Args:
         environ: the environment; an empty variable counts as unset.
-        horovod: whether Horovod is used, so that its variables matter.
+        horovod: whether Horovod is used, so that errors in its variables are reported.
 
     Returns:
         An error message about the first invalid variable; empty if there is none.
     """
     errors = []
-    for name, form in _FORMATS.items():
+    for name, value_format in _FORMATS.items():
         value = environ.get(name)
-        if value is None or form.matches(value.strip()) or (not value and name in _MEANINGFUL_WHEN_EMPTY):
+        if value is None or value_format.matches(value.strip()) or (not value and name in _MEANINGFUL_WHEN_EMPTY):
             continue
         del environ[name]
         if value and (horovod or not name.startswith("HOROVOD_")):
-            errors.append(f"the environment variable {name} is '{value}': set it to {form.description}, or unset it.")
+            errors.append(
+                f"the environment variable {name} is '{value}': set it to {value_format.description}, or unset it."
+            )
     return errors[0] if errors else ""

@@ -51,7 +51,7 @@ class UserError(RunError):
 
 
 class StoppedError(RunError):
-    """The run stopped cleanly on a signal; once resumed, it continues as if it had not been stopped."""
+    """The run was stopped cleanly by a signal; resuming continues it as if it had not been stopped."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
     label = "stopped"
@@ -65,11 +65,11 @@ def diverged(step: int, cause: str) -> RunError:
 
 
 def explain_resource_error(error: BaseException, folder: object = None, advice: str = "") -> RunError | None:
-    """Explains an error caused by a missing system resource: disk space, memory, threads, files; None for others.
+    """Explains an error caused by a missing system resource (disk space, memory, threads, files); None for others.
 
     Args:
-        error: an error that the code closer to the failure did not explain, for example an OSError.
-        folder: folder of the file, for an error that does not name the file.
+        error: an error that no code closer to its cause has explained, for example an OSError.
+        folder: the file's folder, named if the error does not name the file.
         advice: end of the message.
     """
     if isinstance(error, MemoryError):
@@ -96,7 +96,7 @@ def report_errors(interrupted: str | None = None, *, starts_ranks: bool = False)
 
     Args:
         interrupted: advice printed after Ctrl-C; without it nothing is printed.
-        starts_ranks: whether the program starts processes that use Horovod, so that its variables matter.
+        starts_ranks: whether the program starts processes that use Horovod, whose variables are then checked.
     """
     raise_on_interrupt()
     use_utf8()

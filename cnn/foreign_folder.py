@@ -44,15 +44,15 @@ def open_to_read(path: Path) -> IO[bytes]:
 
 
 def open_new(path: Path) -> IO[bytes]:
-    """Creates a new file, removing whatever has its name, for example a link. Raises OSError."""
+    """Creates a new file, replacing an existing file or link of this name. Raises OSError."""
     path.unlink(missing_ok=True)
     return open(_open(path, os.O_WRONLY | os.O_EXCL), "wb")
 
 
 def open_beside(path: Path) -> tuple[Path, IO[bytes]]:
     """Creates a new file with an unpredictable name in the folder of `path`. Raises OSError."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    return beside, open(_open(beside, os.O_WRONLY | os.O_EXCL), "wb")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    return temporary, open(_open(temporary, os.O_WRONLY | os.O_EXCL), "wb")
 
 
 def open_to_append(path: Path) -> IO[bytes]:
@@ -62,11 +62,14 @@ def open_to_append(path: Path) -> IO[bytes]:
         UserError: it is a link, or not a regular file, or has a hard link elsewhere.
         OSError: it cannot be written.
     """
-    return open(open_own(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0)
+    return open(open_to_write(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0)
 
 
-def open_own(path: Path, flags: int) -> int:
-    """Opens a file for writing, creates it if missing, and returns its descriptor; raises as `open_to_append`."""
+def open_to_write(path: Path, flags: int) -> int:
+    """Opens a file for writing, creates it if missing, and returns its descriptor.
+
+    Raises the same errors as `open_to_append`.
+    """
     check_no_link(path)
     descriptor = _open(path, flags | os.O_NONBLOCK)
     status = os.fstat(descriptor)

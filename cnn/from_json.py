@@ -12,7 +12,7 @@ from cnn.foreign_folder import read_file
 
 T = TypeVar("T")
 
-LARGEST = 16_000_000
+MAX_JSON_BYTES = 16_000_000
 """Maximum bytes of a JSON file in a run folder: enough for the names of a hundred thousand classes."""
 
 
@@ -27,9 +27,9 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Reads a JSON object from a file; raises UserError if there is none."""
+    """Reads a JSON object from a file; raises UserError if it holds none."""
     try:
-        values = parse_json(read_file(path, LARGEST))
+        values = parse_json(read_file(path, MAX_JSON_BYTES))
         if isinstance(values, dict):
             return values
         error: Exception = ValueError("it is not a JSON object")
@@ -64,7 +64,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if origin is list or parameters[-1] is ...:
             parameters = parameters[:1] * len(value)
         if len(parameters) == len(value):
-            return origin(_convert(each, item, name) for each, item in zip(parameters, value, strict=True))
+            return origin(_convert(parameter, item, name) for parameter, item in zip(parameters, value, strict=True))
     if origin is dict and isinstance(value, dict):
         return {key: _convert(parameters[1], item, name) for key, item in value.items()}
     if type(value) is int and hint in (int, float) and abs(value) < 2**63:

@@ -1,6 +1,6 @@
 """Ctrl-C while a program starts: the process exits without a traceback from the middle of an import.
 
-KeyboardInterrupt would not do: NumPy, for example, turns it into an ImportError.
+Exits immediately instead of raising KeyboardInterrupt, which imports may convert (NumPy: to an ImportError).
 """
 
 import contextlib
@@ -12,23 +12,29 @@ from collections.abc import Callable, Iterator
 EXIT_CODE = 128 + signal.SIGINT
 
 
-def exit_on_interrupt() -> None:
-    """Makes Ctrl-C end the process immediately in this project's programs, but not in others that import cnn."""
+def install_exit_on_interrupt() -> None:
+    """Makes Ctrl-C end this project's programs immediately: the scripts in jobs/, and modules run with -m.
+
+    Other programs that import cnn keep their handler.
+    """
     main = getattr(sys.modules["__main__"], "__file__", None)
     jobs = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "jobs")
-    module = sys.argv[:1] == ["-m"]  # only while Python is still locating the module, which is then in this package
-    if module or (main is not None and os.path.dirname(os.path.realpath(main)) == jobs):
+    starting_with_m = sys.argv[:1] == ["-m"]  # only while Python locates the module, which is in this package
+    if starting_with_m or (main is not None and os.path.dirname(os.path.realpath(main)) == jobs):
         _replace(signal.default_int_handler, _end)
 
 
 def raise_on_interrupt() -> None:
-    """Undoes `exit_on_interrupt`: Ctrl-C raises KeyboardInterrupt again."""
+    """Undoes `install_exit_on_interrupt`: Ctrl-C raises KeyboardInterrupt again."""
     _replace(_end, signal.default_int_handler)
 
 
 @contextlib.contextmanager
-def exiting_on_interrupt() -> Iterator[None]:
-    """Makes Ctrl-C end the process immediately inside the context, if it raises KeyboardInterrupt outside."""
+def temporarily_exit_on_interrupt() -> Iterator[None]:
+    """Makes Ctrl-C end the process immediately while the context is active.
+
+    Does nothing if SIGINT has another handler than Python's, which raises KeyboardInterrupt.
+    """
     replaced = _replace(signal.default_int_handler, _end)
     try:
         yield
@@ -42,7 +48,10 @@ def _end(*_: object) -> None:
 
 
 def _replace(expected: object, handler: Callable[..., object]) -> bool:
-    """Sets SIGINT's handler if the current one is `expected`; returns whether. Others, and SIG_IGN, stay."""
+    """Replaces SIGINT's handler if it is `expected`, and returns whether it was replaced.
+
+    Any other handler, including SIG_IGN, is kept.
+    """
     if signal.getsignal(signal.SIGINT) is not expected:
         return False
     try:

@@ -1,7 +1,7 @@
 """Random numbers as pure functions of integer keys.
 
 A sample's position in an epoch, its dropout mask and its crop follow from keys such as (seed, epoch, position), never
-from a generator's state: so they are the same whichever worker computes them, and after a resume.
+from a generator's state. They are the same on any worker, and after resuming.
 
 The 32-bit mixer is Chris Wellons's "lowbias32" (hash-prospector, 2018, constants of the 2023 revision); the 64-bit one
 is the finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014).
@@ -18,7 +18,7 @@ _GOLDEN64 = 0x9E3779B97F4A7C15
 
 
 def mix64(values: np.ndarray) -> np.ndarray:
-    """Maps uint64 to uint64, one to one, so that close inputs give unrelated outputs."""
+    """Maps uint64 to uint64 bijectively, so that close inputs have unrelated outputs."""
     with np.errstate(over="ignore"):
         x = np.asarray(values, np.uint64) + np.uint64(_GOLDEN64)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -51,7 +51,7 @@ def hash_tensor(keys: Tensor, units: int, salt: int) -> Tensor:
     Returns:
         uint32 tensor of shape (samples, units).
     """
-    import tensorflow as tf  # imported late, as the order of samples needs only NumPy
+    import tensorflow as tf  # here, because the order of samples needs only NumPy
 
     def constant(value: int) -> Tensor:
         return tf.constant(value & 0xFFFFFFFF, tf.uint32)
@@ -68,7 +68,7 @@ def hash_tensor(keys: Tensor, units: int, salt: int) -> Tensor:
 
 
 def uniform_tensor(keys: Tensor, units: int, salt: int, dtype: Any) -> Tensor:
-    """Returns a number in [0, 1) for each pair of key and unit: a multiple of 2**-24, so equal in float32 and float64.
+    """Returns a number in [0, 1) for each pair of key and unit: a multiple of 2**-24, equal in float32 and float64.
 
     Arguments and shape are those of `hash_tensor`; `dtype` is a floating-point type.
     """

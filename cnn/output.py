@@ -1,4 +1,4 @@
-"""Standard output and standard error that handle full disks, and names that cannot be printed."""
+"""Streams for standard output and error that can handle full disks, and print any name."""
 
 import contextlib
 import io

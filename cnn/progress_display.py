@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar on a terminal, lines elsewhere."""
+"""The progress of a long operation: a bar on a terminal, lines elsewhere."""
 
 import shutil
 import time
@@ -24,13 +24,13 @@ def has_terminal(stream: TextIO, environ: Mapping[str, str], *, launched: bool =
 
 
 class ProgressDisplay:
-    """A bar on a terminal; elsewhere, such as in a job's log file, a line at most every ten seconds.
+    """Shows a bar on a terminal; elsewhere, such as in a job's log file, a line at most every ten seconds.
 
     Args:
         stream: stream to write to.
         terminal: whether to draw a bar.
         total: amount of work, or None if it is unknown.
-        done: amount that an earlier start has already done.
+        done: amount of work that an earlier start has done.
         silent_seconds: time before the first line, so that quick work writes nothing.
         clock: a clock in seconds, from any origin.
         bar_options: passed on to tqdm.
@@ -56,9 +56,8 @@ class ProgressDisplay:
         if terminal:
             from tqdm import tqdm  # here, because most programs never draw a bar
 
-            columns, lines = (
-                shutil.get_terminal_size()
-            )  # COLUMNS and LINES if set: mpirun's pseudo-terminal has no size
+            # COLUMNS and LINES if set: mpirun's pseudo-terminal has no size.
+            columns, lines = shutil.get_terminal_size()
             self._bar = tqdm(total=total, initial=done, file=stream, ncols=columns, nrows=lines, **bar_options)
 
     @property
@@ -71,13 +70,13 @@ class ProgressDisplay:
         self._start_done, self._start_time = done, self._clock()
 
     def update(self, done: int, line: str, *, bar_text: str = "", is_due: bool = False) -> None:
-        """Show that `done` has been reached.
+        """Show the amount of work done.
 
         Args:
             done: amount done so far, including that of an earlier start.
-            line: the line to write if there is no bar and the last line is long enough ago.
-            bar_text: shown behind the bar.
-            is_due: write the line in any case.
+            line: the line to write if there is no bar and the last line was written ten seconds ago or earlier.
+            bar_text: text after the bar.
+            is_due: write the line regardless of the time of the last one.
         """
         if self._bar is not None:
             self._bar.set_postfix_str(bar_text, refresh=False)
@@ -97,11 +96,11 @@ class ProgressDisplay:
             print(text, file=self._stream, flush=True)
 
     def time_left(self, done: int) -> str:
-        """The remaining time in words, judged by the speed so far; empty if there is nothing to judge by or to do."""
+        """The remaining time as text, estimated from the speed so far; empty if unknown, or if all is done."""
         if self._total is None or done <= self._start_done or done >= self._total:
             return ""
-        seconds_each = self.seconds / (done - self._start_done)
-        return f"{duration(seconds_each * (self._total - done))} left"
+        seconds_per_unit = self.seconds / (done - self._start_done)
+        return f"{duration(seconds_per_unit * (self._total - done))} left"
 
     def close(self) -> None:
         """Leave the latest state visible."""

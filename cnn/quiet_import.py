@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-from cnn.interruption import exiting_on_interrupt
+from cnn.interruption import temporarily_exit_on_interrupt
 
 _NOISE = (
     b"WARNING: All log messages before absl::InitializeLog()",
@@ -13,11 +13,11 @@ _NOISE = (
 )
 
 _UNUSED = ("sklearn", "matplotlib")
-"""Keras imports these, if installed, for wrappers and plots not used here: a quarter of the import time."""
+"""Keras imports these, if installed, for wrappers and plots not used here; they take a quarter of the import time."""
 
 
 def import_tensorflow_quietly() -> None:
-    """Imports TensorFlow; its other output to standard error is printed after the import."""
+    """Imports TensorFlow. Its output to standard error is printed after the import, without lines of `_NOISE`."""
     hidden = [name for name in _UNUSED if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it were not installed
     sys.stderr.flush()
@@ -25,7 +25,7 @@ def import_tensorflow_quietly() -> None:
     with open(os.memfd_create("TensorFlow's stderr"), "w+b") as captured:  # in memory, needs no disk space
         os.dup2(captured.fileno(), 2)
         try:
-            with exiting_on_interrupt():
+            with temporarily_exit_on_interrupt():
                 importlib.import_module("tensorflow")
         finally:
             for name in hidden:

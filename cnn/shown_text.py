@@ -17,8 +17,8 @@ def inert(text: str) -> str:
     return _UNSHOWN_IN_LINES.sub(_escape, text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    return ascii(found[0])[1:-1]
+def _escape(match: re.Match[str]) -> str:
+    return ascii(match[0])[1:-1]
 
 
 def on_one_line(text: str) -> str:
@@ -33,7 +33,7 @@ def shell_word(path: str | os.PathLike[str]) -> str:
         text = f"./{text}"
     if on_one_line(text) == text:
         return shlex.quote(text)
-    plain = (
+    escaped = (
         chr(byte) if 32 <= byte < 127 and chr(byte) not in "\\'" else f"\\x{byte:02x}" for byte in os.fsencode(text)
     )
-    return f"$'{''.join(plain)}'"
+    return f"$'{''.join(escaped)}'"

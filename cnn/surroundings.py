@@ -1,4 +1,4 @@
-"""Checks before a program imports anything else; any Python 3 can parse this file, and so report a wrong version."""
+"""Checks before a program imports anything else; any Python 3 can parse this file and so report its version."""
 
 import importlib.util
 import os
@@ -10,23 +10,27 @@ import sys
 def check_surroundings() -> None:
     """Ends the process with a message and exit code 2 if this Python or the working folder is unusable."""
     _open_standard_files()
-    problem = _wrong_python() or _no_folder()
+    problem = _unsuitable_python() or _missing_folder()
     if problem:
         sys.stderr.write("error: " + problem + "\n")
         sys.exit(2)
 
 
 def use_utf8() -> None:
-    """Restarts the program in UTF-8 mode if the locale has another encoding: names written under it, of classes for
-    example, would be read differently elsewhere."""
+    """Restarts the program in UTF-8 mode if the locale has another encoding.
+
+    Otherwise names that the program writes, for example of classes, would be read differently under other locales.
+    """
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _open_standard_files() -> None:
-    """Opens /dev/null for closed standard input, output or error: otherwise the next opened file, a checkpoint for
-    example, would get that descriptor, and all that is printed with it."""
+    """Opens /dev/null for closed standard input, output or error.
+
+    Otherwise the next opened file, for example a checkpoint, would get that descriptor, and printed text with it.
+    """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
@@ -38,7 +42,7 @@ def _open_standard_files() -> None:
             setattr(sys, f"__{name}__", stream)
 
 
-def _wrong_python() -> str:
+def _unsuitable_python() -> str:
     if sys.version_info[:2] == (3, 11) and importlib.util.find_spec("tensorflow"):
         return ""
     environment = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), ".venv")
@@ -50,7 +54,7 @@ def _wrong_python() -> str:
     )
 
 
-def _no_folder() -> str:
+def _missing_folder() -> str:
     try:
         os.getcwd()
     except OSError as error:

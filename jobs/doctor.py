@@ -38,11 +38,11 @@ def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
 
     with cluster.shared_errors():
         dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
-    found = check_up(cluster, {f"data {settings.data.data}": dataset.checksum[:16]})
+    checkup = check_up(cluster, {f"data {settings.data.data}": dataset.checksum[:16]})
     if cluster.is_chief:
-        print(checkup_table(cluster.peers, cluster.controller, found), flush=True)
-    if found.faults:
-        raise RunError("; ".join(found.faults), agreed=True)
+        print(checkup_table(cluster.peers, cluster.controller, checkup), flush=True)
+    if checkup.faults:
+        raise RunError("; ".join(checkup.faults), agreed=True)
 
 
 if __name__ == "__main__":

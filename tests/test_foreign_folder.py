@@ -14,8 +14,8 @@ from cnn.foreign_folder import (
     make_folder,
     open_beside,
     open_new,
-    open_own,
     open_to_append,
+    open_to_write,
     read_file,
 )
 from cnn.monitoring.events import EventWriter
@@ -59,10 +59,10 @@ def test_what_is_written_anew_replaces_a_link(folder: Path, canary: Path, link: 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
 def test_what_is_added_to_is_refused_if_it_is_a_link(folder: Path, canary: Path, link: Callable[..., None]) -> None:
     link(canary, folder / "log")
-    for write in (open_to_append, lambda path: open_own(path, os.O_RDWR)):
+    for write in (open_to_append, lambda path: open_to_write(path, os.O_RDWR)):
         assert read_or_sentence(lambda write=write: write(folder / "log"), str(folder / "log"), UserError) is None
     os.mkfifo(folder / "pipe")
-    assert read_or_sentence(lambda: open_own(folder / "pipe", os.O_RDWR), "is not a file", UserError) is None
+    assert read_or_sentence(lambda: open_to_write(folder / "pipe", os.O_RDWR), "is not a file", UserError) is None
     os.symlink("gone", folder / "dangling")
     assert read_or_sentence(lambda: open_to_append(folder / "dangling"), "is a link", UserError) is None
     assert not (folder / "gone").exists()

@@ -60,7 +60,7 @@ class Rates:
     """The rates of a job's slowest rank, measured while nothing else runs."""
 
     latency: float
-    """Seconds of the smallest collective."""
+    """Seconds that the smallest collective takes."""
 
     sent_per_second: float
     """Bytes per second that a rank sends during a large allreduce."""
@@ -69,12 +69,15 @@ class Rates:
     """Bytes per second that a rank receives during a large allgather."""
 
     multiply_adds_per_second: float
-    """Rate of a matrix product on a rank's device."""
+    """Multiply-adds per second of a matrix product on a rank's device."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The cost of one kernel in both ways, and the decision; bytes are what a rank sends or forwards per step."""
+class KernelChoice:
+    """The costs of exchanging one kernel's gradient either way, and the decision.
+
+    Bytes and seconds are those of one step; bytes count those that a rank sends or forwards.
+    """
 
     kernel: Kernel
     allreduce_bytes: int
@@ -94,7 +97,7 @@ def factored_bytes(kernel: Kernel, samples: int, world_size: int, element_bytes:
     return (world_size - 1) * samples * (kernel.inputs + kernel.outputs) * element_bytes
 
 
-def choose(
+def choose_exchange_per_kernel(
     exchange: str,
     kernels: Sequence[Kernel],
     rates: Rates,
@@ -103,8 +106,8 @@ def choose(
     world_size: int,
     gradient_bytes: int,
     factor_bytes: int,
-) -> list[Choice]:
-    """Compares both ways for each kernel, and chooses one according to `exchange`.
+) -> list[KernelChoice]:
+    """Decides for each kernel whether its factors are exchanged instead of its gradient.
 
     Args:
         exchange: auto, allreduce or factored.
@@ -121,17 +124,18 @@ def choose(
         gathered = factored_bytes(kernel, samples, world_size, factor_bytes)
         allreduce = rates.latency + summed / rates.sent_per_second
         # A rank multiplies the factors of its local samples either way.
-        others = (world_size - 1) * samples * kernel.size
-        factored = 2 * rates.latency + gathered / rates.gathered_per_second + others / rates.multiply_adds_per_second
-        better = kernel.size >= SMALL_KERNEL and factored < _MAX_TIME_RATIO * allreduce
+        multiply_adds = (world_size - 1) * samples * kernel.size
+        multiplication = multiply_adds / rates.multiply_adds_per_second
+        factored = 2 * rates.latency + gathered / rates.gathered_per_second + multiplication
+        factors_are_faster = kernel.size >= SMALL_KERNEL and factored < _MAX_TIME_RATIO * allreduce
         choices.append(
-            Choice(
+            KernelChoice(
                 kernel=kernel,
                 allreduce_bytes=summed,
                 factored_bytes=gathered,
                 allreduce_seconds=allreduce,
                 factored_seconds=factored,
-                factored=exchange == "factored" or (exchange == "auto" and better),
+                factored=exchange == "factored" or (exchange == "auto" and factors_are_faster),
             )
         )
     return choices
@@ -143,7 +147,7 @@ def bucket_bytes(sent_per_second: float) -> int:
     return max(_SMALLEST_BUCKET, min(LARGEST_BUCKET, 1 << round(math.log2(target))))
 
 
-def choice_table(choices: Sequence[Choice], rates: Rates) -> str:
+def choice_table(choices: Sequence[KernelChoice], rates: Rates) -> str:
     """Formats the choices as a table."""
     mebibytes = bucket_bytes(rates.sent_per_second) / 2**20
     lines = [
@@ -151,9 +155,9 @@ def choice_table(choices: Sequence[Choice], rates: Rates) -> str:
         f"latency {1e3 * rates.latency:.1f} ms, {2 * rates.multiply_adds_per_second / 1e9:,.0f} GFLOP/s",
         f"{'kernel':<24} {'allreduce':>20} {'factored':>20}  choice",
     ]
-    for each in choices:
-        allreduce = f"{each.allreduce_bytes / 1e6:,.1f} MB {1e3 * each.allreduce_seconds:8,.1f} ms"
-        factored = f"{each.factored_bytes / 1e6:,.1f} MB {1e3 * each.factored_seconds:8,.1f} ms"
-        chosen = "factored" if each.factored else "allreduce"
-        lines.append(f"{each.kernel.path:<24} {allreduce:>20} {factored:>20}  {chosen}")
+    for choice in choices:
+        allreduce = f"{choice.allreduce_bytes / 1e6:,.1f} MB {1e3 * choice.allreduce_seconds:8,.1f} ms"
+        factored = f"{choice.factored_bytes / 1e6:,.1f} MB {1e3 * choice.factored_seconds:8,.1f} ms"
+        chosen = "factored" if choice.factored else "allreduce"
+        lines.append(f"{choice.kernel.path:<24} {allreduce:>20} {factored:>20}  {chosen}")
     return "\n".join(lines)

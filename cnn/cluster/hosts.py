@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cnn.cluster.this_machine import LOCALHOST, comparable, is_this_machine, name_for_launchers
 from cnn.errors import UserError
+from cnn.output import print_to_stderr
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _MAX_SLOTS = 1024
@@ -69,10 +70,15 @@ def find_hosts(given: str | None, hostfile: str | None, environ: Mapping[str, st
     """Returns the hosts from the options, else from the environment; None if neither names any: this machine only.
 
     The environment variables are CNN_HOSTS, CNN_HOSTFILE, and OMPI_MCA_orte_default_hostfile, which the MPI operator of
-    Kubernetes sets.
+    Kubernetes sets. A warning is printed if several names denote this machine.
     """
     hosts = _named_hosts(given, hostfile, environ)
-    return None if hosts is None else with_this_machine_once(hosts)
+    if hosts is None:
+        return None
+    merged, warning = merge_names_of_this_machine(hosts)
+    if warning:
+        print_to_stderr(f"warning: {warning}")
+    return merged
 
 
 def _named_hosts(given: str | None, hostfile: str | None, environ: Mapping[str, str]) -> list[Host] | None:
@@ -90,17 +96,31 @@ def _named_hosts(given: str | None, hostfile: str | None, environ: Mapping[str, 
     return None
 
 
-def with_this_machine_once(hosts: Sequence[Host]) -> list[Host]:
+def merge_names_of_this_machine(hosts: Sequence[Host]) -> tuple[list[Host], str]:
     """Merges entries that denote this machine by different names or addresses into one.
 
     The merged entry keeps the first name, unless horovodrun would mistake it for another machine's.
+
+    Args:
+        hosts: entries with different names.
+
+    Returns:
+        The hosts, and a warning that names the merged entries; empty if there is none.
     """
     with ThreadPoolExecutor(min(64, len(hosts))) as pool:
-        local = list(pool.map(is_this_machine, [host.name for host in hosts]))
-    names = [name_for_launchers(host.name) for host, is_local in zip(hosts, local, strict=True) if is_local]
-    return _merged(
-        [dataclasses.replace(host, name=names[0]) if here else host for host, here in zip(hosts, local, strict=True)]
-    )
+        are_local = list(pool.map(is_this_machine, [host.name for host in hosts]))
+    local = [host for host, is_local in zip(hosts, are_local, strict=True) if is_local]
+    warning = ""
+    if len(local) > 1:
+        first, last = ", ".join(host.name for host in local[:-1]), local[-1].name
+        slots = sum(host.slots for host in local)
+        warning = f"{first} and {last} are names of this machine: counted as one host with {slots} slots."
+    name = name_for_launchers(local[0].name) if local else ""
+    renamed = [
+        dataclasses.replace(host, name=name) if is_local else host
+        for host, is_local in zip(hosts, are_local, strict=True)
+    ]
+    return _merged(renamed), warning
 
 
 def host_list(hosts: Sequence[Host]) -> str:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, is_lost_peer_error
+from cnn.cluster.host_mapping_check import INTENDED_HOSTS, misplacement_error
 from cnn.cluster.left_over import contradiction, live_launch
-from cnn.cluster.placement import PLACEMENT, misplacement
 from cnn.cluster.process import Launch, launch_from_environment
 from cnn.cluster.stop_signals import GRACEFUL_ONLY, signals_to_stop
 from cnn.environment import STALL_SECONDS, remove_invalid_variables
@@ -251,7 +251,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         job.watch(cluster.rank, cluster.peers)
         while True:
             try:
-                placed = misplacement([host for host, _ in cluster.peers], os.environ.get(PLACEMENT))
+                placed = misplacement_error([host for host, _ in cluster.peers], os.environ.get(INTENDED_HOSTS))
                 cluster.agree(mistake or cluster.devices.mistake or placed)
                 with flushed():
                     body(cluster, settings, job)  # type: ignore[arg-type]  # not None, as there was no mistake

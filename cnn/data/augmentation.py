@@ -63,6 +63,11 @@ class AugmentationSettings:
         return self.mixup > 0 or self.cutmix > 0
 
 
+def centre_offset(stored: int, size: int) -> int:
+    """First row or column of a centred crop of `size` of `stored` rows or columns."""
+    return (stored - size) // 2
+
+
 class Mixed(NamedTuple):
     """A batch whose samples may each be a mixture of two."""
 
@@ -114,21 +119,20 @@ class Augmentation:
         flipped = draws[:, 0] < 0.5 if self.settings.flip else tf.zeros_like(draws[:, 0], tf.bool)
         if self.settings.crop == "resized":
             return self._resized(pixels, draws, flipped, dtype)
-        rows, columns = (self._window(axis, draws[:, 1 + axis]) for axis in (0, 1))
+        rows, columns = (self._crop_indices(axis, draws[:, 1 + axis]) for axis in (0, 1))
         columns = tf.where(flipped[:, None], columns[:, ::-1], columns)
         return tf.gather(tf.gather(pixels, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
-    def _window(self, axis: int, draws: Tensor) -> Tensor:
+    def _crop_indices(self, axis: int, draws: Tensor) -> Tensor:
         """Row or column indices (samples, input side) of the crops, mirrored at the image's border."""
         import tensorflow as tf
 
         stored, size = self._stored[axis], self._input[axis]
-        room = stored - size
         pad = size // 8 if self.settings.crop == "pad" else 0
         if self.settings.crop == "centre":
-            first = tf.fill(tf.shape(draws), room // 2)
+            first = tf.fill(tf.shape(draws), centre_offset(stored, size))
         else:
-            first = tf.cast(tf.floor(draws * (room + 2 * pad + 1)), tf.int32) - pad
+            first = tf.cast(tf.floor(draws * (stored - size + 2 * pad + 1)), tf.int32) - pad
         positions = tf.abs(first[:, None] + tf.range(size))
         return (stored - 1) - tf.abs((stored - 1) - positions)
 
@@ -182,8 +186,8 @@ class Augmentation:
         import tensorflow as tf
 
         inside = []
-        for side, length, place in zip(self._input, (height, width), (top, left), strict=True):
-            start = tf.floor(place * (1 - length) * side)
+        for side, length, offset in zip(self._input, (height, width), (top, left), strict=True):
+            start = tf.floor(offset * (1 - length) * side)
             stop = start + tf.round(length * side)
             positions = tf.range(side, dtype=length.dtype)
             inside.append((positions >= start[:, None]) & (positions < stop[:, None]))
@@ -219,11 +223,11 @@ def _next_in_group(weights: Tensor, group_size: int) -> Tensor:
     """Index of the next real sample of each sample's group; the last real one is followed by the first."""
     import tensorflow as tf
 
-    places = tf.range(tf.shape(weights)[0])
-    within = places % group_size
+    samples = tf.range(tf.shape(weights)[0])
+    in_group = samples % group_size
     real = tf.reduce_sum(tf.reshape(tf.cast(weights, tf.int32), (-1, group_size)), 1)
-    following = tf.where(within + 1 < tf.repeat(real, group_size), within + 1, 0)
-    return places - within + following
+    following = tf.where(in_group + 1 < tf.repeat(real, group_size), in_group + 1, 0)
+    return samples - in_group + following
 
 
 def _beta(alpha: float, draws: Tensor) -> Tensor:

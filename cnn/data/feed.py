@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from cnn.data.augmentation import Augmentation, AugmentationSettings, Mixed
+from cnn.data.augmentation import Augmentation, AugmentationSettings, Mixed, centre_offset
 from cnn.data.dataset import Dataset, Part
 from cnn.data.pixels import Pixels, ResidentPixels, StreamedPixels
 from cnn.tensor import Tensor
@@ -40,16 +40,16 @@ class Feed:
         *,
         resident_mb: int,
     ) -> None:
-        kind = ResidentPixels if part.images.nbytes <= resident_mb * 10**6 else StreamedPixels
-        self._pixels: Pixels = kind(part.images)
+        pixels_class = ResidentPixels if part.images.nbytes <= resident_mb * 10**6 else StreamedPixels
+        self._pixels: Pixels = pixels_class(part.images)
         self._labels = np.array(part.labels)
         self._shape = dataset.input_shape
         height, width, _ = self._shape
         stored_height, stored_width, _ = part.images.shape[1:]
-        self._corner = (stored_height - height) // 2, (stored_width - width) // 2
+        self._centre_crop_corner = centre_offset(stored_height, height), centre_offset(stored_width, width)
         settings = augmentation or AugmentationSettings()
         self._augmentation = Augmentation(settings, part.images.shape[1:], self._shape)
-        self._moves = settings.crop != "centre" or settings.flip
+        self._needs_augmentation_crop = settings.crop != "centre" or settings.flip
         # One factor for each of a row's numbers: broadcasting over three channels alone takes four times as long.
         deviation = np.maximum(dataset.standard_deviation, 1e-3)
         self._scale = tf.constant(np.tile(1 / (255 * deviation), width), dtype)
@@ -108,18 +108,19 @@ class Feed:
             weights: floating (samples,), 0 for padding.
             group_size: samples per group; images are mixed within a group only.
         """
-        change, dtype = self._augmentation, self._scale.dtype
+        augmentation, dtype = self._augmentation, self._scale.dtype
         pixels = self._pixels.of_step(images)
-        pixels = change.crop(pixels, keys, dtype) if self._moves else self._centre(pixels)
-        if change.settings.colour_jitter:
-            pixels = change.colour(tf.cast(pixels, dtype), keys)
-        return change.mix(change.erase(self._standardised(pixels), keys), labels, keys, weights, group_size)
+        pixels = augmentation.crop(pixels, keys, dtype) if self._needs_augmentation_crop else self._centre(pixels)
+        if augmentation.settings.colour_jitter:
+            pixels = augmentation.colour(tf.cast(pixels, dtype), keys)
+        images = augmentation.erase(self._standardised(pixels), keys)
+        return augmentation.mix(images, labels, keys, weights, group_size)
 
     def _labels_of(self, indices: np.ndarray) -> Tensor:
         return tf.constant(self._labels[indices])
 
     def _centre(self, pixels: Tensor) -> Tensor:
-        (top, left), (height, width, _) = self._corner, self._shape
+        (top, left), (height, width, _) = self._centre_crop_corner, self._shape
         return pixels[:, top : top + height, left : left + width]
 
     def _standardised(self, pixels: Tensor) -> Tensor:

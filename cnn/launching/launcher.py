@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 
 from cnn.choices import check_choice
 from cnn.cluster.horovodrun import subprocess_command
+from cnn.cluster.host_mapping_check import INTENDED_HOSTS, intended_hosts
 from cnn.cluster.hosts import Host, find_hosts, host_list
 from cnn.cluster.left_over import prepare_launch
-from cnn.cluster.placement import PLACEMENT, placement
 from cnn.cluster.process import DEVICES
 from cnn.cluster.this_machine import has_domain, is_this_machine
 from cnn.errors import UserError, report_errors
@@ -184,7 +184,7 @@ def main() -> None:
     if given.interface is not None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", given.interface)
     if hosts is not None and given.wait:
-        os.environ[PLACEMENT] = placement(hosts)
+        os.environ[INTENDED_HOSTS] = intended_hosts(hosts)
     program = [sys.executable, given.program, *arguments]
     if given.launcher == "mpirun":
         command = mpirun_command(hosts, workers, program, os.environ, given.interface)

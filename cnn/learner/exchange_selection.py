@@ -1,4 +1,4 @@
-"""Which exchange a run uses: chosen when it starts, kept when it is resumed."""
+"""Chooses how a run exchanges gradients, by rates that are measured when it starts and reused when it is resumed."""
 
 import dataclasses
 import math
@@ -13,14 +13,14 @@ from cnn.cluster.equal_products import first_differing_rank
 from cnn.cluster.exchange import Exchange, make_exchange
 from cnn.cluster.exchange_cost import (
     LARGEST_BUCKET,
-    Choice,
     ExchangeSettings,
     Kernel,
+    KernelChoice,
     Rates,
     allreduce_bytes,
     bucket_bytes,
     choice_table,
-    choose,
+    choose_exchange_per_kernel,
 )
 from cnn.cluster.link import measure_rates
 from cnn.errors import UserError
@@ -39,10 +39,10 @@ class ChosenExchange(NamedTuple):
     exchange: Exchange
 
     record: dict[str, Any]
-    """For the run folder and the checkpoints, from which a resumed run takes it."""
+    """For the run folder and the checkpoints; a resumed run reuses its rates."""
 
     message: str
-    """For the user; empty where there was nothing to choose."""
+    """For the user; empty if there is nothing to report."""
 
     sent_bytes: int
     """Bytes that each rank sends in a step, computed by formula."""
@@ -58,7 +58,8 @@ def choose_exchange(
         settings: the way of exchange and the compression.
         model: the network.
         samples: samples per rank per step.
-        earlier: the resumed run's record, which is used if it was made with the same number of ranks.
+        earlier: the resumed run's record. If it was made with the same number of ranks, its rates are used instead of
+            new measurements; the choice is made again.
     """
     kernels, how, ranks = dense_kernels(model), settings.exchange, cluster.world_size
     compressed = settings.compression == "float16"
@@ -72,9 +73,9 @@ def choose_exchange(
         message = f"{model.name} has no fully connected layers to exchange as factors: its gradients are summed."
     sent = allreduce_bytes(total, ranks, gradient_bytes)
     if ranks > 1 and (total * gradient_bytes >= _WORTH_MEASURING or how == "factored"):
-        reused = earlier is not None and earlier.get("world_size") == ranks and "rates" in earlier
-        rates = Rates(**earlier["rates"]) if reused and earlier else measure_rates(cluster)
-        choices = choose(
+        reuse_rates = earlier is not None and earlier.get("world_size") == ranks and "rates" in earlier
+        rates = Rates(**earlier["rates"]) if reuse_rates and earlier else measure_rates(cluster)
+        choices = choose_exchange_per_kernel(
             how,
             kernels,
             rates,
@@ -83,32 +84,32 @@ def choose_exchange(
             gradient_bytes=gradient_bytes,
             factor_bytes=factor_bytes,
         )
-        odd = _odd_rank(cluster, choices, samples, model.variable_dtype)
-        if odd and how == "factored":
-            raise UserError(f"--exchange factored cannot work: {odd}; choose --exchange auto.", agreed=True)
-        factored = [] if odd else [each for each in choices if each.factored]
-        sent += sum(each.factored_bytes - each.allreduce_bytes for each in factored)
+        difference = _differing_rank(cluster, choices, samples, model.variable_dtype)
+        if difference and how == "factored":
+            raise UserError(f"--exchange factored cannot work: {difference}; choose --exchange auto.", agreed=True)
+        factored = [] if difference else [choice for choice in choices if choice.factored]
+        sent += sum(choice.factored_bytes - choice.allreduce_bytes for choice in factored)
         record |= {
-            "factored": [each.kernel.path for each in factored],
+            "factored": [choice.kernel.path for choice in factored],
             "bucket_bytes": max(bucket_bytes(rates.sent_per_second), sent // _MAX_MESSAGES),
             "rates": dataclasses.asdict(rates),
         }
-        if odd:
-            message = f"{odd}: gradients are summed instead of being exchanged as factors."
-        elif not reused:
+        if difference:
+            message = f"{difference}: gradients are summed instead of being exchanged as factors."
+        elif not reuse_rates:
             message = message or choice_table(choices, rates)
     factored_paths = frozenset(record["factored"])
     exchange = make_exchange(cluster, factored_paths, record["bucket_bytes"], compressed=compressed)
     return ChosenExchange(exchange, record, message, sent)
 
 
-def _odd_rank(cluster: Cluster, choices: Sequence[Choice], samples: int, dtype: str) -> str:
-    """Names, on every rank, one whose products of factors differ from rank 0's; empty if there is no such rank."""
-    kernels = [each.kernel for each in choices if each.factored]
-    odd = first_differing_rank(cluster, kernels, samples * cluster.world_size, dtype) if kernels else None
-    if odd is None:
+def _differing_rank(cluster: Cluster, choices: Sequence[KernelChoice], samples: int, dtype: str) -> str:
+    """Names, on every rank, a rank whose products of factors differ from rank 0's; empty if there is none."""
+    kernels = [choice.kernel for choice in choices if choice.factored]
+    differing_rank = first_differing_rank(cluster, kernels, samples * cluster.world_size, dtype) if kernels else None
+    if differing_rank is None:
         return ""
-    hosts = f"rank {odd} (on {cluster.peers[odd][0]}) and rank 0 (on {cluster.peers[0][0]})"
+    hosts = f"rank {differing_rank} (on {cluster.peers[differing_rank][0]}) and rank 0 (on {cluster.peers[0][0]})"
     return f"{hosts} have different processors or numbers of threads, so their products differ in the last digits"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from cnn.cluster.exchange_cost import Rates
 from cnn.errors import UserError
 from cnn.foreign_folder import read_file
-from cnn.from_json import LARGEST, from_json, parse_json
+from cnn.from_json import MAX_JSON_BYTES, from_json, parse_json
 from cnn.measuring.step_prediction import Layer
 
 
@@ -83,7 +83,7 @@ def check_output(path: Path) -> None:
 def read_measured(path: Path) -> Measured:
     """Reads a file written by --output; raises UserError for any other file."""
     try:
-        return Measured.from_json(read_file(path, LARGEST).decode())
+        return Measured.from_json(read_file(path, MAX_JSON_BYTES).decode())
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a file written by --output.") from error
     except ValueError as error:

@@ -154,7 +154,7 @@ def _measure_network(
         keep("initial", read_state(state))
         paths = [variable.path for variable in network.trainable_variables]
         keep("gradient", dict(zip(paths, step.gradients(plan), strict=True)))
-        step.run(plan, np.full(steps, settings.optimizer.rate_for(size)))
+        step.run(plan, np.full(steps, settings.optimizer.learning_rate_for(size)))
         keep("final", read_state(state))
 
     run("float64", "float64", SampleOrder)

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnn.errors import UserError
 from cnn.foreign_folder import read_file
-from cnn.from_json import LARGEST
+from cnn.from_json import MAX_JSON_BYTES
 from cnn.launching.own_job import run_with_workers
 from cnn.learner.metric_table import METRICS
 from cnn.monitoring.metrics import read_metrics
@@ -42,7 +42,7 @@ def replay(run: Path, launcher: str) -> tuple[int, str]:
         # Copied so that it looks like a run without a checkpoint, which keeps its choice of the exchange on --resume.
         for name in (SETTINGS, ENVIRONMENT, DATA):
             if (run / name).is_file():
-                (again / name).write_bytes(read_file(run / name, LARGEST))
+                (again / name).write_bytes(read_file(run / name, MAX_JSON_BYTES))
         arguments = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--resume"]
         run_with_workers(launcher, workers, [program, *arguments])
         repeated = read_metrics(again / "metrics.jsonl")

@@ -1,7 +1,7 @@
 """AlexNet (Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks", 2012).
 
-Without the paper's two groups, and in CaffeNet's order: pooling before normalisation. The variant `-bn` has batch
-normalisation after each convolution instead of local response normalisation.
+Its convolutions are not divided into the paper's two groups, and pooling precedes normalisation, as in CaffeNet. The
+variant `-bn` has batch normalisation after each convolution instead of local response normalisation.
 """
 
 import keras
@@ -13,7 +13,7 @@ from cnn.models.layers import LocalResponseNormalization
 def build(
     image_shape: tuple[int, int, int], classes: int, *, name: str, normalised: bool, dropout: float
 ) -> keras.Model:
-    """Images (samples, height, width, channels) to logits (samples, classes)."""
+    """Builds a model from images (samples, height, width, channels) to logits (samples, classes)."""
     images = keras.Input(image_shape, name="images")
     x = convolution(images, 96, 11, stride=4, normalised=normalised, name="conv1")
     x = max_pooling(x, 3, 2, name="pool1")

@@ -20,7 +20,8 @@ class Factors(NamedTuple):
     """Tensor (samples, m): the layer's inputs, the first factor."""
 
     outputs: Tensor
-    """Tensor (samples, n): the outputs before the activation; the loss's gradient by them is the second factor."""
+    """Tensor (samples, n): the outputs before the activation. The second factor is the loss's gradient with respect to
+    them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class TrainingBatch:
     """One rank's share of a global batch."""
 
     keys: Tensor
-    """uint32 tensor (samples,): depends on the seed, the epoch and the sample's place in it, never on the rank."""
+    """uint32 tensor (samples,): depends on the seed, the epoch and the sample's position in it, never on the rank."""
 
     weights: Tensor
     """Floating-point tensor (samples,): 1, or 0 for padding."""

@@ -1,4 +1,4 @@
-"""The addition of a bias, with an accurate gradient, which is a sum of very many numbers."""
+"""The addition of a bias, with an accurate gradient, although this is a sum of very many numbers."""
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ def add_bias(outputs: Tensor, bias: Tensor) -> Tensor:
     """Adds a bias (channels,) to tensors (..., channels).
 
     The bias's gradient is a sum over all positions of all samples. On CPUs TensorFlow sums bfloat16 in bfloat16, in
-    which 256 + 1 is 256: AlexNet's and VGG16's gradients were wrong by a third and more. A product with ones is summed
+    which 256 + 1 is 256: AlexNet's and VGG16's gradients had errors of a third and more. A product with ones is summed
     in float32 and rounded once; it is also faster.
     """
     if outputs.dtype.size >= 4 or tf.config.get_visible_devices("GPU"):

@@ -13,7 +13,7 @@ from cnn.tensor import Tensor
 
 
 class ImageTooSmallError(UserError):
-    """The images are too small for the network; `layer` is the first layer whose input has too few pixels."""
+    """The images are too small for the network; `layer` is the first layer whose input is smaller than its kernel."""
 
     def __init__(self, layer: str) -> None:
         super().__init__(f"the images are too small: too few pixels are left for the layer {layer}")
@@ -21,16 +21,24 @@ class ImageTooSmallError(UserError):
 
 
 def output_size(size: int, kernel: int, stride: int, padding: str) -> int:
-    """The number of positions of a kernel on a side of `size` pixels: O = 1 + (W - K + 2P) / S.
+    """The number of positions of a kernel on a side of `size` pixels.
 
-    With padding "valid" P is zero and the quotient is rounded down; with "same" TensorFlow pads so that O = W / S,
-    rounded up.
+    With padding "valid" it is 1 + (size - kernel) / stride, rounded down. With "same" TensorFlow pads so that it is
+    size / stride, rounded up.
     """
     return -(-size // stride) if padding == "same" else max(0, 1 + (size - kernel) // stride)
 
 
 def check_size(x: Tensor, kernel: int, stride: int, padding: str, name: str) -> None:
-    """Raises ImageTooSmallError if a layer's kernel does not fit into maps (samples, height, width, channels)."""
+    """Raises ImageTooSmallError if a layer's kernel does not fit into the feature maps x.
+
+    Args:
+        x: feature maps (samples, height, width, channels).
+        kernel: side of the kernel.
+        stride: stride of the kernel.
+        padding: same or valid.
+        name: name of the layer, for the message.
+    """
     if min(output_size(side, kernel, stride, padding) for side in x.shape[1:3]) < 1:
         raise ImageTooSmallError(name)
 
@@ -46,7 +54,7 @@ def convolution(
     normalised: bool = False,
     activation: str | None = "relu",
 ) -> Tensor:
-    """A convolution, optional batch normalisation, which replaces the bias, and the activation."""
+    """Convolution, then batch normalisation (if `normalised`; the bias is then omitted), then activation."""
     check_size(x, kernel, stride, padding, name)
     convolve = Conv2D(
         filters,
@@ -82,16 +90,19 @@ def max_pooling(x: Tensor, kernel: int, stride: int, *, name: str, padding: str 
 
 
 def classifier(
-    x: Tensor, classes: int, dropout: float, *, units: tuple[int, ...] = (4096, 4096), first: int = 6
+    x: Tensor, classes: int, dropout: float, *, units: tuple[int, ...] = (4096, 4096), first_number: int = 6
 ) -> Tensor:
-    """Logits from maps by fully connected layers, numbered from `first` on, with dropout after each but the last."""
+    """Flattens feature maps and applies fully connected layers with dropout, then the output layer.
+
+    The hidden layers are named fc{first_number}, ...: by default from fc6 on, after AlexNet's five convolutions.
+    """
     x = keras.layers.Flatten(name="flatten")(x)
-    for number, count in enumerate(units, start=first):
-        layer = Dense(count, activation="relu", kernel_initializer="he_normal", name=f"fc{number}")
+    for number, outputs in enumerate(units, start=first_number):
+        layer = Dense(outputs, activation="relu", kernel_initializer="he_normal", name=f"fc{number}")
         x = Dropout(dropout, name=f"dropout{number}")(layer(x))
     return logits(x, classes)
 
 
 def logits(x: Tensor, classes: int, name: str = "logits") -> Tensor:
-    """The linear output layer, whose softmax is the probabilities of the classes."""
+    """The linear output layer; the softmax of its outputs is the probabilities of the classes."""
     return Dense(classes, kernel_initializer="glorot_uniform", name=name)(x)

@@ -9,7 +9,7 @@ from cnn.models.bias import add_bias
 from cnn.tensor import Tensor
 
 _LANES = 16
-"""Channels that oneDNN computes in one vector on CPUs; with fewer, the rest of the work is wasted."""
+"""Output channels that oneDNN computes in one vector on CPUs; with fewer, part of the vector is unused."""
 
 
 class Conv2D(keras.layers.Conv2D):
@@ -67,13 +67,14 @@ class Conv2D(keras.layers.Conv2D):
 
     def _few_channels(self, maps: Tensor, outputs: Tensor) -> bool:
         """Whether `_gradient_of_few_channels` supports these shapes and is faster."""
-        even = maps[2] % 2 == outputs[2] % 2 == 0
-        fitting = self.strides == (1, 1) and self.padding == "valid" and self.kernel_size[1] % 2 == 1
-        return bool(even and fitting and 2 * maps[3] <= _LANES and not tf.config.get_visible_devices("GPU"))
+        widths_are_even = maps[2] % 2 == outputs[2] % 2 == 0
+        is_supported = self.strides == (1, 1) and self.padding == "valid" and self.kernel_size[1] % 2 == 1
+        is_faster = 2 * maps[3] <= _LANES and not tf.config.get_visible_devices("GPU")
+        return bool(widths_are_even and is_supported and is_faster)
 
 
 def check_form(layer: Any) -> None:
-    """Raises ValueError for a convolution whose form is one that layers here do not compute."""
+    """Raises ValueError for a convolution with dilation or with channels first, which these layers do not compute."""
     if set(layer.dilation_rate) != {1} or layer.data_format != "channels_last":
         raise ValueError(
             f"{layer.name} has dilation_rate {layer.dilation_rate} and data_format {layer.data_format}: "
@@ -81,10 +82,16 @@ def check_form(layer: Any) -> None:
         )
 
 
-def paired(kernel: Tensor) -> Tensor:
-    """A kernel (height, width, m, n), width odd, for maps whose pairs of columns are one column of twice the channels.
+def pair_columns(kernel: Tensor) -> Tensor:
+    """Converts a kernel for maps in which each pair of columns has become one column of twice the channels.
 
-    The result (height, (width + 1) / 2, 2m, 2n) has the kernel once per column of a pair, with a column of zeros."""
+    Args:
+        kernel: (height, width, m, n) of odd width.
+
+    Returns:
+        A kernel (height, (width + 1) / 2, 2m, 2n), which contains the given one for each column of a pair, padded by a
+        column of zeros.
+    """
     height, width, inputs, outputs = kernel.shape
     shifted = [tf.pad(kernel, [(0, 0), (column, 1 - column), (0, 0), (0, 0)]) for column in (0, 1)]
     return tf.reshape(tf.stack(shifted, 3), (height, (width + 1) // 2, 2 * inputs, 2 * outputs))
@@ -93,7 +100,7 @@ def paired(kernel: Tensor) -> Tensor:
 def _gradient_of_few_channels(upstream: Tensor, kernel: Tensor) -> Tensor:
     """The inputs' gradient of an unpadded convolution of stride 1, in two thirds of TensorFlow's time: see `_LANES`."""
     (_, height, width, outputs), (rows, columns, inputs, _) = upstream.shape, kernel.shape
-    flipped = paired(tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))
+    flipped = pair_columns(tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))
     pairs = tf.reshape(upstream, (-1, height, width // 2, 2 * outputs))
     border = (columns - 1) // 2
     pairs = tf.pad(pairs, [(0, 0), (0, 0), (border, border), (0, 0)])  # oneDNN's own padding of narrow maps is slow

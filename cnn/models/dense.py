@@ -11,7 +11,7 @@ from cnn.tensor import Tensor
 class Dense(keras.layers.Dense):
     """Keras's layer, which in training also adds the factors of its kernel's gradient to the batch.
 
-    With inputs x (samples, m) and a loss whose gradient by the layer's linear outputs is dy (samples, n), the kernel's
+    With inputs x (samples, m) and the loss's gradient dy (samples, n) with respect to the linear outputs, the kernel's
     gradient is x^T dy (m, n): in large layers the factors are far smaller than the product.
     """
 

@@ -22,7 +22,7 @@ class LayerRow:
     """Number of trainable parameters."""
 
     multiply_adds: int
-    """In the forward pass of a convolution or fully connected layer; else 0."""
+    """Multiply-adds of the forward pass of a convolution or fully connected layer; 0 for other layers."""
 
     @property
     def outputs(self) -> int:
@@ -31,7 +31,7 @@ class LayerRow:
 
 
 def layer_rows(model: keras.Model) -> list[LayerRow]:
-    """The rows of all layers, in the order in which the layers were made."""
+    """The rows of all layers, in the order in which the layers were created."""
     return [
         LayerRow(
             name=layer.name,
@@ -64,10 +64,10 @@ def layer_table(rows: Sequence[LayerRow]) -> str:
         sum(getattr(row, field) for row in rows) for field in ("parameters", "multiply_adds", "outputs")
     )
     lines.append(f"{'total':<74} {parameters:>12,} {multiply_adds:>15,}")
-    megabytes = 4 * 2 / 1e6
+    megabytes_with_gradient = 4 * 2 / 1e6  # per number
     lines.append(
-        f"float32 memory: weights and gradients {parameters * megabytes:,.1f} MB, "
-        f"outputs and their gradients {outputs * megabytes:,.2f} MB per image"
+        f"float32 memory: weights and gradients {parameters * megabytes_with_gradient:,.1f} MB, "
+        f"outputs and their gradients {outputs * megabytes_with_gradient:,.2f} MB per image"
     )
     return "\n".join(lines)
 

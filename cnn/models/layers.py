@@ -11,7 +11,7 @@ import tensorflow as tf
 from cnn.keyed_random import hash_tensor
 from cnn.models.batch import TrainingBatch, current_batch
 from cnn.models.bias import add_bias
-from cnn.models.conv2d import Conv2D, paired
+from cnn.models.conv2d import Conv2D, pair_columns
 from cnn.tensor import Tensor
 
 
@@ -19,7 +19,7 @@ class Dropout(keras.layers.Layer):
     """Inverted dropout (Srivastava et al., JMLR 2014) whose mask does not depend on the number of workers.
 
     A unit is dropped according to a hash of (the sample's key, this layer's name, the unit's index). Keras's own layer
-    draws from a random generator's state, so that two workers would draw other masks than one.
+    draws from a random generator's state, so that masks would depend on the number of workers.
 
     Args:
         rate: fraction of units set to zero, in [0, 1). The others are scaled by 1 / (1 - rate).
@@ -63,7 +63,7 @@ class GroupBatchNormalization(keras.layers.Layer):
     """
 
     looks_at_groups = True
-    """Marks layers whose networks are trained in groups of samples."""
+    """Marks layers that process a group of samples jointly: their networks are trained in groups."""
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -165,8 +165,8 @@ class FewChannelConv2D(Conv2D):
     columns of pixels become one column of twice the channels (without moving data), and the kernel, repeated for each
     of them and padded by a column of zeros, computes both: 5x5 pixels to 6 channels become 5x3 column pairs to 12.
 
-    It supports odd square kernels whose half is even (5, 9), stride 1 and padding "same"; on a GPU, or for images of
-    odd width, it computes as `Conv2D` does.
+    It supports square kernels of side 4n + 1 (5, 9), stride 1 and padding "same"; on a GPU, or for images of odd width,
+    it computes as `Conv2D` does.
     """
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -175,13 +175,16 @@ class FewChannelConv2D(Conv2D):
         if width % 2 or tf.config.get_visible_devices("GPU"):
             return super().call(inputs)
         columns = tf.reshape(inputs, (-1, height, width // 2, 2 * channels))
-        outputs = tf.nn.conv2d(columns, paired(tf.convert_to_tensor(self.kernel)), 1, "SAME")
+        outputs = tf.nn.conv2d(columns, pair_columns(tf.convert_to_tensor(self.kernel)), 1, "SAME")
         outputs = add_bias(outputs, tf.tile(tf.convert_to_tensor(self.bias), [2]))
         return tf.reshape(self.activation(outputs), (-1, height, width, self.filters))
 
 
 class HalvingAveragePooling2D(keras.layers.Layer):
-    """Means of 2x2 pixels, as Keras's AveragePooling2D(2); its gradient, by two copies, takes a third of the time."""
+    """Average pooling of 2x2 pixels, equal to Keras's AveragePooling2D(2).
+
+    Its gradient, computed by two copies, takes a third of the time.
+    """
 
     def call(self, inputs: Tensor) -> Tensor:
         """Halves the height and width of maps (samples, height, width, channels), rounded down."""

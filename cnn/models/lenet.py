@@ -1,6 +1,6 @@
 """LeNet-5 (LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II.B).
 
-The sizes are the paper's, the form is the modern one: every map of the second convolution is connected to all six of
+The sizes are the paper's. As in modern implementations, every map of the second convolution is connected to all six of
 the first, average pooling has no weights, and the output layer is linear. With 28x28x1 images and 10 classes it has
 61,706 parameters.
 """
@@ -16,7 +16,7 @@ from cnn.models.layers import Dropout, FewChannelConv2D, HalvingAveragePooling2D
 def build(
     image_shape: tuple[int, int, int], classes: int, *, name: str, activation: str, dropout: float
 ) -> keras.Model:
-    """Images (samples, height, width, channels) to logits (samples, classes)."""
+    """Builds a model from images (samples, height, width, channels) to logits (samples, classes)."""
     layers = keras.layers
     images = keras.Input(image_shape, name="images")
     x = FewChannelConv2D(6, 5, padding="same", activation=activation, name="conv1")(images)

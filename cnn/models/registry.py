@@ -27,7 +27,7 @@ class ModelSettings:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UserError(f"--dropout {self.dropout} is not in [0, 1): give the fraction to drop, for example 0.5.")
         if self.dropout is not None and NETWORKS[self.model].dropout is None:
-            raise UserError(f"--dropout {self.dropout} is given, but {self.model} has no dropout: leave it out.")
+            raise UserError(f"--dropout {self.dropout} is set, but {self.model} has no dropout: leave it out.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,13 @@ class Network:
     """The module in cnn/models whose `build` makes the network."""
 
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """The arguments of `build` besides image_shape, classes and dropout."""
+    """Arguments of `build` other than image_shape, classes and dropout."""
 
     smallest_image: int
     """Side in pixels of the smallest square image that leaves at least one pixel for every layer."""
 
     dropout: float | None = None
-    """The default rate; None for a network without dropout."""
+    """The default dropout rate; None for a network without dropout."""
 
 
 def _vgg(layers: int, *, normalised: bool = False, small_images: bool = False) -> Network:
@@ -59,24 +59,24 @@ def _resnet(layers: int, *, small_images: bool = False) -> Network:
     return Network(family="resnet", options=options, smallest_image=1)
 
 
-def _named(*networks: Network) -> dict[str, Network]:
+def _by_name(*networks: Network) -> dict[str, Network]:
     return {network.options["name"]: network for network in networks}
 
 
 NETWORKS: dict[str, Network] = {
     "fcnn": Network(family="fcnn", smallest_image=1),
-    **_named(
+    **_by_name(
         Network(family="lenet", options={"name": "lenet5", "activation": "sigmoid"}, smallest_image=12, dropout=0.0),
         Network(family="lenet", options={"name": "lenet5-like", "activation": "relu"}, smallest_image=12, dropout=0.25),
         Network(family="alexnet", options={"name": "alexnet", "normalised": False}, smallest_image=57, dropout=0.5),
         Network(family="alexnet", options={"name": "alexnet-bn", "normalised": True}, smallest_image=57, dropout=0.5),
     ),
     "zfnet": Network(family="zfnet", smallest_image=57, dropout=0.5),
-    **_named(*(_vgg(layers, normalised=normalised) for normalised in (False, True) for layers in (11, 13, 16, 19))),
-    **_named(_vgg(16, normalised=True, small_images=True)),
+    **_by_name(*(_vgg(layers, normalised=normalised) for normalised in (False, True) for layers in (11, 13, 16, 19))),
+    **_by_name(_vgg(16, normalised=True, small_images=True)),
     "googlenet": Network(family="googlenet", smallest_image=65, dropout=0.4),
     "mobilenet": Network(family="mobilenet", smallest_image=1),
-    **_named(*(_resnet(layers) for layers in (18, 34, 50, 101, 152)), _resnet(18, small_images=True)),
+    **_by_name(*(_resnet(layers) for layers in (18, 34, 50, 101, 152)), _resnet(18, small_images=True)),
 }
 
 

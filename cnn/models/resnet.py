@@ -1,6 +1,6 @@
 """ResNet (He et al., "Deep residual learning for image recognition", 2015, table 1).
 
-Bottlenecks have their stride in the 3x3 convolution, as in Goyal et al., 2017 ("v1.5"). The form for 32x32 images
+Bottlenecks have their stride in the 3x3 convolution, as in Goyal et al., 2017 ("v1.5"). The variant for 32x32 images
 begins with a 3x3 convolution of stride 1 and no pooling, as is usual on CIFAR.
 """
 
@@ -22,7 +22,7 @@ BLOCKS = {
 def build(
     image_shape: tuple[int, int, int], classes: int, *, name: str, layers: int, small_images: bool
 ) -> keras.Model:
-    """Images (samples, height, width, channels) to logits (samples, classes)."""
+    """Builds a model from images (samples, height, width, channels) to logits (samples, classes)."""
     images = keras.Input(image_shape, name="images")
     if small_images:
         x = convolution(images, 64, 3, normalised=True, name="conv1")

@@ -17,9 +17,9 @@ from cnn.models.layers import (
 
 
 def stock_network(network: keras.Model) -> keras.Model:
-    """Copies a network with its weights; of several outputs only the first, the logits.
+    """Copies a network with its weights; of several outputs, the copy has only the first, the logits.
 
-    Training the copy gives other results: it normalises over the complete batch, and its dropout is Keras's.
+    Training the copy has other results, as it normalises over the complete batch and has Keras's dropout.
     """
     network = keras.Model(network.input, network.outputs[0], name=network.name)
     copy = keras.models.clone_model(network, clone_function=stock_layer)
@@ -35,11 +35,11 @@ def stock_layer(layer: Any) -> Any:
     Raises:
         TypeError: it is a layer of this package that has no counterpart here.
     """
-    layers, same = keras.layers, {"name": layer.name, "dtype": layer.dtype_policy}
+    layers, common_arguments = keras.layers, {"name": layer.name, "dtype": layer.dtype_policy}
     if isinstance(layer, Dropout):
-        return layers.Dropout(layer.rate, **same)
+        return layers.Dropout(layer.rate, **common_arguments)
     if isinstance(layer, GroupBatchNormalization):
-        return layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, **same)
+        return layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, **common_arguments)
     if isinstance(layer, Conv2D):
         return layers.Conv2D.from_config(layer.get_config())
     if isinstance(layer, DepthwiseConv2D):
@@ -47,7 +47,7 @@ def stock_layer(layer: Any) -> Any:
     if isinstance(layer, Dense):
         return layers.Dense.from_config(layer.get_config())
     if isinstance(layer, HalvingAveragePooling2D):
-        return layers.AveragePooling2D(2, **same)
+        return layers.AveragePooling2D(2, **common_arguments)
     if isinstance(layer, LocalResponseNormalization):
         return _local_response_normalization(layer)
     if type(layer).__module__.startswith("cnn."):
@@ -56,7 +56,7 @@ def stock_layer(layer: Any) -> Any:
 
 
 def _local_response_normalization(layer: LocalResponseNormalization) -> keras.Model:
-    """The same function: a convolution with a band matrix for the sum, Keras's operations for the power -0.75."""
+    """The same function: a convolution with a band matrix computes the sum, Keras's operations the power -0.75."""
     maps = keras.Input(layer.output.shape[1:], dtype=layer.variable_dtype, name="maps")
     channels = maps.shape[-1]
     positions = np.arange(channels)

@@ -10,7 +10,7 @@ from cnn.models.layers import LocalResponseNormalization
 
 
 def build(image_shape: tuple[int, int, int], classes: int, *, dropout: float) -> keras.Model:
-    """Images (samples, height, width, channels) to logits (samples, classes)."""
+    """Builds a model from images (samples, height, width, channels) to logits (samples, classes)."""
     images = keras.Input(image_shape, name="images")
     x = convolution(images, 96, 7, stride=2, name="conv1")
     x = max_pooling(x, 3, 2, padding="same", name="pool1")

@@ -1,53 +1,66 @@
 """The findings of a checkup as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 
-class _Pair(Protocol):
-    ranks: tuple[int, int]
-    latency: float
-    bytes_per_second: float
+class _Rank(Protocol):
+    """The fields needed here of cnn.cluster.checkup.RankMeasurements."""
+
+    @property
+    def threads(self) -> int: ...
+    @property
+    def gpus(self) -> list[str]: ...
+    @property
+    def gigaflops(self) -> float: ...
+    @property
+    def load(self) -> float: ...
+    @property
+    def free_disk(self) -> int: ...
+    @property
+    def free_shared_memory(self) -> int | None: ...
 
 
 class _Checkup(Protocol):
-    machines: list[dict[str, Any]]
-    pairs: Any
+    """The fields needed here of cnn.cluster.checkup.Checkup."""
+
+    measurements: Any
+    links: Any
     faults: list[str]
     warnings: list[str]
 
 
-def checkup_table(peers: Sequence[Sequence[Any]], controller: str, found: _Checkup) -> str:
+def checkup_table(peers: Sequence[Sequence[Any]], controller: str, checkup: _Checkup) -> str:
     """Returns a line for each rank, a line for each measured link, and the verdict.
 
     Args:
         peers: host and process of each rank.
         controller: how the ranks are connected: mpi, gloo or none.
-        found: the findings of cnn.cluster.checkup.
+        checkup: the findings.
     """
     lines = [f"{'rank':>4} {'host':<24} {'device':<16} {'GFLOP/s':>8} {'load':>5} {'disk GB':>8} {'shm MB':>8}"]
-    lines += [_rank_line(rank, peers[rank][0], machine) for rank, machine in enumerate(found.machines)]
-    for pair in found.pairs:
-        first, second = (peers[rank][0] for rank in pair.ranks)
-        lines.append(f"link {first} - {second}: {1e3 * pair.latency:,.3f} ms, {pair.bytes_per_second / 1e6:,.0f} MB/s")
-    if not found.pairs and len(peers) > 1:
+    lines += [_rank_line(rank, peers[rank][0], measured) for rank, measured in enumerate(checkup.measurements)]
+    for link in checkup.links:
+        first, second = (peers[rank][0] for rank in link.ranks)
+        lines.append(f"link {first} - {second}: {1e3 * link.latency:,.3f} ms, {link.bytes_per_second / 1e6:,.0f} MB/s")
+    if not checkup.links and len(peers) > 1:
         lines.append(f"links are measured only under mpirun; these ranks are connected by {controller}")
-    lines += [f"fault: {fault}" for fault in found.faults] + [f"warning: {warning}" for warning in found.warnings]
+    lines += [f"fault: {fault}" for fault in checkup.faults] + [f"warning: {warning}" for warning in checkup.warnings]
     workers = f"{len(peers)} worker{'s' if len(peers) > 1 else ''}"
-    if found.faults:
+    if checkup.faults:
         lines.append(f"verdict: {workers} cannot work together; fix the faults")
-    elif found.warnings:
+    elif checkup.warnings:
         lines.append(f"verdict: {workers} can work together, but the warnings name what will slow them down")
     else:
         lines.append(f"verdict: {workers} can work together")
     return "\n".join(lines)
 
 
-def _rank_line(rank: int, host: str, machine: Mapping[str, Any]) -> str:
-    device = (
-        f"{machine['threads']} threads" if not machine["gpus"] else str(machine["gpus"][0]).rpartition(":device:")[2]
-    )
+def _rank_line(rank: int, host: str, measured: _Rank) -> str:
+    device = measured.gpus[0].rpartition(":device:")[2] if measured.gpus else f"{measured.threads} threads"
+    shared = measured.free_shared_memory
+    shared_mebibytes = "-" if shared is None else f"{shared / 2**20:,.0f}"
     return (
-        f"{rank:>4} {host:<24} {device:<16} {machine['gigaflops']:>8,.0f} {machine['load']:>5.1f} "
-        f"{machine['free_disk'] / 1e9:>8,.0f} {machine['free_shared_memory'] / 2**20:>8,.0f}"
+        f"{rank:>4} {host:<24} {device:<16} {measured.gigaflops:>8,.0f} {measured.load:>5.1f} "
+        f"{measured.free_disk / 1e9:>8,.0f} {shared_mebibytes:>8}"
     )

@@ -1,4 +1,4 @@
-"""Comparison of several runs' results: a table to read, and files for programs."""
+"""Comparison of several runs' results: a Markdown table, and CSV and JSON files."""
 
 import csv
 import dataclasses
@@ -24,11 +24,11 @@ class RunResult:
     learning_rate: float
 
     own: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Further settings that distinguish it from other runs; named as in results.json."""
+    """Further settings that distinguish the run from others; `own` is also the field's name in results.json."""
 
     outcome: Literal["done", "diverged", "failed"]
     reason: str = ""
-    """Why the run is not done."""
+    """Why the run diverged or failed; empty if it is done."""
 
     curve: Sequence[tuple[int, float]] = ()
     """Step and validation accuracy (0 to 1) of each evaluation."""
@@ -84,10 +84,10 @@ def _summary(result: RunResult) -> str:
 def comparison_table(results: Sequence[RunResult]) -> str:
     """Returns a Markdown table with each network's best run in bold."""
     further = list(dict.fromkeys(name for result in results for name in result.own))
-    heads = ["data", "network", "optimizer", "rate", *further, "best validation", "test", "steps", "seconds"]
-    numbers = {"rate", "best validation", "test", "steps", "seconds"}
+    headings = ["data", "network", "optimizer", "rate", *further, "best validation", "test", "steps", "seconds"]
+    numeric = {"rate", "best validation", "test", "steps", "seconds"}
     best = best_runs(results).values()
-    rows = [heads, ["---:" if head in numbers else "---" for head in heads]]
+    rows = [headings, ["---:" if heading in numeric else "---" for heading in headings]]
     for result in results:
         cells = [result.data, result.model, result.optimizer, f"{result.learning_rate:g}"]
         cells += [str(result.own.get(name, "")) for name in further]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn.monitoring.comparison import RunResult
-from cnn.monitoring.figure import running_mean, style_panel
+from cnn.monitoring.figure import running_mean, style_step_axis
 from cnn.monitoring.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Styles = Mapping[tuple[str, float], Mapping[str, Any]]
 # The palette of Okabe and Ito, safe for colour-blind readers, without its yellow, which is too faint on white.
 _COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_RATES: tuple[Any, ...] = ("-", (0, (3.5, 1.4)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
+_LINE_STYLES: tuple[Any, ...] = ("-", (0, (3.5, 1.4)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 """Line styles from the largest learning rate of an optimizer to the smallest."""
 
 _CROSS: dict[str, Any] = {"marker": "x", "markersize": 9, "markeredgewidth": 2.5, "linestyle": "none"}
@@ -31,13 +31,16 @@ _LEGEND_INCHES = 2.2
 _NOISY_POINTS = 40  # a curve with more points is drawn faint, with its running mean on top
 _MAX_MARKERS = 15
 _TICKS = (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
-"""Accuracies in percent, for an axis on which halving the error is the same distance everywhere."""
+"""Ticks, as accuracies in percent, of an axis that is logarithmic in the error."""
 
 
 def draw_comparison(results: Sequence[RunResult], path: Path) -> None:
-    """Draws a PNG with a panel per network, and in it a line per optimizer (colour) and learning rate (style).
+    """Draws a PNG with a panel per network, which has a line per optimizer (colour) and learning rate (style).
 
-    If the lowest error is less than a fifth of the highest, the axis spreads high accuracies. Raises OSError.
+    If the lowest error is less than a fifth of the highest, the accuracy axis is logarithmic in the error.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -74,7 +77,7 @@ def _styles(results: Sequence[RunResult]) -> Styles:
             styles[optimizer, rate] = {
                 "color": _COLOURS[index % len(_COLOURS)],
                 "marker": _MARKERS[index % len(_MARKERS)],
-                "linestyle": _RATES[position % len(_RATES)],
+                "linestyle": _LINE_STYLES[position % len(_LINE_STYLES)],
                 "markerfacecolor": "white" if position % 2 else None,
                 "markersize": 4.5,
                 "linewidth": 1.7,
@@ -101,7 +104,7 @@ def _set_scale(axes: "Axes", accuracies: Sequence[float]) -> None:
 
 
 def _draw_panel(axes: "Axes", results: Sequence[RunResult], styles: Styles) -> None:
-    style_panel(axes, max(result.steps for result in results), ticks=5)
+    style_step_axis(axes, max(result.steps for result in results), ticks=5)
     axes.xaxis.label.set_fontsize(12)
     axes.tick_params(labelsize=11)
     axes.set_title(results[0].network, fontsize=13)
@@ -130,9 +133,9 @@ def _add_legend(figure: "Figure", styles: Styles) -> None:
     max_columns = min(len(groups), int(figure.get_figwidth() / _LEGEND_INCHES))
     groups_per_column = -(-len(groups) // max_columns)
     columns = -(-len(groups) // groups_per_column)
-    rates = max(len(group) for group in groups.values())
-    handles = [handle for group in groups.values() for handle in (group + [_blank()] * rates)[:rates]]
-    handles += [_blank()] * (columns * groups_per_column * rates - len(handles))
+    max_rates = max(len(group) for group in groups.values())
+    handles = [handle for group in groups.values() for handle in (group + [_blank()] * max_rates)[:max_rates]]
+    handles += [_blank()] * (columns * groups_per_column * max_rates - len(handles))
     figure.legend(
         handles=handles,
         loc="outside lower center",

@@ -16,10 +16,10 @@ from cnn.shown_text import on_one_line
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SHORT = 4
-"""Maximum length of class names used as column headings."""
+_MAX_HEADING = 4
+"""Maximum characters of class names that are used as column headings."""
 
-_LABELLED = 40
+_MAX_LABELLED_CLASSES = 40
 """Maximum number of classes for which the figure shows names and counts."""
 
 
@@ -63,27 +63,27 @@ def _percent(share: float | None) -> str:
 def confusion_table(names: Sequence[str], confusion: np.ndarray, columns: int) -> str:
     """Formats the matrix as text, or only the most frequent confusions if it is wider than `columns` characters."""
     names = [*map(on_one_line, names)]
-    heads, sides = list(names), list(names)
-    if max(map(len, names)) > _SHORT:
-        heads = [str(label) for label in range(len(names))]
-        sides = [f"{label:>{len(heads[-1])}} {name}" for label, name in enumerate(names)]
-    cell = 1 + max(len(str(confusion.max())), *map(len, heads))
-    side = max(map(len, sides))
-    if side + cell * len(names) > columns:
+    headings, row_labels = list(names), list(names)
+    if max(map(len, names)) > _MAX_HEADING:
+        headings = [str(label) for label in range(len(names))]
+        row_labels = [f"{label:>{len(headings[-1])}} {name}" for label, name in enumerate(names)]
+    cell_width = 1 + max(len(str(confusion.max())), *map(len, headings))
+    label_width = max(map(len, row_labels))
+    if label_width + cell_width * len(names) > columns:
         return _most_confused(names, confusion)
     lines = ["confusion matrix, a row for each true class, a column for each predicted class:"]
-    lines.append(" " * side + "".join(f"{head:>{cell}}" for head in heads))
-    for name, row in zip(sides, confusion.tolist(), strict=True):
-        lines.append(f"{name:<{side}}" + "".join(f"{count or '.':>{cell}}" for count in row))
+    lines.append(" " * label_width + "".join(f"{heading:>{cell_width}}" for heading in headings))
+    for label, row in zip(row_labels, confusion.tolist(), strict=True):
+        lines.append(f"{label:<{label_width}}" + "".join(f"{count or '.':>{cell_width}}" for count in row))
     return "\n".join(lines)
 
 
 def _most_confused(names: Sequence[str], confusion: np.ndarray, max_lines: int = 10) -> str:
-    wrong = confusion - np.diag(confusion.diagonal())
-    order = np.argsort(-wrong, axis=None, kind="stable")[:max_lines]
+    errors = confusion - np.diag(confusion.diagonal())
+    order = np.argsort(-errors, axis=None, kind="stable")[:max_lines]
     lines = ["confused most often:"]
-    for label, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True):
-        count = wrong[label, predicted]
+    for label, predicted in zip(*np.unravel_index(order, errors.shape), strict=True):
+        count = errors[label, predicted]
         if count:
             times = "once" if count == 1 else f"{count:,} times"
             share = _percent(_share(count, confusion[label].sum()))
@@ -107,7 +107,7 @@ def draw_confusion(names: Sequence[str], confusion: np.ndarray, path: Path, titl
     bar = figure.colorbar(image, ax=axes, shrink=0.6, ticks=[0, 0.05, 0.25, 0.5, 1])
     bar.ax.set_yticklabels(["0", "5", "25", "50", "100"])
     bar.set_label("% of the true class")
-    if len(names) <= _LABELLED:
+    if len(names) <= _MAX_LABELLED_CLASSES:
         _label(axes, names, confusion, shares)
     png = io.BytesIO()
     figure.savefig(png, format="png")
@@ -116,10 +116,10 @@ def draw_confusion(names: Sequence[str], confusion: np.ndarray, path: Path, titl
 
 def _label(axes: "Axes", names: Sequence[str], confusion: np.ndarray, shares: np.ndarray) -> None:
     escaped = [on_one_line(name).replace("$", r"\$") for name in names]
-    slanted = max(map(len, names)) > _SHORT
-    places = range(len(names))
-    axes.set_xticks(places, escaped, rotation=45 if slanted else 0, ha="right" if slanted else "center")
-    axes.set_yticks(places, escaped)
+    slanted = max(map(len, names)) > _MAX_HEADING
+    positions = range(len(names))
+    axes.set_xticks(positions, escaped, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+    axes.set_yticks(positions, escaped)
     size = 9 if len(names) <= 20 else 6
     for row, column in zip(*np.nonzero(confusion), strict=True):
         colour = "white" if shares[row, column] > 0.35 else "black"

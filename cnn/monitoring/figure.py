@@ -10,46 +10,55 @@ from cnn.monitoring.whole_file import write_whole
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# From the palette of Okabe and Ito, safe for colour-blind readers.
 _COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "black"}
-_NOISY_POINTS = 100  # a curve with more points is drawn faint, with its running mean on top
+"""By part; from the palette of Okabe and Ito, safe for colour-blind readers."""
+
+_NOISY_POINTS = 100
+"""A curve with more points is drawn faint, with its running mean on top."""
+
+_MAX_EPOCH_RATIO = 1.02
+"""Maximum ratio of the largest to the smallest number of epochs per step for which a figure has an axis of epochs: a
+larger one means that the number of steps per epoch changed when the run was resumed."""
 
 
 def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     """Draws accuracy and loss over the steps into a PNG, from the records of read_metrics.
 
-    Parts without records, and null values, are omitted. Raises OSError.
+    Skips parts without records, and null values.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.4), dpi=160, layout="constrained")
     figure.suptitle(title, fontsize=13)
-    for axes, value, label in zip(figure.subplots(1, 2), ("accuracy", "loss"), ("Accuracy (%)", "Loss"), strict=True):
-        drawn = [values for part in _COLOURS for values in _draw_part(axes, records, part, value)]
+    for axes, metric, label in zip(figure.subplots(1, 2), ("accuracy", "loss"), ("Accuracy (%)", "Loss"), strict=True):
+        drawn = [values for part in _COLOURS for values in _draw_part(axes, records, part, metric)]
         axes.set_ylabel(label)
-        if value == "accuracy":
+        if metric == "accuracy":
             axes.set_ylim(max(axes.get_ylim()[0], 0.0), min(axes.get_ylim()[1], 100.5))
         elif drawn and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
             _set_log_scale(axes)
-        _finish_panel(axes, records)
+        _add_legend_and_epoch_axis(axes, records)
     png = io.BytesIO()
     figure.savefig(png, format="png")
     write_whole(path, png.getvalue())
 
 
-def _draw_part(axes: "Axes", records: Sequence[Mapping[str, Any]], part: str, value: str) -> list[float]:
-    """Draws the curve of one value of one part, labelled with its last value; returns the smoothed values drawn."""
-    points = [(r["step"], r[value]) for r in records if r["part"] == part and r.get(value) is not None]
+def _draw_part(axes: "Axes", records: Sequence[Mapping[str, Any]], part: str, metric: str) -> list[float]:
+    """Draws the curve of a part's metric, labelled with its last value; returns the smoothed values drawn."""
+    points = [(r["step"], r[metric]) for r in records if r["part"] == part and r.get(metric) is not None]
     if not points:
         return []
     if part == "test":
         points = points[-1:]
     steps = [step for step, _ in points]
-    values = [100.0 * y if value == "accuracy" else float(y) for _, y in points]
+    values = [100.0 * y if metric == "accuracy" else float(y) for _, y in points]
     if len(values) > _NOISY_POINTS:
         axes.plot(steps, values, color=_COLOURS[part], alpha=0.2, linewidth=0.7)
         values = running_mean(values, width=len(values) // 50 * 2 + 1)
-    label = f"{part} {values[-1]:.1f} %" if value == "accuracy" else f"{part} {values[-1]:#.3g}"
+    label = f"{part} {values[-1]:.1f} %" if metric == "accuracy" else f"{part} {values[-1]:#.3g}"
     style: dict[str, Any] = {"linewidth": 1.8, "marker": "o" if len(values) <= 40 else None, "markersize": 3.5}
     if part == "test":
         style = {"linestyle": "none", "marker": "D", "markersize": 7, "markeredgecolor": "white", "zorder": 4}
@@ -75,8 +84,9 @@ def _set_log_scale(axes: "Axes") -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def style_panel(axes: "Axes", last_step: int, ticks: int = 7) -> None:
-    """Sets up an x axis of steps from 0, a faint grid, and no frame on top and right."""
+def style_step_axis(axes: "Axes", last_step: int, ticks: int = 7) -> None:
+    """Sets up an x axis of steps from 0 with at most about `ticks` tick marks, and a faint grid, without top and right
+    spines."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("Step")
@@ -88,13 +98,15 @@ def style_panel(axes: "Axes", last_step: int, ticks: int = 7) -> None:
     axes.spines[["right", "top"]].set_visible(False)
 
 
-def _finish_panel(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
-    style_panel(axes, max((r["step"] for r in records), default=0))
+def _add_legend_and_epoch_axis(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
+    """Styles the axis of steps, and adds a legend, and on top an axis of epochs if all epochs have as many steps."""
+    style_step_axis(axes, max((r["step"] for r in records), default=0))
     if axes.lines:
         axes.legend(frameon=False)
-    # Add an axis of epochs on top, unless the number of steps per epoch changed when the run was resumed.
-    rates = [r["epoch"] / r["step"] for r in records if r["step"] > 0 and r["epoch"] > 0]
-    if rates and max(rates) < 1.02 * min(rates):
-        rate = rates[-1]
-        top = axes.secondary_xaxis("top", functions=(lambda step: step * rate, lambda epoch: epoch / rate))
+    ratios = [r["epoch"] / r["step"] for r in records if r["step"] > 0 and r["epoch"] > 0]
+    if ratios and max(ratios) < _MAX_EPOCH_RATIO * min(ratios):
+        epochs_per_step = ratios[-1]
+        top = axes.secondary_xaxis(
+            "top", functions=(lambda step: step * epochs_per_step, lambda epoch: epoch / epochs_per_step)
+        )
         top.set_xlabel("Epoch")

@@ -27,13 +27,13 @@ class Session:
 def write_hyperparameters(sessions: Sequence[Session]) -> None:
     """Writes, or replaces, the file in each run folder that makes the run a row of the tab.
 
-    TensorBoard finds the metrics among each run's scalars. Raises OSError when a folder cannot be written.
+    TensorBoard takes the metrics from each run's scalars. Raises OSError when a folder cannot be written.
     """
     # TensorBoard's own protobufs, which load without TensorFlow.
     from tensorboard.plugins.hparams import api_pb2, metadata
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
-    columns = {name: _column([each.settings.get(name) for each in sessions]) for name in _names(sessions)}
+    columns = {name: _column([session.settings.get(name) for session in sessions]) for name in _names(sessions)}
     experiment = api_pb2.Experiment(
         hparam_infos=[_description(name, values) for name, values in columns.items()],
         metric_infos=[

@@ -15,7 +15,7 @@ from cnn.monitoring.finite import finite
 from cnn.monitoring.whole_file import write_whole
 
 _MAX_VALUE = 1e300
-"""Larger values would overflow in computations."""
+"""Upper limit of the values' magnitudes: larger ones would overflow in computations."""
 
 MAX_STEPS = 2**53
 """More steps than any run has; above it, floats, in which figures are drawn, cannot represent every integer."""
@@ -49,7 +49,7 @@ class MetricsLog:
         """Writes one record, with the time in Unix seconds.
 
         `part` is train, validation or test; `values` holds the metrics (accuracies from 0 to 1), learning_rate and
-        images_per_second, as far as they apply. Non-finite floats become null. Raises OSError when the disk is full.
+        images_per_second, where the part has them. Non-finite floats become null. Raises OSError when the disk is full.
         """
         if (part, step) in self._recorded:  # by a process that ended before its next checkpoint
             return
@@ -70,11 +70,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises UserError, naming file and line, for any other damage, and FileNotFoundError.
     """
     records: list[dict[str, Any]] = []
-    number = 0
+    line_number = 0
     try:
         with open_to_read(path) as file:
             while line := file.readline(_MAX_LINE + 1):
-                number += 1
+                line_number += 1
                 if line.endswith(b"\n"):
                     records.append(_record(line))
                 elif len(line) > _MAX_LINE:
@@ -83,8 +83,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                     with contextlib.suppress(ValueError):
                         records.append(_record(line))
     except ValueError as error:
-        where = f"{path}, line {number}" if number else path
-        raise UserError(f"{where}: not a metrics record ({error}): fix or delete it.") from error
+        location = f"{path}, line {line_number}" if line_number else path
+        raise UserError(f"{location}: not a metrics record ({error}): fix or delete it.") from error
     return records
 
 

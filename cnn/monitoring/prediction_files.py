@@ -25,8 +25,9 @@ class FolderInUseError(Exception):
 class PredictionFiles:
     """predictions.csv and predictions.json of a folder, which is created if missing; all methods raise OSError.
 
-    Until they are complete the files have temporary names, and those of an earlier prediction stay. If images had to be
-    left out, there is also left_out.csv. Until `close` other processes cannot write predictions to the folder.
+    Until they are complete the files have temporary names, and the files of an earlier prediction stay. If images had
+    to be left out, they are listed in left_out.csv. Until `close` other processes cannot write predictions to the
+    folder.
 
     Args:
         folder: folder of the files.
@@ -56,9 +57,9 @@ class PredictionFiles:
             network: fields of the JSON file that describe the network.
             top: number of classes per prediction.
         """
-        columns = (f"{name}{place}" for place in range(1, top + 1) for name in ("class", "probability"))
+        columns = (f"{name}{rank}" for rank in range(1, top + 1) for name in ("class", "probability"))
         self._csv.write(_csv_lines([["image", *columns]]))
-        # All but the end of the list, to which predictions are added.
+        # Without the end of the list, as predictions are added to it.
         self._json.write(json.dumps({**network, "predictions": []}, indent=2).removesuffix("]\n}"))
 
     def add(self, predictions: Sequence[Prediction]) -> None:
@@ -68,7 +69,7 @@ class PredictionFiles:
             {"image": image, "classes": [{"name": name, "probability": probability} for name, probability in classes]}
             for image, classes in predictions
         )
-        items = ",\n".join(textwrap.indent(json.dumps(each, indent=2), "    ") for each in objects)
+        items = ",\n".join(textwrap.indent(json.dumps(prediction, indent=2), "    ") for prediction in objects)
         self._json.write(f"{',' if self.count else ''}\n{items}")
         self.count += len(predictions)
 
@@ -78,7 +79,7 @@ class PredictionFiles:
         self.left_out += len(damaged)
 
     def finish(self) -> None:
-        """Gives the files their final names, replacing those of an earlier prediction."""
+        """Renames the files to their final names, replacing those of an earlier prediction."""
         self._json.write("\n  ]\n}\n")
         self._csv.finish()
         self._json.finish()
@@ -116,6 +117,6 @@ def _lock(folder: Path) -> int:
     except BlockingIOError:
         os.close(lock)
         raise FolderInUseError from None
-    except OSError:  # NFS has none for folders
+    except OSError:  # NFS has no locks for folders
         pass
     return lock

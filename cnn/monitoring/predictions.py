@@ -13,7 +13,7 @@ from cnn.shown_text import on_one_line
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DRAWN = 30
+MAX_DRAWN = 30
 """Maximum number of images in a figure."""
 
 _MAX_COLUMNS = 6
@@ -45,12 +45,12 @@ class PredictionTable:
     def lines(self, predictions: Sequence[Prediction]) -> str:
         """Formats some predictions; the first call adds a heading and sets the column widths of all later calls."""
         rows = [
-            [on_one_line(each.image), *(f"{name} {_percent(probability)}" for name, probability in each.classes)]
-            for each in predictions
+            [on_one_line(image), *(f"{name} {_percent(probability)}" for name, probability in classes)]
+            for image, classes in predictions
         ]
         if not self._has_heading:
-            places = range(2, len(predictions[0].classes) + 1)
-            rows.insert(0, ["image", "likeliest", *(f"{place}." for place in places)])
+            ranks = range(2, len(predictions[0].classes) + 1)
+            rows.insert(0, ["image", "likeliest", *(f"{rank}." for rank in ranks)])
             columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
             self._widths = [max(self._widths[0], columns[0]), *columns[1:]]
             self._has_heading = True
@@ -67,7 +67,7 @@ def draw_predictions(
     """Draws images, uint8 (height, width, channels), with their predicted classes into a PNG. Raises OSError.
 
     Args:
-        drawn: the first DRAWN predictions.
+        drawn: the first MAX_DRAWN predictions.
         images: the images of `drawn`.
         path: path of the PNG.
         title: title of the figure.
@@ -81,7 +81,7 @@ def draw_predictions(
     columns = -(-len(drawn) // rows)
     bars = min(_MAX_BARS, len(drawn[0].classes))
     figure = Figure(figsize=(max(2.3 * columns, 4.5), (2.35 + 0.22 * bars) * rows + 0.5), dpi=130, layout="constrained")
-    figure.suptitle(_plain(title), fontsize=12)
+    figure.suptitle(_escape_dollars(title), fontsize=12)
     panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2.1, 0.22 * bars] * rows)
     for axes in panels.ravel():
         axes.set_axis_off()
@@ -95,25 +95,25 @@ def draw_predictions(
 
 
 def _draw_image(axes: "Axes", name: str, image: np.ndarray) -> None:
-    smooth = "nearest" if image.shape[0] < 48 else "bicubic"
+    interpolation = "nearest" if image.shape[0] < 48 else "bicubic"
     pixels = image[..., 0] if image.shape[2] == 1 else image
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation=smooth)
-    short = name if len(name) <= _MAX_NAME else "…" + name[1 - _MAX_NAME :]
-    axes.set_title(_plain(on_one_line(short)), fontsize=8, color="#555555", pad=3)
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation=interpolation)
+    shortened = name if len(name) <= _MAX_NAME else "…" + name[1 - _MAX_NAME :]
+    axes.set_title(_escape_dollars(on_one_line(shortened)), fontsize=8, color="#555555", pad=3)
 
 
 def _draw_bars(axes: "Axes", classes: Sequence[tuple[str, float]]) -> None:
     probabilities = [probability for _, probability in classes]
-    places = range(len(classes))
-    axes.barh(places, [1] * len(classes), height=0.86, color="#f0f0f0")
-    axes.barh(places, probabilities, height=0.86, color=["#9ccbe8", *["#d3e6f3"] * (len(classes) - 1)])
-    for place, (name, probability) in enumerate(classes):
-        weight = "bold" if place == 0 else "normal"
-        axes.text(0.02, place, _plain(name), va="center", fontsize=8, weight=weight)
-        axes.text(0.98, place, _percent(probability), va="center", ha="right", fontsize=8, weight=weight)
+    positions = range(len(classes))
+    axes.barh(positions, [1] * len(classes), height=0.86, color="#f0f0f0")
+    axes.barh(positions, probabilities, height=0.86, color=["#9ccbe8", *["#d3e6f3"] * (len(classes) - 1)])
+    for position, (name, probability) in enumerate(classes):
+        weight = "bold" if position == 0 else "normal"
+        axes.text(0.02, position, _escape_dollars(name), va="center", fontsize=8, weight=weight)
+        axes.text(0.98, position, _percent(probability), va="center", ha="right", fontsize=8, weight=weight)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(classes) - 0.5, -0.5)
 
 
-def _plain(text: str) -> str:
+def _escape_dollars(text: str) -> str:
     return text.replace("$", r"\$")

@@ -17,22 +17,22 @@ class PredictedStep(Protocol):
 def prediction_table(
     images_per_second: float, seconds: float, chosen: Sequence[PredictedStep], summed: Sequence[PredictedStep]
 ) -> str:
-    """Formats predicted steps with the exchange chosen per layer, and with an allreduce of all gradients.
+    """Formats predictions with the exchange chosen per layer next to those with an allreduce of all gradients.
 
     Args:
         images_per_second: measured speed of one worker.
         seconds: measured time of its step.
         chosen: a predicted step for each number of workers.
-        summed: the same with allreduce only.
+        summed: the same with an allreduce of all gradients.
     """
     lines = [f"{'workers':>7} {'img/s':>12} {'efficiency':>10} {'step ms':>9} {'MB sent':>8}   {'allreduce only':>27}"]
-    for each, other in zip(chosen, summed, strict=True):
+    for chosen_step, summed_step in zip(chosen, summed, strict=True):
         columns = [
             f"{images_per_second * step.workers * seconds / step.step_seconds:>12,.0f} "
             f"{100 * seconds / step.step_seconds:>9.1f}% {1e3 * step.step_seconds:9.1f} {step.sent_bytes / 1e6:8.1f}"
-            for step in (each, other)
+            for step in (chosen_step, summed_step)
         ]
-        lines.append(f"{each.workers:>7} {columns[0]}   {columns[1]}")
+        lines.append(f"{chosen_step.workers:>7} {columns[0]}   {columns[1]}")
     return "\n".join(lines)
 
 

@@ -12,7 +12,9 @@ UNFINISHED = ".unfinished"
 
 
 class StreamedFile:
-    """An incomplete text file; all methods raise OSError. An existing file of the same name stays until `finish`.
+    """A text file that is being written; all methods raise OSError.
+
+    An existing file of the same name stays until `finish` replaces it.
 
     Args:
         path: final path of the file, in an existing folder.
@@ -29,7 +31,7 @@ class StreamedFile:
         self._file.flush()
 
     def finish(self) -> None:
-        """Gives the file its final name."""
+        """Renames the complete file to its final name."""
         os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._unfinished, self._path)

@@ -24,7 +24,7 @@ def write_json(path: Path, mapping: Mapping[str, Any]) -> None:
 
 
 def closing_paragraph(summary: Mapping[str, Any], *, by_steps: bool = False, can_be_extended: bool = True) -> str:
-    """Returns the result, the location of all files and suggestions what to try next, wrapped to 100 columns.
+    """Returns the result, the location of all files and suggestions for further runs, wrapped to 100 columns.
 
     Reads the keys model, data, world_size, steps, epochs, test_accuracy (0 to 1), test_correct, test_count,
     images_per_second, seconds, run_dir and figure. `by_steps`: the length was set in steps, which override epochs;
@@ -39,16 +39,18 @@ def closing_paragraph(summary: Mapping[str, Any], *, by_steps: bool = False, can
     )
     run_dir, figure = Path(summary["run_dir"]), Path(summary["figure"]).name
     live = _command(f"tensorboard --logdir {shell_word(run_dir.parent)}")
-    place = f"Everything is in {on_one_line(str(run_dir))}: {figure} shows accuracy and loss; see it live with {live}."
+    location = (
+        f"Everything is in {on_one_line(str(run_dir))}: {figure} shows accuracy and loss; see it live with {live}."
+    )
     return textwrap.fill(
-        f"{result} {place} {_next(summary, by_steps, can_be_extended)}",
+        f"{result} {location} {_suggestions(summary, by_steps, can_be_extended)}",
         _COLUMNS,
         break_long_words=False,
         break_on_hyphens=False,
     ).replace(_UNBREAKABLE_SPACE, " ")
 
 
-def _next(summary: Mapping[str, Any], by_steps: bool, can_be_extended: bool) -> str:
+def _suggestions(summary: Mapping[str, Any], by_steps: bool, can_be_extended: bool) -> str:
     data = _command("--data " + ("mnist" if summary["data"] == "fashion-mnist" else "fashion-mnist"))
     workers = _command(f"horovodrun -np {2 * summary['world_size']}")
     settings = shell_word(Path(summary["run_dir"]) / "settings.yaml")

@@ -1,4 +1,4 @@
-"""How many runs of a sweep have ended."""
+"""The progress of a sweep: the runs that have ended."""
 
 import time
 from collections.abc import Callable
@@ -23,9 +23,9 @@ class SweepProgress:
     ) -> None:
         self._total, self._ended = total, ended
         self._terminal = terminal
-        form = "{n_fmt}/{total_fmt} runs |{bar}| {elapsed}, {remaining} left"
+        bar_format = "{n_fmt}/{total_fmt} runs |{bar}| {elapsed}, {remaining} left"
         self._display = ProgressDisplay(
-            stream, terminal=terminal, total=total, done=ended, clock=clock, bar_format=form
+            stream, terminal=terminal, total=total, done=ended, clock=clock, bar_format=bar_format
         )
 
     def ended(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""How far a training run is."""
+"""The progress of a training run."""
 
 import time
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class TrainingProgress:
     ) -> None:
         self._total = total_steps
         self._is_first = True
-        form = "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt}  {remaining} left{postfix}"
+        bar_format = "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt}  {remaining} left{postfix}"
         self._display = ProgressDisplay(
             stream,
             terminal=terminal,
@@ -38,7 +38,7 @@ class TrainingProgress:
             done=start_step,
             clock=clock,
             miniters=1,
-            bar_format=form,
+            bar_format=bar_format,
         )
 
     def update(self, step: int, epoch: float, loss: float, accuracy: float, images_per_second: float | None) -> None:
@@ -46,7 +46,7 @@ class TrainingProgress:
 
         Args:
             step: steps done.
-            epoch: the same in epochs.
+            epoch: epochs done.
             loss: mean training loss.
             accuracy: training accuracy between 0 and 1.
             images_per_second: speed of all workers together; None while it is unknown.
@@ -54,14 +54,14 @@ class TrainingProgress:
         if self._is_first:  # the first call includes compilation, which must not count in the time left
             self._display.restart_timing(step)
             self._is_first = False
-        state, percentage = f"epoch {epoch:.1f}  loss {loss:.3f}", f"{100 * accuracy:.1f} %"
+        epoch_and_loss, percentage = f"epoch {epoch:.1f}  loss {loss:.3f}", f"{100 * accuracy:.1f} %"
         speed = "" if images_per_second is None else f"  {images_per_second:,.0f} img/s"
         time_left = self._display.time_left(step)
         position = f"step {step:,}/{self._total:,} ({100 * step // max(self._total, 1)} %)"
         self._display.update(
             step,
-            f"{position}  {state}  accuracy {percentage}{speed}{time_left and f'  {time_left}'}",
-            bar_text=f"{state}  acc {percentage}{speed}",  # fits into 80 columns
+            f"{position}  {epoch_and_loss}  accuracy {percentage}{speed}{time_left and f'  {time_left}'}",
+            bar_text=f"{epoch_and_loss}  acc {percentage}{speed}",  # fits into 80 columns
             is_due=step >= self._total,
         )
 

@@ -15,7 +15,7 @@ class WeightAverage:
 
     Args:
         model: the network.
-        decay: factor of the old average in a step; early on, in step t, (1 + t) / (10 + t) if that is less.
+        decay: maximum factor of the old average; at step t the factor is min(decay, (1 + t) / (10 + t)).
     """
 
     def __init__(self, model: keras.Model, decay: float) -> None:
@@ -27,29 +27,33 @@ class WeightAverage:
         }
 
     def update(self, steps: Tensor) -> None:
-        """Updates the average, inside the compiled step after the weights' update; `steps` counts the steps so far."""
-        taken = tf.cast(steps, self._model.dtype)
-        change = 1 - tf.minimum(tf.constant(self._decay, taken.dtype), (1 + taken) / (10 + taken))
+        """Updates the average, inside the compiled step after the weights' update.
+
+        Args:
+            steps: integer (): number of steps done, t.
+        """
+        t = tf.cast(steps, self._model.dtype)
+        change = 1 - tf.minimum(tf.constant(self._decay, t.dtype), (1 + t) / (10 + t))
         for average, variable in zip(self.variables.values(), self._model.variables, strict=True):
             average.assign_add(change * (variable.value - average.value))
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside, the network's weights are replaced by the average."""
-        before = [tf.identity(variable.value) for variable in self._model.variables]
+        """Replaces the network's weights by the average while the context is active."""
+        weights = [tf.identity(variable.value) for variable in self._model.variables]
         self.keep()
         try:
             yield
         finally:
-            for variable, value in zip(self._model.variables, before, strict=True):
+            for variable, value in zip(self._model.variables, weights, strict=True):
                 variable.assign(value)
 
     def keep(self) -> None:
-        """Makes the average the network's weights."""
+        """Replaces the network's weights by the average permanently."""
         for average, variable in zip(self.variables.values(), self._model.variables, strict=True):
             variable.assign(average.value)
 
 
 def make_average(model: keras.Model, settings: RegularisationSettings) -> WeightAverage | None:
-    """The average that the settings request; None without one."""
+    """The average that the settings request; None if they request none."""
     return WeightAverage(model, settings.average_decay) if settings.average_decay else None

@@ -15,14 +15,14 @@ class FusedSGD(keras.optimizers.SGD):
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         """Updates one TensorFlow variable."""
-        rate, gradient = tf.cast(learning_rate, variable.dtype), tf.cast(gradient, variable.dtype)
+        learning_rate, gradient = tf.cast(learning_rate, variable.dtype), tf.cast(gradient, variable.dtype)
         if not self.momentum:
-            tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+            tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=learning_rate, delta=gradient)
             return
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=self.momentums[self._get_variable_index(variable)].value.handle,
-            lr=rate,
+            lr=learning_rate,
             grad=gradient,
             momentum=tf.constant(self.momentum, variable.dtype),
             use_nesterov=self.nesterov,

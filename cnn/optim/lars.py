@@ -17,7 +17,7 @@ class LARS(FusedSGD):
     Args:
         learning_rate: learning rate of all variables.
         trust: a kernel's step has the norm trust * learning_rate times the kernel's norm, before momentum.
-        weight_decay: factor of a kernel in the term that is added to its gradient before the scaling.
+        weight_decay: weight_decay times the kernel is added to its gradient before the scaling.
         arguments: further arguments of SGD.
     """
 

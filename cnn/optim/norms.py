@@ -11,18 +11,18 @@ import tensorflow as tf
 from cnn.tensor import Tensor
 
 
-def norm(values: Tensor) -> Tensor:
-    """The Euclidean norm of a tensor of any shape but ()."""
-    return tf.sqrt(_sum_of_squares(values))
+def norm(tensor: Tensor) -> Tensor:
+    """The Euclidean norm of a tensor of at least one dimension."""
+    return tf.sqrt(_sum_of_squares(tensor))
 
 
 def clipped(gradients: Sequence[Tensor], max_norm: float) -> list[Tensor]:
-    """The gradients, scaled down to a joint norm of at most `max_norm` (Pascanu et al., 2013, algorithm 1)."""
-    joint_norm = tf.sqrt(tf.reduce_sum(tf.stack([_sum_of_squares(gradient) for gradient in gradients])))
-    scale = max_norm / tf.maximum(joint_norm, max_norm)
+    """The gradients, scaled down to a global norm of at most `max_norm` (Pascanu et al., 2013, algorithm 1)."""
+    global_norm = tf.sqrt(tf.reduce_sum(tf.stack([_sum_of_squares(gradient) for gradient in gradients])))
+    scale = max_norm / tf.maximum(global_norm, max_norm)
     return [gradient * scale for gradient in gradients]
 
 
-def _sum_of_squares(values: Tensor) -> Tensor:
-    rows = tf.reshape(tf.square(values), (-1, values.shape[-1]))
+def _sum_of_squares(tensor: Tensor) -> Tensor:
+    rows = tf.reshape(tf.square(tensor), (-1, tensor.shape[-1]))
     return tf.reduce_sum(tf.reduce_sum(rows, 1))

@@ -11,8 +11,8 @@ from cnn.optim.regularisation import RegularisationSettings
 if TYPE_CHECKING:
     import keras
 
-SMALLEST_RATE = 2.0**-126
-"""The smallest normal number of float32: CPUs and GPUs may treat smaller ones as 0, so that nothing is learnt."""
+MIN_LEARNING_RATE = 2.0**-126
+"""The smallest normal number of float32: CPUs and GPUs may treat smaller rates as 0, so that nothing is learnt."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class OptimizerSettings:
     """Initial learning rate; each optimizer has its own default."""
 
     scale_learning_rate: int | None = None
-    """Batch size for which the learning rate is meant; the rate is scaled to --global_batch_size in proportion (Goyal
+    """Batch size for which the learning rate is meant; the rate is scaled in proportion to --global_batch_size (Goyal
     et al., 2017). Default: no scaling."""
 
     def __post_init__(self) -> None:
@@ -64,21 +64,22 @@ class OptimizerSettings:
         rate = self.base_learning_rate
         if not (rate > 0 and math.isfinite(rate)):
             raise UserError(f"--learning_rate {rate} is not a positive number: give one, for example 0.001.")
-        if rate < SMALLEST_RATE:
-            raise UserError(f"--learning_rate {rate} is 0 in float32: give at least {SMALLEST_RATE:.1e}.")
+        if rate < MIN_LEARNING_RATE:
+            raise UserError(f"--learning_rate {rate} is 0 in float32: give at least {MIN_LEARNING_RATE:.1e}.")
         if self.scale_learning_rate is not None and self.scale_learning_rate < 1:
             raise UserError(
                 f"--scale_learning_rate {self.scale_learning_rate} is less than 1: give the batch size that the "
                 "learning rate is meant for, for example 256."
             )
 
-    def rate_for(self, global_batch_size: int) -> float:
+    def learning_rate_for(self, global_batch_size: int) -> float:
         """The learning rate before any schedule, with global batches of this size."""
         scale = 1.0 if self.scale_learning_rate is None else global_batch_size / self.scale_learning_rate
         return self.base_learning_rate * scale
 
     @property
     def base_learning_rate(self) -> float:
+        """The learning rate before scaling and any schedule."""
         return OPTIMIZERS[self.optimizer].learning_rate if self.learning_rate is None else self.learning_rate
 
 
@@ -103,6 +104,6 @@ def build_optimizer(
         name=row.class_name.lower(),
         **row.arguments,
     )
-    optimizer.exclude_from_weight_decay(var_list=[each for each in variables if each.name != "kernel"])
+    optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if variable.name != "kernel"])
     optimizer.build(variables)
     return optimizer

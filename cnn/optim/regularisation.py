@@ -1,4 +1,4 @@
-"""Settings against overfitting, besides dropout and augmentation."""
+"""Regularisation, gradient clipping and weight averaging; dropout and augmentation have their own settings."""
 
 import dataclasses
 import math
@@ -11,23 +11,22 @@ class RegularisationSettings:
     """Regularisation."""
 
     l2: float = 0.0
-    """L2 regularisation: this times the kernel is added to every kernel's gradient (not for biases and normalisation
-    weights)."""
+    """L2 regularisation: adds l2 x kernel to each kernel's gradient; biases and normalisation weights are excluded."""
 
     weight_decay: float | None = None
-    """Decoupled weight decay: each step subtracts this times the learning rate times the kernel from every kernel
-    (Loshchilov and Hutter, 2017); with lars, this times the kernel is added to the gradient. Default: 0.01 with adamw,
-    else 0."""
+    """Decoupled weight decay (Loshchilov and Hutter, 2017): each step subtracts weight_decay x learning rate x kernel
+    from each kernel. With lars, weight_decay x kernel is added to the gradient instead. Default: 0.01 with adamw, else
+    0."""
 
     label_smoothing: float = 0.0
     """Fraction of each label that is spread evenly over all classes (Szegedy et al., 2015); 0.1 is usual."""
 
     clip_norm: float | None = None
-    """Maximum joint norm of all gradients; larger ones are scaled down. Default: no limit."""
+    """Maximum global L2 norm of the gradients, which are scaled down if it is exceeded. Default: no limit."""
 
     average_decay: float = 0.0
-    """Evaluate, and keep at the end, a moving average of the weights with this decay per step, for example 0.999. Early
-    on, step t uses (1 + t) / (10 + t) if that is less. 0: no average."""
+    """Evaluate a moving average of the weights, and keep it at the end. Its decay at step t is min(average_decay,
+    (1 + t) / (10 + t)); 0.999 is usual. 0: no average."""
 
     def __post_init__(self) -> None:
         for name in ("l2", "weight_decay"):

@@ -9,8 +9,8 @@ import numpy as np
 from cnn.choices import check_choice, one_of
 from cnn.errors import UserError
 
-_SHORT = 100.0
-"""Epochs after the warm-up of a run whose rates are compared with those of one twice as long."""
+_COMPARED_EPOCHS = 100.0
+"""Epochs after the warm-up; the learning rates in them are compared with those of a run twice as long."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class ScheduleSettings:
     """The schedule of the learning rate."""
 
     schedule: str = one_of(lambda: SCHEDULES, "constant")
-    """constant; exponential: multiplied by decay_rate over every decay_epochs, a little in each step; step: multiplied
+    """constant; exponential: multiplied by decay_rate over every decay_epochs, gradually in each step; step: multiplied
     by decay_rate after every decay_epochs; cosine: to zero at the end, along half a cosine (Loshchilov and Hutter,
     2016); linear: to zero at the end, by equal parts."""
 
@@ -26,7 +26,7 @@ class ScheduleSettings:
     """Factor of the schedules exponential and step."""
 
     decay_epochs: float = 10.0
-    """Epochs after which the schedules exponential and step have multiplied the rate by decay_rate once."""
+    """Epochs after which the schedules exponential and step have multiplied the learning rate by decay_rate once."""
 
     warmup_epochs: float = 0.0
     """Epochs at the start in which the rate rises linearly from zero to its scheduled value (Goyal et al., 2017)."""
@@ -44,37 +44,37 @@ class ScheduleSettings:
 
     @property
     def depends_on_the_end(self) -> bool:
-        """Whether the rates of the first steps depend on the total number of steps, as two lengths of training show."""
-        short, long = self.warmup_epochs + _SHORT, self.warmup_epochs + 2 * _SHORT
+        """Whether the learning rates of the first steps depend on the total number of steps: compares two lengths."""
+        short, long = self.warmup_epochs + _COMPARED_EPOCHS, self.warmup_epochs + 2 * _COMPARED_EPOCHS
         epochs = np.linspace(0, short, 1001)
         rates = SCHEDULES[self.schedule]
         return not np.array_equal(rates(self, epochs, short), rates(self, epochs, long))
 
 
-def _constant(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:
+def _constant(settings: ScheduleSettings, epochs: np.ndarray, end_epoch: float) -> np.ndarray:
     return np.ones_like(epochs)
 
 
-def _exponential(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:
+def _exponential(settings: ScheduleSettings, epochs: np.ndarray, end_epoch: float) -> np.ndarray:
     return np.power(settings.decay_rate, epochs / settings.decay_epochs)
 
 
-def _step(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:
+def _step(settings: ScheduleSettings, epochs: np.ndarray, end_epoch: float) -> np.ndarray:
     return np.power(settings.decay_rate, np.floor(epochs / settings.decay_epochs))
 
 
-def _cosine(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:
-    return (1 + np.cos(np.pi * _done(settings, epochs, end))) / 2
+def _cosine(settings: ScheduleSettings, epochs: np.ndarray, end_epoch: float) -> np.ndarray:
+    return (1 + np.cos(np.pi * _fraction_done(settings, epochs, end_epoch))) / 2
 
 
-def _linear(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:
-    return 1 - _done(settings, epochs, end)
+def _linear(settings: ScheduleSettings, epochs: np.ndarray, end_epoch: float) -> np.ndarray:
+    return 1 - _fraction_done(settings, epochs, end_epoch)
 
 
-def _done(settings: ScheduleSettings, epochs: np.ndarray, end: float) -> np.ndarray:
-    """The share of the time from the warm-up to the end that has passed."""
-    start = min(settings.warmup_epochs, end)
-    return np.clip((epochs - start) / max(end - start, 1e-9), 0, 1)
+def _fraction_done(settings: ScheduleSettings, epochs: np.ndarray, end_epoch: float) -> np.ndarray:
+    """The fraction of the time between the warm-up and the end that has passed."""
+    start = min(settings.warmup_epochs, end_epoch)
+    return np.clip((epochs - start) / max(end_epoch - start, 1e-9), 0, 1)
 
 
 SCHEDULES: dict[str, Callable[[ScheduleSettings, np.ndarray, float], np.ndarray]] = {
@@ -84,7 +84,7 @@ SCHEDULES: dict[str, Callable[[ScheduleSettings, np.ndarray, float], np.ndarray]
     "cosine": _cosine,
     "linear": _linear,
 }
-"""Functions of the settings, the epochs done and the epoch at which training ends; they return factors of the rate."""
+"""Factors of the learning rate, as functions of the settings, the epochs done and the epoch at which training ends."""
 
 
 def learning_rates(

@@ -6,7 +6,7 @@ from cnn.cluster.exchange_cost import Rates
 from cnn.errors import UserError
 from cnn.from_json import from_json
 from cnn.runs.checkpoints import Checkpoint
-from cnn.runs.run_progress import Progress
+from cnn.runs.loop_state import LoopState
 
 _MAX_LATENCY, _MAX_RATE = 1e6, 1e18
 """Upper limits of a message's latency (s) and of rates (1/s): no machine is so slow or so fast."""
@@ -15,7 +15,7 @@ _MAX_LATENCY, _MAX_RATE = 1e6, 1e18
 def check_record(checkpoint: Checkpoint) -> None:
     """Raises UserError when a checkpoint's record cannot be a run's."""
     try:
-        Progress.from_record(checkpoint.record.get("progress"))
+        LoopState.from_record(checkpoint.record.get("progress"))
     except ValueError as error:
         raise UserError(_not_saved_by_run(f"the checkpoint {checkpoint.path}", error)) from error
     check_exchange(checkpoint.record.get("exchange"), f"the checkpoint {checkpoint.path}")

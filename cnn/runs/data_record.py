@@ -11,7 +11,7 @@ from cnn.data.loose_images import printable
 from cnn.data.registry import LARGEST_IMAGE_SIZE, stored_size
 from cnn.errors import UserError
 from cnn.foreign_folder import read_file
-from cnn.from_json import LARGEST, from_json, parse_json
+from cnn.from_json import MAX_JSON_BYTES, from_json, parse_json
 from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line
 
@@ -94,7 +94,7 @@ def read_data(folder: Path) -> RunData:
     """Reads the record that `write_data` wrote; UserError when it is missing or damaged."""
     path = folder / DATA
     try:
-        return from_json(RunData, parse_json(read_file(path, LARGEST)))
+        return from_json(RunData, parse_json(read_file(path, MAX_JSON_BYTES)))
     except FileNotFoundError:
         raise UserError(f"{folder} is from an older version, which wrote no {DATA}: train again.") from None
     except (OSError, ValueError) as error:

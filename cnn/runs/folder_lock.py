@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from cnn.foreign_folder import open_own, read_file
+from cnn.foreign_folder import open_to_write, read_file
 
 _LOCK = ".lock"
 _MAX_BYTES = 500
@@ -24,7 +24,7 @@ def lock_folder(folder: Path) -> int | None:
         OSError: the folder cannot be written.
         UserError: the lock file is a link.
     """
-    lock = open_own(folder / _LOCK, os.O_RDWR)
+    lock = open_to_write(folder / _LOCK, os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -21,9 +21,9 @@ from cnn.learner.step_results import StepResults
 from cnn.runs.background_saver import BackgroundSaver
 from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.curve import TrainingCurve
-from cnn.runs.diagnosis import DivergenceCheck, SlowRankCheck
+from cnn.runs.loop_state import LoopState
 from cnn.runs.report import Report
-from cnn.runs.run_progress import Progress
+from cnn.runs.training_faults import DivergenceCheck, SlowRankCheck
 
 _CALL_SECONDS = 0.5
 """Duration of a call that runs several steps: long enough that Python is not the bottleneck, short enough that the
@@ -52,9 +52,9 @@ class Loop:
         evaluate: evaluation on the validation part; None if there is none.
         is_sound: whether the current weights give finite logits; the same on every rank.
         checkpoints: folder in which rank 0 saves.
-        record: further content of a checkpoint besides the state and the progress: the settings.
+        record: further content of a checkpoint besides the variables and the loop's state: the settings.
         report: where results are shown and recorded; None except on rank 0.
-        progress: position at which to start.
+        state: the state from which to start or resume.
         total_steps: step at which to end.
         log_every: steps per point of the training curve.
         save_every: steps per checkpoint; None to save only at the ends of epochs.
@@ -79,7 +79,7 @@ class Loop:
         checkpoints: CheckpointFolder,
         record: dict[str, Any],
         report: Report | None,
-        progress: Progress,
+        state: LoopState,
         total_steps: int,
         log_every: int,
         save_every: int | None,
@@ -108,25 +108,25 @@ class Loop:
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
         self._divergence, self._slow_ranks = DivergenceCheck(cluster), SlowRankCheck(cluster)
-        self.progress = progress
+        self.state = state
 
     def run(self) -> End:
         """Train to the end, or until a rank is asked to stop or hears of a change of workers; return which of these."""
         cluster = self._cluster
-        coming = self._order.coming(self.progress.step, self._total_steps, cluster.rank, cluster.world_size)
+        coming = self._order.coming(self.state.step, self._total_steps, cluster.rank, cluster.world_size)
         with self._training_step.reading_ahead(coming) as read, self._saver:
             if cluster.is_chief:
                 self._saver.hold(read_state(self._variables))
             return self._run(read)
 
     def _run(self, read: Read) -> End:
-        progress = self.progress
+        state = self.state
         self._check_in_step()
-        if self._epoch_ends() and progress.evaluated_step < progress.step:
+        if self._epoch_ends() and state.evaluated_step < state.step:
             self._call_on_progress()
             self._check_evaluate_save()  # the earlier start was stopped before it could
-        while progress.step < self._total_steps:
-            results = self._call(min(self._steps_per_call, self._next_stop() - progress.step), read)
+        while state.step < self._total_steps:
+            results = self._call(min(self._steps_per_call, self._next_stop() - state.step), read)
             if results.reports.stops[-1]:
                 self._check_in_step()
                 self._check_sound(None, last=True)
@@ -154,9 +154,9 @@ class Loop:
             self._report_slow_rank()
         evaluation = self._evaluate_now() if epoch_ends else None
         if save:
-            if not self._check_sound(evaluation, last=self.progress.step == self._total_steps):
+            if not self._check_sound(evaluation, last=self.state.step == self._total_steps):
                 return
-            self._save(best=epoch_ends and (evaluation is None or self.progress.take(evaluation.totals)))
+            self._save(best=epoch_ends and (evaluation is None or self.state.update_best(evaluation.totals)))
         if save or self._uncommitted_seconds > _COMMIT_SECONDS:
             self._commit_now()
 
@@ -170,12 +170,12 @@ class Loop:
         if self._is_sound() and (evaluation is None or math.isfinite(evaluation.means["loss"])):
             return True
         if last:
-            raise diverged(self.progress.step, "the network's logits have become infinite or not a number")
+            raise diverged(self.state.step, "the network's logits have become infinite or not a number")
         return False
 
     def _save(self, *, best: bool) -> None:
         if self._cluster.is_chief:
-            self._saver.save(self.progress.step, read_state(self._variables), self._record_now(), best=best)
+            self._saver.save(self.state.step, read_state(self._variables), self._record_now(), best=best)
             if best and self._commit is not None:
                 # The others commit when this rank does: without this rank, they could not write this checkpoint.
                 self._saver.wait()
@@ -186,24 +186,24 @@ class Loop:
             self._commit(read_state(self._variables), self._record_now())
 
     def _record_now(self) -> dict[str, Any]:
-        return {**self._record, "progress": self.progress.record()}
+        return {**self._record, "progress": self.state.record()}
 
     def _epoch_ends(self) -> bool:
-        step = self.progress.step
+        step = self.state.step
         return step % self._order.steps_per_epoch == 0 or step == self._total_steps
 
     def _due(self, every: int | None) -> bool:
-        return every is not None and self.progress.step % every == 0
+        return every is not None and self.state.step % every == 0
 
     def _next_stop(self) -> int:
         """The next step after which something other than a step is due."""
-        step = self.progress.step
+        step = self.state.step
         intervals = [self._order.steps_per_epoch, _CHECK_EVERY, *([self._save_every] if self._save_every else [])]
         return min(self._total_steps, *(step - step % every + every for every in intervals))
 
     def _call(self, steps: int, read: Read) -> StepResults:
         """Run some steps and record their results."""
-        first = self.progress.step
+        first = self.state.step
         cluster = self._cluster
         plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
         rates = self._learning_rates(first, steps)
@@ -217,17 +217,17 @@ class Loop:
         speed = None
         if self._seconds_per_step:  # the first call includes compilation, so its speed means nothing
             speed = counts.sum() / seconds
-            self.progress.training_seconds += seconds
-            self.progress.images += int(counts.sum())
+            self.state.training_seconds += seconds
+            self.state.images += int(counts.sum())
         self._seconds_per_step = seconds / steps
         self._choose_steps_per_call(results)
-        self.progress.step = first + steps
+        self.state.step = first + steps
         self._call_on_progress()
-        points, self.progress.pending = self._curve.points(self.progress.pending, first, results.totals)
+        points, self.state.pending = self._curve.points(self.state.pending, first, results.totals)
         if self._report is not None:
             for point in points:
                 self._report.point(point, float(rates[point.row]), speed)
-            self._report.steps(self.progress.step, results.totals, speed)
+            self._report.steps(self.state.step, results.totals, speed)
         return results
 
     def _choose_steps_per_call(self, results: StepResults) -> None:
@@ -240,7 +240,7 @@ class Loop:
             self._steps_per_call = min(fitting, 4 * self._steps_per_call)
 
     def _check_in_step(self) -> None:
-        check_in_step(self._cluster, list(self._variables.values()), self.progress.step)
+        check_in_step(self._cluster, list(self._variables.values()), self.state.step)
 
     def _report_slow_rank(self) -> None:
         message = self._slow_ranks.message()
@@ -249,10 +249,10 @@ class Loop:
 
     def _evaluate_now(self) -> Evaluation | None:
         """Evaluate on the validation part, if there is one. Without it, the latest state counts as the best."""
-        self.progress.evaluated_step = self.progress.step
+        self.state.evaluated_step = self.state.step
         if self._evaluate is None:
             return None
         evaluation = self._evaluate()
         if self._report is not None:
-            self._report.evaluation("validation", self.progress.step, evaluation)
+            self._report.evaluation("validation", self.state.step, evaluation)
         return evaluation

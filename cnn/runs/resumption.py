@@ -9,7 +9,7 @@ from cnn.errors import UserError
 from cnn.learner.state import restore_state
 from cnn.runs.checkpoint_record import check_record
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
-from cnn.runs.run_progress import Progress
+from cnn.runs.loop_state import LoopState
 from cnn.runs.start import Start
 from cnn.settings.settings import RunSettings
 
@@ -65,10 +65,10 @@ def best_checkpoint(cluster: Cluster, checkpoints: CheckpointFolder) -> Checkpoi
     return cluster.on_chief(load)
 
 
-def restore_everywhere(
+def restore_and_broadcast(
     cluster: Cluster, checkpoint: Checkpoint | None, variables: dict[str, Any], dataset: Dataset
-) -> Progress:
-    """Restores rank 0's checkpoint, or without one its initial state, on every rank; returns the progress.
+) -> LoopState:
+    """Restores rank 0's checkpoint, or without one its initial state, on every rank; returns the loop's state.
 
     Raises:
         UserError: the checkpoint is from other data, another network or another optimizer.
@@ -76,12 +76,12 @@ def restore_everywhere(
 
     def restore() -> dict[str, Any]:
         if checkpoint is None:
-            return Progress().record()
+            return LoopState().record()
         if checkpoint.record.get("data_checksum") != dataset.checksum:
             raise UserError(f"{checkpoint.path} was trained on other data: give its original --data_dir.")
         restore_state(variables, checkpoint.arrays, str(checkpoint.path))
-        return Progress.from_record(checkpoint.record["progress"]).record()
+        return LoopState.from_record(checkpoint.record["progress"]).record()
 
-    progress = Progress.from_record(cluster.from_chief(restore))
+    state = LoopState.from_record(cluster.from_chief(restore))
     cluster.broadcast([variable.value for variable in variables.values()])
-    return progress
+    return state

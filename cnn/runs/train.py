@@ -33,10 +33,10 @@ from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
 from cnn.runs.data_record import write_data
 from cnn.runs.fine_tuning import check_origin, initialize_from
 from cnn.runs.loop import Loop
+from cnn.runs.loop_state import LoopState
 from cnn.runs.report import Report
-from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_everywhere
+from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_and_broadcast
 from cnn.runs.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
-from cnn.runs.run_progress import Progress
 from cnn.runs.start import Carried, Start, claim_folder, decide_start
 from cnn.settings.settings import TrainingSettings
 
@@ -57,7 +57,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     initial_message, origin = initial or (None, None)
     learner = assemble(cluster, settings.learner, dataset, order, model, start.exchange)
     folder = claim_folder(cluster, start, job, learner.variables)
-    progress = restore_everywhere(cluster, start.checkpoint, learner.variables, dataset)
+    loop_state = restore_and_broadcast(cluster, start.checkpoint, learner.variables, dataset)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     report = None
     numerics = arithmetic(cluster)
@@ -69,7 +69,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         report = Report(
             folder,
             total_steps=total_steps,
-            start_step=progress.step,
+            start_step=loop_state.step,
             steps_per_epoch=order.steps_per_epoch,
             resumed=start.how != "fresh",
             launched=cluster.controller != "none",
@@ -98,7 +98,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             "exchange": learner.exchange.record,
         },
         report=report,
-        progress=progress,
+        state=loop_state,
         total_steps=total_steps,
         log_every=run.log_every,
         save_every=run.save_every,
@@ -114,17 +114,17 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         if report is not None:
             report.close_progress()
     if end != "ended":
-        _leave(cluster, report, end, progress.step, total_steps)
-    restore_everywhere(cluster, best_checkpoint(cluster, checkpoints), learner.variables, dataset)
+        _leave(cluster, report, end, loop_state.step, total_steps)
+    restore_and_broadcast(cluster, best_checkpoint(cluster, checkpoints), learner.variables, dataset)
     if learner.average is not None:
         learner.average.keep()
     test = _test(cluster, dataset, model, settings)
     if not math.isfinite(test.means["loss"]):
-        raise diverged(progress.step, f"the loss on the test images is {test.means['loss']}")
+        raise diverged(loop_state.step, f"the loss on the test images is {test.means['loss']}")
     if report is not None:
-        report.evaluation("test", progress.step, test)
+        report.evaluation("test", loop_state.step, test)
         report.close()
-        _finish(cluster, folder, settings, progress, order, test, time.perf_counter() - begin)
+        _finish(cluster, folder, settings, loop_state, order, test, time.perf_counter() - begin)
 
 
 def _keep(carried: Carried, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
@@ -200,7 +200,7 @@ def _finish(
     cluster: Cluster,
     folder: Path,
     settings: TrainingSettings,
-    progress: Progress,
+    loop_state: LoopState,
     order: SampleOrder,
     test: Evaluation,
     seconds: float,
@@ -213,13 +213,13 @@ def _finish(
         "model": settings.model.model,
         "data": settings.data.data,
         "world_size": cluster.world_size,
-        "steps": progress.step,
-        "epochs": progress.step / order.steps_per_epoch,
-        "best_step": progress.best_step,
+        "steps": loop_state.step,
+        "epochs": loop_state.step / order.steps_per_epoch,
+        "best_step": loop_state.best_step,
         **{f"test_{name}": mean for name, mean in test.means.items()},
         "test_correct": int(accuracy.sums[0]),
         "test_count": int(accuracy.samples[0]),
-        "images_per_second": progress.images / progress.training_seconds if progress.training_seconds else 0.0,
+        "images_per_second": loop_state.images / loop_state.training_seconds if loop_state.training_seconds else 0.0,
         "seconds": seconds,
         "run_dir": str(folder),
         "figure": str(figure),

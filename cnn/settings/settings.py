@@ -20,7 +20,7 @@ from cnn.errors import UserError
 from cnn.learner.learner import LearnerSettings, StepSettings, learner_settings
 from cnn.models.registry import ModelSettings
 from cnn.monitoring.whole_file import write_whole
-from cnn.optim.optimizers import SMALLEST_RATE, OptimizerSettings
+from cnn.optim.optimizers import MIN_LEARNING_RATE, OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.optim.schedules import ScheduleSettings
 from cnn.settings.plain_yaml import dump_yaml
@@ -98,7 +98,7 @@ class TrainingSettings:
     run: RunSettings
 
     def __post_init__(self) -> None:
-        if not SMALLEST_RATE <= self.learning_rate < math.inf:
+        if not MIN_LEARNING_RATE <= self.learning_rate < math.inf:
             raise UserError(
                 f"the learning rate {self.optimizer.base_learning_rate}, scaled from --scale_learning_rate "
                 f"{self.optimizer.scale_learning_rate} to --global_batch_size {self.run.global_batch_size}, is "
@@ -108,7 +108,7 @@ class TrainingSettings:
     @property
     def learning_rate(self) -> float:
         """The rate before any schedule."""
-        return self.optimizer.rate_for(self.run.global_batch_size)
+        return self.optimizer.learning_rate_for(self.run.global_batch_size)
 
     @property
     def learner(self) -> LearnerSettings:

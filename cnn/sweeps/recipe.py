@@ -19,13 +19,13 @@ from cnn.errors import UserError
 from cnn.settings.settings import TrainingSettings, parse_settings, training_hints
 from cnn.settings.settings_file import read_group, typed_value
 
-_NAMED = ("data", "model", "optimizer", "learning_rate")
-"""Settings in every run's name; other settings that differ between the runs follow them."""
+_ALWAYS_IN_NAME = ("data", "model", "optimizer", "learning_rate")
+"""Settings in the name of every run; the other settings that differ between the runs follow them."""
 
 _SET_BY_SWEEP = ("run_dir", "resume")
 
 _MAX_COMBINATIONS = 10_000
-"""Maximum combinations of a recipe; merely reading so many results takes a day."""
+"""Maximum combinations of a recipe: reading the results of more would take over a day."""
 
 _MAX_NAME = 255
 """Maximum bytes of a file name."""
@@ -47,14 +47,15 @@ class Combination:
     settings: TrainingSettings
 
     distinguishing: dict[str, Any]
-    """Settings that distinguish the run from others with the same data set, network, optimizer and learning rate."""
+    """Settings, besides those in every name, that are needed to distinguish the runs."""
 
     explicit: dict[str, Any]
-    """Settings named in the recipe or on the command line, and the settings in every run's name."""
+    """Resolved values of the settings that were given in the recipe or on the command line, and of those in every
+    name."""
 
 
 def combinations(path: Path, given: Mapping[str, Any]) -> list[Combination]:
-    """Reads a recipe and checks each of its combinations as training would.
+    """Reads a recipe and checks each of its combinations with the checks of training.
 
     Args:
         path: the recipe.
@@ -83,30 +84,30 @@ def combinations(path: Path, given: Mapping[str, Any]) -> list[Combination]:
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
-        place, recipe = read_group(path)
+        source, recipe = read_group(path)
         blocks = recipe.pop("blocks", [{}])
         if not (isinstance(blocks, list) and blocks and all(isinstance(block, dict) for block in blocks)):
             raise ValueError(
-                f"{place}: blocks is not a list of settings: start each block with a dash, for example "
+                f"{source}: blocks is not a list of settings: start each block with a dash, for example "
                 "`- {optimizer: sgd, learning_rate: [0.1, 0.01]}`."
             )
-        return _value_lists(place, recipe), [_value_lists(place, block) for block in blocks]
+        return _value_lists(source, recipe), [_value_lists(source, block) for block in blocks]
     except ValueError as error:
         raise UserError(f"the recipe {error}") from error
 
 
-def _value_lists(place: str, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _value_lists(source: str, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
     hints = training_hints()
     lists = {}
     for name, entry in settings.items():
         if name in _SET_BY_SWEEP:
-            raise ValueError(f"{place}: {name} is set by the sweep: remove it.")
+            raise ValueError(f"{source}: {name} is set by the sweep: remove it.")
         if entry == []:
-            raise ValueError(f"{place}: {name} has an empty list: add a value, or remove it.")
+            raise ValueError(f"{source}: {name} has an empty list: add a value, or remove it.")
         values = entry if isinstance(entry, list) else [entry]
-        known = name in hints
+        # Null means the default here, for any setting; `typed_value` rejects it where a setting cannot be None.
         lists[str(name)] = [
-            None if known and value is None else typed_value(place, name, value, hints) for value in values
+            None if value is None and name in hints else typed_value(source, name, value, hints) for value in values
         ]
     return lists
 
@@ -122,16 +123,16 @@ def _parse(location: str, choice: Mapping[str, Any]) -> TrainingSettings:
 
 
 def _arguments(choice: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the settings as one YAML text with quoted strings; null values are omitted, as they mean the default."""
+    """The jobs/train.py arguments that pass these settings as inline YAML, without nulls, which mean the default."""
     return "--config", json.dumps({name: value for name, value in choice.items() if value is not None})
 
 
 def _make_combinations(entries: Sequence[tuple[str, dict[str, Any], TrainingSettings]]) -> list[Combination]:
     all_resolved = [_resolved(settings) for _, _, settings in entries]
     distinguishing = _distinguishing_names(all_resolved)
-    found: dict[str, Combination] = {}
+    by_name: dict[str, Combination] = {}
     for (location, choice, settings), resolved in zip(entries, all_resolved, strict=True):
-        parts = [_text(resolved[name]) for name in _NAMED]
+        parts = [_text(resolved[name]) for name in _ALWAYS_IN_NAME]
         parts += [f"{name}={_text(resolved[name])}" for name in distinguishing]
         name = re.sub(r"[^\w.=+-]+", "_", "-".join(parts))
         combination = Combination(
@@ -140,23 +141,27 @@ def _make_combinations(entries: Sequence[tuple[str, dict[str, Any], TrainingSett
             arguments=_arguments(choice),
             settings=settings,
             distinguishing={name: resolved[name] for name in distinguishing},
-            explicit={name: resolved[name] for name in (*_NAMED, *choice)},
+            explicit={name: resolved[name] for name in (*_ALWAYS_IN_NAME, *choice)},
         )
-        other = found.setdefault(name, combination)
+        other = by_name.setdefault(name, combination)
         if len(os.fsencode(name)) > _MAX_NAME:
             raise UserError(f"{location}: the name of its folder, {name}, is too long: shorten a value.")
-        if _resolved(other.settings) != resolved:
-            raise UserError(f"{location}: another combination has the same folder name, {name}: change a value.")
-    return _grouped(list(found.values()))
+        differing = [setting for setting, value in _resolved(other.settings).items() if value != resolved[setting]]
+        if differing:
+            raise UserError(
+                f"{location}: another combination has the same folder name, {name}: change one of "
+                f"{', '.join(differing)}."
+            )
+    return _grouped(list(by_name.values()))
 
 
 def _distinguishing_names(all_resolved: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the settings needed, in addition to _NAMED, to distinguish all runs."""
+    """Returns the settings needed, in addition to _ALWAYS_IN_NAME, to distinguish all runs."""
     names: list[str] = []
     for name in all_resolved[0]:
         values: dict[tuple[Any, ...], set[Any]] = {}
         for resolved in all_resolved:
-            values.setdefault(tuple(resolved[known] for known in (*_NAMED, *names)), set()).add(resolved[name])
+            values.setdefault(tuple(resolved[known] for known in (*_ALWAYS_IN_NAME, *names)), set()).add(resolved[name])
         if any(len(different) > 1 for different in values.values()):
             names.append(name)
     return names
@@ -170,12 +175,12 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _grouped(found: list[Combination]) -> list[Combination]:
+def _grouped(ungrouped: list[Combination]) -> list[Combination]:
     """Sorts by data set, then network, each in the order of first occurrence."""
-    data = [each.settings.data.data for each in found]
-    models = [each.settings.model.model for each in found]
+    data = [combination.settings.data.data for combination in ungrouped]
+    models = [combination.settings.model.model for combination in ungrouped]
 
-    def sort_key(each: Combination) -> tuple[int, int]:
-        return data.index(each.settings.data.data), models.index(each.settings.model.model)
+    def sort_key(combination: Combination) -> tuple[int, int]:
+        return data.index(combination.settings.data.data), models.index(combination.settings.model.model)
 
-    return sorted(found, key=sort_key)
+    return sorted(ungrouped, key=sort_key)

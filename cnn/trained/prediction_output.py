@@ -15,7 +15,7 @@ from cnn.data.loose_images import printable
 from cnn.data.work_progress import IMAGES, WorkProgress
 from cnn.errors import UserError
 from cnn.monitoring.prediction_files import CSV, JSON, LEFT_OUT, FolderInUseError, PredictionFiles
-from cnn.monitoring.predictions import DRAWN, Prediction, PredictionTable, draw_predictions
+from cnn.monitoring.predictions import MAX_DRAWN, Prediction, PredictionTable, draw_predictions
 from cnn.monitoring.streamed_file import UNFINISHED
 from cnn.shown_text import on_one_line
 
@@ -78,7 +78,7 @@ class PredictionOutput:
         with self._explain_errors():
             self._files.begin(network, top)
         on_terminal = sys.stdout is not None and sys.stdout.isatty()  # there the lines themselves show the progress
-        if len(self._paths) > DRAWN and not on_terminal:
+        if len(self._paths) > MAX_DRAWN and not on_terminal:
             self._progress = WorkProgress("predicting", done=0, total=len(self._paths), unit=IMAGES)
 
     def add(self, predictions: list[Prediction], images: np.ndarray) -> None:
@@ -86,10 +86,10 @@ class PredictionOutput:
         with self._explain_errors():
             self._files.add(predictions)
         self._waiting += predictions
-        if self._files.count >= DRAWN:
+        if self._files.count >= MAX_DRAWN:
             self._print_waiting()
             sys.stdout.flush()
-        missing = DRAWN - len(self._drawn)
+        missing = MAX_DRAWN - len(self._drawn)
         self._drawn += predictions[:missing]
         self._images += [_reduced(image) for image in images[:missing]]
         if self._progress is not None:

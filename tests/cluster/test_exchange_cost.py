@@ -9,7 +9,7 @@ from cnn.cluster.exchange_cost import (
     allreduce_bytes,
     bucket_bytes,
     choice_table,
-    choose,
+    choose_exchange_per_kernel,
 )
 from cnn.errors import UserError
 
@@ -23,7 +23,7 @@ SLOW = Rates(latency=1e-3, sent_per_second=12e6, gathered_per_second=12e6, multi
 
 def choices(exchange: str = "auto", rates: Rates = SLOW, kernels=(FC6, FC7, FC8), **sizes: int):
     defaults = {"samples": 32, "world_size": 2, "gradient_bytes": 4, "factor_bytes": 4}
-    return choose(exchange, kernels, rates, **{**defaults, **sizes})
+    return choose_exchange_per_kernel(exchange, kernels, rates, **{**defaults, **sizes})
 
 
 def chosen(*arguments, **sizes: int) -> list[bool]:

@@ -118,6 +118,15 @@ def test_this_machine_is_one_host_by_whichever_of_its_names() -> None:
     assert not any(is_this_machine(name) for name in ("far.invalid", "192.0.2.99", "a" * 300, "2001:db8::9"))
 
 
+def test_several_names_of_this_machine_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    find_hosts("localhost:4,127.0.0.1:3,far.invalid:2,127.0.0.2", None, {})
+    assert capsys.readouterr().err == (
+        "warning: localhost, 127.0.0.1 and 127.0.0.2 are names of this machine: counted as one host with 8 slots.\n"
+    )
+    find_hosts("localhost:4,localhost:4,far.invalid:2", None, {})
+    assert capsys.readouterr().err == ""
+
+
 def test_a_name_of_this_machine_that_horovodrun_would_look_for_elsewhere_is_not_passed_on() -> None:
     assert find_hosts("127.0.1.1:2", None, {}) == [Host(name="localhost", slots=2)]
     assert find_hosts("127.0.0.1:2", None, {}) == [Host(name="127.0.0.1", slots=2)]

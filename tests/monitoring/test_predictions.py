@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from cnn.monitoring.predictions import DRAWN, Prediction, PredictionTable, draw_predictions
+from cnn.monitoring.predictions import MAX_DRAWN, Prediction, PredictionTable, draw_predictions
 
 PREDICTIONS = [
     Prediction("a, b.png", [("daisy", 0.75), ("tulip", 0.25)]),
@@ -40,7 +40,7 @@ def test_every_image_is_drawn_up_to_thirty(tmp_path: Path, count: int, drawn: in
     images = np.zeros((count, 60, 60, 3), np.uint8)
     images[..., 0] = 255  # as nothing else in the picture is
     predictions = PREDICTIONS[:1] * count
-    draw_predictions(predictions[:DRAWN], images[:DRAWN], tmp_path / "p.png", "a network with $", count=count)
+    draw_predictions(predictions[:MAX_DRAWN], images[:MAX_DRAWN], tmp_path / "p.png", "a network with $", count=count)
     picture = imread(tmp_path / "p.png")[:, :, :3]
     red = np.all(picture == (1, 0, 0), axis=2)
     starts = np.diff(red.astype(int), axis=1, prepend=0) == 1

@@ -23,7 +23,7 @@ from cnn.optim.optimizers import OptimizerSettings, build_optimizer
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.runs.loop import Commit, Loop
-from cnn.runs.run_progress import Progress
+from cnn.runs.loop_state import LoopState
 
 
 def totals(correct: int, loss: float) -> Totals:
@@ -33,19 +33,19 @@ def totals(correct: int, loss: float) -> Totals:
 
 
 def test_more_right_is_better_then_less_loss_and_the_first_of_equals_stays() -> None:
-    progress = Progress()
+    state = LoopState()
     taken = []
     for step, (correct, loss) in enumerate(
         [(50, 2.0), (49, 0.1), (50, 2.0), (50, 1.9), (51, 9.0), (51, float("inf")), (51, float("nan"))], start=1
     ):
-        progress.step = step
-        taken.append(progress.take(totals(correct, loss)))
+        state.step = step
+        taken.append(state.update_best(totals(correct, loss)))
     assert taken == [True, False, False, True, True, False, False]
-    assert (progress.best_step, progress.best) == (5, {"accuracy": 51, "loss": 9.0})
+    assert (state.best_step, state.best) == (5, {"accuracy": 51, "loss": 9.0})
 
 
 def test_any_evaluation_beats_none() -> None:
-    assert Progress().take(totals(0, 1e30))
+    assert LoopState().update_best(totals(0, 1e30))
 
 
 @pytest.fixture
@@ -70,11 +70,11 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
         model = make_network("fcnn")
         optimizer = build_optimizer(OptimizerSettings(), RegularisationSettings(), model.trainable_variables)
         variables, feed = state_variables(model, optimizer), feed or make_feed()
-        checkpoints, progress = CheckpointFolder(tmp_path / name), Progress()
+        checkpoints, state = CheckpointFolder(tmp_path / name), LoopState()
         if resume is not None:
             arrays, record = load_checkpoint(checkpoints.path(resume))
             restore_state(variables, arrays, name)
-            progress = Progress.from_record(record["progress"])
+            state = LoopState.from_record(record["progress"])
         return Loop(
             cluster=cluster,
             order=SampleOrder(np.arange(200), 60, seed=1),
@@ -86,7 +86,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             checkpoints=checkpoints,
             record={},
             report=None,
-            progress=progress,
+            state=state,
             total_steps=total,
             log_every=5,
             save_every=save_every,
@@ -128,7 +128,7 @@ def test_going_on_gives_the_same_bits(make_loop, tmp_path: Path, stop: int) -> N
 def test_stopped_when_asked_it_saves_and_goes_on_with_the_same_bits(make_loop, tmp_path: Path, stop: int) -> None:
     """At step 4 an epoch ends, whose evaluation is then left to the run that goes on."""
     assert make_loop("straight", 8, save_every=1).run() == "ended"
-    asked = make_loop("stopped", 8, save_every=1, stop_requested=lambda: asked.progress.step == stop - 1)
+    asked = make_loop("stopped", 8, save_every=1, stop_requested=lambda: asked.state.step == stop - 1)
     assert asked.run() == "stopped"
     checkpoints = CheckpointFolder(tmp_path / "stopped")
     assert checkpoints.steps()[-1] == stop
@@ -255,7 +255,7 @@ def test_a_run_goes_on_once_it_has_computed_and_before_it_records(make_loop, tmp
 
     def resume(total: int, **more: object) -> Loop:
         loop = make_loop("a", total, save_every=1, resume=CheckpointFolder(tmp_path / "a").steps()[-1], **more)
-        loop._on_progress = lambda: told.append((loop.progress.step, CheckpointFolder(tmp_path / "a").steps()))
+        loop._on_progress = lambda: told.append((loop.state.step, CheckpointFolder(tmp_path / "a").steps()))
         return loop
 
     def interrupt() -> None:
@@ -302,7 +302,7 @@ def test_a_step_that_diverges_is_not_saved(make_loop, tmp_path: Path, step: int,
 
 def test_a_stop_saves_no_network_that_has_diverged(make_loop, tmp_path: Path) -> None:
     # With a checkpoint after each step no call takes several of them.
-    loop = make_loop("a", 12, rate=_too_far_in(3), save_every=1, stop_requested=lambda: loop.progress.step == 2)
+    loop = make_loop("a", 12, rate=_too_far_in(3), save_every=1, stop_requested=lambda: loop.state.step == 2)
     with pytest.raises(RunError, match="at step 3 .*: training has diverged"):
         loop.run()
     assert CheckpointFolder(tmp_path / "a").steps() == [1, 2]

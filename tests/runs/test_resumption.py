@@ -15,8 +15,8 @@ from cnn.cluster.exchange_cost import Rates
 from cnn.errors import UserError
 from cnn.runs.checkpoint_record import check_record
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder, save_checkpoint
+from cnn.runs.loop_state import LoopState
 from cnn.runs.resumption import best_checkpoint, check_length
-from cnn.runs.run_progress import Progress
 from cnn.runs.start import Start
 from cnn.settings.settings import RunSettings, TrainingSettings, parse_settings
 from tests.hostile import JSON, altered_json, examples, read_or_sentence
@@ -29,7 +29,7 @@ PENDING = {
     "one that is no longer in the table": {"sums": [0.25], "samples": [2]},
 }
 PROGRESS = {
-    **Progress(step=9, best_step=7, best={"accuracy": 51, "loss": 0.5}).record(), "pending": PENDING,
+    **LoopState(step=9, best_step=7, best={"accuracy": 51, "loss": 0.5}).record(), "pending": PENDING,
 }  # fmt: skip
 PROGRESS_BY_PLACE = {
     "step": 9,
@@ -69,10 +69,10 @@ def test_any_record_is_resumed_from_or_is_one_sentence(tmp_path: Path, record: d
     save_checkpoint(folder.path(9), {"a": np.zeros(1)}, record)
     checkpoint = read_or_sentence(lambda: checked(folder), str(folder.path(9)), UserError)
     if checkpoint is not None:
-        progress = Progress.from_record(checkpoint.record["progress"])
-        assert progress.step >= 0
-        assert all(math.isfinite(total.mean) for name, total in progress.pending.items() if name != "loss")
-        assert Progress.from_record(progress.record()).record() == progress.record()
+        state = LoopState.from_record(checkpoint.record["progress"])
+        assert state.step >= 0
+        assert all(math.isfinite(total.mean) for name, total in state.pending.items() if name != "loss")
+        assert LoopState.from_record(state.record()).record() == state.record()
         rates = (checkpoint.record.get("exchange") or {}).get("rates")
         assert rates is None or Rates(**rates).latency + 0.0 is not None
 
@@ -144,32 +144,32 @@ OF_PLACES = [
     [(PROGRESS, changed) for changed in IN_ALL + OF_NAMES] + [(PROGRESS_BY_PLACE, each) for each in IN_ALL + OF_PLACES],
     ids=str,
 )
-def test_progress_that_no_run_has_made(tmp_path: Path, progress: dict, changed: dict) -> None:
+def test_a_loop_state_that_no_run_has_made(tmp_path: Path, progress: dict, changed: dict) -> None:
     folder = CheckpointFolder(tmp_path)
     save_checkpoint(folder.path(9), {"a": np.zeros(1)}, {**RECORD, "progress": {**progress, **changed}})
     with pytest.raises(UserError, match="was not saved by a run"):
         checked(folder)
 
 
-def test_progress_comes_back_as_it_was() -> None:
-    progress = Progress.from_record(json.loads(json.dumps(PROGRESS)))
-    assert progress.pending.keys() == {"loss", "accuracy", "class_accuracy"}
-    assert progress.pending["accuracy"].sums.dtype == np.int64
-    known = {name: PENDING[name] for name in progress.pending}
+def test_a_stored_loop_state_is_restored() -> None:
+    state = LoopState.from_record(json.loads(json.dumps(PROGRESS)))
+    assert state.pending.keys() == {"loss", "accuracy", "class_accuracy"}
+    assert state.pending["accuracy"].sums.dtype == np.int64
+    known = {name: PENDING[name] for name in state.pending}
     text = json.dumps({**PROGRESS, "pending": known}, sort_keys=True)
-    assert json.dumps(progress.record(), sort_keys=True) == text  # whole numbers are still written as such
+    assert json.dumps(state.record(), sort_keys=True) == text  # whole numbers are still written as such
 
 
-def test_progress_of_before_metrics_had_names() -> None:
-    progress = Progress.from_record(json.loads(json.dumps(PROGRESS_BY_PLACE)))
-    assert (progress.step, progress.best_step, progress.best) == (9, 7, {"accuracy": 51, "loss": 0.5})
-    assert (progress.training_seconds, progress.images) == (0.5, 100)
-    assert {name: (total.sums.tolist(), total.samples.tolist()) for name, total in progress.pending.items()} == {
+def test_a_loop_state_stored_before_metrics_had_names() -> None:
+    state = LoopState.from_record(json.loads(json.dumps(PROGRESS_BY_PLACE)))
+    assert (state.step, state.best_step, state.best) == (9, 7, {"accuracy": 51, "loss": 0.5})
+    assert (state.training_seconds, state.images) == (0.5, 100)
+    assert {name: (total.sums.tolist(), total.samples.tolist()) for name, total in state.pending.items()} == {
         "loss": ([0.1 + 0.2 + 0.3], [6]),
         "accuracy": ([3], [6]),
     }
     first = {**PROGRESS_BY_PLACE, "best_step": None, "best_correct": -1, "best_loss": float("inf"), "pending": []}
-    assert (Progress.from_record(first).best, Progress.from_record(first).pending) == ({}, {})
+    assert (LoopState.from_record(first).best, LoopState.from_record(first).pending) == ({}, {})
 
 
 @pytest.mark.parametrize(

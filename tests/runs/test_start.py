@@ -12,12 +12,12 @@ from cnn.cluster.job import Job
 from cnn.cluster.process import launch_from_environment
 from cnn.errors import UserError
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder, save_checkpoint
+from cnn.runs.loop_state import LoopState
 from cnn.runs.run_folder import start_folder
-from cnn.runs.run_progress import Progress
 from cnn.runs.start import Carried, claim_folder, decide_start
 from cnn.settings.settings import TrainingSettings, parse_settings, read_settings
 
-RECORD = {"data_checksum": "abc", "exchange": {"world_size": 1}, "progress": Progress(step=9).record()}
+RECORD = {"data_checksum": "abc", "exchange": {"world_size": 1}, "progress": LoopState(step=9).record()}
 
 
 @pytest.fixture

@@ -128,7 +128,11 @@ def test_names_are_those_of_files(read) -> None:
         ("- model", "recipe.yaml holds a list instead of settings"),
         ("", "recipe.yaml holds no settings"),
         ("model: [fcnn", "recipe.yaml cannot be read"),
-        ("data: mnist\ndata_dir: [a/b, a b]", "recipe.yaml, data_dir a b: another combination has the same folder"),
+        (
+            "data: mnist\ndata_dir: [a/b, a b]",
+            "recipe.yaml, data_dir a b: another combination has the same folder name, "
+            "mnist-lenet5-like-adam-0.001-data_dir=a_b: change one of data_dir.",
+        ),
         ("config: x.yaml", "recipe.yaml"),
         ("model: fcnn\nblocks:\n- {epochs: 1}\n- {epochs: 1:30}", "recipe.yaml, line 4: epochs '1:30' is not a whole"),
         ("model: fcnn\nseed: 1\nmodel: lenet5", "recipe.yaml cannot be read: line 3: model is already in line 1"),

@@ -1,4 +1,4 @@
-"""Checks that ranks run on their intended hosts: a launcher that ignores its hostfile starts all of them on one."""
+"""Checks that ranks run on the intended hosts: a launcher that ignores its hostfile starts all of them on one."""
 
 import dataclasses
 import socket
@@ -9,17 +9,17 @@ from cnn.cluster.hosts import Host, host_list, parse_hosts
 from cnn.cluster.this_machine import LOCALHOST, comparable, may_be_same_host
 from cnn.errors import UserError
 
-PLACEMENT = "CNN_PLACEMENT"
+INTENDED_HOSTS = "CNN_PLACEMENT"
 """The environment variable by which launch/mpirun.sh passes the intended hosts to ranks in pods: a:4,b:4."""
 
 
-def placement(hosts: Sequence[Host]) -> str:
-    """The variable's value for these hosts; `localhost`, which on each host means another, becomes this host's name."""
+def intended_hosts(hosts: Sequence[Host]) -> str:
+    """The variable's value for these hosts; `localhost`, a different machine on each host, becomes this host's name."""
     local_name = socket.gethostname()
-    return host_list([dataclasses.replace(each, name=local_name) if each.name == LOCALHOST else each for each in hosts])
+    return host_list([dataclasses.replace(host, name=local_name) if host.name == LOCALHOST else host for host in hosts])
 
 
-def misplacement(hosts_of_ranks: Sequence[str], intended: str | None) -> UserError | None:
+def misplacement_error(hosts_of_ranks: Sequence[str], intended: str | None) -> UserError | None:
     """Returns an error naming a host with more ranks than intended; None if there is none.
 
     Args:
@@ -28,7 +28,7 @@ def misplacement(hosts_of_ranks: Sequence[str], intended: str | None) -> UserErr
     """
     if intended is None:
         return None
-    hosts = parse_hosts(intended, PLACEMENT)
+    hosts = parse_hosts(intended, INTENDED_HOSTS)
     for name, count in Counter(map(comparable, hosts_of_ranks)).items():
         max_count = sum(host.slots for host in hosts if may_be_same_host(host.name, name))
         if count > max_count:

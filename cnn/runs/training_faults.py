@@ -1,4 +1,4 @@
-"""Faults that the results of training steps reveal: divergence and slow ranks."""
+"""Checks the results of training steps for divergence and for slow ranks."""
 
 import math
 import statistics
@@ -9,13 +9,14 @@ from cnn.errors import diverged
 from cnn.learner.step_results import StepResults
 
 _MAX_SKIPPED = 40
-"""Steps in a row that loss scaling may skip. By then the scale is small enough, and something else is wrong."""
+"""Consecutive steps after which skipping by loss scaling is an error: the scale is small by then, so that it cannot be
+the cause."""
 
-_MAX_NAMED = 8
-"""Samples that an error lists."""
+_MAX_SAMPLES_LISTED = 8
+"""Maximum number of samples per rank that an error lists."""
 
-_SLOW, _NOTICEABLE_SECONDS = 1.2, 0.005
-"""A rank is reported as slow if it needs this many times as long as the others, and this much longer."""
+_SLOW_RATIO, _SLOW_SECONDS = 1.2, 0.005
+"""A rank is reported as slow if its time exceeds the others' median by this factor, and by this many seconds."""
 
 
 class DivergenceCheck:
@@ -23,7 +24,7 @@ class DivergenceCheck:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._skipped_in_a_row = 0
+        self._consecutive_skips = 0
 
     def check(self, plan: Plan, first_step: int, results: StepResults) -> None:
         """Check the losses of some steps.
@@ -38,27 +39,27 @@ class DivergenceCheck:
         """
         losses, skips = results.totals["loss"].mean, results.diagnostics.skipped
         for row, (loss, skipped) in enumerate(zip(losses, skips, strict=True)):
-            self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
-            if self._skipped_in_a_row == _MAX_SKIPPED:
-                what = f"gradients are too large for float16 even though loss scaling skipped {_MAX_SKIPPED} steps"
+            self._consecutive_skips = self._consecutive_skips + 1 if skipped else 0
+            if self._consecutive_skips == _MAX_SKIPPED:
+                cause = f"gradients are too large for float16 even though loss scaling skipped {_MAX_SKIPPED} steps"
             elif not (skipped or math.isfinite(loss)):
-                what = f"the loss is {loss}, {self._origin(plan, row, results)}"
+                cause = f"the loss is {loss}, {self._origin(plan, row, results)}"
             else:
                 continue
-            raise diverged(first_step + row + 1, what)
+            raise diverged(first_step + row + 1, cause)
 
     def _origin(self, plan: Plan, row: int, results: StepResults) -> str:
-        """The ranks whose samples have a loss that is not finite, and these samples."""
-        mine = plan.indices[row][plan.weights[row] > 0]
-        finite = math.isfinite(results.diagnostics.local_losses[row])
-        samples = self._cluster.gather(None if finite else mine[:_MAX_NAMED].tolist())
-        wrong = [rank for rank, theirs in enumerate(samples) if theirs]
-        if len(wrong) == len(samples):
+        """Names the ranks whose loss is not finite, and their samples; collective: every rank calls it."""
+        local_samples = plan.indices[row][plan.weights[row] > 0]
+        is_finite = math.isfinite(results.diagnostics.local_losses[row])
+        samples = self._cluster.gather(None if is_finite else local_samples[:_MAX_SAMPLES_LISTED].tolist())
+        diverged_ranks = [rank for rank, rank_samples in enumerate(samples) if rank_samples]
+        if len(diverged_ranks) == len(samples):
             return "of all workers' samples"
         return " and ".join(
             f"of those of rank {rank} (training samples {', '.join(map(str, samples[rank]))}"
-            f"{', ...' if len(samples[rank]) == _MAX_NAMED else ''})"
-            for rank in wrong
+            f"{', ...' if len(samples[rank]) == _MAX_SAMPLES_LISTED else ''})"
+            for rank in diverged_ranks
         )
 
 
@@ -82,8 +83,8 @@ class SlowRankCheck:
         seconds = self._cluster.gather(statistics.median(self._seconds))
         self._seconds.clear()
         slowest = max(range(len(seconds)), key=seconds.__getitem__)
-        others = statistics.median(each for rank, each in enumerate(seconds) if rank != slowest)
-        if seconds[slowest] <= _SLOW * others or seconds[slowest] - others <= _NOTICEABLE_SECONDS:
+        others = statistics.median(time for rank, time in enumerate(seconds) if rank != slowest)
+        if seconds[slowest] <= _SLOW_RATIO * others or seconds[slowest] - others <= _SLOW_SECONDS:
             return ""
         self._is_done = True
         return (

@@ -1,4 +1,4 @@
-"""The progress of a run, which a checkpoint holds besides the state."""
+"""The training loop's state, which a checkpoint holds besides the variables."""
 
 import dataclasses
 import math
@@ -17,8 +17,8 @@ _POSITIONAL = {"best_correct", "best_loss"}
 
 
 @dataclasses.dataclass(kw_only=True)
-class _Position:
-    """The fields common to all versions of the record."""
+class _CommonFields:
+    """The fields that all versions of the record have."""
 
     step: int = 0
     best_step: int | None = None
@@ -30,8 +30,8 @@ class _Position:
 
 
 @dataclasses.dataclass(kw_only=True)
-class Progress(_Position):
-    """The progress of a run; with the variables' values, all that a checkpoint needs. Only the loop changes it."""
+class LoopState(_CommonFields):
+    """The training loop's state: with the variables' values, all that resuming needs. Only the loop changes it."""
 
     best: dict[str, float] = dataclasses.field(default_factory=dict)
     """The metrics of BEST_BY in the best evaluation so far: a count of samples for counted ones, else the mean."""
@@ -39,7 +39,7 @@ class Progress(_Position):
     pending: Totals = dataclasses.field(default_factory=dict)
     """The metrics of the steps since the last point of the training curve."""
 
-    def take(self, totals: Totals) -> bool:
+    def update_best(self, totals: Totals) -> bool:
         """Records an evaluation if it is the best so far, by the metrics of BEST_BY in order; returns whether it is."""
         scores = {
             name: int(totals[name].sums[0]) if METRICS[name].counted else float(totals[name].mean) for name in BEST_BY
@@ -50,20 +50,20 @@ class Progress(_Position):
         return better
 
     def record(self) -> dict[str, Any]:
-        """The progress as JSON values."""
+        """The state as JSON values."""
         pending = {
             name: {"sums": sums.tolist(), "samples": samples.tolist()} for name, (sums, samples) in self.pending.items()
         }
         return {**vars(self), "best": dict(self.best), "pending": pending}
 
     @classmethod
-    def from_record(cls, values: Any) -> "Progress":
+    def from_record(cls, values: Any) -> "LoopState":
         """Reads a record, of this version or of an earlier one whose metrics were positional instead of named.
 
         Pending metrics that are no longer in the table are left out.
 
         Raises:
-            ValueError: no run can have this progress.
+            ValueError: no run can have this state.
         """
         record = from_json(_Record, _named(values))
         _check_counts(record)
@@ -81,16 +81,16 @@ class _StoredTotal:
 
 
 @dataclasses.dataclass(kw_only=True)
-class _Record(_Position):
-    """A stored progress."""
+class _Record(_CommonFields):
+    """A stored state."""
 
     best: dict[str, float] = dataclasses.field(default_factory=dict)
     pending: dict[str, _StoredTotal] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(kw_only=True)
-class _PositionalRecord(_Position):
-    """A progress stored by an earlier version, whose metrics were positional."""
+class _PositionalRecord(_CommonFields):
+    """A state stored by an earlier version, whose metrics were positional."""
 
     best_correct: int = -1
     best_loss: float = float("inf")
@@ -106,7 +106,7 @@ def _named(values: Any) -> Any:
     correct, loss, steps = before.pop("best_correct"), before.pop("best_loss"), before.pop("pending")
     best = {} if correct == -1 and not math.isnan(loss) else {"accuracy": correct, "loss": loss}
     names, sums = ("loss", "accuracy"), [sum(column) for column in zip(*steps, strict=True)]
-    pending = {name: {"sums": [sums[place]], "samples": [_count(sums[2])]} for place, name in enumerate(names) if steps}
+    pending = {name: {"sums": [sums[index]], "samples": [_count(sums[2])]} for index, name in enumerate(names) if steps}
     return {**before, "best": best, "pending": pending}
 
 

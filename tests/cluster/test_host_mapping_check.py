@@ -1,6 +1,6 @@
 import pytest
 
-from cnn.cluster.placement import misplacement
+from cnn.cluster.host_mapping_check import misplacement_error
 from cnn.errors import UserError
 
 MEANT = "train-worker-0.train.default.svc:2,train-worker-1.train.default.svc:2"
@@ -14,7 +14,7 @@ MEANT = "train-worker-0.train.default.svc:2,train-worker-1.train.default.svc:2"
     ],
 )
 def test_ranks_where_they_belong(hosts: list[str]) -> None:
-    assert misplacement(hosts, MEANT) is None
+    assert misplacement_error(hosts, MEANT) is None
 
 
 @pytest.mark.parametrize(
@@ -25,18 +25,18 @@ def test_ranks_where_they_belong(hosts: list[str]) -> None:
     ],
 )
 def test_ranks_elsewhere_are_named(hosts: list[str], said: str) -> None:
-    mistake = misplacement(hosts, MEANT)
+    mistake = misplacement_error(hosts, MEANT)
     assert isinstance(mistake, UserError)
     assert said in str(mistake)
 
 
 def test_hosts_of_one_name_in_two_domains_are_two() -> None:
     meant = "node1.left.test:1,node1.right.test:2"
-    assert misplacement(["node1.left.test", "node1.right.test", "NODE1.right.test"], meant) is None
-    assert misplacement(["node1"] * 3, meant) is None
-    mistake = misplacement(["node1.left.test"] * 2 + ["node1.right.test"], meant)
+    assert misplacement_error(["node1.left.test", "node1.right.test", "NODE1.right.test"], meant) is None
+    assert misplacement_error(["node1"] * 3, meant) is None
+    mistake = misplacement_error(["node1.left.test"] * 2 + ["node1.right.test"], meant)
     assert "2 ranks run on node1.left.test, 1 were intended" in str(mistake)
 
 
 def test_nothing_is_said_where_nothing_was_meant() -> None:
-    assert misplacement(["anywhere"], None) is None
+    assert misplacement_error(["anywhere"], None) is None

@@ -1,4 +1,4 @@
-"""Each folder of cnn imports only from those below it, and one folder alone knows Horovod and MPI."""
+"""Each folder of cnn imports only from lower layers, and cnn/cluster alone imports Horovod and MPI."""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = [
+LAYERS = [
     {"models", "data", "cluster", "monitoring"},
     {"optim", "launching"},
     {"learner"},
@@ -16,9 +16,9 @@ FLOORS = [
     {"trained"},
     {"sweeps", "measuring"},
 ]
-"""From the ground up. Folders of one floor do not know each other; the files of cnn itself know none of them."""
+"""From the lowest up. Folders of one layer do not import each other; the files directly in cnn import none of them."""
 
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+LAYER_OF = {folder: number for number, folders in enumerate(LAYERS) for folder in folders}
 FILES = sorted((ROOT / "cnn").rglob("*.py"))
 
 
@@ -32,18 +32,18 @@ def imported(path: Path) -> Iterator[str]:
             yield str(node.module)
 
 
-def test_every_folder_has_its_floor() -> None:
-    assert {path.parent.name for path in FILES if path.parent != ROOT / "cnn"} == set(FLOOR)
+def test_every_folder_has_a_layer() -> None:
+    assert {path.parent.name for path in FILES if path.parent != ROOT / "cnn"} == set(LAYER_OF)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_it_imports_from_below_only(path: Path) -> None:
-    room = path.parent.name
+def test_a_file_imports_from_lower_layers_only(path: Path) -> None:
+    folder = path.parent.name
     for module in imported(path):
         package, _, rest = module.partition(".")
         if package in ("horovod", "mpi4py"):
-            assert room == "cluster", f"{module} is for cnn/cluster alone"
+            assert folder == "cluster", f"{module} is for cnn/cluster alone"
         other = rest.partition(".")[0]
-        if package == "cnn" and other in FLOOR and other != room:
-            below = FLOOR[other] < FLOOR[room] if room in FLOOR else False
-            assert below, f"cnn/{room} must not know cnn/{other}: {module}"
+        if package == "cnn" and other in LAYER_OF and other != folder:
+            is_lower = folder in LAYER_OF and LAYER_OF[other] < LAYER_OF[folder]
+            assert is_lower, f"cnn/{folder} must not import cnn/{other}: {module}"
