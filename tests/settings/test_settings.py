@@ -116,7 +116,7 @@ def test_merged_holds_every_setting_once() -> None:
         (["--resume"], ["--resume needs --run_dir"]),
         (["--model", "fcn"], ["unknown model 'fcn'", "Did you mean 'fcnn'?"]),
         (["--data", "digit"], ["unknown data set 'digit'", "Did you mean 'digits'?"]),
-        (["--schedule", "linear"], ["unknown schedule 'linear'", "constant, exponential"]),
+        (["--schedule", "lineal"], ["unknown schedule 'lineal'", "constant, exponential", "Did you mean 'linear'?"]),
         (["--validation_fraction", "nan"], ["validation_fraction", "nan"]),
         (["--validation_fraction", -0.1], ["validation_fraction is -0.1: it must be at least 0 and less than 1"]),
         (["--validation_fraction", 1], ["validation_fraction is 1.0"]),
