@@ -51,7 +51,9 @@ class ResidentPixels:
     """Holds all images, uint8 (samples, height, width, channels), on the device and gathers them there."""
 
     def __init__(self, images: np.ndarray) -> None:
-        self._images = tf.constant(images)
+        # A variable, because TensorFlow can gather uint8 from a variable on a GPU, but not from a constant: it would
+        # copy all images to the host in every step.
+        self._images = tf.Variable(images, trainable=False)
 
     def read(self, indices: np.ndarray) -> Tensor:
         return tf.constant(indices)

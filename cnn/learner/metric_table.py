@@ -58,18 +58,19 @@ def _first(answers: Answers) -> Tensor:
     """Whether the label's class has the largest logit; of equal logits the first class counts."""
     import tensorflow as tf
 
-    return tf.equal(tf.argmax(answers.logits, 1, tf.int32), answers.labels)
+    # In int64, because on a GPU TensorFlow computes with int32 in the host's memory, and the GPU would wait.
+    return tf.equal(tf.argmax(answers.logits, 1), tf.cast(answers.labels, tf.int64))
 
 
 def _among_first_five(answers: Answers) -> Tensor:
     """Whether fewer than five classes precede the label's; of equal logits the first class precedes."""
     import tensorflow as tf
 
-    logits, labels = answers.logits, answers.labels[:, tf.newaxis]
+    logits, labels = answers.logits, tf.cast(answers.labels[:, tf.newaxis], tf.int64)  # int64: as above
     label_logits = tf.gather(logits, labels, axis=1, batch_dims=1)
-    earlier = tf.range(tf.shape(logits)[1])[tf.newaxis] < labels
+    earlier = tf.range(tf.shape(logits, tf.int64)[1])[tf.newaxis] < labels
     precedes = tf.logical_or(logits > label_logits, tf.logical_and(tf.equal(logits, label_logits), earlier))
-    return tf.math.count_nonzero(precedes, 1, dtype=tf.int32) < 5
+    return tf.math.count_nonzero(precedes, 1) < 5
 
 
 METRICS: dict[str, Metric] = {

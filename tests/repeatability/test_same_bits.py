@@ -36,9 +36,10 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
 
 
 @pytest.fixture
-def busy() -> Iterator[None]:
-    """Two other processes compute all the time."""
-    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+def busy(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Two other processes compute all the time; in the plain run of the tests, other tests do."""
+    count = 2 if request.node.get_closest_marker("repeats") else 0
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     yield
     for process in processes:
         process.kill()
