@@ -1,6 +1,7 @@
 """A real sweep: ended by a signal, gone on with, not repeated, and compared."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -47,7 +48,7 @@ def runs_in(folder: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            arguments = (process / "cmdline").read_text()
+            arguments = os.fsdecode((process / "cmdline").read_bytes())  # any bytes: other tests run beside
         except OSError:
             continue
         if str(folder) in arguments and "train.py" in arguments:
