@@ -35,10 +35,20 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
             process.wait()
 
 
+BURSTS = """
+import random, time
+while True:
+    end = time.monotonic() + random.uniform(0, 0.03)
+    while time.monotonic() < end:
+        pass
+    time.sleep(random.uniform(0, 0.03))
+"""
+
+
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """Two other processes compute all the time."""
-    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    """Two other processes compute half of the time, in bursts, so that others run as fast as before or at half speed."""
+    processes = [subprocess.Popen([sys.executable, "-c", BURSTS]) for _ in range(2)]
     yield
     for process in processes:
         process.kill()
