@@ -47,7 +47,7 @@ while True:
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """Two other processes compute half of the time, in bursts, so that others run as fast as before or at half speed."""
+    """Two other processes compute half of the time, in bursts, which slow others down in turns."""
     processes = [subprocess.Popen([sys.executable, "-c", BURSTS]) for _ in range(2)]
     yield
     for process in processes:
