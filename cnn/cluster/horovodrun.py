@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from cnn.cluster.host_script import HostScript, run_host_script
 from cnn.cluster.interface import address_of, interface_to
 from cnn.errors import RunError, report_errors
+from cnn.interruption import temporarily_exit_on_interrupt
 from cnn.quiet_import import import_tensorflow_quietly
 
 _SECRET = "_HOROVOD_SECRET_KEY"
@@ -39,7 +40,8 @@ def become_horovodrun(command: Sequence[str]) -> NoReturn:
     """
     if _CHECK_BUILD & set(command):
         import_tensorflow_quietly()
-    from horovod.runner import launch
+    with temporarily_exit_on_interrupt():
+        from horovod.runner import launch
 
     os.environ[_SECRET] = secrets.token_hex(16)
     _admit_only_ranks()

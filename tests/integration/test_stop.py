@@ -76,7 +76,7 @@ def curve(folder: Path, part: str) -> list[str]:
 def test_a_second_signal_ends_at_once(jobs, tmp_path: Path) -> None:
     """Which comes here while the network is compiled, long before the first step ends."""
     folder = tmp_path / "run"
-    slow = ("--model", "resnet50", "--data", "digits", "--global_batch_size", 100, "--steps", 1000)
+    slow = ("--model", "resnet18-32", "--data", "digits", "--global_batch_size", 100, "--steps", 1000)
     job = jobs.start("jobs/train.py", *slow, "--run_dir", folder)
     wait_for(folder / "events", job)
     output = ""

@@ -46,9 +46,10 @@ while True:
 
 
 @pytest.fixture
-def busy() -> Iterator[None]:
-    """Two other processes compute half of the time, in bursts, which slow others down in turns."""
-    processes = [subprocess.Popen([sys.executable, "-c", BURSTS]) for _ in range(2)]
+def busy(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Two other processes compute half of the time, in bursts. In the usual run of the tests, other tests do."""
+    count = 2 if request.node.get_closest_marker("repeats") else 0
+    processes = [subprocess.Popen([sys.executable, "-c", BURSTS]) for _ in range(count)]
     yield
     for process in processes:
         process.kill()
