@@ -78,7 +78,7 @@ def test_a_second_signal_ends_at_once(jobs, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     slow = ("--model", "resnet18-32", "--data", "digits", "--global_batch_size", 100, "--steps", 1000)
     job = jobs.start("jobs/train.py", *slow, "--run_dir", folder)
-    wait_for(folder / "events", job)
+    wait_for(folder / "environment.json", job)
     output = ""
     while "a second signal ends the job immediately" not in output:
         job.send_signal(signal.SIGTERM)
