@@ -47,6 +47,7 @@ fi
 ruff check .
 ruff format --check .
 mypy
-# At once as many as there are processors and one more, as some wait, but four at most. Those of a file share what they set up.
+# As many at once as there are processors and one more, as some tests wait, but four at most. The tests of a file share
+# what they set up.
 processes=$(($(nproc) < 3 ? $(nproc) + 1 : 4))
 exec python -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder -m "not (cluster or faults or repeats) or short" "$@"

@@ -8,9 +8,9 @@ import pytest
 # whose end by SIGINT is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_LONG = ("integration", "repeatability", "learner", "models", "runs")
+_PLACES = {folder: place for place, folder in enumerate(("integration", "repeatability", "learner", "models", "runs"))}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts long tests first, so that no process is left with one at the end."""
-    items.sort(key=lambda item: _LONG.index(item.path.parent.name) if item.path.parent.name in _LONG else len(_LONG))
+    items.sort(key=lambda item: _PLACES.get(item.path.parent.name, len(_PLACES)))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .integration.processes import until
+
 ROOT = Path(__file__).parents[1]
 SLOW_IMPORT = """
 try:
@@ -31,22 +33,20 @@ def interrupted(fifo: Path, *command: object, **environment: str) -> tuple[int, 
         text=True,
         start_new_session=True,
     )
-    with os.fdopen(_opened_once_read(fifo, process), "w"):
+    writing: list[int] = []
+
+    def is_read() -> bool:
+        with contextlib.suppress(OSError):  # nothing reads yet
+            writing.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(writing)
+
+    until(is_read, process)
+    with os.fdopen(writing[0], "w"):
         for _ in range(60):  # Python does not see a signal that comes just before it begins to wait for input
             os.killpg(process.pid, signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(timeout=1), process.communicate()[0]
     raise AssertionError("it does not end")
-
-
-def _opened_once_read(fifo: Path, process: subprocess.Popen[str]) -> int:
-    """Waits until something reads, while the process that is to do it runs."""
-    for _ in range(3000):
-        with contextlib.suppress(OSError):  # nothing reads yet
-            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            raise AssertionError(f"exit code {process.wait(timeout=0.02)}")
-    raise AssertionError("nothing was read")
 
 
 PROGRAMS = {

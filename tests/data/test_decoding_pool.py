@@ -52,7 +52,7 @@ def test_other_errors_are_the_callers() -> None:
 def test_all_processes_of_a_program_may_get_the_signal(tmp_path: Path, ends: str, code: int) -> None:
     program = tmp_path / "program.py"
     program.write_text(
-        "import os, pathlib, signal, sys\n"
+        "import os, signal, sys\n"
         "import numpy as np\n"
         "from PIL import Image\n"
         "from cnn.data.image_chunks import read_images\n"

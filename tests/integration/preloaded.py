@@ -22,10 +22,10 @@ class Preloaded:
     """A process that has imported the libraries."""
 
     def __init__(self, address: Path, folder: Path, seconds: int) -> None:
-        """Starts it in a folder; no program may last longer than these seconds."""
-        self._address, self._folder, self._seconds = str(address), folder, seconds
+        """Starts it in the folder of all programs, of which none may last longer than these seconds."""
+        self._address, self._seconds = str(address), seconds
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.preloaded", self._address],
+            [sys.executable, "-m", "tests.integration.preloaded", self._address, str(seconds)],
             cwd=folder,
             stdin=subprocess.PIPE,  # which tells it when this process has ended
             stdout=subprocess.PIPE,
@@ -39,12 +39,12 @@ class Preloaded:
         with socket.socket(socket.AF_UNIX) as connection, os.fdopen(reading, "rb") as output:
             connection.settimeout(self._seconds)
             connection.connect(self._address)
-            request = json.dumps([arguments, dict(environment), str(self._folder), self._seconds]).encode()
+            request = json.dumps([arguments, dict(environment)]).encode()
             socket.send_fds(connection, [len(request).to_bytes(4, "big")], [writing])
             os.close(writing)
             connection.sendall(request)
             said = output.read()  # until all processes that the program has started have ended
-            (code,) = json.loads(connection.recv(100))
+            code = json.loads(connection.recv(100))
         return code, said.decode()
 
     def end(self) -> None:
@@ -66,8 +66,8 @@ def _import_libraries() -> None:
     import cnn.runs.train  # noqa: F401
 
 
-def _serve(address: str) -> tuple[list[str], str, int]:
-    """Forks a process for each request; returns in that process, which is then to run the program."""
+def _serve(address: str) -> list[str]:
+    """Forks a process for each request; returns the arguments in that process, which is to run the program."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
@@ -82,17 +82,17 @@ def _serve(address: str) -> tuple[list[str], str, int]:
         sys.exit(0)
 
 
-def _supervise(connection: socket.socket) -> tuple[list[str], str, int]:
-    """Forks the program's process, waits for it and sends its exit code; returns in the program's process."""
+def _supervise(connection: socket.socket) -> list[str]:
+    """Forks the program's process, waits for it and sends its exit code; returns the arguments in that process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size, (output,), _, _ = socket.recv_fds(connection, 4, 1)
     with connection.makefile("rb") as stream:
-        arguments, environment, folder, seconds = json.loads(stream.read(int.from_bytes(size, "big")))
+        arguments, environment = json.loads(stream.read(int.from_bytes(size, "big")))
     if program := os.fork():
         os.close(output)
         _, status = os.waitpid(program, 0)
         with contextlib.suppress(BrokenPipeError):
-            connection.sendall(json.dumps([os.waitstatus_to_exitcode(status)]).encode())
+            connection.sendall(json.dumps(os.waitstatus_to_exitcode(status)).encode())
         os._exit(0)
     connection.close()
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -102,15 +102,13 @@ def _supervise(connection: socket.socket) -> tuple[list[str], str, int]:
     os.close(output)
     os.environ.clear()
     os.environ.update(environment)
-    return arguments, folder, seconds
+    return list(arguments)
 
 
-def _run(arguments: list[str], folder: str, seconds: int) -> None:
+def _run(arguments: list[str]) -> None:
     """Runs the program as `python ARGUMENTS` does."""
-    signal.alarm(seconds)  # if its test has ended before it
-    os.chdir(folder)
     if arguments[0] == "-m":
-        sys.argv, sys.path[0] = arguments[1:], folder
+        sys.argv = arguments[1:]
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
         sys.argv, sys.path[0] = arguments, os.path.dirname(os.path.realpath(arguments[0]))
@@ -119,8 +117,11 @@ def _run(arguments: list[str], folder: str, seconds: int) -> None:
 
 def main() -> NoReturn:
     """Serves until it is killed."""
+    address, seconds = sys.argv[1:]
     _import_libraries()
-    _run(*_serve(sys.argv[1]))
+    arguments = _serve(address)
+    signal.alarm(int(seconds))  # if its test has ended before it
+    _run(arguments)
     sys.exit(0)
 
 

@@ -24,7 +24,7 @@ def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> No
     images = ("--crop", "pad", "--flip", "--colour_jitter", 0.4, "--erase", 0.5, "--mixup", 0.2, "--cutmix", 1)
     more = ("--label_smoothing", 0.1, "--weight_decay", 0.05, "--clip_norm", 1, "--average_decay", 0.5)
     code, output = jobs.run(
-        *("jobs/prove.py", "--data", "synthetic", "--workers", 2, "--models", "lenet5-like"),
+        *("jobs/prove.py", "--data", "synthetic", "--workers", 3, "--models", "lenet5-like"),
         *(*small, *images, *more, "--exchange", "factored"),
     )
     assert code == 0, output

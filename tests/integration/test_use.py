@@ -14,6 +14,7 @@ from cnn.monitoring.metrics import read_metrics
 from cnn.settings.settings import read_settings
 
 from .conftest import Jobs
+from .preloaded import Preloaded
 
 BATCH_SIZES = (1, 150, 1000)
 
@@ -38,10 +39,10 @@ run_job(lambda: None, body)
 
 
 @pytest.fixture(scope="module")
-def run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(cache: Path, preloaded: Preloaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LeNet-5 that has learned something, and not all."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    code, output = Jobs(cache).run(
+    code, output = Jobs(cache, preloaded).run(
         "jobs/train.py", "--data", "digits", "--model", "lenet5-like", "--epochs", 2, "--run_dir", folder
     )
     assert code == 0, output
