@@ -66,11 +66,11 @@ class ProgressDisplay:
         return self._clock() - self._start_time
 
     def restart_timing(self, done: int) -> None:
-        """Measure the speed from now on only, with `done` as the amount already done."""
+        """Measures the speed from now on only, with `done` as the amount already done."""
         self._start_done, self._start_time = done, self._clock()
 
     def update(self, done: int, line: str, *, bar_text: str = "", is_due: bool = False) -> None:
-        """Show the amount of work done.
+        """Shows the amount of work done.
 
         Args:
             done: amount done so far, including that of an earlier start.
@@ -89,7 +89,7 @@ class ProgressDisplay:
             self._pending = line
 
     def write(self, text: str) -> None:
-        """Write a separate line, above the bar if there is one."""
+        """Writes a separate line, above the bar if there is one."""
         if self._bar is not None:
             self._bar.write(text, file=self._stream)
         else:
@@ -103,7 +103,7 @@ class ProgressDisplay:
         return f"{duration(seconds_per_unit * (self._total - done))} left"
 
     def close(self) -> None:
-        """Leave the latest state visible."""
+        """Leaves the latest state visible."""
         if self._bar is not None:
             self._bar.close()
         elif self._pending and self._has_shown_a_line:

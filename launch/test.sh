@@ -47,5 +47,7 @@ fi
 ruff check .
 ruff format --check .
 mypy
-# Two at a time where there are two processors, four at most: most tests use one. Those of a file share what they set up.
-exec python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not (cluster or faults or repeats) or short" "$@"
+# As many at once as there are processors and one more, as some tests wait, but four at most. The tests of a file share
+# what they set up.
+processes=$(($(nproc) < 3 ? $(nproc) + 1 : 4))
+exec python -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder -m "not (cluster or faults or repeats) or short" "$@"

@@ -1,7 +1,6 @@
 """Setup of all tests."""
 
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -9,9 +8,9 @@ import pytest
 # whose end by SIGINT is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_LONG = [Path(__file__).parent / folder for folder in ("integration", "repeatability")]
+_PLACES = {folder: place for place, folder in enumerate(("integration", "repeatability", "learner", "models", "runs"))}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts long tests first, so that no process is left with one at the end."""
-    items.sort(key=lambda item: item.path.parent not in _LONG)
+    items.sort(key=lambda item: _PLACES.get(item.path.parent.name, len(_PLACES)))

@@ -16,10 +16,14 @@ from typing import Any, NoReturn
 from cnn.cluster.host_script import HostScript, run_host_script
 from cnn.cluster.interface import address_of, interface_to
 from cnn.errors import RunError, report_errors
+from cnn.interruption import temporarily_exit_on_interrupt
 from cnn.quiet_import import import_tensorflow_quietly
 
 _SECRET = "_HOROVOD_SECRET_KEY"
 """The only variable that Horovod keeps out of command lines, which every user of a host can read."""
+
+_CHECK_BUILD = {"--check-build", "-cb"}
+"""The options that list what Horovod was built with."""
 
 
 def subprocess_command(command: Sequence[str]) -> list[str]:
@@ -30,17 +34,21 @@ def subprocess_command(command: Sequence[str]) -> list[str]:
 def become_horovodrun(command: Sequence[str]) -> NoReturn:
     """Runs a horovodrun command in this process, and exits.
 
-    Horovod's own program prints log lines of TensorFlow, which it imports, and ends with a traceback when a rank fails;
-    this one exits with the exit code of the first rank that failed.
+    Horovod's own program imports TensorFlow, for seconds and with log lines, to find out what Horovod was built with:
+    here always MPI and Gloo, as set-up fails otherwise. When a rank fails, it ends with a traceback, and this one with
+    the exit code of the first rank that failed.
     """
-    import_tensorflow_quietly()
-    from horovod.runner import launch
+    if _CHECK_BUILD & set(command):
+        import_tensorflow_quietly()
+    with temporarily_exit_on_interrupt():
+        from horovod.runner import launch
 
     os.environ[_SECRET] = secrets.token_hex(16)
     _admit_only_ranks()
     launch._run_static = _on_one_interface(launch._run_static)
     launch._run_elastic = _on_one_interface(launch._run_elastic)
     launch.discovery.HostDiscoveryScript = HostScript
+    launch.mpi_built = launch.gloo_built = lambda verbose=False: True
     sys.argv = list(command)
     try:
         launch.run_commandline()

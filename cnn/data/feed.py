@@ -61,7 +61,7 @@ class Feed:
         return self._scale.dtype
 
     def read(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return the arguments of a compiled function for some steps: a tensor from which `batch` or `training_batch`
+        """Returns the arguments of a compiled function for some steps: a tensor from which `batch` or `training_batch`
         makes images, (steps, samples, ...), and int32 labels (steps, samples).
 
         Args:

@@ -28,7 +28,7 @@ class Pixels(Protocol):
     """The pixels of images, by the images' indices."""
 
     def read(self, indices: np.ndarray) -> Tensor:
-        """Return a tensor (steps, samples, ...) for indices (steps, samples); RunError if the store cannot be read."""
+        """Returns a tensor (steps, samples, ...) for indices (steps, samples); RunError if the store is unreadable."""
 
     def spec(self, samples: int) -> Any:
         """The shape and type of the result of `read` for any number of steps."""

@@ -21,21 +21,21 @@ class PreparationProgress:
         """Remarks about the data set's files that have not been printed yet."""
 
     def print_notes(self) -> None:
-        """Log the remarks as warnings, once."""
+        """Logs the remarks as warnings, once."""
         for note in self.notes:
             _logger.warning("warning: %s", note)
         self.notes = ()
 
     def start(self, name: str, total: int, done: int) -> None:
-        """Start with `done` of `total` images, which an earlier preparation has decoded."""
+        """Starts with `done` of `total` images, which an earlier preparation has decoded."""
         self._shown = WorkProgress(f"preparing {name}", done=done, total=total, unit=IMAGES)
 
     def advance(self, images: int) -> None:
-        """Count more images that are decoded and on the disk."""
+        """Counts more images that are decoded and on the disk."""
         self.images += images
         self._shown.add(images)
         self.seconds = self._shown.seconds
 
     def close(self) -> None:
-        """Leave the latest state visible."""
+        """Leaves the latest state visible."""
         self._shown.close()

@@ -74,7 +74,7 @@ class ReadAhead:
         self._fill(2)
 
     def take(self, indices: np.ndarray) -> Tensor:
-        """Return the next block. Raises what reading it raised, and ValueError if its indices are not these."""
+        """Returns the next block. Raises what reading it raised, and ValueError if its indices are not these."""
         read, block = self._blocks.popleft().result()
         if not np.array_equal(read, indices):  # type: ignore[arg-type]  # None differs from any indices
             raise ValueError("the block of these indices is not the next one")
@@ -82,7 +82,7 @@ class ReadAhead:
         return block
 
     def close(self) -> None:
-        """End the thread."""
+        """Ends the thread."""
         self._thread.shutdown(cancel_futures=True)
 
     def _fill(self, blocks: int) -> None:

@@ -64,14 +64,14 @@ class WorkProgress:
             self._display.write(f"{activity}: resuming after {self._state()}")
 
     def add(self, count: int) -> None:
-        """Count more work as done."""
+        """Counts more work as done."""
         self._done += count
         self.seconds = self._display.seconds
         speed = (self._done - self._before) / max(self.seconds, 1e-9)
         self._display.update(self._done, f"{self._activity}: {self._state()}, {self._number(speed)} a second")
 
     def close(self) -> None:
-        """Leave the latest state visible."""
+        """Leaves the latest state visible."""
         self._display.close()
 
     def _state(self) -> str:

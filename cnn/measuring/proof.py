@@ -105,7 +105,7 @@ class ReversedOrder(SampleOrder):
 
 
 def measure(cluster: "Cluster", settings: Settings, folder: Path) -> None:
-    """Measure every network with the workers of this job. Rank 0 writes FOLDER/NETWORK.npz."""
+    """Measures every network with the workers of this job. Rank 0 writes FOLDER/NETWORK.npz."""
 
     def check_folder() -> None:
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
@@ -165,6 +165,6 @@ def _measure_network(
 
 
 def _enlarged(images: np.ndarray, smallest: int) -> np.ndarray:
-    """Repeat every pixel until the images are large enough for the network."""
+    """Repeats every pixel until the images are large enough for the network."""
     times = -(-smallest // min(images.shape[1:3]))
     return images.repeat(times, axis=1).repeat(times, axis=2)

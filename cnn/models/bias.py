@@ -5,6 +5,11 @@ import tensorflow as tf
 from cnn.tensor import Tensor
 
 
+def has_inexact_sums(dtype: tf.DType) -> bool:
+    """Whether TensorFlow adds up numbers of this type in the type itself, as it does with short types on CPUs."""
+    return bool(dtype.size < 4 and not tf.config.get_visible_devices("GPU"))
+
+
 def add_bias(outputs: Tensor, bias: Tensor) -> Tensor:
     """Adds a bias (channels,) to tensors (..., channels).
 
@@ -12,7 +17,7 @@ def add_bias(outputs: Tensor, bias: Tensor) -> Tensor:
     which 256 + 1 is 256: AlexNet's and VGG16's gradients had errors of a third and more. A product with ones is summed
     in float32 and rounded once; it is also faster.
     """
-    if outputs.dtype.size >= 4 or tf.config.get_visible_devices("GPU"):
+    if not has_inexact_sums(outputs.dtype):
         return tf.nn.bias_add(outputs, bias)
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from cnn.models.bias import add_bias
+from cnn.models.bias import add_bias, has_inexact_sums
 from cnn.models.conv2d import check_form
 from cnn.tensor import Tensor
 
@@ -34,7 +34,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
         def convolve(maps: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-            exact = tf.float32 if maps.dtype.size < 4 and not tf.config.get_visible_devices("GPU") else maps.dtype
+            exact = tf.float32 if has_inexact_sums(maps.dtype) else maps.dtype
 
             def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
                 upstream = tf.cast(upstream, exact)

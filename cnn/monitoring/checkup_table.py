@@ -7,18 +7,12 @@ from typing import Any, Protocol
 class _Rank(Protocol):
     """The fields needed here of cnn.cluster.checkup.RankMeasurements."""
 
-    @property
-    def threads(self) -> int: ...
-    @property
-    def gpus(self) -> list[str]: ...
-    @property
-    def gigaflops(self) -> float: ...
-    @property
-    def load(self) -> float: ...
-    @property
-    def free_disk(self) -> int: ...
-    @property
-    def free_shared_memory(self) -> int | None: ...
+    threads: int
+    gpus: list[str]
+    gigaflops: float
+    load: float
+    free_disk: int
+    free_shared_memory: int | None
 
 
 class _Checkup(Protocol):

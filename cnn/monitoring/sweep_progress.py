@@ -29,7 +29,7 @@ class SweepProgress:
         )
 
     def ended(self, line: str) -> None:
-        """Show the line of a run that has just ended."""
+        """Shows the line of a run that has just ended."""
         self._ended += 1
         if self._terminal:
             self._display.write(line)
@@ -38,5 +38,5 @@ class SweepProgress:
         self._display.update(self._ended, f"{count} {line}{time_left and f'  ({time_left})'}", is_due=True)
 
     def close(self) -> None:
-        """Leave the latest state visible."""
+        """Leaves the latest state visible."""
         self._display.close()

@@ -42,7 +42,7 @@ class TrainingProgress:
         )
 
     def update(self, step: int, epoch: float, loss: float, accuracy: float, images_per_second: float | None) -> None:
-        """Show that `step` steps are done.
+        """Shows that `step` steps are done.
 
         Args:
             step: steps done.
@@ -66,9 +66,9 @@ class TrainingProgress:
         )
 
     def message(self, text: str) -> None:
-        """Write a separate line, above the bar if there is one."""
+        """Writes a separate line, above the bar if there is one."""
         self._display.write(text)
 
     def close(self) -> None:
-        """Leave the latest state visible, also after a run that ended early."""
+        """Leaves the latest state visible, also after a run that ended early."""
         self._display.close()

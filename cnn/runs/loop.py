@@ -111,7 +111,7 @@ class Loop:
         self.state = state
 
     def run(self) -> End:
-        """Train to the end, or until a rank is asked to stop or hears of a change of workers; return which of these."""
+        """Trains to the end, or until a rank is asked to stop or hears of a change of workers; returns which it was."""
         cluster = self._cluster
         coming = self._order.coming(self.state.step, self._total_steps, cluster.rank, cluster.world_size)
         with self._training_step.reading_ahead(coming) as read, self._saver:
@@ -145,7 +145,7 @@ class Loop:
             self._on_progress = None
 
     def _check_evaluate_save(self) -> None:
-        """After a call: check, evaluate and save, if these are due."""
+        """Checks, evaluates and saves after a call, if these are due."""
         epoch_ends = self._epoch_ends()
         save = epoch_ends or self._due(self._save_every)
         if save or self._due(_CHECK_EVERY):
@@ -161,7 +161,7 @@ class Loop:
             self._commit_now()
 
     def _check_sound(self, evaluation: Evaluation | None, *, last: bool) -> bool:
-        """Whether the current state may be saved. If it may not after the last step, raise RunError.
+        """Whether the current state may be saved. If it may not after the last step, raises RunError.
 
         Weights may be finite and yet so large that everything computed with them overflows. A sound network's logits
         may overflow for a while, too (in float16, while moving statistics lag behind), so only the next step's loss
@@ -202,7 +202,7 @@ class Loop:
         return min(self._total_steps, *(step - step % every + every for every in intervals))
 
     def _call(self, steps: int, read: Read) -> StepResults:
-        """Run some steps and record their results."""
+        """Runs some steps and records their results."""
         first = self.state.step
         cluster = self._cluster
         plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
@@ -231,7 +231,7 @@ class Loop:
         return results
 
     def _choose_steps_per_call(self, results: StepResults) -> None:
-        """Adapt to the mean of the ranks' speeds, which all of them know, so that all choose the same."""
+        """Adapts to the mean of the ranks' speeds, which all of them know, so that all choose the same."""
         seconds = results.reports.seconds
         seconds_per_step = seconds[-1] / self._cluster.world_size
         self._uncommitted_seconds += seconds_per_step * len(seconds)
@@ -248,7 +248,7 @@ class Loop:
             self._report.message(message)
 
     def _evaluate_now(self) -> Evaluation | None:
-        """Evaluate on the validation part, if there is one. Without it, the latest state counts as the best."""
+        """Evaluates on the validation part, if there is one. Without it, the latest state counts as the best."""
         self.state.evaluated_step = self.state.step
         if self._evaluate is None:
             return None

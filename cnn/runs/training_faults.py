@@ -27,7 +27,7 @@ class DivergenceCheck:
         self._consecutive_skips = 0
 
     def check(self, plan: Plan, first_step: int, results: StepResults) -> None:
-        """Check the losses of some steps.
+        """Checks the losses of some steps.
 
         Args:
             plan: this rank's part of the steps' batches.
@@ -72,12 +72,12 @@ class SlowRankCheck:
         self._is_done = cluster.world_size == 1
 
     def add(self, results: StepResults) -> None:
-        """Take this rank's computing times of some steps."""
+        """Takes this rank's computing times of some steps."""
         if not self._is_done:
             self._seconds += results.diagnostics.local_seconds.tolist()
 
     def message(self) -> str:
-        """Compare the times since the last comparison; every rank calls it. Empty unless a rank is newly found slow."""
+        """Compares the times since the last call; every rank calls it. Empty unless a rank is newly found slow."""
         if self._is_done or not self._seconds:
             return ""
         seconds = self._cluster.gather(statistics.median(self._seconds))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from .preloaded import Preloaded
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SECONDS = 240
@@ -24,7 +26,8 @@ LAUNCHERS: dict[str, Callable[[int], list[str]]] = {
 class Jobs:
     """Starts programs of jobs/ in an environment of little more than PATH and HOME."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, preloaded: Preloaded | None = None) -> None:
+        self._preloaded = preloaded
         self.environment = {
             "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
             "HOME": os.environ["HOME"],
@@ -55,7 +58,10 @@ class Jobs:
         self, *arguments: object, launcher: str = "none", workers: int = 1, within: Sequence[str] = (), **extra: str
     ) -> tuple[int, str]:
         """Runs it to its end; gives the exit code and the output."""
-        process = self.start(*arguments, launcher=launcher, workers=workers, within=within, **extra)
+        words = [*map(str, arguments)]
+        if self._preloaded and launcher == "none" and not within and all(name.startswith("CNN_") for name in extra):
+            return self._preloaded.run(words, {**self.environment, **extra})
+        process = self.start(*words, launcher=launcher, workers=workers, within=within, **extra)
         output, _ = process.communicate(timeout=SECONDS)
         return process.returncode, output
 
@@ -66,9 +72,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
+    """Runs programs that no launcher starts."""
+    preloaded = Preloaded(tmp_path_factory.mktemp("preloaded") / "socket", ROOT, SECONDS)
+    yield preloaded
+    preloaded.end()
+
+
 @pytest.fixture
-def jobs(cache: Path) -> Iterator[Jobs]:
-    jobs = Jobs(cache)
+def jobs(cache: Path, preloaded: Preloaded) -> Iterator[Jobs]:
+    jobs = Jobs(cache, preloaded)
     yield jobs
     for process in jobs.started:
         if process.poll() is None:

@@ -11,16 +11,16 @@ from .broken_prove import BREAKS
 
 
 def test_several_workers_compute_what_one_computes(jobs) -> None:
-    code, output = jobs.run("jobs/prove.py", "--models", "fcnn", "lenet5-like", "--workers", 2, 3)
+    code, output = jobs.run("jobs/prove.py", "--models", "fcnn", "--workers", 2, 3)
     assert code == 0, output
     rows = re.findall(r"^(\S+) +(\d) .* holds$", output, re.MULTILINE)
-    assert rows == [(name, str(workers)) for name in ("fcnn", "lenet5-like") for workers in (1, 2, 3)]
+    assert rows == [("fcnn", str(workers)) for workers in (1, 2, 3)]
     assert "BROKEN" not in output
 
 
 def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> None:
     """Dropout, augmentation, mixed samples, regularisation, micro-batches, an exchange of factors."""
-    small = ("--proof_batch_size", 40, "--proof_group_size", 4, "--proof_micro_batch_size", 8)
+    small = ("--proof_batch_size", 44, "--proof_group_size", 4, "--proof_micro_batch_size", 8)
     images = ("--crop", "pad", "--flip", "--colour_jitter", 0.4, "--erase", 0.5, "--mixup", 0.2, "--cutmix", 1)
     more = ("--label_smoothing", 0.1, "--weight_decay", 0.05, "--clip_norm", 1, "--average_decay", 0.5)
     code, output = jobs.run(

@@ -25,7 +25,7 @@ def train(folder: Path, steps: int, *more: object) -> list[object]:
     ("launcher", "workers", "number", "code"),
     [
         ("none", 1, signal.SIGINT, 75),
-        ("mpirun", 3, signal.SIGTERM, 75),
+        ("mpirun", 2, signal.SIGTERM, 75),
         pytest.param("horovodrun --gloo", 2, signal.SIGUSR1, 75, marks=pytest.mark.faults),
     ],
 )
@@ -76,9 +76,9 @@ def curve(folder: Path, part: str) -> list[str]:
 def test_a_second_signal_ends_at_once(jobs, tmp_path: Path) -> None:
     """Which comes here while the network is compiled, long before the first step ends."""
     folder = tmp_path / "run"
-    slow = ("--model", "vgg11", "--data", "synthetic", "--global_batch_size", 100, "--steps", 1000)
+    slow = ("--model", "resnet18-32", "--data", "digits", "--global_batch_size", 100, "--steps", 1000)
     job = jobs.start("jobs/train.py", *slow, "--run_dir", folder)
-    wait_for(folder / "events", job)
+    wait_for(folder / "environment.json", job)
     output = ""
     while "a second signal ends the job immediately" not in output:
         job.send_signal(signal.SIGTERM)

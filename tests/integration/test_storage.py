@@ -16,6 +16,7 @@ import pytest
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 
 from .conftest import ROOT, Jobs
+from .preloaded import Preloaded
 from .processes import until
 
 STEPS = 60
@@ -83,10 +84,10 @@ def weights(folder: Path, step: int = STEPS) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(cache: Path, preloaded: Preloaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing happens to."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    code, output = Jobs(cache).run(*train(folder))
+    code, output = Jobs(cache, preloaded).run(*train(folder))
     assert code == 0, output
     return folder
 

@@ -55,7 +55,7 @@ def test_no_file_is_opened_for_writing_where_a_link_would_be_followed(jobs: Jobs
     train = ("jobs/train.py", "--model", "fcnn", "--epochs", 1, "--run_dir", runs / "a")
     sweep = ("jobs/sweep.py", "--recipe", recipe, "--sweep_dir", runs / "sweep")
     (runs / "proof").mkdir(parents=True)
-    prove = ("jobs/prove.py", "--models", "fcnn", "--output", runs / "proof")
+    prove = ("jobs/prove.py", "--models", "fcnn", "--workers", 1, "--output", runs / "proof")
     path = f"{tmp_path}:{ROOT}"
     for command in (train, *uses(runs / "a", image).values(), sweep, prove):
         code, output = jobs.run(*command, PYTHONPATH=path, WATCHED=str(runs), LOG=str(log))

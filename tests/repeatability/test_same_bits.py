@@ -35,11 +35,21 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
             process.wait()
 
 
+BURSTS = """
+import random, time
+while True:
+    end = time.monotonic() + random.uniform(0, 0.03)
+    while time.monotonic() < end:
+        pass
+    time.sleep(random.uniform(0, 0.03))
+"""
+
+
 @pytest.fixture
 def busy(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Two other processes compute all the time; in the plain run of the tests, other tests do."""
+    """Two other processes compute half of the time, in bursts. In the usual run of the tests, other tests do."""
     count = 2 if request.node.get_closest_marker("repeats") else 0
-    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    processes = [subprocess.Popen([sys.executable, "-c", BURSTS]) for _ in range(count)]
     yield
     for process in processes:
         process.kill()
