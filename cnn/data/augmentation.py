@@ -75,10 +75,10 @@ class Mixed(NamedTuple):
     """Standardised images (samples, height, width, channels)."""
 
     labels: Tensor
-    """int32 (samples,)."""
+    """int64 (samples,)."""
 
     partners: Tensor
-    """int32 (samples,): labels of the images mixed in; None without mixing."""
+    """int64 (samples,): labels of the images mixed in; None without mixing."""
 
     shares: Tensor
     """Floating (samples,): weights of `labels`, 1 minus those of `partners`; None without mixing."""
@@ -112,7 +112,7 @@ class Augmentation:
             )
 
     def crop(self, pixels: Tensor, keys: Tensor, dtype: Any) -> Tensor:
-        """Crops and flips uint8 (samples, height, width, channels); returns uint8, or `dtype` for resized crops."""
+        """Crops and flips uint8 (samples, height, width, channels); returns floating `dtype`, 0 to 255."""
         import tensorflow as tf
 
         draws = self._draws(keys, 5, "crop", dtype)
@@ -121,6 +121,7 @@ class Augmentation:
             return self._resized(pixels, draws, flipped, dtype)
         rows, columns = (self._crop_indices(axis, draws[:, 1 + axis]) for axis in (0, 1))
         columns = tf.where(flipped[:, None], columns[:, ::-1], columns)
+        pixels = tf.cast(pixels, dtype)  # first: on a GPU TensorFlow does not gather uint8
         return tf.gather(tf.gather(pixels, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
     def _crop_indices(self, axis: int, draws: Tensor) -> Tensor:
@@ -130,10 +131,10 @@ class Augmentation:
         stored, size = self._stored[axis], self._input[axis]
         pad = size // 8 if self.settings.crop == "pad" else 0
         if self.settings.crop == "centre":
-            first = tf.fill(tf.shape(draws), centre_offset(stored, size))
+            first = tf.fill(tf.shape(draws), tf.constant(centre_offset(stored, size), tf.int64))
         else:
-            first = tf.cast(tf.floor(draws * (stored - size + 2 * pad + 1)), tf.int32) - pad
-        positions = tf.abs(first[:, None] + tf.range(size))
+            first = tf.cast(tf.floor(draws * (stored - size + 2 * pad + 1)), tf.int64) - pad
+        positions = tf.abs(first[:, None] + tf.range(size, dtype=tf.int64))
         return (stored - 1) - tf.abs((stored - 1) - positions)
 
     def _resized(self, pixels: Tensor, draws: Tensor, flipped: Tensor, dtype: Any) -> Tensor:
@@ -223,11 +224,10 @@ def _next_in_group(weights: Tensor, group_size: int) -> Tensor:
     """Index of the next real sample of each sample's group; the last real one is followed by the first."""
     import tensorflow as tf
 
-    samples = tf.range(tf.shape(weights)[0])
+    samples = np.arange(weights.shape[0])
     in_group = samples % group_size
-    real = tf.reduce_sum(tf.reshape(tf.cast(weights, tf.int32), (-1, group_size)), 1)
-    following = tf.where(in_group + 1 < tf.repeat(real, group_size), in_group + 1, 0)
-    return samples - in_group + following
+    real = tf.repeat(tf.reduce_sum(tf.reshape(weights, (-1, group_size)), 1), group_size)
+    return samples - in_group + tf.where(in_group + 1 < real, in_group + 1, 0)
 
 
 def _beta(alpha: float, draws: Tensor) -> Tensor:
@@ -238,4 +238,4 @@ def _beta(alpha: float, draws: Tensor) -> Tensor:
     levels = 4096
     alpha = min(max(alpha, 1e-8), 1e15)  # SciPy fails beyond, where draws are 0 or 1, or 0.5, anyway
     table = tf.constant(beta.ppf((np.arange(levels) + 0.5) / levels, alpha, alpha), draws.dtype)
-    return tf.gather(table, tf.cast(draws * levels, tf.int32))
+    return tf.gather(table, tf.cast(draws * levels, tf.int64))

@@ -42,7 +42,7 @@ class Feed:
     ) -> None:
         pixels_class = ResidentPixels if part.images.nbytes <= resident_mb * 10**6 else StreamedPixels
         self._pixels: Pixels = pixels_class(part.images)
-        self._labels = np.array(part.labels)
+        self._labels = part.labels.astype(np.int64)
         self._shape = dataset.input_shape
         height, width, _ = self._shape
         stored_height, stored_width, _ = part.images.shape[1:]
@@ -62,7 +62,7 @@ class Feed:
 
     def read(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         """Returns the arguments of a compiled function for some steps: a tensor from which `batch` or `training_batch`
-        makes images, (steps, samples, ...), and int32 labels (steps, samples).
+        makes images, (steps, samples, ...), and int64 labels (steps, samples).
 
         Args:
             indices: int32 (steps, samples).
@@ -74,7 +74,7 @@ class Feed:
 
     def specs(self, samples: int) -> tuple[Any, Any]:
         """The shapes and types of the result of `read` for any number of steps."""
-        return self._pixels.spec(samples), tf.TensorSpec((None, samples), tf.int32)
+        return self._pixels.spec(samples), tf.TensorSpec((None, samples), tf.int64)
 
     def max_steps(self, samples: int) -> int:
         """Maximum number of steps to read for one call, so that it takes little memory."""

@@ -56,10 +56,10 @@ class ResidentPixels:
         self._images = tf.Variable(images, trainable=False)
 
     def read(self, indices: np.ndarray) -> Tensor:
-        return tf.constant(indices)
+        return tf.constant(indices, tf.int64)
 
     def spec(self, samples: int) -> Any:
-        return tf.TensorSpec((None, samples), tf.int32)
+        return tf.TensorSpec((None, samples), tf.int64)
 
     def of_step(self, images: Tensor) -> Tensor:
         return tf.gather(self._images, images)

@@ -86,7 +86,7 @@ class Evaluator:
         self._classes = model.outputs[0].shape[-1]
         self._metrics = metrics_for(self._classes)
         logits = tf.TensorSpec((None, self._classes), model.dtype)
-        signature = [Answers(tf.TensorSpec((None,), tf.float64), logits, tf.TensorSpec((None,), tf.int32))]
+        signature = [Answers(tf.TensorSpec((None,), tf.float64), logits, tf.TensorSpec((None,), tf.int64))]
         self._compiled = tf.function(self._sample_metrics, input_signature=signature, autograph=False)
 
     def __call__(self) -> Evaluation:

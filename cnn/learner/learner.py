@@ -126,8 +126,10 @@ class Learner:
     feed: "Feed"
     exchange: "ChosenExchange"
 
-    def make_step(self, *, exchange: "Exchange | None" = None, optimizer: Any = None) -> "TrainingStep":
-        """Makes the training step, optionally with another exchange or optimizer."""
+    def make_step(
+        self, *, exchange: "Exchange | None" = None, optimizer: Any = None, timed: bool = False
+    ) -> "TrainingStep":
+        """Makes the training step, optionally with another exchange or optimizer, or timed on each rank."""
         from cnn.learner.step import TrainingStep
 
         return TrainingStep(
@@ -141,6 +143,7 @@ class Learner:
             average=self.average,
             loss_scale=self.loss_scale,
             xla=self.settings.step.xla,
+            timed=timed,
         )
 
 

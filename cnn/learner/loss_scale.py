@@ -18,7 +18,7 @@ class LossScale:
 
     def __init__(self) -> None:
         self._scale = keras.Variable(_FIRST_SCALE, trainable=False, dtype="float32", name="scale")
-        self._good = keras.Variable(0, trainable=False, dtype="int32", name="good_steps")
+        self._good = keras.Variable(0, trainable=False, dtype="int64", name="good_steps")
 
     @property
     def variables(self) -> dict[str, Tensor]:
@@ -32,11 +32,12 @@ class LossScale:
 
     def update(self, finite: Tensor) -> None:
         """Updates the scale inside the compiled step, by whether all its gradients were finite, bool ()."""
-        good = tf.where(finite, self._good.value + 1, 0)
+        zero = tf.constant(0, tf.int64)
+        good = tf.where(finite, self._good.value + 1, zero)
         grows = good == _PATIENCE
         factor = tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)
         self._scale.assign(self._scale.value * factor)
-        self._good.assign(tf.where(grows, 0, good))
+        self._good.assign(tf.where(grows, zero, good))
 
 
 def make_loss_scale(precision: str) -> LossScale | None:

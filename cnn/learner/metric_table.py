@@ -21,7 +21,7 @@ class Answers(NamedTuple):
     """Floating (samples, classes)."""
 
     labels: Tensor
-    """int32 (samples,)."""
+    """int64 (samples,)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,15 +58,14 @@ def _first(answers: Answers) -> Tensor:
     """Whether the label's class has the largest logit; of equal logits the first class counts."""
     import tensorflow as tf
 
-    # In int64, because on a GPU TensorFlow computes with int32 in the host's memory, and the GPU would wait.
-    return tf.equal(tf.argmax(answers.logits, 1), tf.cast(answers.labels, tf.int64))
+    return tf.equal(tf.argmax(answers.logits, 1), answers.labels)
 
 
 def _among_first_five(answers: Answers) -> Tensor:
     """Whether fewer than five classes precede the label's; of equal logits the first class precedes."""
     import tensorflow as tf
 
-    logits, labels = answers.logits, tf.cast(answers.labels[:, tf.newaxis], tf.int64)  # int64: as above
+    logits, labels = answers.logits, answers.labels[:, tf.newaxis]
     label_logits = tf.gather(logits, labels, axis=1, batch_dims=1)
     earlier = tf.range(tf.shape(logits, tf.int64)[1])[tf.newaxis] < labels
     precedes = tf.logical_or(logits > label_logits, tf.logical_and(tf.equal(logits, label_logits), earlier))

@@ -45,6 +45,7 @@ class TrainingStep:
         average: the moving average of the weights.
         loss_scale: the loss scale of float16.
         xla: compile forward and backward with XLA.
+        timed: measure this rank's computing time, for which the host waits for a GPU in each step.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class TrainingStep:
         average: WeightAverage | None = None,
         loss_scale: LossScale | None = None,
         xla: bool = False,
+        timed: bool = False,
     ) -> None:
         self._model = model
         self._optimizer = optimizer
@@ -72,6 +74,7 @@ class TrainingStep:
         self._loss_scale = loss_scale
         self._message = StepMessage(model.outputs[0].shape[-1])
         self._forward_and_backward = tf.function(self._sums, jit_compile=True, autograph=False) if xla else self._sums
+        self._timed = timed
         self._compiled: dict[int, Any] = {}
 
     def run(
@@ -113,8 +116,8 @@ class TrainingStep:
         return [gradient.numpy() for gradient in compiled().gradients]
 
     def _rows(self, plan: Plan, read: Read | None) -> Row:
-        weights = tf.constant(plan.weights, self._model.dtype)
-        return Row(*(read or self._feed.read)(plan.indices), tf.constant(plan.keys), weights, tf.constant(plan.counts))
+        weights, counts = tf.constant(plan.weights, self._model.dtype), tf.constant(plan.counts, tf.int64)
+        return Row(*(read or self._feed.read)(plan.indices), tf.constant(plan.keys), weights, counts)
 
     def _compile(self, width: int) -> Any:
         """The compiled function for any number of steps of `width` samples per rank."""
@@ -123,7 +126,7 @@ class TrainingStep:
                 *self._feed.specs(width),
                 keys=tf.TensorSpec((None, width), tf.uint32),
                 weights=tf.TensorSpec((None, width), self._model.dtype),
-                counts=tf.TensorSpec((None,), tf.int32),
+                counts=tf.TensorSpec((None,), tf.int64),
             )
             reports = tf.TensorSpec((len(Reports._fields),), self._model.dtype)
             signature = [rows, tf.TensorSpec((None,), tf.float64), reports]
@@ -136,12 +139,12 @@ class TrainingStep:
 
         def run_step(step: Tensor, results: Tensor) -> tuple[Tensor, Tensor]:
             # Timed from the input to the loss only: the exchange after it waits for the slowest rank.
-            begin = tf.timestamp()
+            begin = tf.timestamp() if self._timed else tf.zeros((), tf.float64)
             with tf.control_dependencies([begin]):
                 row = Row(*(tf.identity(values[step]) for values in rows))
             local = self._rank_sums(row)
             with tf.control_dependencies(list(local.sums.values())):
-                seconds = tf.timestamp() - begin
+                seconds = tf.timestamp() - begin if self._timed else begin
             exchanged = self._exchanged(local, reports)
             self._optimizer.learning_rate.assign(tf.cast(rates[step], self._optimizer.learning_rate.dtype))
             skipped = tf.logical_not(self._update(exchanged))

@@ -14,7 +14,7 @@ class Diagnostics(NamedTuple):
     """Whether the step was skipped because its gradients, multiplied by the loss scale, overflowed float16."""
 
     local_seconds: Tensor
-    """Seconds that this rank took to compute the loss, which involves no waiting for other ranks."""
+    """Seconds that this rank took to compute the loss, which involves no waiting for other ranks; 0 if not timed."""
 
     local_losses: Tensor
     """The loss summed over this rank's samples."""
@@ -32,7 +32,10 @@ class StepResults(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A plan's tensors on the device, for all its steps or for one."""
+    """A plan's tensors on the device, for all its steps or for one.
+
+    Integers are int64: TensorFlow keeps tensors of int32 in the host's memory even for a GPU's operations.
+    """
 
     images: Tensor
     """As returned by `Feed.read`."""

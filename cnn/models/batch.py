@@ -35,7 +35,7 @@ class TrainingBatch:
     """Floating-point tensor (samples,): 1, or 0 for padding."""
 
     count: Tensor
-    """int32 tensor (): samples of the complete global batch, without padding."""
+    """int64 tensor (): samples of the complete global batch, without padding."""
 
     group_size: int
     """Samples that are normalised jointly; the rank's samples are consecutive complete groups."""

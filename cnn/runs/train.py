@@ -83,7 +83,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     loop = Loop(
         cluster=cluster,
         order=order,
-        training_step=learner.make_step(),
+        training_step=learner.make_step(timed=cluster.world_size > 1),
         learning_rates=lambda first, steps: learning_rates(
             settings.schedule, settings.learning_rate, first, steps, order.steps_per_epoch, total_steps
         ),

@@ -111,7 +111,7 @@ def test_extreme_distributions_are_their_limits(kind: str, alpha: float) -> None
     """A tiny one leaves images whole, or replaces them; a huge one halves them."""
     keys = np.arange(400, dtype=np.uint32)
     mixed = make(**{kind: alpha}).mix(
-        tf.ones((400, 8, 8, 3)), tf.zeros(400, tf.int32), tf.constant(keys), tf.ones(400), 4
+        tf.ones((400, 8, 8, 3)), tf.zeros(400, tf.int64), tf.constant(keys), tf.ones(400), 4
     )
     shares = mixed.shares.numpy()
     expected = 0.5 if alpha > 1 else shares.round()
@@ -121,7 +121,7 @@ def test_extreme_distributions_are_their_limits(kind: str, alpha: float) -> None
 def test_mixups_proportions_are_of_the_beta_distribution() -> None:
     keys = tf.constant(np.arange(4000), tf.uint32)
     images = tf.zeros((4000, *INPUT), tf.float64)
-    mixed = make(mixup=0.4).mix(images, tf.zeros(4000, tf.int32), keys, tf.ones(4000, tf.float64), 4)
+    mixed = make(mixup=0.4).mix(images, tf.zeros(4000, tf.int64), keys, tf.ones(4000, tf.float64), 4)
     shares = mixed.shares.numpy()
     assert abs(shares.mean() - 0.5) < 0.02
     assert abs(shares.var() - 1 / (4 * (2 * 0.4 + 1))) < 0.01

@@ -42,7 +42,7 @@ def test_images_are_standardised_by_channel_and_have_their_labels(dtype: str, li
     expected = (PART.images[indices] / 255 - np.array(MEAN)) / np.array(DEVIATION)
     assert images.dtype == dtype
     np.testing.assert_allclose(images.numpy(), expected, rtol=limit, atol=20 * limit)
-    assert labels.dtype == tf.int32
+    assert labels.dtype == tf.int64
     assert np.array_equal(labels, PART.labels[indices])
 
 
@@ -101,7 +101,7 @@ def test_what_is_larger_than_allowed_is_streamed() -> None:
     part = Part(images=np.zeros((250, 40, 100, 1), np.uint8), labels=np.zeros(250, np.int32))
     larger = Part(images=np.zeros((251, 40, 100, 1), np.uint8), labels=np.zeros(251, np.int32))
     dataset = dataclasses.replace(DATASET, train=part, mean=(0.5,), standard_deviation=(0.2,))
-    for which, resident_mb, dtype in ((part, 1, tf.int32), (larger, 1, tf.uint8), (larger, 2, tf.int32)):
+    for which, resident_mb, dtype in ((part, 1, tf.int64), (larger, 1, tf.uint8), (larger, 2, tf.int64)):
         feed = Feed(dataset, which, "float32", resident_mb=resident_mb)
         assert feed.specs(10)[0].dtype == dtype
 

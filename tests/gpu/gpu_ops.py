@@ -1,4 +1,4 @@
-"""Lists the operations of training steps that have no GPU kernel, or that keep something in the host's memory on a GPU.
+"""Lists what in a training step a GPU's machine would do on the host: operations without a kernel for GPUs, and copies.
 
 python -m tests.gpu.gpu_ops [--json FILE] [MODEL ...]
 
@@ -9,30 +9,25 @@ the types it has there, among the kernels that TensorFlow has registered. It nee
 import argparse
 import collections
 import dataclasses
-import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import kernels, op_def_registry
+from tensorflow.python.framework import op_def_registry
 
 from cnn.cluster.collectives import Cluster
 from cnn.learner.precision import PRECISIONS
 from cnn.optim.optimizers import OPTIMIZERS
 
 from ..noise import noise_learner, one_worker
+from .placement import CALLS, edges_of, kernel_for, nodes_of, type_names
 
 BATCH = 32
 NOT_RUN = {"Placeholder", "_Arg", "_Retval", "NoOp", "VarHandleOp"}
 """What is resolved before a graph runs."""
-
-CALLS = {"StatefulPartitionedCall", "PartitionedCall", "While", "StatelessWhile", "If", "StatelessIf"}
-"""Their functions are looked at instead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,61 +73,20 @@ class Found:
 
     everything: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
     no_kernel: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
-    on_host: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
-    partly_on_host: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
+    copied_to_host: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
+    """The operations that make a tensor and take it."""
 
-    def add(self, node: NodeDef, step: str) -> None:
-        """Notes where a node of a step's graph would run on a GPU."""
-        what = f"{node.op} [{_type_names(node)}]"
-        self.everything[what].add(step)
-        kernel = kernel_for(node, "GPU")
-        if kernel is None:
-            self.no_kernel[what].add(step)
-        elif kernel.host_memory_arg:
-            hosted, definition = set(kernel.host_memory_arg), op_def_registry.get(node.op)
-            arguments = {each.name for each in (*definition.input_arg, *definition.output_arg)}
-            whole = bool(definition.output_arg) and arguments <= hosted
-            table = self.on_host if whole else self.partly_on_host
-            table[f"{what} host: {','.join(sorted(hosted))}"].add(step)
-
-
-@functools.cache
-def _registered(op: str) -> list[Any]:
-    return list(kernels.get_registered_kernels_for_op(op).kernel)
-
-
-def _types(node: NodeDef) -> dict[str, list[int]]:
-    """The attributes of a node that are types."""
-    found = {}
-    for name, value in node.attr.items():
-        if value.WhichOneof("value") == "type":
-            found[name] = [value.type]
-        elif value.WhichOneof("value") == "list" and value.list.type:
-            found[name] = list(value.list.type)
-    return found
-
-
-def _type_names(node: NodeDef) -> str:
-    names = {name: ",".join(tf.as_dtype(each).name for each in types) for name, types in _types(node).items()}
-    return " ".join(f"{name}={value}" for name, value in sorted(names.items()) if not name.startswith("_"))
-
-
-def kernel_for(node: NodeDef, device: str) -> Any:
-    """The kernel that would compute a node; None where there is none."""
-    types = _types(node)
-
-    def fits(kernel: Any) -> bool:
-        allowed = {each.name: set(each.allowed_values.list.type) for each in kernel.constraint}
-        return all(not kinds or set(types.get(name, ())) <= kinds for name, kinds in allowed.items())
-
-    return next((each for each in _registered(node.op) if each.device_type in (device, "DEFAULT") and fits(each)), None)
-
-
-def nodes_of(graph: GraphDef) -> Iterator[NodeDef]:
-    """The nodes of a graph and of all functions in it."""
-    yield from graph.node
-    for function in graph.library.function:
-        yield from function.node_def
+    def add(self, graph: GraphDef, step: str) -> None:
+        """Notes what of a step's graph would run on the host."""
+        for node in nodes_of(graph):
+            if node.op not in NOT_RUN | CALLS and op_def_registry.get(node.op) is not None:
+                what = f"{node.op} [{type_names(node)}]"
+                self.everything[what].add(step)
+                if kernel_for(node, "GPU") is None:
+                    self.no_kernel[what].add(step)
+        for edge in edges_of(graph):
+            if edge.is_copied_to_host:
+                self.copied_to_host[str(edge)].add(step)
 
 
 def step_graph(cluster: Cluster, kind: StepKind) -> GraphDef:
@@ -155,12 +109,10 @@ def step_graph(cluster: Cluster, kind: StepKind) -> GraphDef:
 
 
 def look_at(cluster: Cluster, kinds: Sequence[StepKind]) -> Found:
-    """Looks at the operations of all these steps."""
+    """Looks at the graphs of all these steps."""
     found = Found()
     for kind in kinds:
-        for node in nodes_of(step_graph(cluster, kind)):
-            if node.op not in NOT_RUN | CALLS and op_def_registry.get(node.op) is not None:
-                found.add(node, str(kind))
+        found.add(step_graph(cluster, kind), str(kind))
     return found
 
 
@@ -181,14 +133,10 @@ def main() -> None:
     tf.config.set_visible_devices([], "GPU")
     found = look_at(one_worker(), [kind for kind in KINDS if not given.models or kind.model in given.models])
     show("no GPU kernel", found.no_kernel)
-    show("wholly in the host's memory", found.on_host)
-    show("partly in the host's memory", found.partly_on_host)
+    show("copied from the GPU to the host", found.copied_to_host)
     print(f"{len(found.everything)} kinds of operation in all")
     if given.json:
-        tables = {
-            name: {what: sorted(steps) for what, steps in table.items()}
-            for name, table in dataclasses.asdict(found).items()
-        }
+        tables = {name: {what: sorted(steps) for what, steps in table.items()} for name, table in vars(found).items()}
         given.json.write_text(json.dumps(tables, indent=1))
 
 

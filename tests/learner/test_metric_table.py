@@ -28,7 +28,7 @@ from cnn.settings.settings import TrainingSettings, parse_settings
 
 
 def of_samples(name: str, logits: np.ndarray, labels: np.ndarray) -> list[bool]:
-    answers = Answers(tf.zeros(len(labels)), tf.constant(logits), tf.constant(labels, tf.int32))
+    answers = Answers(tf.zeros(len(labels)), tf.constant(logits), tf.constant(labels, tf.int64))
     return METRICS[name].of_samples(answers).numpy().tolist()
 
 

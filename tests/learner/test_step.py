@@ -382,7 +382,7 @@ def test_what_a_rank_reports_comes_back(make_step) -> None:
 
 
 def test_a_rank_knows_its_own_loss_and_time(make_step) -> None:
-    results = make_step("fcnn").run(ORDER.plan(0, 3, 0, 1), rates(3))
+    results = make_step("fcnn", timed=True).run(ORDER.plan(0, 3, 0, 1), rates(3))
     own = results.diagnostics
     np.testing.assert_allclose(own.local_losses / ORDER.plan(0, 3, 0, 1).counts, losses(results), rtol=1e-6)
     assert (own.local_seconds > 0).all()
