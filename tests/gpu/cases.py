@@ -1,16 +1,9 @@
-"""A training step to measure, as words: MODEL:PRECISION:BATCH[:xla][:variable][:images=N][:side=N]."""
+"""A training step to measure, as words: MODEL:PRECISION:BATCH[:xla][:images=N][:side=N]."""
 
-import contextlib
 import dataclasses
 from typing import Any
-from unittest import mock
-
-import numpy as np
-import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
-from cnn.data import feed
-from cnn.data.pixels import ResidentPixels
 from cnn.learner.learner import Learner
 
 from ..noise import noise_learner
@@ -28,9 +21,6 @@ class Case:
     batch: int
     xla: bool = False
 
-    variable: bool = False
-    """Hold the images in a variable instead of a constant: TensorFlow gathers from the former on the GPU."""
-
     images: int | None = None
     """How many there are to choose from; two batches when None."""
 
@@ -41,22 +31,15 @@ class Case:
         """Assembles what learns, from noise."""
         settings = ["--model", self.model, "--precision", self.precision, "--optimizer", "momentum"]
         settings += ["--xla"] if self.xla else []
-        held = mock.patch.object(feed, "ResidentPixels", _VariablePixels) if self.variable else contextlib.nullcontext()
-        with held:
-            return noise_learner(
-                cluster,
-                *settings,
-                *("--resident_mb", 2048),
-                side=self.side,
-                batch=self.batch,
-                images=self.images,
-                classes=CLASSES,
-            )
-
-
-class _VariablePixels(ResidentPixels):
-    def __init__(self, images: np.ndarray) -> None:
-        self._images = tf.Variable(images, trainable=False)
+        return noise_learner(
+            cluster,
+            *settings,
+            *("--resident_mb", 2048),
+            side=self.side,
+            batch=self.batch,
+            images=self.images,
+            classes=CLASSES,
+        )
 
 
 def parse_case(words: str) -> Case:
@@ -65,7 +48,7 @@ def parse_case(words: str) -> Case:
     options: dict[str, Any] = {}
     for word in more:
         name, _, value = word.partition("=")
-        if word not in ("xla", "variable") and name not in ("images", "side"):
-            raise ValueError(f"{word} in {words} is not xla, variable, images=N or side=N")
+        if word != "xla" and name not in ("images", "side"):
+            raise ValueError(f"{word} in {words} is not xla, images=N or side=N")
         options[name] = int(value) if value else True
     return Case(words=words, model=model, precision=precision, batch=int(batch), **options)

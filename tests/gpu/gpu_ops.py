@@ -1,15 +1,17 @@
 """Lists what in a training step a GPU's machine would do on the host: operations without a kernel for GPUs, and copies.
 
-python -m tests.gpu.gpu_ops [--json FILE] [MODEL ...]
+[mpirun -np 2] python -m tests.gpu.gpu_ops [--json FILE] [MODEL ...]
 
 Assembles the step of each network, walks through its graph and all functions in it, and looks up each operation, with
 the types it has there, among the kernels that TensorFlow has registered. It needs TensorFlow for GPUs, but no GPU.
+Several ranks look at the steps that exchange gradients.
 """
 
 import argparse
 import collections
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,13 +21,18 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.framework import op_def_registry
 
 from cnn.cluster.collectives import Cluster
+from cnn.cluster.exchange_cost import COMPRESSIONS, EXCHANGES
+from cnn.cluster.process import launch_from_environment
+from cnn.data.augmentation import CROPS
 from cnn.learner.precision import PRECISIONS
+from cnn.models.registry import NETWORKS
 from cnn.optim.optimizers import OPTIMIZERS
 
 from ..noise import noise_learner, one_worker
 from .placement import CALLS, edges_of, kernel_for, nodes_of, type_names
 
 BATCH = 32
+_SIDE = 32
 NOT_RUN = {"Placeholder", "_Arg", "_Retval", "NoOp", "VarHandleOp"}
 """What is resolved before a graph runs."""
 
@@ -35,8 +42,6 @@ class StepKind:
     """A step to look at."""
 
     model: str
-    side: int
-    """Pixels of a side of the images."""
 
     settings: tuple[object, ...] = ()
     """Of training, as on the command line."""
@@ -46,25 +51,27 @@ class StepKind:
 
 
 def _small(*settings: object) -> StepKind:
-    return StepKind("lenet5-like", 32, settings)
+    return StepKind("lenet5-like", settings)
 
 
-KINDS = [
-    StepKind("lenet5", 32),
-    *(StepKind("alexnet", 64, ("--precision", each)) for each in PRECISIONS),
-    StepKind("vgg16", 32, ("--precision", "mixed_bfloat16")),
-    StepKind("googlenet", 65, ("--precision", "mixed_bfloat16")),
-    *(StepKind("mobilenet", 32, ("--precision", each)) for each in PRECISIONS),
-    *(StepKind("resnet18", 32, ("--precision", each)) for each in PRECISIONS),
-    _small("--precision", "float64"),
+NETWORK_KINDS = [StepKind(model, ("--precision", precision)) for model in NETWORKS for precision in PRECISIONS]
+SETTINGS_KINDS = [
     *(_small("--optimizer", each) for each in OPTIMIZERS),
-    *(_small("--crop", each, "--flip") for each in ("pad", "random", "resized")),
+    *(_small("--crop", crop, "--flip", "--precision", each) for crop in CROPS for each in PRECISIONS),
     _small("--colour_jitter", 0.3),
     _small("--erase", 0.5),
     _small("--mixup", 0.2),
     _small("--cutmix", 1),
+    _small("--mixup", 0.2, "--cutmix", 1, "--group_size", 8, "--micro_batch_size", 16),
     _small("--l2", 1e-4, "--label_smoothing", 0.1, "--clip_norm", 1, "--average_decay", 0.99),
+    _small("--resident_mb", 0, "--crop", "pad"),
 ]
+EXCHANGE_KINDS = [
+    *(_small("--exchange", each, "--compression", other) for each in EXCHANGES for other in COMPRESSIONS),
+    _small("--exchange", "factored", "--micro_batch_size", 4),
+    StepKind("alexnet-bn", ("--exchange", "factored", "--precision", "mixed_bfloat16")),
+]
+"""For several ranks."""
 
 
 @dataclasses.dataclass
@@ -100,11 +107,11 @@ def step_graph(cluster: Cluster, kind: StepKind) -> GraphDef:
         "--optimizer",
         "momentum",
         *kind.settings,
-        side=kind.side,
+        side=max(_SIDE, NETWORKS[kind.model].smallest_image),
         batch=BATCH,
         margin=margin,
     )
-    compiled = learner.make_step()._compile(learner.order.width(1))
+    compiled = learner.make_step(timed=cluster.world_size > 1)._compile(learner.order.width(cluster.world_size))
     return compiled.get_concrete_function().graph.as_graph_def()
 
 
@@ -131,7 +138,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     tf.config.set_visible_devices([], "GPU")
-    found = look_at(one_worker(), [kind for kind in KINDS if not given.models or kind.model in given.models])
+    launch = launch_from_environment(os.environ)
+    cluster = Cluster(launch) if launch.world_size > 1 else one_worker()
+    kinds = EXCHANGE_KINDS if cluster.world_size > 1 else [*NETWORK_KINDS, *SETTINGS_KINDS]
+    found = look_at(cluster, [kind for kind in kinds if not given.models or kind.model in given.models])
+    if not cluster.is_chief:
+        return
     show("no GPU kernel", found.no_kernel)
     show("copied from the GPU to the host", found.copied_to_host)
     print(f"{len(found.everything)} kinds of operation in all")

@@ -2,7 +2,7 @@
 
 python -m tests.gpu.speed [--seconds N] [--steps N] [--json FILE] CASE ...
 
-CASE is MODEL:PRECISION:BATCH[:xla][:variable][:images=N][:side=N]. A case that fails is reported, and the next one is
+CASE is MODEL:PRECISION:BATCH[:xla][:images=N][:side=N]. A case that fails is reported, and the next one is
 tried.
 """
 
