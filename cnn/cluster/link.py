@@ -17,6 +17,12 @@ between ranks of one host, memory limits the rate, which the processor's cache h
 _FAST_SECONDS = 0.01
 """A message that takes less is followed by a larger one."""
 
+_SIDES = (2**11, 2**13)
+"""Sizes of the products: the larger one for GPUs, which take longer to start the smaller one than to compute it."""
+
+_SHORT_SECONDS = 0.001
+"""A product that takes less is followed by a larger one."""
+
 _SLOW_SECONDS = 0.1
 """A message that takes longer is not repeated."""
 
@@ -24,17 +30,28 @@ _SLOW_SECONDS = 0.1
 def measure_rates(cluster: Cluster) -> Rates:
     """Measures the rates; collective, with the same result on every rank. Takes a second on a link of 100 Mbit/s."""
     world_size = cluster.world_size
-    one, left, right = tf.ones(1), tf.ones((64, 2048)), tf.ones((64, 2048))
+    one = tf.ones(1)
     latency = _seconds(cluster, lambda: cluster.sum_in_graph(one, "rates.latency"), 9)
-    product = _seconds(cluster, lambda: tf.matmul(left, right, transpose_a=True), 5)
     summed = _elements_per_second(cluster, "sum", cluster.sum_in_graph, latency, 1)
     gathered = _elements_per_second(cluster, "gather", cluster.gather_in_graph, latency, world_size)
     return Rates(
         latency=latency,
         sent_per_second=allreduce_bytes(1_000_000, world_size, 4) / 1e6 * summed,
         gathered_per_second=4 * (world_size - 1) * gathered,
-        multiply_adds_per_second=left.shape[0] * left.shape[1] * right.shape[1] / product,
+        multiply_adds_per_second=_multiply_adds_per_second(cluster),
     )
+
+
+def _multiply_adds_per_second(cluster: Cluster) -> float:
+    """The rate of a product like those of factors, of 64 samples."""
+    rate = 0.0
+    for side in _SIDES:
+        factor = tf.ones((64, side))
+        seconds = _seconds(cluster, functools.partial(tf.matmul, factor, factor, transpose_a=True), 5)
+        rate = 64 * side**2 / seconds
+        if seconds > _SHORT_SECONDS:
+            break
+    return rate
 
 
 def _elements_per_second(
@@ -53,7 +70,8 @@ def _elements_per_second(
 
 def _seconds(cluster: Cluster, operation: Callable[[], Any], times: int) -> float:
     """The shortest time of an operation on the slowest rank, not counting the first call, which traces it."""
-    compiled = tf.function(operation, autograph=False)
+    # One number of the result, because the time to copy the whole from a GPU does not count.
+    compiled = tf.function(lambda: tf.reshape(operation(), [-1])[0], autograph=False)
     compiled()
     measured: list[float] = []
     for _ in range(times):
