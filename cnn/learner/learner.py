@@ -50,6 +50,9 @@ class StepSettings:
     xla: bool = False
     """Compile the network with XLA: often faster on GPUs, slower on CPUs."""
 
+    deterministic: bool = False
+    """Use only kernels that give the same bits each time, which costs speed on GPUs. On CPUs all do."""
+
     def __post_init__(self) -> None:
         check_counts(self, "group_size", "micro_batch_size")
         check_choice("precision", self.precision, PRECISIONS)
@@ -153,9 +156,13 @@ def build_model(settings: LearnerSettings, dataset: Dataset) -> "keras.Model":
     Raises:
         UserError: the images are too small for it.
     """
+    import tensorflow as tf
+
     from cnn.models.registry import build_network
 
     use_precision(settings.step.precision)
+    if settings.step.deterministic:
+        tf.config.experimental.enable_op_determinism()
     return build_network(settings.model, dataset.input_shape, dataset.classes, settings.seed)
 
 

@@ -2,10 +2,12 @@
 
 import sys
 import types
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import pytest
+from tensorflow.python.framework import config
 
 from cnn.cluster.collectives import Cluster
 from cnn.data.dataset import Dataset
@@ -24,6 +26,12 @@ SAMPLES = np.arange(60)
 def data(cache, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     monkeypatch.setenv("CNN_CACHE_DIR", str(cache))
     return open_dataset(settings_for().data)
+
+
+@pytest.fixture
+def arithmetic() -> Iterator[None]:
+    yield
+    config.disable_op_determinism()
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "normalised"])
@@ -87,3 +95,11 @@ def test_the_batches_of_an_order_are_checked(cluster: Cluster, data: Dataset) ->
     settings = settings_for("--model", "resnet18-32", "--group_size", 8, "--micro_batch_size", 12).learner
     with pytest.raises(UserError, match="--micro_batch_size 12 is not a multiple of --group_size 8"):
         make_order(cluster, settings, build_model(settings, data), SAMPLES, 24)
+
+
+@pytest.mark.usefixtures("arithmetic")
+def test_only_kernels_that_repeat_their_bits_are_used_if_asked_for(data: Dataset) -> None:
+    build_model(settings_for().learner, data)
+    assert not config.is_op_determinism_enabled()
+    build_model(settings_for("--deterministic").learner, data)
+    assert config.is_op_determinism_enabled()
