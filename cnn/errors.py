@@ -74,6 +74,8 @@ def explain_resource_error(error: BaseException, folder: object = None, advice: 
     """
     if isinstance(error, MemoryError):
         return RunError(f"there is not enough memory: free some, or allow more (`ulimit -v`){advice}.")
+    if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, which is not imported here
+        return RunError(f"the device's memory is too small: choose a smaller batch, network or image{advice}.")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return RunError(f"no more threads can be started: allow more (`ulimit -u`){advice}.")
     if isinstance(error, ImportError) and "shared object" in str(error):

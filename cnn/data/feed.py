@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from cnn.data.augmentation import Augmentation, AugmentationSettings, Mixed, centre_offset
 from cnn.data.dataset import Dataset, Part
-from cnn.data.pixels import Pixels, ResidentPixels, StreamedPixels
+from cnn.data.pixels import Pixels, ResidentPixels, StreamedPixels, default_resident_mb
 from cnn.tensor import Tensor
 
 Read: TypeAlias = Callable[[np.ndarray], tuple[Tensor, Tensor]]
@@ -24,7 +24,7 @@ class Feed:
         part: images and labels: the data set's training part, for example.
         dtype: floating type of the batches' images.
         augmentation: changes to training batches; none if None.
-        resident_mb: maximum megabytes of a part that is kept on the device.
+        resident_mb: maximum megabytes of a part that is kept on the device; None for `default_resident_mb`.
 
     Raises:
         UserError: as `Augmentation`.
@@ -38,9 +38,10 @@ class Feed:
         dtype: str,
         augmentation: AugmentationSettings | None = None,
         *,
-        resident_mb: int,
+        resident_mb: int | None,
     ) -> None:
-        pixels_class = ResidentPixels if part.images.nbytes <= resident_mb * 10**6 else StreamedPixels
+        limit = default_resident_mb() if resident_mb is None else resident_mb
+        pixels_class = ResidentPixels if part.images.nbytes <= limit * 10**6 else StreamedPixels
         self._pixels: Pixels = pixels_class(part.images)
         self._labels = part.labels.astype(np.int64)
         self._shape = dataset.input_shape

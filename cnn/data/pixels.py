@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.client import device_lib
 
 from cnn.data.read_ahead import ReadAhead, StoredImages
 from cnn.tensor import Tensor
@@ -45,6 +46,14 @@ class Pixels(Protocol):
         Args:
             coming: indices of each step, int32 (samples,), all of the same length; another thread may iterate over it.
         """
+
+
+def default_resident_mb() -> int:
+    """How many megabytes of images to keep on the device: 2048, or a quarter of what TensorFlow may use of a GPU's."""
+    if not tf.config.get_visible_devices("GPU"):
+        return 2048
+    gpu = next(each for each in device_lib.list_local_devices() if each.device_type == "GPU")
+    return int(gpu.memory_limit // 4 // 10**6)
 
 
 class ResidentPixels:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from cnn.cluster.exchange import Exchange
 from cnn.data.feed import Feed, Read
 from cnn.data.order import Plan
+from cnn.errors import RunError
 from cnn.learner.loss import cross_entropy
 from cnn.learner.loss_scale import LossScale
 from cnn.learner.metric_table import Answers
@@ -91,6 +92,9 @@ class TrainingStep:
             learning_rates: floating (steps,).
             reports: this rank's reports; the results hold their sums over the ranks.
             read: the function of `reading_ahead`; None reads images when they are needed.
+
+        Raises:
+            RunError: the device's memory is too small for so many samples at a time.
         """
         steps, width = plan.indices.shape
         compiled, max_steps = self._compile(width), self._feed.max_steps(width)
@@ -98,7 +102,11 @@ class TrainingStep:
         parts = []
         for first in range(0, steps, max_steps):
             rates = tf.constant(learning_rates[first : first + max_steps], tf.float64)
-            parts.append(compiled(self._rows(plan.part(first, first + max_steps), read), rates, reported).numpy())
+            rows = self._rows(plan.part(first, first + max_steps), read)
+            try:
+                parts.append(compiled(rows, rates, reported).numpy())
+            except tf.errors.ResourceExhaustedError:
+                raise self._out_of_memory(width) from None
         messages, diagnostics = np.split(np.concatenate(parts), [self._message.width], axis=1)
         skipped, local_seconds, local_losses = diagnostics.T
         totals, summed_reports = self._message.unpack(messages, plan.counts)
@@ -107,6 +115,15 @@ class TrainingStep:
     def reading_ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager[Read]:
         """A function for `run` that may read images before they are needed; see `Feed.reading_ahead`."""
         return self._feed.reading_ahead(coming)
+
+    def _out_of_memory(self, width: int) -> RunError:
+        samples = width if self._micro_batch_size is None else min(width, self._micro_batch_size)
+        fewer = samples // 2 // self._group_size * self._group_size
+        if fewer:
+            advice = f"compute fewer at a time, which does not change the result: --micro_batch_size {fewer}"
+        else:
+            advice = "choose smaller images or another network" + ", or a smaller --group_size" * (self._group_size > 1)
+        return RunError(f"the device's memory is too small for {samples:,} samples of a worker at a time: {advice}.")
 
     def gradients(self, plan: Plan, row: int = 0) -> list[np.ndarray]:
         """The exchanged mean gradients of one step of a plan, computed without an update."""
