@@ -10,6 +10,7 @@ Several ranks look at the steps that exchange gradients.
 import argparse
 import collections
 import dataclasses
+import gc
 import json
 import os
 from collections.abc import Sequence
@@ -120,6 +121,7 @@ def look_at(cluster: Cluster, kinds: Sequence[StepKind]) -> Found:
     found = Found()
     for kind in kinds:
         found.add(step_graph(cluster, kind), str(kind))
+        gc.collect()  # a network's weights, up to 2 GB
     return found
 
 
