@@ -43,7 +43,8 @@ class Preloaded:
         """Runs `python ARGUMENTS` in this folder; gives the exit code and the output."""
         reading, writing = os.pipe()
         with os.fdopen(reading, "rb") as output, open(os.devnull, "rb") as nothing:
-            connection, _ = _request(self._address, arguments, folder, environment, (nothing.fileno(), writing, writing))
+            descriptors = (nothing.fileno(), writing, writing)
+            connection, _ = _request(self._address, arguments, folder, environment, descriptors)
             with connection:
                 os.close(writing)
                 connection.settimeout(self._seconds)
