@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,26 +23,30 @@ LAUNCHERS: dict[str, Callable[[int], list[str]]] = {
 }
 
 
+ENVIRONMENT = {
+    "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
+    "HOME": os.environ["HOME"],
+    "PYTHONPATH": str(ROOT),
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
+
+
 class Jobs:
     """Starts programs of jobs/ in an environment of little more than PATH and HOME."""
 
     def __init__(self, cache: Path, preloaded: Preloaded | None = None) -> None:
         self._preloaded = preloaded
-        self.environment = {
-            "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
-            "HOME": os.environ["HOME"],
-            "PYTHONPATH": str(ROOT),
-            "CNN_CACHE_DIR": str(cache),
-            "OMPI_ALLOW_RUN_AS_ROOT": "1",
-            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-        }
+        self.environment = {**ENVIRONMENT, "CNN_CACHE_DIR": str(cache)}
         self.started: list[subprocess.Popen[str]] = []
 
     def start(
         self, *arguments: object, launcher: str = "none", workers: int = 1, within: Sequence[str] = (), **extra: str
     ) -> subprocess.Popen[str]:
         """Starts `python jobs/ARGUMENTS`, by the command `within` if there is one; its output is one text."""
-        command = [*within, *LAUNCHERS[launcher](workers), sys.executable, *map(str, arguments)]
+        return self._start([*within, *LAUNCHERS[launcher](workers), sys.executable, *map(str, arguments)], extra)
+
+    def _start(self, command: Sequence[str], extra: Mapping[str, str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -59,9 +63,11 @@ class Jobs:
     ) -> tuple[int, str]:
         """Runs it to its end; gives the exit code and the output."""
         words = [*map(str, arguments)]
-        if self._preloaded and launcher == "none" and not within and all(name.startswith("CNN_") for name in extra):
-            return self._preloaded.run(words, {**self.environment, **extra})
-        process = self.start(*words, launcher=launcher, workers=workers, within=within, **extra)
+        preloaded = None if within or any(not name.startswith("CNN_") for name in extra) else self._preloaded
+        if preloaded and launcher == "none":
+            return preloaded.run(words, ROOT, {**self.environment, **extra})
+        python = preloaded.python if preloaded else [sys.executable]
+        process = self._start([*within, *LAUNCHERS[launcher](workers), *python, *words], extra)
         output, _ = process.communicate(timeout=SECONDS)
         return process.returncode, output
 
@@ -74,8 +80,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
-    """Runs programs that no launcher starts."""
-    preloaded = Preloaded(tmp_path_factory.mktemp("preloaded") / "socket", ROOT, SECONDS)
+    """Runs programs, also those that launchers start."""
+    preloaded = Preloaded(tmp_path_factory.mktemp("preloaded") / "socket", ENVIRONMENT, SECONDS)
     yield preloaded
     preloaded.end()
 

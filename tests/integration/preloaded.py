@@ -1,7 +1,10 @@
 """Programs in processes that are forked from one which has imported their libraries already.
 
 Otherwise the imports would take most of the time of these tests. All else is as from a command line: the program reads
-its arguments and environment, and has descriptors and an exit code of its own.
+its arguments and environment, and has descriptors, a folder, cores and an exit code of its own.
+
+`python preloaded.py serve SOCKET SECONDS` is the process with the libraries, `python preloaded.py run SOCKET PROGRAM
+ARGUMENTS` what a launcher starts in place of `python PROGRAM ARGUMENTS`.
 """
 
 import contextlib
@@ -15,42 +18,81 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 
 class Preloaded:
     """A process that has imported the libraries."""
 
-    def __init__(self, address: Path, folder: Path, seconds: int) -> None:
-        """Starts it in the folder of all programs, of which none may last longer than these seconds."""
+    def __init__(self, address: Path, environment: Mapping[str, str], seconds: int) -> None:
+        """Starts it; no program may last longer than these seconds."""
         self._address, self._seconds = str(address), seconds
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.preloaded", self._address, str(seconds)],
-            cwd=folder,
+            [sys.executable, __file__, "serve", self._address, str(seconds)],
+            env=environment,
             stdin=subprocess.PIPE,  # which tells it when this process has ended
             stdout=subprocess.PIPE,
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n"
+        self.python = [sys.executable, "-S", __file__, "run", self._address]
+        """The command to give to launchers in place of `python`."""
 
-    def run(self, arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
-        """Runs `python ARGUMENTS`; gives the exit code and the output."""
+    def run(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+        """Runs `python ARGUMENTS` in this folder; gives the exit code and the output."""
         reading, writing = os.pipe()
-        with socket.socket(socket.AF_UNIX) as connection, os.fdopen(reading, "rb") as output:
-            connection.settimeout(self._seconds)
-            connection.connect(self._address)
-            request = json.dumps([arguments, dict(environment)]).encode()
-            socket.send_fds(connection, [len(request).to_bytes(4, "big")], [writing])
-            os.close(writing)
-            connection.sendall(request)
-            said = output.read()  # until all processes that the program has started have ended
-            code = json.loads(connection.recv(100))
+        with os.fdopen(reading, "rb") as output, open(os.devnull, "rb") as nothing:
+            descriptors = (nothing.fileno(), writing, writing)
+            connection, _ = _request(self._address, arguments, folder, environment, descriptors)
+            with connection:
+                os.close(writing)
+                connection.settimeout(self._seconds)
+                said = output.read()  # until all processes that the program has started have ended
+                code = _read_number(connection)
         return code, said.decode()
 
     def end(self) -> None:
         """Ends the process."""
         self._process.kill()
         self._process.communicate()
+
+
+def _request(
+    address: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], descriptors: Sequence[int]
+) -> tuple[socket.socket, int]:
+    """Has the program started; returns the connection, over which its exit code will come, and its process id."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    request = json.dumps([arguments, str(folder), dict(environment), [*os.sched_getaffinity(0)]]).encode()
+    socket.send_fds(connection, [len(request).to_bytes(4, "big")], descriptors)
+    connection.sendall(request)
+    return connection, _read_number(connection)
+
+
+def _read_number(connection: socket.socket) -> int:
+    return int.from_bytes(connection.recv(4, socket.MSG_WAITALL), "big", signed=True)
+
+
+def _send_number(connection: socket.socket, number: int) -> None:
+    connection.sendall(number.to_bytes(4, "big", signed=True))
+
+
+def _run_as_rank(address: str, arguments: Sequence[str]) -> NoReturn:
+    """Runs `python ARGUMENTS` with this process's environment and descriptors, and ends as it does."""
+    connection, program = _request(address, arguments, Path.cwd(), os.environ, (0, 1, 2))
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(program, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, pass_on)
+    code = _read_number(connection)
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
 
 
 def _import_libraries() -> None:
@@ -85,21 +127,25 @@ def _serve(address: str) -> list[str]:
 def _supervise(connection: socket.socket) -> list[str]:
     """Forks the program's process, waits for it and sends its exit code; returns the arguments in that process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    size, (output,), _, _ = socket.recv_fds(connection, 4, 1)
-    with connection.makefile("rb") as stream:
-        arguments, environment = json.loads(stream.read(int.from_bytes(size, "big")))
+    size, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
+    request = connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
     if program := os.fork():
-        os.close(output)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        _send_number(connection, program)
+        if connection in select.select([os.pidfd_open(program), connection], [], [])[0]:
+            os.kill(program, signal.SIGKILL)  # as the process has been that stood for it
         _, status = os.waitpid(program, 0)
-        with contextlib.suppress(BrokenPipeError):
-            connection.sendall(json.dumps(os.waitstatus_to_exitcode(status)).encode())
+        with contextlib.suppress(OSError):
+            _send_number(connection, os.waitstatus_to_exitcode(status))
         os._exit(0)
     connection.close()
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for descriptor, file in enumerate((nothing, output, output)):
-        os.dup2(file, descriptor)
-    os.close(nothing)
-    os.close(output)
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    arguments, folder, environment, cores = json.loads(request)
+    os.chdir(folder)
+    os.sched_setaffinity(0, cores)
     os.environ.clear()
     os.environ.update(environment)
     return list(arguments)
@@ -108,7 +154,7 @@ def _supervise(connection: socket.socket) -> list[str]:
 def _run(arguments: list[str]) -> None:
     """Runs the program as `python ARGUMENTS` does."""
     if arguments[0] == "-m":
-        sys.argv = arguments[1:]
+        sys.argv, sys.path[0] = arguments[1:], os.getcwd()
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
         sys.argv, sys.path[0] = arguments, os.path.dirname(os.path.realpath(arguments[0]))
@@ -116,11 +162,13 @@ def _run(arguments: list[str]) -> None:
 
 
 def main() -> NoReturn:
-    """Serves until it is killed."""
-    address, seconds = sys.argv[1:]
+    """Serves until it is killed, or stands for a program."""
+    mode, address, *rest = sys.argv[1:]
+    if mode == "run":
+        _run_as_rank(address, rest)
     _import_libraries()
     arguments = _serve(address)
-    signal.alarm(int(seconds))  # if its test has ended before it
+    signal.alarm(int(rest[0]))  # if its test has ended before it
     _run(arguments)
     sys.exit(0)
 
