@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+import socket
 from collections.abc import Mapping
 from typing import Literal
 
 from cnn.cluster.other_launchers import refuse_other_launchers
+from cnn.cluster.unseen_gpu import why_unseen
 from cnn.cpu_quota import cpu_quota
 from cnn.errors import UserError
 
@@ -111,6 +113,9 @@ class Devices:
     mistake: UserError | None
     """Why the rank does not have the requested device."""
 
+    unseen_gpu: str = ""
+    """Why the rank uses no GPU although its host has one; empty if it has none, or if processors were requested."""
+
 
 def take_devices(launch: Launch, requested: str | None) -> Devices:
     """Binds this process to its cores and, if there are any, to a GPU; to be called before TensorFlow computes.
@@ -132,15 +137,18 @@ def take_devices(launch: Launch, requested: str | None) -> Devices:
     tf.config.set_visible_devices(visible, "GPU")
     for gpu in visible:
         tf.config.experimental.set_memory_growth(gpu, True)
-    mistake = _device_mistake(requested, len(gpus))
+    unseen = "" if gpus or requested == "cpu" else why_unseen(os.environ)
+    mistake = _device_mistake(requested, len(gpus), unseen)
     use: Literal["exclusive", "shared"] = "exclusive" if launch.local_size <= len(gpus) else "shared"
-    return Devices(cores=cores, gpu=use if visible else "none", mistake=mistake)
+    return Devices(cores=cores, gpu=use if visible else "none", mistake=mistake, unseen_gpu=unseen)
 
 
-def _device_mistake(requested: str | None, gpus: int) -> UserError | None:
-    if requested == "gpu" and not gpus:
-        return UserError(
-            "there is no GPU that TensorFlow can use: do not request one, or, if nvidia-smi lists one, run "
-            "`bash launch/setup.sh --gpu`."
-        )
-    return None
+def _device_mistake(requested: str | None, gpus: int, unseen: str) -> UserError | None:
+    if requested != "gpu" or gpus:
+        return None
+    if unseen:
+        return UserError(f"no GPU can be used on {socket.gethostname()}: {unseen}")
+    return UserError(
+        f"{socket.gethostname()} has no GPU (there is no /dev/nvidia0): do not request one, or start this on a host "
+        "that has one."
+    )
