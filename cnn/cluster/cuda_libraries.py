@@ -50,7 +50,10 @@ _SEARCHED = re.compile(rb"\$ORIGIN/\.\./(nvidia/\w+/lib)")
 
 
 def unopened(names: Sequence[str]) -> dict[str, str]:
-    """Opens libraries as TensorFlow does; for each that does not open, the loader's reason."""
+    """Opens libraries as TensorFlow does; the loader's reason for each that does not open.
+
+    If it is another library, needed by one of these, that does not open, the reason is under that one's name.
+    """
     import tensorflow as tf
 
     reasons = {}
@@ -59,7 +62,8 @@ def unopened(names: Sequence[str]) -> dict[str, str]:
             # Not ctypes.CDLL, which does not search the folders that are listed in TensorFlow.
             tf.load_op_library(name)
         except (tf.errors.OpError, RuntimeError) as error:
-            reasons[name] = str(getattr(error, "message", error)).removeprefix(f"{name}: ").strip()
+            culprit, _, reason = str(getattr(error, "message", error)).partition(": ")
+            reasons[Path(culprit).name] = reason
     return reasons
 
 
@@ -90,13 +94,13 @@ def main() -> int:
     tensorflow = importlib.util.find_spec("tensorflow")
     assert tensorflow is not None and tensorflow.origin is not None  # the set-up has just installed it
     link_unfound(Path(tensorflow.origin).parents[1])
-    missing = unopened(CUDA_LIBRARIES)
+    driver = unopened(DRIVER_LIBRARIES)
+    missing = {name: reason for name, reason in unopened(CUDA_LIBRARIES).items() if name not in driver}
     for name, reason in missing.items():
         print(
             f"TensorFlow cannot open {name} ({reason}), which it needs to use a GPU: remove .venv and run "
             "`bash launch/setup.sh --gpu` again."
         )
-    driver = unopened(DRIVER_LIBRARIES)
     if driver:
         print(
             f"there is no complete NVIDIA driver here ({' and '.join(driver)} cannot be opened), which the set-up does "
