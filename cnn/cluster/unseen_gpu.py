@@ -178,15 +178,15 @@ def driver_reason(machine: Machine, driver: Driver, visible: str | None, lowest:
         visible: the value of CUDA_VISIBLE_DEVICES.
         lowest: the lowest compute capability that TensorFlow is built for.
     """
-    if driver.cuda < NEEDED_CUDA:
-        return (
-            f"the NVIDIA driver{_called(machine.version)} is for CUDA {_dotted(driver.cuda)}, but TensorFlow needs one "
-            f"for CUDA {_dotted(NEEDED_CUDA)}: install driver {NEEDED_DRIVER} or later."
-        )
     if driver.error not in (0, _NO_DEVICE):
         return (
             f"the NVIDIA driver{_called(machine.version)} does not start (CUDA error {driver.error}, {driver.meaning}"
             "): make `nvidia-smi` work; after an update of the driver, restart the machine."
+        )
+    if driver.cuda < NEEDED_CUDA:
+        return (
+            f"the NVIDIA driver{_called(machine.version)} is for CUDA {_dotted(driver.cuda)}, but TensorFlow needs one "
+            f"for CUDA {_dotted(NEEDED_CUDA)}: install driver {NEEDED_DRIVER} or later."
         )
     if not driver.capabilities:
         hidden = f"{VISIBLE} is '{visible}', which names none of" if visible is not None else "the driver lists none of"
