@@ -3,7 +3,8 @@
 #
 # TensorFlow brings CUDA 12, whose Python packages have headers, libraries and the assembler ptxas, but no compiler.
 # Only the compiler (nvcc, cudafe++, cicc, fatbinary) is that of CUDA 13, so that Horovod works with every driver that
-# TensorFlow works with: the runtime of CUDA 13 would require a driver of version 580 or later.
+# TensorFlow works with: GPU code that CUDA 13 assembles has a format which only drivers from version 580 on know.
+# Horovod calls the runtime of CUDA 12, through TensorFlow.
 
 link_cuda() {
   local packages=$1 tree=$2

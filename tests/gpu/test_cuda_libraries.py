@@ -1,6 +1,7 @@
 """Whether the set-up's check of CUDA's libraries notices that one is missing, in copies of the installed packages."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,12 @@ from cnn.cluster import cuda_libraries
 pytestmark = pytest.mark.gpu_build
 
 PACKAGES = Path(tf.__file__).parents[1]
+CUDA_12 = 0x33
+"""The application binary interface in the ELF header of CUDA 12's GPU code; that of CUDA 13 is 0x41."""
+
+HOSTS = {0, 3}
+"""The same of code for the processor."""
+
 HIDDEN = ["libcufft.so.11", "libcusolver.so.11", "libcudnn_ops.so.9"]
 
 
@@ -28,6 +35,15 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name != "libcudart.so.12":
             copied.unlink(missing_ok=True)
     return folder
+
+
+def test_horovods_gpu_code_has_the_format_of_cuda_12(packages: Path) -> None:
+    """A driver for CUDA 12 does not know the one of CUDA 13."""
+    import horovod.tensorflow.mpi_lib as built
+
+    content = Path(built.__file__).read_bytes()
+    abis = {content[found.start() + 7] for found in re.finditer(rb"\x7fELF\x02\x01\x01", content)}
+    assert abis - HOSTS == {CUDA_12}
 
 
 def check(packages: Path) -> tuple[int, list[str]]:
