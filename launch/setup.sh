@@ -125,7 +125,11 @@ if [ "$kind" = gpu ]; then
   checked=0
   found=$(python -P cnn/cluster/cuda_libraries.py 2>"$log") || checked=$?
   while read -r sentence; do [ -z "$sentence" ] || say "$sentence"; done <<<"$found"
-  [ "$checked" = 0 ] || { tail -n 5 "$log" >&2; fail "the environment in .venv cannot use a GPU; the lines above say why."; }
+  case $checked in
+    0) ;;
+    3) fail "the environment in .venv cannot use a GPU; the lines above say why." ;;
+    *) tail -n 5 "$log" >&2; fail "TensorFlow's libraries could not be checked; the complete output is in $log." ;;
+  esac
 fi
 printf '%s' "$state" >"$stamp"
 say "done: the environment in .venv is ready."

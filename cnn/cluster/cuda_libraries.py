@@ -39,6 +39,9 @@ CUDA_LIBRARIES = (
 )
 """Those of NVIDIA's Python packages, in the versions that TensorFlow 2.21 names."""
 
+INCOMPLETE = 3
+"""Exit code if one of CUDA's libraries does not open; Python's own errors end with 1."""
+
 _LINKS = Path("nvidia", "cuda_runtime", "lib")
 """The folder for links, one of those in which TensorFlow looks; as deep as the libraries' own folders, because these
 find each other relative to the folder in which they were opened."""
@@ -89,7 +92,7 @@ def link_unfound(packages: Path) -> list[str]:
 
 
 def main() -> int:
-    """Links and opens the libraries; prints what is missing. The exit code is 1 if TensorFlow could not use a GPU."""
+    """Links and opens the libraries, and prints what is missing; returns the exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     tensorflow = importlib.util.find_spec("tensorflow")
     assert tensorflow is not None and tensorflow.origin is not None  # the set-up has just installed it
@@ -106,7 +109,7 @@ def main() -> int:
             f"there is no complete NVIDIA driver here ({' and '.join(driver)} cannot be opened), which the set-up does "
             f"not need; training on GPUs needs a driver of version {NEEDED_DRIVER} or later."
         )
-    return 1 if missing else 0
+    return INCOMPLETE if missing else 0
 
 
 if __name__ == "__main__":

@@ -68,9 +68,9 @@ def test_scarce_resources_are_named_but_not_absent_shared_memory() -> None:
 
 
 def test_the_table_has_a_line_per_rank() -> None:
-    ranks = [RANK, dataclasses.replace(RANK, free_shared_memory=None)]
+    ranks = [RANK, dataclasses.replace(RANK, free_shared_memory=None, gpus=["/physical_device:GPU:3"])]
     found = Checkup(measurements=ranks, links=[], faults=[], warnings=[])
     lines = checkup_table([("a", 1), ("b", 2)], "gloo", found).splitlines()
     assert lines[1].split() == ["0", "a", "2", "threads", "83", "0.0", "1,000", "1,024"]
-    assert lines[2].split() == ["1", "b", "2", "threads", "83", "0.0", "1,000", "-"]
+    assert lines[2].split() == ["1", "b", "GPU:3", "83", "0.0", "1,000", "-"]
     assert lines[-1] == "verdict: 2 workers can work together"
