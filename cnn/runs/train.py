@@ -78,7 +78,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         messages = (
             other_bits,
             validation_message,
-            cluster.unseen_gpu(),
+            cluster.unused_gpu(),
             cluster.crowding(),
             initial_message,
             learner.exchange.message,

@@ -10,7 +10,7 @@ from cnn.monitoring.checkup_table import checkup_table
 HOSTS = ["a", "b", "c"]
 NAMES = [f"rank {rank} on {host}" for rank, host in enumerate(HOSTS)]
 RANK = RankMeasurements(
-    clock=0.0, threads=2, gpus=[], unseen_gpu="", gigaflops=83.0, load=0.0, free_disk=10**12, free_shared_memory=2**30
+    clock=0.0, threads=2, gpus=[], unused_gpu="", gigaflops=83.0, load=0.0, free_disk=10**12, free_shared_memory=2**30
 )
 
 

@@ -1,4 +1,4 @@
-"""What programs say of a GPU that TensorFlow does not list.
+"""What programs say of a GPU that they cannot use.
 
 The GPU is a file in a /dev of their own, and no device: which sentence is right depends on the installed TensorFlow.
 """

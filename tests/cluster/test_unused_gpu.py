@@ -1,4 +1,4 @@
-"""The reasons why TensorFlow lists no GPU, from made files and libraries; whole programs: tests/integration."""
+"""The reasons why no GPU is used, from made files and libraries; whole programs: tests/integration."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cnn.cluster.cuda_libraries import link_unfound, unopened
-from cnn.cluster.unseen_gpu import (
+from cnn.cluster.unused_gpu import (
     Driver,
     Machine,
     ask_driver,

@@ -1,4 +1,4 @@
-"""Why TensorFlow lists no GPU on a machine that has one: it says nothing itself."""
+"""Why TensorFlow can use no GPU on a machine that has one: it says nothing itself, or fails much later."""
 
 import ctypes
 import dataclasses
@@ -99,7 +99,15 @@ def _capability(cuda: ctypes.CDLL, gpu: int) -> tuple[int, int]:
     return parts[0], parts[1]
 
 
-def why_unseen(environ: Mapping[str, str]) -> str:
+def why_unusable() -> str:
+    """Why the GPUs that TensorFlow lists cannot be used; empty if they can.
+
+    With a driver that is too old, TensorFlow lists them, and the first operation fails.
+    """
+    return version_reason(look_at_machine(), ask_driver())
+
+
+def why_unlisted(environ: Mapping[str, str]) -> str:
     """Why TensorFlow lists no GPU although this machine has one; empty if it has none."""
     import tensorflow as tf
 
@@ -169,6 +177,16 @@ def library_reason(driver: Mapping[str, str], cuda: Mapping[str, str]) -> str:
     return ""
 
 
+def version_reason(machine: Machine, driver: Driver) -> str:
+    """The reason if the driver is too old for TensorFlow."""
+    if driver.cuda >= NEEDED_CUDA:
+        return ""
+    return (
+        f"the NVIDIA driver{_called(machine.version)} is for CUDA {_dotted(driver.cuda)}, but TensorFlow needs one for "
+        f"CUDA {_dotted(NEEDED_CUDA)}: install driver {NEEDED_DRIVER} or later."
+    )
+
+
 def driver_reason(machine: Machine, driver: Driver, visible: str | None, lowest: tuple[int, int]) -> str:
     """The reason that the driver's answers give.
 
@@ -183,11 +201,8 @@ def driver_reason(machine: Machine, driver: Driver, visible: str | None, lowest:
             f"the NVIDIA driver{_called(machine.version)} does not start (CUDA error {driver.error}, {driver.meaning}"
             "): make `nvidia-smi` work; after an update of the driver, restart the machine."
         )
-    if driver.cuda < NEEDED_CUDA:
-        return (
-            f"the NVIDIA driver{_called(machine.version)} is for CUDA {_dotted(driver.cuda)}, but TensorFlow needs one "
-            f"for CUDA {_dotted(NEEDED_CUDA)}: install driver {NEEDED_DRIVER} or later."
-        )
+    if reason := version_reason(machine, driver):
+        return reason
     if not driver.capabilities:
         hidden = f"{VISIBLE} is '{visible}', which names none of" if visible is not None else "the driver lists none of"
         advice = f"list numbers below {len(machine.files)}, or unset it" if visible is not None else "run `nvidia-smi`"
