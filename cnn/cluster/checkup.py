@@ -41,6 +41,9 @@ class RankMeasurements:
 
     threads: int
     gpus: list[str]
+    unused_gpu: str
+    """Why the rank uses no GPU although its host has one; empty otherwise."""
+
     gigaflops: float
     load: float
     """The host's load average over the last minute."""
@@ -93,6 +96,8 @@ def check_up(cluster: Cluster, facts: dict[str, str]) -> Checkup:
     warnings = slow_ranks(measurements, names) + slow_links(links, [str(peer[0]) for peer in cluster.peers])
     warnings += scarce_resources(measurements, names)
     for measured, name in zip(measurements, names, strict=True):
+        if measured.unused_gpu:
+            warnings.append(f"{name} uses no GPU: {measured.unused_gpu}")
         offset = measured.clock - measurements[0].clock
         if abs(offset) > _MAX_CLOCK_OFFSET_SECONDS:
             warnings.append(f"the clock of {name} differs from that of rank 0 by {offset:+.0f} s")
@@ -115,6 +120,7 @@ def _measure_rank(cluster: Cluster) -> RankMeasurements:
         clock=time.time(),
         threads=cluster.cores.threads,
         gpus=[device.name for device in tf.config.get_visible_devices("GPU")],
+        unused_gpu=cluster.devices.unused_gpu,
         gigaflops=product_rate(512) / 1e9,
         load=os.getloadavg()[0],
         free_disk=shutil.disk_usage(".").free,

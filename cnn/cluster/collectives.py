@@ -98,6 +98,11 @@ class Cluster:
         cores = f"{self.cores.shared} cores of {self.peers[self.rank][0]}"
         return f"{self.local_size} workers share {cores} and compute in turn: fewer would be faster."
 
+    def unused_gpu(self) -> str:
+        """A message about this rank's host if it has a GPU that cannot be used; empty otherwise."""
+        reason = self.devices.unused_gpu
+        return f"{self.peers[self.rank][0]} has a GPU that is not used: {reason}" if reason else ""
+
     def _name(self, operation: str) -> str:
         # Horovod matches calls by name; all ranks make the same calls in the same order, so their n-th calls match.
         self._calls += 1

@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+import socket
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from cnn.cluster.other_launchers import refuse_other_launchers
+from cnn.cluster.unused_gpu import why_unlisted, why_unusable
 from cnn.cpu_quota import cpu_quota
 from cnn.errors import UserError
 
@@ -111,6 +113,9 @@ class Devices:
     mistake: UserError | None
     """Why the rank does not have the requested device."""
 
+    unused_gpu: str = ""
+    """Why the rank uses no GPU although its host has one; empty if it has none, or if processors were requested."""
+
 
 def take_devices(launch: Launch, requested: str | None) -> Devices:
     """Binds this process to its cores and, if there are any, to a GPU; to be called before TensorFlow computes.
@@ -127,20 +132,35 @@ def take_devices(launch: Launch, requested: str | None) -> Devices:
     tf.config.threading.set_intra_op_parallelism_threads(cores.threads)
     # One thread computes; a second one, even on a single core, passes finished gradients to Horovod meanwhile.
     tf.config.threading.set_inter_op_parallelism_threads(1 if launch.world_size == 1 and cores.threads == 1 else 2)
-    gpus = tf.config.list_physical_devices("GPU")
-    visible = [gpus[launch.local_rank % len(gpus)]] if gpus and requested != "cpu" else []
+    gpus, unused = ([], "") if requested == "cpu" else _find_gpus()
+    visible = [gpus[launch.local_rank % len(gpus)]] if gpus else []
     tf.config.set_visible_devices(visible, "GPU")
     for gpu in visible:
         tf.config.experimental.set_memory_growth(gpu, True)
-    mistake = _device_mistake(requested, len(gpus))
+    mistake = _device_mistake(requested, len(gpus), unused)
     use: Literal["exclusive", "shared"] = "exclusive" if launch.local_size <= len(gpus) else "shared"
-    return Devices(cores=cores, gpu=use if visible else "none", mistake=mistake)
+    return Devices(cores=cores, gpu=use if visible else "none", mistake=mistake, unused_gpu=unused)
 
 
-def _device_mistake(requested: str | None, gpus: int) -> UserError | None:
-    if requested == "gpu" and not gpus:
-        return UserError(
-            "there is no GPU that TensorFlow can use: do not request one, or, if nvidia-smi lists one, run "
-            "`bash launch/setup.sh --gpu`."
-        )
-    return None
+def _find_gpus() -> tuple[list[Any], str]:
+    """The GPUs that TensorFlow can use; if there are none, the reason, which is empty if the host has none either."""
+    import tensorflow as tf
+
+    try:
+        gpus = tf.config.list_physical_devices("GPU")
+    except tf.errors.OpError as error:  # TensorFlow computes nothing then, not even on processors
+        reason = why_unlisted(os.environ) or f"TensorFlow fails to list it ({error.message}): make `nvidia-smi` work."
+        raise UserError(f"no GPU can be used on {socket.gethostname()}: {reason}") from error
+    reason = why_unusable() if gpus else why_unlisted(os.environ)
+    return ([] if reason else gpus), reason
+
+
+def _device_mistake(requested: str | None, gpus: int, reason: str) -> UserError | None:
+    if requested != "gpu" or gpus:
+        return None
+    if reason:
+        return UserError(f"no GPU can be used on {socket.gethostname()}: {reason}")
+    return UserError(
+        f"{socket.gethostname()} has no GPU (there is no /dev/nvidia0): do not request one, or start this on a host "
+        "that has one."
+    )

@@ -27,6 +27,9 @@ import psutil, socket
 found = psutil.net_if_addrs().items()
 print(*sorted(name for name, each in found if socket.AF_INET in {address.family for address in each}))
 """
+_UNKNOWN = "?"
+"""In place of the interfaces if they cannot be listed, as in containers without /sys or /proc."""
+
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 _FOLDER_MISSING = 3
@@ -39,8 +42,8 @@ class Devices:
 
     cores: int
     gpus: int
-    interfaces: tuple[str, ...]
-    """Network interfaces with an IPv4 address."""
+    interfaces: tuple[str, ...] | None
+    """Network interfaces with an IPv4 address; None if the host cannot list them."""
 
 
 def check_hosts(
@@ -57,17 +60,29 @@ def check_hosts(
 
     Raises:
         RunError: a host is not reachable, or lacks the environment.
-        UserError: a host has fewer devices than ranks, no GPU although one is requested, or no such interface.
+        UserError: a host has fewer devices than ranks, no GPU although one is requested, no network, or not
+            the chosen interface.
     """
     with ThreadPoolExecutor(min(64, len(hosts))) as pool:
         found = list(pool.map(lambda host: _query(host, python), hosts))
     for host, devices in zip(hosts, found, strict=True):
         check_devices(host, devices, environ, oversubscribe=oversubscribe)
-        if interface is not None and interface not in devices.interfaces:
-            raise UserError(
-                f"--interface {interface} has no IPv4 address on the host {host.name}: choose one of "
-                f"{', '.join(devices.interfaces)}."
-            )
+        check_interfaces(host, devices.interfaces, interface)
+
+
+def check_interfaces(host: Host, interfaces: Sequence[str] | None, chosen: str | None) -> None:
+    """Raises UserError if a host has no network interface, which ranks need even on one host, or not the chosen one."""
+    if interfaces is None:
+        return
+    if not interfaces:
+        raise UserError(
+            f"the host {host.name} has no network interface with an IPv4 address, over which ranks find each other "
+            "even on one host: run `ip link set lo up` there as root."
+        )
+    if chosen is not None and chosen not in interfaces:
+        raise UserError(
+            f"--interface {chosen} has no IPv4 address on the host {host.name}: choose one of {', '.join(interfaces)}."
+        )
 
 
 def check_path(hosts: Sequence[Host], folder: str) -> None:
@@ -116,13 +131,15 @@ def gpus_for_ranks(gpus: int, environ: Mapping[str, str]) -> list[str]:
 
 
 def _list_interfaces(python: str) -> str:
-    return shlex.join([python, "-c", _LIST_INTERFACES])
+    return f"{shlex.join([python, '-c', _LIST_INTERFACES])} || echo {_UNKNOWN}"
 
 
 def _read_devices(answer: str, name: str) -> Devices:
     try:
-        cores, gpus, interfaces = answer.rstrip("\n").rsplit("\n", 3)[-3:]
-        return Devices(cores=int(cores), gpus=int(gpus), interfaces=tuple(interfaces.split()))
+        # Only one line break is removed: the last line is empty if there is no interface.
+        cores, gpus, interfaces = answer.removesuffix("\n").rsplit("\n", 3)[-3:]
+        names = None if interfaces == _UNKNOWN else tuple(interfaces.split())
+        return Devices(cores=int(cores), gpus=int(gpus), interfaces=names)
     except ValueError:
         raise RunError(
             f"the host {name} gave no valid list of its devices: check what its shell prints at login."

@@ -51,7 +51,7 @@ def checkup_table(peers: Sequence[Sequence[Any]], controller: str, checkup: _Che
 
 
 def _rank_line(rank: int, host: str, measured: _Rank) -> str:
-    device = measured.gpus[0].rpartition(":device:")[2] if measured.gpus else f"{measured.threads} threads"
+    device = measured.gpus[0].rpartition("device:")[2] if measured.gpus else f"{measured.threads} threads"
     shared = measured.free_shared_memory
     shared_mebibytes = "-" if shared is None else f"{shared / 2**20:,.0f}"
     return (

@@ -75,7 +75,14 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             launched=cluster.controller != "none",
         )
         validation_message = _own_validation(dataset)
-        messages = (other_bits, validation_message, cluster.crowding(), initial_message, learner.exchange.message)
+        messages = (
+            other_bits,
+            validation_message,
+            cluster.unused_gpu(),
+            cluster.crowding(),
+            initial_message,
+            learner.exchange.message,
+        )
         for message in (*start.damage, *messages):
             if message:
                 report.message(message)

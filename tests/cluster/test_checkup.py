@@ -10,7 +10,7 @@ from cnn.monitoring.checkup_table import checkup_table
 HOSTS = ["a", "b", "c"]
 NAMES = [f"rank {rank} on {host}" for rank, host in enumerate(HOSTS)]
 RANK = RankMeasurements(
-    clock=0.0, threads=2, gpus=[], gigaflops=83.0, load=0.0, free_disk=10**12, free_shared_memory=2**30
+    clock=0.0, threads=2, gpus=[], unused_gpu="", gigaflops=83.0, load=0.0, free_disk=10**12, free_shared_memory=2**30
 )
 
 
@@ -68,9 +68,9 @@ def test_scarce_resources_are_named_but_not_absent_shared_memory() -> None:
 
 
 def test_the_table_has_a_line_per_rank() -> None:
-    ranks = [RANK, dataclasses.replace(RANK, free_shared_memory=None)]
+    ranks = [RANK, dataclasses.replace(RANK, free_shared_memory=None, gpus=["/physical_device:GPU:3"])]
     found = Checkup(measurements=ranks, links=[], faults=[], warnings=[])
     lines = checkup_table([("a", 1), ("b", 2)], "gloo", found).splitlines()
     assert lines[1].split() == ["0", "a", "2", "threads", "83", "0.0", "1,000", "1,024"]
-    assert lines[2].split() == ["1", "b", "2", "threads", "83", "0.0", "1,000", "-"]
+    assert lines[2].split() == ["1", "b", "GPU:3", "83", "0.0", "1,000", "-"]
     assert lines[-1] == "verdict: 2 workers can work together"

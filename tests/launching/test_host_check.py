@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from cnn.cluster.hosts import Host
 from cnn.errors import UserError
-from cnn.launching.host_check import Devices, _read_devices, check_devices, check_path, devices_here, gpus_for_ranks
+from cnn.launching.host_check import (
+    Devices,
+    _read_devices,
+    check_devices,
+    check_interfaces,
+    check_path,
+    devices_here,
+    gpus_for_ranks,
+)
 from tests.hostile import read_or_sentence
 
 
@@ -72,7 +80,25 @@ def test_no_gpu_is_not_shared_either() -> None:
 def test_this_machine() -> None:
     here = devices_here()
     assert here.cores >= 1
-    assert "lo" in here.interfaces
+    assert here.interfaces is not None and "lo" in here.interfaces
+
+
+@pytest.mark.parametrize(
+    ("answer", "interfaces"),
+    [("welcome\n2\n1\neth0 lo\n", ("eth0", "lo")), ("\n2\n1\n\n", ()), ("\n2\n1\n?\n", None)],
+)
+def test_interfaces_in_an_answer(answer: str, interfaces: tuple[str, ...] | None) -> None:
+    assert _read_devices(answer, "a") == Devices(cores=2, gpus=1, interfaces=interfaces)
+
+
+def test_a_host_without_network_or_without_the_chosen_interface() -> None:
+    host = Host(name="a", slots=1)
+    check_interfaces(host, ("eth0", "lo"), "eth0")
+    check_interfaces(host, None, "eth0")
+    with pytest.raises(UserError, match="the host a has no network interface .* run `ip link set lo up` there"):
+        check_interfaces(host, (), None)
+    with pytest.raises(UserError, match="--interface ib0 has no IPv4 address on the host a: choose one of eth0, lo."):
+        check_interfaces(host, ("eth0", "lo"), "ib0")
 
 
 @given(st.text(st.sampled_from("01 x-\n\udcff\u0663"), max_size=20) | st.text(max_size=9))
