@@ -18,7 +18,8 @@ function(add_library)
   _add_library(${ARGV})
 endfunction()
 
-set(CMAKE_SKIP_RPATH TRUE)  # which would name the link by which launch/horovod.sh builds
+# CMake's own search path would name folders of the build in /tmp, where others may put libraries later.
+set(CMAKE_SKIP_RPATH TRUE CACHE BOOL "" FORCE)
 # From site-packages/horovod/tensorflow/ to site-packages/tensorflow/ and to the environment's lib/.
 set(CMAKE_SHARED_LINKER_FLAGS_INIT
     "-Wl,-rpath,'$ORIGIN/../../tensorflow' -Wl,-rpath,'$ORIGIN/../../../../'")

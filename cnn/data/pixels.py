@@ -89,7 +89,7 @@ class StreamedPixels:
         self._max_samples = STREAMED_BYTES // int(images[0].nbytes)
 
     def read(self, indices: np.ndarray) -> Tensor:
-        return tf.stack([self._read_step(step) for step in indices])
+        return tf.concat([self._read_step(step) for step in indices], 0)
 
     def spec(self, samples: int) -> Any:
         return tf.TensorSpec((None, samples, *self._shape), tf.uint8)
@@ -104,9 +104,10 @@ class StreamedPixels:
     def reading_ahead(self, coming: Iterator[np.ndarray]) -> Iterator[ReadPixels]:
         reader = ReadAhead(self._read_step, coming, self._max_samples)
         try:
-            yield lambda indices: tf.stack([reader.take(step) for step in indices])
+            yield lambda indices: tf.concat([reader.take(step) for step in indices], 0)
         finally:
             reader.close()
 
     def _read_step(self, indices: np.ndarray) -> Tensor:
-        return tf.constant(self._images.read(indices))
+        # (1, samples, ...), because on a GPU TensorFlow can concatenate uint8, but not stack it.
+        return tf.constant(self._images.read(indices)[np.newaxis])
