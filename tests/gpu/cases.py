@@ -1,4 +1,4 @@
-"""A training step to measure, as words: MODEL:PRECISION:BATCH[:xla][:variable][:images=N][:side=N]."""
+"""A training step to measure, as words: MODEL:PRECISION:BATCH[:xla][:variable][:streamed][:images=N][:side=N]."""
 
 import contextlib
 import dataclasses
@@ -31,6 +31,9 @@ class Case:
     variable: bool = False
     """Hold the images in a variable instead of a constant: TensorFlow gathers from the former on the GPU."""
 
+    streamed: bool = False
+    """Read the images as they are needed, instead of holding them on the device."""
+
     images: int | None = None
     """How many there are to choose from; two batches when None."""
 
@@ -46,7 +49,7 @@ class Case:
             return noise_learner(
                 cluster,
                 *settings,
-                *("--resident_mb", 2048),
+                *("--resident_mb", 0 if self.streamed else 2048),
                 side=self.side,
                 batch=self.batch,
                 images=self.images,
@@ -65,7 +68,7 @@ def parse_case(words: str) -> Case:
     options: dict[str, Any] = {}
     for word in more:
         name, _, value = word.partition("=")
-        if word not in ("xla", "variable") and name not in ("images", "side"):
-            raise ValueError(f"{word} in {words} is not xla, variable, images=N or side=N")
+        if word not in ("xla", "variable", "streamed") and name not in ("images", "side"):
+            raise ValueError(f"{word} in {words} is not xla, variable, streamed, images=N or side=N")
         options[name] = int(value) if value else True
     return Case(words=words, model=model, precision=precision, batch=int(batch), **options)
