@@ -3,13 +3,14 @@
 python -m tests.gpu.copies [--steps N] [--json FILE] CASE ...
 
 CASE is MODEL:PRECISION:BATCH[:xla][:streamed][:images=N][:side=N]. Prints, for one call of some steps of each case, the
-bytes and the sizes of the copies in each direction. Needs a C compiler and the environment of `launch/setup.sh --gpu`,
-but no GPU.
+bytes and the sizes of the copies in each direction, and the tensors of the compiled function that pass between host and
+GPU. Needs a C compiler and the environment of `launch/setup.sh --gpu`, but no GPU.
 """
 
 import argparse
 import collections
 import dataclasses
+import gc
 import json
 import os
 import subprocess
@@ -17,8 +18,16 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cnn.cluster.collectives import Cluster
+from cnn.cluster.process import ALONE
+
+from .cases import parse_case
+from .crossings import crossings_of
 from .imagined.make import make
 
 ROOT = Path(__file__).parents[2]
@@ -28,67 +37,94 @@ NOTES = "IMAGINED_GPU_COPIES"
 RATE = 1e-4
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Copies:
-    """The copies of one call of some steps, in bytes each."""
+    """The copies of one call of some steps."""
 
     case: str
     steps: int
+
+    images: int
+    """Bytes of the steps' images."""
+
     results: int
-    """Bytes of the results that the call returns."""
+    """Bytes of what the call returns."""
 
-    to_device: list[int]
-    to_host: list[int]
+    to_device: list[int] = dataclasses.field(repr=False)
+    """Bytes of each copy from the host to the GPU."""
+
+    to_host: list[int] = dataclasses.field(repr=False)
+    """Bytes of each copy from the GPU to the host."""
+
+    crossings: list[str] = dataclasses.field(repr=False)
+    """The tensors of the compiled function that pass between host and GPU."""
+
+    @property
+    def described(self) -> str:
+        """All of it, the largest copies first."""
+        lines = [
+            f"{self.case}: {self.steps} steps in one call, {self.images / self.steps:,.0f} bytes of images per step"
+        ]
+        for direction, sizes in (("to the device", self.to_device), ("to the host", self.to_host)):
+            lines.append(f"    {sum(sizes) / self.steps:14,.0f} bytes per step {direction}")
+            counts = sorted(collections.Counter(sizes).items(), reverse=True)
+            lines += [f"        {count:5} x {size:12,} bytes" for size, count in counts]
+        return "\n".join([*lines, *(f"    {each}" for each in self.crossings)])
 
 
-def measure(words: str, steps: int, notes: Path) -> Copies:
+def measure(cluster: Cluster, words: str, steps: int, notes: Path) -> Copies:
     """Runs some steps of a case, in a process that sees the imagined GPU."""
-    import numpy as np
-    import tensorflow as tf
-
-    from cnn.cluster.collectives import Cluster
-    from cnn.cluster.process import ALONE
-
-    from .cases import parse_case
-
-    cluster = Cluster(ALONE)
-    if not tf.config.list_logical_devices("GPU"):
-        sys.exit("TensorFlow does not see the imagined GPU.")
-    learner = parse_case(words).build(cluster)
+    case = parse_case(words)
+    learner = case.build(cluster)
     step, plan, rates = learner.make_step(), learner.order.plan(0, steps, 0, 1), np.full(steps, RATE)
-    step.run(plan, rates)  # compiles, and tries algorithms
+    compiled = step._compile(plan.indices.shape[1]).get_concrete_function()
+
+    def run() -> None:
+        # What the imagined GPU computes is whatever was in its memory, which need not be numbers.
+        with np.errstate(invalid="ignore"):
+            step.run(plan, rates)
+
+    crossings = crossings_of(run, compiled.graph)  # in the first call, which also tries algorithms
     begin = notes.stat().st_size
-    step.run(plan, rates)
-    found: dict[str, list[int]] = collections.defaultdict(list)
+    run()
+    copies: dict[str, list[int]] = collections.defaultdict(list)
     for line in notes.read_text()[begin:].splitlines():
         direction, size = line.split()
-        found[direction].append(int(size))
-    return Copies(words, steps, 0, found["to_device"], found["to_host"])
+        copies[direction].append(int(size))
+    result = compiled.structured_outputs
+    return Copies(
+        case=words,
+        steps=steps,
+        images=steps * case.batch * case.side**2 * 3,
+        results=steps * result.shape[1] * result.dtype.size,
+        to_device=copies["to_device"],
+        to_host=copies["to_host"],
+        crossings=sorted(set(map(str, crossings))),
+    )
 
 
-def measure_all(cases: Sequence[str], steps: int) -> list[Copies]:
-    """Runs some steps of each case in a process of its own, which sees the imagined GPU."""
+def measure_apart(cases: Sequence[str], steps: int) -> list[Copies]:
+    """Runs some steps of each case, in another process, which sees the imagined GPU."""
     with tempfile.TemporaryDirectory() as folder:
         libraries, notes, result = (Path(folder) / name for name in ("libraries", "notes", "result.json"))
         make(libraries)
-        environment = {**os.environ, "LD_LIBRARY_PATH": str(libraries), NOTES: str(notes), "TF_CPP_MIN_LOG_LEVEL": "1"}
-        found = []
-        for words in cases:
-            command = [sys.executable, "-m", "tests.gpu.copies", "--steps", str(steps), "--json", str(result), words]
-            done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"{words} failed:\n{done.stderr[-3000:]}")
-            found += [Copies(**each) for each in json.loads(result.read_text())]
+        seen = {"LD_LIBRARY_PATH": str(libraries), NOTES: str(notes), "CNN_DEVICE": "gpu", "TF_CPP_MIN_LOG_LEVEL": "1"}
+        command = [sys.executable, "-m", "tests.gpu.copies", "--steps", str(steps), "--json", str(result), *cases]
+        done = subprocess.run(command, env={**os.environ, **seen}, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(cases)} failed:\n{done.stderr[-3000:]}")
+        return [Copies(**each) for each in json.loads(result.read_text())]
+
+
+def _measure_here(cases: Sequence[str], steps: int, notes: Path) -> list[Copies]:
+    cluster, found = Cluster(ALONE), []
+    if not tf.config.list_logical_devices("GPU"):
+        sys.exit("TensorFlow does not see the imagined GPU; TF_CPP_MIN_LOG_LEVEL=0 shows why.")
+    for words in cases:
+        found.append(measure(cluster, words, steps, notes))
+        keras.backend.clear_session()
+        gc.collect()
     return found
-
-
-def show(copies: Copies) -> None:
-    """Prints the sizes of all copies, the largest first."""
-    print(f"{copies.case}: {copies.steps} steps in one call")
-    for direction, sizes in (("to the device", copies.to_device), ("to the host", copies.to_host)):
-        print(f"    {sum(sizes) / copies.steps:14,.0f} bytes per step {direction}")
-        for size, count in sorted(collections.Counter(sizes).items(), reverse=True):
-            print(f"        {count:5} x {size:12,} bytes")
 
 
 def main() -> None:
@@ -99,12 +135,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     notes = os.environ.get(NOTES)
-    if notes:
-        found = [measure(words, given.steps, Path(notes)) for words in given.cases]
+    if notes:  # this is the other process
+        found = _measure_here(given.cases, given.steps, Path(notes))
     else:
-        found = measure_all(given.cases, given.steps)
+        found = measure_apart(given.cases, given.steps)
         for each in found:
-            show(each)
+            print(each.described)
     if given.json:
         given.json.write_text(json.dumps([dataclasses.asdict(each) for each in found]))
 

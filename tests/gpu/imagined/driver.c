@@ -4,6 +4,7 @@
 #include <cuda.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,23 +71,51 @@ CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count, CUstream
   return cuMemsetD32(to, value, count);
 }
 
-/* Memory: zeros, of which the system provides a page when it is written to. Its size is in a page before it. */
+/* Memory: zeros, of which the system provides a page when it is written to. What it is is in a page before it. */
 
-static void *allocate(size_t bytes) {
-  char *begin = mmap(NULL, bytes + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (begin == MAP_FAILED) return NULL;
-  *(size_t *)begin = bytes;
-  return begin + PAGE;
+struct block {
+  size_t bytes;
+  CUmemorytype type;
+  struct block *next;
+};
+static struct block *blocks;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void *allocate(size_t bytes, CUmemorytype type) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  struct block *block = mmap(NULL, PAGE + bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (block == MAP_FAILED) return NULL;
+  pthread_mutex_lock(&lock);
+  *block = (struct block){bytes, type, blocks};
+  blocks = block;
+  pthread_mutex_unlock(&lock);
+  return (char *)block + PAGE;
 }
 
 static void release(void *memory) {
-  if (!memory) return;
-  char *begin = (char *)memory - PAGE;
-  munmap(begin, *(size_t *)begin + PAGE);
+  pthread_mutex_lock(&lock);
+  for (struct block **place = &blocks; *place; place = &(*place)->next) {
+    struct block *block = *place;
+    if ((char *)block + PAGE != memory) continue;
+    *place = block->next;
+    munmap(block, PAGE + block->bytes);
+    break;
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+/* The type of the block that an address is in; 0 for memory that was not allocated here. */
+static CUmemorytype type_of(CUdeviceptr address) {
+  CUmemorytype type = 0;
+  pthread_mutex_lock(&lock);
+  for (struct block *block = blocks; block; block = block->next)
+    if (address - ((CUdeviceptr)block + PAGE) < block->bytes) type = block->type;
+  pthread_mutex_unlock(&lock);
+  return type;
 }
 
 CUresult cuMemAlloc(CUdeviceptr *memory, size_t bytes) {
-  *memory = (CUdeviceptr)allocate(bytes);
+  *memory = (CUdeviceptr)allocate(bytes, CU_MEMORYTYPE_DEVICE);
   return *memory ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 CUresult cuMemFree(CUdeviceptr memory) {
@@ -94,20 +123,28 @@ CUresult cuMemFree(CUdeviceptr memory) {
   return CUDA_SUCCESS;
 }
 CUresult cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
-  *memory = allocate(bytes);
+  *memory = allocate(bytes, CU_MEMORYTYPE_HOST);
   return *memory ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 CUresult cuMemFreeHost(void *memory) {
   release(memory);
   return CUDA_SUCCESS;
 }
+CUresult cuPointerGetAttribute(void *value, CUpointer_attribute attribute, CUdeviceptr memory) {
+  CUmemorytype type = type_of(memory);
+  if (!type) return CUDA_ERROR_INVALID_VALUE;
+  if (attribute == CU_POINTER_ATTRIBUTE_MEMORY_TYPE)
+    *(CUmemorytype *)value = type;
+  else if (attribute == CU_POINTER_ATTRIBUTE_IS_MANAGED)
+    *(unsigned *)value = 0;
+  else
+    return CUDA_ERROR_INVALID_VALUE;
+  return CUDA_SUCCESS;
+}
 CUresult cuMemGetInfo(size_t *free_bytes, size_t *total) {
   *free_bytes = MEMORY - (1UL << 30);
   *total = MEMORY;
   return CUDA_SUCCESS;
-}
-CUresult cuPointerGetAttribute(void *value, CUpointer_attribute attribute, CUdeviceptr memory) {
-  return CUDA_ERROR_INVALID_VALUE;
 }
 
 /* The device: an H100 */

@@ -2,9 +2,10 @@
 
 python -m tests.gpu.imagined.make FOLDER
 
-Programs started with LD_LIBRARY_PATH=FOLDER then see it. Kernels do nothing and results are zeros, but graphs are placed
-and divided between host and GPU as on a real one, and every copy between the two is made, and noted in the file that
-IMAGINED_GPU_COPIES names. Needs a C compiler, nm, and the environment of `launch/setup.sh --gpu`.
+Programs started with LD_LIBRARY_PATH=FOLDER then see it. Kernels do nothing, so that results are whatever was in memory.
+But graphs are placed and divided between host and GPU as on a real one, and every copy between the two is made, and is
+noted in the file that IMAGINED_GPU_COPIES names. A program that copies in a way that is not imagined is ended. Needs a C
+compiler, nm, and the environment of `launch/setup.sh --gpu`.
 """
 
 import argparse
@@ -17,6 +18,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NVIDIA = Path(sysconfig.get_path("purelib")) / "nvidia"
+_COPIES = re.compile("emcpy|GraphLaunch|MallocManaged|AllocManaged|[GS]et(Vector|Matrix)")
+"""Parts of the names of functions that copy between host and GPU, or may."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +28,11 @@ class Library:
 
     name: str
     source: str | None = None
-    """The C file with those of its functions that must answer something; all others return 0."""
+    """The C file with those of its functions that must answer something; the others return 0, or end the program
+    if they would copy."""
 
     real: str | None = None
-    """The folder of the real one, whose other functions it gets; None for the driver's libraries, which are not here."""
+    """The folder of the real one, whose other functions it gets; None for the driver's, which is not installed."""
 
 
 LIBRARIES = (
@@ -58,7 +62,7 @@ def _build(library: Library, folder: Path) -> None:
         _compile("-c", HERE / library.source, "-o", answers)
         parts, answered = [answers], _defined(answers)
     rest = folder / f"{library.name}.rest.c"
-    rest.write_text(_returning_zero(_functions(library) - answered))
+    rest.write_text(_unanswering(_functions(library) - answered))
     shared = ("-shared", "-fno-builtin", f"-Wl,-soname,{library.name}")
     _compile(*shared, *parts, rest, "-o", folder / library.name, "-ldl")
 
@@ -95,8 +99,13 @@ def _defined(library: Path, *, dynamic: bool = False) -> set[str]:
     return set(found) - {"_init", "_fini"}
 
 
-def _returning_zero(names: Iterable[str]) -> str:
-    return "".join(f"int {name}(void) {{ return 0; }}\n" for name in sorted(names))
+def _unanswering(names: Iterable[str]) -> str:
+    """C functions that return 0, but end the program where that would hide a copy."""
+    lines = ["#include <stdio.h>", "#include <stdlib.h>"]
+    for name in sorted(names):
+        refusal = f'fprintf(stderr, "{name} is not imagined\\n"); abort();' if _COPIES.search(name) else "return 0;"
+        lines.append(f"int {name}(void) {{ {refusal} }}")
+    return "\n".join(lines)
 
 
 def main() -> None:
