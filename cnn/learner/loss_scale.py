@@ -32,11 +32,15 @@ class LossScale:
 
     def update(self, finite: Tensor) -> None:
         """Updates the scale inside the compiled step, by whether all its gradients were finite, bool ()."""
-        good = tf.where(finite, self._good.value + 1, 0)
-        grows = good == _PATIENCE
-        factor = tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)
+        # TensorFlow adds and compares int32 in the host's memory on a GPU, too. Choosing on the device would take more
+        # copies, one after the other.
+        with tf.device("CPU:0"):
+            good = tf.where(finite, self._good.value + 1, 0)
+            grows = good == _PATIENCE
+            factor = tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)
+            counted = tf.where(grows, 0, good)
         self._scale.assign(self._scale.value * factor)
-        self._good.assign(tf.where(grows, 0, good))
+        self._good.assign(counted)
 
 
 def make_loss_scale(precision: str) -> LossScale | None:

@@ -79,14 +79,10 @@ def measure(cluster: Cluster, words: str, steps: int, notes: Path) -> Copies:
     step, plan, rates = learner.make_step(), learner.order.plan(0, steps, 0, 1), np.full(steps, RATE)
     compiled = step._compile(plan.indices.shape[1]).get_concrete_function()
 
-    def run() -> None:
-        # What the imagined GPU computes is whatever was in its memory, which need not be numbers.
-        with np.errstate(invalid="ignore"):
-            step.run(plan, rates)
-
-    crossings = crossings_of(run, compiled.graph)  # in the first call, which also tries algorithms
+    # In the first call, which also tries algorithms.
+    crossings = crossings_of(lambda: step.run(plan, rates), compiled.graph)
     begin = notes.stat().st_size
-    run()
+    step.run(plan, rates)
     copies: dict[str, list[int]] = collections.defaultdict(list)
     for line in notes.read_text()[begin:].splitlines():
         direction, size = line.split()
@@ -109,6 +105,8 @@ def measure_apart(cases: Sequence[str], steps: int) -> list[Copies]:
         libraries, notes, result = (Path(folder) / name for name in ("libraries", "notes", "result.json"))
         make(libraries)
         seen = {"LD_LIBRARY_PATH": str(libraries), NOTES: str(notes), "CNN_DEVICE": "gpu", "TF_CPP_MIN_LOG_LEVEL": "1"}
+        # Else tensors would begin with what earlier ones left, which need not be indices or numbers.
+        seen["TF_GPU_ALLOCATOR"] = "cuda_malloc_async"
         command = [sys.executable, "-m", "tests.gpu.copies", "--steps", str(steps), "--json", str(result), *cases]
         done = subprocess.run(command, env={**os.environ, **seen}, cwd=ROOT, capture_output=True, text=True)
         if done.returncode:

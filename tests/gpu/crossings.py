@@ -47,9 +47,13 @@ def crossings_of(call: Callable[[], object], graph: tf.Graph) -> list[Crossing]:
     finally:
         context.context().disable_run_metadata()
     lines = dict(_lines(graph))
-    return [
-        crossing for function in metadata.function_graphs for crossing in _crossings(function.partition_graphs, lines)
-    ]
+    # Beside it, TensorFlow has made functions of a few nodes each for operations outside of it.
+    parts = max((function.partition_graphs for function in metadata.function_graphs), key=_size)
+    return list(_crossings(parts, lines))
+
+
+def _size(parts: Iterable[GraphDef]) -> int:
+    return sum(len(part.node) for part in parts)
 
 
 def _crossings(parts: Iterable[GraphDef], lines: dict[str, str]) -> Iterator[Crossing]:

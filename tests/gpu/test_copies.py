@@ -13,8 +13,8 @@ BYTES = 64 << 10
 
 BY_THE_HOST = pytest.mark.xfail(
     strict=True,
-    reason="StreamedPixels (cnn/data/pixels.py) joins the images of a call's steps by tf.stack, which has no GPU kernel for "
-    "uint8: they go back to the host, and from there those of all steps to the GPU in each step",
+    reason="StreamedPixels joins the images of a call's steps by tf.stack, which has no GPU kernel for uint8: they go "
+    "back to the host, and then those of all steps to the GPU in each step",
 )
 
 SIDES = {"lenet5": 32, "alexnet": 64, "resnet50": 64}

@@ -141,6 +141,30 @@ CUresult cuPointerGetAttribute(void *value, CUpointer_attribute attribute, CUdev
     return CUDA_ERROR_INVALID_VALUE;
   return CUDA_SUCCESS;
 }
+/* A pool keeps nothing: each tensor has zeros until something is copied to it. */
+CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *pool, CUdevice device) {
+  *pool = (CUmemoryPool)&module;
+  return CUDA_SUCCESS;
+}
+CUresult cuDeviceGetMemPool(CUmemoryPool *pool, CUdevice device) {
+  return cuDeviceGetDefaultMemPool(pool, device);
+}
+CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *properties) {
+  return cuDeviceGetDefaultMemPool(pool, 0);
+}
+CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attribute, void *value) {
+  *(cuuint64_t *)value = 0;
+  return CUDA_SUCCESS;
+}
+CUresult cuMemAllocFromPoolAsync(CUdeviceptr *memory, size_t bytes, CUmemoryPool pool, CUstream on) {
+  return cuMemAlloc(memory, bytes);
+}
+CUresult cuMemAllocAsync(CUdeviceptr *memory, size_t bytes, CUstream on) {
+  return cuMemAlloc(memory, bytes);
+}
+CUresult cuMemFreeAsync(CUdeviceptr memory, CUstream on) {
+  return cuMemFree(memory);
+}
 CUresult cuMemGetInfo(size_t *free_bytes, size_t *total) {
   *free_bytes = MEMORY - (1UL << 30);
   *total = MEMORY;

@@ -2,10 +2,10 @@
 
 python -m tests.gpu.imagined.make FOLDER
 
-Programs started with LD_LIBRARY_PATH=FOLDER then see it. Kernels do nothing, so that results are whatever was in memory.
-But graphs are placed and divided between host and GPU as on a real one, and every copy between the two is made, and is
-noted in the file that IMAGINED_GPU_COPIES names. A program that copies in a way that is not imagined is ended. Needs a C
-compiler, nm, and the environment of `launch/setup.sh --gpu`.
+Programs started with LD_LIBRARY_PATH=FOLDER then see it. Kernels do nothing: with TF_GPU_ALLOCATOR=cuda_malloc_async,
+results are zeros, else whatever was in memory. But graphs are placed and divided between host and GPU as on a real one.
+Every copy between the two is made, and is noted in the file that IMAGINED_GPU_COPIES names; a program that copies in a
+way that is not imagined is ended. Needs a C compiler, nm, and the environment of `launch/setup.sh --gpu`.
 """
 
 import argparse
@@ -68,8 +68,7 @@ def _build(library: Library, folder: Path) -> None:
 
 
 def _compile(*arguments: object) -> None:
-    command = ["cc", "-O1", "-fPIC", *_includes(), *map(str, arguments)]
-    subprocess.run(command, check=True)
+    subprocess.run(["cc", "-O1", "-fPIC", *_includes(), *map(str, arguments)], check=True)
 
 
 def _includes() -> list[str]:
@@ -92,7 +91,7 @@ def _functions(library: Library) -> set[str]:
 
 def _defined(library: Path, *, dynamic: bool = False) -> set[str]:
     """The functions that a library or an object file defines."""
-    command = ["nm", "--defined-only", *(["--dynamic"] if dynamic else []), library]
+    command = ["nm", "--defined-only", *(["--dynamic"] if dynamic else []), str(library)]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     # An address, a kind (T for functions), and a name with or without a version.
     found = re.findall(r"^\w+ [TW] (\w+)", listed, re.MULTILINE)
