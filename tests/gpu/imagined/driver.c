@@ -325,7 +325,7 @@ CUresult cuModuleGetFunction(CUfunction *result, CUmodule of, const char *name) 
   return CUDA_SUCCESS;
 }
 CUresult cuModuleGetGlobal(CUdeviceptr *memory, size_t *bytes, CUmodule of, const char *name) {
-  static char values[1 << 16];
+  static char values[1 << 16] __attribute__((aligned(PAGE)));
   *memory = (CUdeviceptr)values;
   if (bytes) *bytes = sizeof values;
   return CUDA_SUCCESS;
