@@ -10,6 +10,10 @@
 # --faults, given first, kills and stops training at forty moments instead, and a process that saves at fifty (25
 # minutes); a few of these are among the others.
 #
+# --gpu-build, given first, runs what needs TensorFlow for GPUs, but no GPU, instead: which operations of a step a GPU
+# has, what a step copies between host and GPU, seen on a GPU that is only imagined, and whether a library that does not
+# open is named (20 minutes). It needs the environment of `launch/setup.sh --gpu`.
+#
 # --repeats, given first, trains every network several times instead, in each precision, with one and two threads and
 # workers, beside two processes that take the processor's time, and compares the bits (hours).
 #
@@ -32,6 +36,15 @@ if [ "${1:-}" = --faults ]; then
   exec python -m pytest -m faults -s "$@"
 fi
 
+if [ "${1:-}" = --gpu-build ]; then
+  shift
+  [ -d .venv/lib/python3.11/site-packages/nvidia/cudnn ] || {
+    echo "test: TensorFlow in .venv has no CUDA: run \`bash launch/setup.sh --gpu\` first." >&2
+    exit 2
+  }
+  exec python -m pytest -m gpu_build "$@"
+fi
+
 if [ "${1:-}" = --repeats ]; then
   shift
   exec python -m pytest -m repeats -s "$@"
@@ -50,4 +63,4 @@ mypy
 # As many at once as there are processors and one more, as some tests wait, but four at most. The tests of a file share
 # what they set up.
 processes=$(($(nproc) < 3 ? $(nproc) + 1 : 4))
-exec python -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder -m "not (cluster or faults or repeats) or short" "$@"
+exec python -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder -m "not (cluster or faults or gpu_build or repeats) or short" "$@"

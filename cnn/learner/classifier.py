@@ -45,13 +45,18 @@ class Classifier:
 
     def _logits(self, images: Tensor) -> Tensor:
         """Logits (groups, samples, classes) for images of `Feed.read`, one group after another, in the same shapes."""
+        groups, dtype = tf.shape(images)[0], self._network.dtype
 
-        def group_logits(part: Tensor) -> Tensor:
-            outputs = self._network(self._feed.batch(part), training=False)
-            return tf.cast(outputs[0] if isinstance(outputs, list) else outputs, self._network.dtype)
+        def add(number: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+            outputs = self._network(self._feed.batch(images[number]), training=False)
+            logits = tf.cast(outputs[0] if isinstance(outputs, list) else outputs, dtype)
+            return number + 1, found.write(number, logits)
 
-        spec = tf.TensorSpec((self._group, self._network.outputs[0].shape[-1]), self._network.dtype)
-        return tf.map_fn(group_logits, images, parallel_iterations=1, fn_output_signature=spec)
+        # Not tf.map_fn, which on a GPU takes uint8 images apart in the host's memory, and asks the GPU for each group
+        # whether it was the last.
+        found = tf.TensorArray(dtype, groups, element_shape=(self._group, self._network.outputs[0].shape[-1]))
+        _, found = tf.while_loop(lambda number, _: number < groups, add, (0, found), parallel_iterations=1)
+        return found.stack()
 
 
 def answered(logits: np.ndarray) -> np.ndarray:

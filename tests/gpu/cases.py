@@ -1,4 +1,4 @@
-"""A training step to measure, as words: MODEL:PRECISION:BATCH[:xla][:images=N][:side=N]."""
+"""A training step to measure, as words: MODEL:PRECISION:BATCH[:xla][:streamed][:images=N][:side=N]."""
 
 import dataclasses
 from typing import Any
@@ -21,6 +21,9 @@ class Case:
     batch: int
     xla: bool = False
 
+    streamed: bool = False
+    """Read the images as they are needed, instead of holding them on the device."""
+
     images: int | None = None
     """How many there are to choose from; two batches when None."""
 
@@ -34,7 +37,7 @@ class Case:
         return noise_learner(
             cluster,
             *settings,
-            *("--resident_mb", 2048),
+            *("--resident_mb", 0 if self.streamed else 2048),
             side=self.side,
             batch=self.batch,
             images=self.images,
@@ -48,7 +51,7 @@ def parse_case(words: str) -> Case:
     options: dict[str, Any] = {}
     for word in more:
         name, _, value = word.partition("=")
-        if word != "xla" and name not in ("images", "side"):
-            raise ValueError(f"{word} in {words} is not xla, images=N or side=N")
+        if word not in ("xla", "streamed") and name not in ("images", "side"):
+            raise ValueError(f"{word} in {words} is not xla, streamed, images=N or side=N")
         options[name] = int(value) if value else True
     return Case(words=words, model=model, precision=precision, batch=int(batch), **options)

@@ -72,7 +72,7 @@ def test_another_result_does_not_agree() -> None:
 
 
 def test_operations_of_a_step(worker: Cluster) -> None:
-    kinds = [kind for kind in gpu_ops.SETTINGS_KINDS if "random" in kind.settings]
+    kinds = [kind for kind in gpu_ops.SETTINGS_KINDS if "random" in kind.settings][:1]
     found = gpu_ops.look_at(worker, kinds)
     assert found.everything["Conv2D [T=float32]"] == {str(kinds[0])}
     gpus = bool(tf.sysconfig.get_build_info().get("is_cuda_build"))
