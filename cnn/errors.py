@@ -64,6 +64,13 @@ def diverged(step: int, cause: str) -> RunError:
     )
 
 
+def is_out_of_device_memory(error: BaseException) -> bool:
+    """Whether it is TensorFlow's error, which is not imported here, of a device whose memory is too small."""
+    kind, text = type(error).__name__, str(error)
+    # The latter if a tensor cannot be copied to a GPU.
+    return kind == "ResourceExhaustedError" or (kind == "InternalError" and "Dst tensor is not initialized" in text)
+
+
 def explain_resource_error(error: BaseException, folder: object = None, advice: str = "") -> RunError | None:
     """Explains an error caused by a missing system resource (disk space, memory, threads, files); None for others.
 
@@ -74,7 +81,7 @@ def explain_resource_error(error: BaseException, folder: object = None, advice: 
     """
     if isinstance(error, MemoryError):
         return RunError(f"there is not enough memory: free some, or allow more (`ulimit -v`){advice}.")
-    if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, which is not imported here
+    if is_out_of_device_memory(error):
         return RunError(f"the device's memory is too small: choose a smaller batch, network or image{advice}.")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return RunError(f"no more threads can be started: allow more (`ulimit -u`){advice}.")

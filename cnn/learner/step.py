@@ -11,7 +11,7 @@ import tensorflow as tf
 from cnn.cluster.exchange import Exchange
 from cnn.data.feed import Feed, Read
 from cnn.data.order import Plan
-from cnn.errors import RunError
+from cnn.errors import RunError, is_out_of_device_memory
 from cnn.learner.loss import cross_entropy
 from cnn.learner.loss_scale import LossScale
 from cnn.learner.metric_table import Answers
@@ -102,11 +102,11 @@ class TrainingStep:
         parts = []
         for first in range(0, steps, max_steps):
             rates = tf.constant(learning_rates[first : first + max_steps], tf.float64)
-            rows = self._rows(plan.part(first, first + max_steps), read)
             try:
+                rows = self._rows(plan.part(first, first + max_steps), read)
                 parts.append(compiled(rows, rates, reported).numpy())
-            except tf.errors.ResourceExhaustedError:
-                raise self._out_of_memory(width) from None
+            except tf.errors.OpError as error:
+                raise self._out_of_memory(width) if is_out_of_device_memory(error) else error from None
         messages, diagnostics = np.split(np.concatenate(parts), [self._message.width], axis=1)
         skipped, local_seconds, local_losses = diagnostics.T
         totals, summed_reports = self._message.unpack(messages, plan.counts)

@@ -1,5 +1,6 @@
 /* The driver of a GPU that does not exist. Its memory is the host's, its streams are always done, and its kernels do
- * nothing. It makes all copies, and notes each in the file that IMAGINED_GPU_COPIES names: direction and bytes. */
+ * nothing. It makes all copies, and notes each in the file that IMAGINED_GPU_COPIES names: direction and bytes. It has
+ * as many bytes of memory as IMAGINED_GPU_MEMORY says, else an H100's. */
 #define _GNU_SOURCE
 #include <cuda.h>
 #include <dlfcn.h>
@@ -13,11 +14,16 @@
 #include <unistd.h>
 
 #define PAGE 4096
-#define MEMORY 85031714816UL
+#define MEMORY "85031714816"
 
 /* What handles point to. Nothing is read from it. */
 static int context, stream, event, module, function;
 static CUcontext current;
+
+static size_t all_memory(void) {
+  const char *given = getenv("IMAGINED_GPU_MEMORY");
+  return strtoull(given ? given : MEMORY, NULL, 10);
+}
 
 /* Copies */
 
@@ -166,8 +172,8 @@ CUresult cuMemFreeAsync(CUdeviceptr memory, CUstream on) {
   return cuMemFree(memory);
 }
 CUresult cuMemGetInfo(size_t *free_bytes, size_t *total) {
-  *free_bytes = MEMORY - (1UL << 30);
-  *total = MEMORY;
+  *total = all_memory();
+  *free_bytes = *total - (1UL << 30);
   return CUDA_SUCCESS;
 }
 
@@ -190,7 +196,7 @@ CUresult cuDeviceGetName(char *name, int length, CUdevice device) {
   return CUDA_SUCCESS;
 }
 CUresult cuDeviceTotalMem(size_t *bytes, CUdevice device) {
-  *bytes = MEMORY;
+  *bytes = all_memory();
   return CUDA_SUCCESS;
 }
 CUresult cuDeviceGetUuid(CUuuid *uuid, CUdevice device) {
