@@ -28,9 +28,10 @@ built_with=$(cat "${sources[@]}" <("$uv" pip freeze | grep -E '^(tensorflow|open
 options=(--verbose --no-deps --no-build-isolation --no-binary horovod --config-setting "built-with=$kind-$built_with"
   --require-hashes -r launch/horovod.txt)
 refresh=()
-if "$uv" pip show --quiet horovod; then  # it does not load: the one that was kept would not either
+if "$uv" pip show --quiet horovod; then
+  # If it does not load, the one that uv kept would not either.
+  python -c 'import horovod.tensorflow' >/dev/null 2>&1 || refresh=(--refresh-package horovod)
   "$uv" pip uninstall horovod
-  refresh=(--refresh-package horovod)
 fi
 (
   PATH="$plain/here/.venv/bin:$PATH"

@@ -95,13 +95,15 @@ say "installing the locked packages."
 "$uv" pip install --quiet --require-hashes -r "$lock" || fail "a package could not be installed; the lines above say which."
 
 PATH="$PWD/.venv/bin:$PATH"
-if ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
+horovod=$(cat launch/horovod[._]* | sha256sum)  # how it is built
+if [ "$(cat .venv/horovod-sources 2>/dev/null)" != "$horovod" ] || ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
   say "building Horovod (3 to 5 minutes on two cores; kept for later runs)."
   log=.venv/horovod-build.log
   bash launch/horovod.sh "$uv" "$kind" >"$log" 2>&1 ||
     { tail -n 30 "$log" >&2; fail "Horovod did not build; the complete output is in $log."; }
   loading=$(python -c 'import horovod.tensorflow' 2>&1) ||
     { printf '%s\n' "$loading" >&2; fail "Horovod was built but does not load; the lines above say why. Its build log is $log."; }
+  printf '%s' "$horovod" >.venv/horovod-sources
 fi
 
 # mpirun ends if it finds no program that reaches other hosts, even if all ranks are on this one.
