@@ -20,8 +20,9 @@ from cnn.cluster.job import Job, run_job
 from cnn.errors import report_errors
 from cnn.launching.own_job import is_relaunched, relaunch
 from cnn.measuring.agreement import compare, table
-from cnn.measuring.proof import Settings, measure
+from cnn.measuring.proof import EXACT, Settings, first_gradients, measure
 from cnn.measuring.replay import replay
+from cnn.measuring.rounding import rounding, rounding_table
 from cnn.settings.settings import parse_settings
 from cnn.shown_text import on_one_line
 
@@ -53,13 +54,21 @@ def main() -> None:
         for workers, folder in folders.items():
             folder.mkdir()
             relaunch(settings.proof.launcher, workers, folder)
-        rows = [
-            compare(model, workers, np.load(folder / f"{model}.npz"), np.load(folders[1] / f"{model}.npz"))
+        measured = {  # read from the files when they are needed, as they may be large
+            (model, workers): np.load(folder / f"{model}.npz")
             for model in settings.proof.models
             for workers, folder in folders.items()
+        }
+        rows = [compare(model, workers, arrays, measured[model, 1]) for (model, workers), arrays in measured.items()]
+        roundings = [
+            rounding(model, each, first_gradients(measured[model, 1], each), first_gradients(measured[model, 1], EXACT))
+            for model in settings.proof.models
+            for each in settings.proof.precisions
         ]
     print(table(rows))
-    sys.exit(0 if all(row.holds for row in rows) else 1)
+    if roundings:
+        print(f"\n{rounding_table(roundings)}")
+    sys.exit(0 if all(row.holds for row in (*rows, *roundings)) else 1)
 
 
 if __name__ == "__main__":

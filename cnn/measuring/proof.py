@@ -16,7 +16,16 @@ from cnn.data.order import Plan, SampleOrder
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.foreign_folder import open_new
-from cnn.learner.learner import LearnerSettings, StepSettings, assemble, build_model, learner_settings, make_order
+from cnn.learner.learner import (
+    Learner,
+    LearnerSettings,
+    StepSettings,
+    assemble,
+    build_model,
+    learner_settings,
+    make_order,
+)
+from cnn.learner.precision import PRECISIONS
 from cnn.models.registry import NETWORKS, ModelSettings
 from cnn.optim.optimizers import OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
@@ -26,6 +35,9 @@ if TYPE_CHECKING:
     from cnn.data.dataset import Dataset
 
 _SEED = 1
+
+FIRST, EXACT = "first", "exact"
+"""What the first gradients in each precision are kept under, and those in float64 among them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +49,11 @@ class ProofSettings:
 
     workers: list[int] = dataclasses.field(default_factory=lambda: [1, 2, 3])
     """Numbers of workers to compare with one worker, which is always measured."""
+
+    precisions: list[str] = dataclasses.field(
+        default_factory=lambda: [each for each in PRECISIONS if each != "float64"]
+    )
+    """Precisions in which the first gradient of each variable is compared with the one in float64."""
 
     proof_steps: int = 20
     """Training steps."""
@@ -63,6 +80,8 @@ class ProofSettings:
     def __post_init__(self) -> None:
         for model in self.models:
             check_choice("model", model, NETWORKS)
+        for precision in self.precisions:
+            check_choice("precision", precision, PRECISIONS)
         micro_batch_size = self.proof_micro_batch_size or self.proof_batch_size
         for count in (*self.workers, self.proof_steps, self.proof_batch_size, self.proof_group_size, micro_batch_size):
             if count < 1:
@@ -136,14 +155,24 @@ def _measure_network(
     enlarged = dataclasses.replace(dataset, train=part, input_size=None)
     measured: dict[str, np.ndarray] = {}
 
-    def run(precision: str, name: str, order_class: type[SampleOrder]) -> None:
+    def make_learner(precision: str, order_class: type[SampleOrder] = SampleOrder) -> Learner:
         learning = settings.learner(model_settings, precision)
         network = build_model(learning, enlarged)
         order = make_order(cluster, learning, network, samples, size, order_class)
-        learner = assemble(cluster, learning, enlarged, order, network)
-        step = learner.make_step()
-        average = learner.average
-        plan = order.plan(0, steps, cluster.rank, cluster.world_size)
+        return assemble(cluster, learning, enlarged, order, network)
+
+    def keep_first_gradient(precision: str, name: str) -> None:
+        learner = make_learner(precision)
+        for variable in learner.model.variables:  # as in float32, whose first weights are others than float64's
+            variable.assign(measured[f"float32/initial/{variable.path}"])
+        gradients = learner.make_step().gradients(learner.order.plan(0, 1, cluster.rank, cluster.world_size))
+        for variable, gradient in zip(learner.model.trainable_variables, gradients, strict=True):
+            measured[f"{FIRST}/{name}/{variable.path}"] = gradient
+
+    def run(precision: str, name: str, order_class: type[SampleOrder]) -> None:
+        learner = make_learner(precision, order_class)
+        network, step, average = learner.model, learner.make_step(), learner.average
+        plan = learner.order.plan(0, steps, cluster.rank, cluster.world_size)
         state = {variable.path: variable for variable in network.variables}
         if average is not None:
             state |= average.variables
@@ -161,7 +190,17 @@ def _measure_network(
     run("float32", "float32", SampleOrder)
     if cluster.world_size == 1:
         run("float32", "reordered", ReversedOrder)
+        if settings.proof.precisions:
+            keep_first_gradient("float64", EXACT)
+        for precision in settings.proof.precisions:
+            keep_first_gradient(precision, precision)
     return measured
+
+
+def first_gradients(measured: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The first gradients that were measured in a precision, or EXACT, by the variables' paths."""
+    prefix = f"{FIRST}/{name}/"
+    return {path.removeprefix(prefix): measured[path] for path in measured if path.startswith(prefix)}
 
 
 def _enlarged(images: np.ndarray, smallest: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from cnn.cluster.job import run_job
 from cnn.data.order import Plan, SampleOrder
 from cnn.launching.own_job import is_relaunched
 from cnn.learner.learner import Learner
+from cnn.models import bias
 from jobs import prove
 
 _plan = SampleOrder.plan
@@ -47,7 +48,12 @@ def keys_of_rank() -> None:
     SampleOrder.plan = plan  # type: ignore[method-assign]
 
 
-BREAKS = {each.__name__: each for each in (no_exchange, foreign_sample, keys_of_rank)}
+def inexact_bias() -> None:
+    """Gradients of biases are summed in bfloat16."""
+    bias.has_inexact_sums = lambda _: False
+
+
+BREAKS = {each.__name__: each for each in (no_exchange, foreign_sample, keys_of_rank, inexact_bias)}
 
 if __name__ == "__main__":
     BREAKS[os.environ["BREAK"]]()

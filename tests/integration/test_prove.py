@@ -11,7 +11,7 @@ from .broken_prove import BREAKS
 
 
 def test_several_workers_compute_what_one_computes(jobs) -> None:
-    code, output = jobs.run("jobs/prove.py", "--models", "fcnn", "--workers", 2, 3)
+    code, output = jobs.run("jobs/prove.py", "--models", "fcnn", "--workers", 2, 3, "--precisions", "mixed_bfloat16")
     assert code == 0, output
     rows = re.findall(r"^(\S+) +(\d) .* holds$", output, re.MULTILINE)
     assert rows == [("fcnn", str(workers)) for workers in (1, 2, 3)]
@@ -25,7 +25,7 @@ def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> No
     more = ("--label_smoothing", 0.1, "--weight_decay", 0.05, "--clip_norm", 1, "--average_decay", 0.5)
     code, output = jobs.run(
         *("jobs/prove.py", "--data", "synthetic", "--workers", 3, "--models", "lenet5-like"),
-        *(*small, *images, *more, "--exchange", "factored"),
+        *(*small, *images, *more, "--exchange", "factored", "--precisions", "float32"),
     )
     assert code == 0, output
     assert len(re.findall(r"^(\S+) +(\d) .* holds$", output, re.MULTILINE)) == 2
@@ -34,7 +34,8 @@ def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> No
 @pytest.mark.parametrize("broken", BREAKS)
 def test_broken_training_is_seen(jobs, broken: str) -> None:
     model = "lenet5-like" if broken == "keys_of_rank" else "fcnn"  # which has no dropout, and starts sooner
-    size = ("--models", model, "--workers", 2, "--proof_steps", 10)
+    precision = "mixed_bfloat16" if broken == "inexact_bias" else "float32"
+    size = ("--models", model, "--workers", 2, "--proof_steps", 10, "--precisions", precision)
     code, output = jobs.run("tests/integration/broken_prove.py", *size, BREAK=broken)
     assert code == 1, output
     assert re.search(rf"^{model} +1 .* holds$", output, re.MULTILINE), output
