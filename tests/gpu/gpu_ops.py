@@ -70,7 +70,7 @@ SETTINGS_KINDS = [
 EXCHANGE_KINDS = [
     *(_small("--exchange", each, "--compression", other) for each in EXCHANGES for other in COMPRESSIONS),
     _small("--exchange", "factored", "--micro_batch_size", 4),
-    StepKind("alexnet-bn", ("--exchange", "factored", "--precision", "mixed_bfloat16")),
+    StepKind("alexnet-bn", ("--exchange", "factored", "--precision", "mixed_bfloat16", "--group_size", 8)),
 ]
 """For several ranks."""
 
