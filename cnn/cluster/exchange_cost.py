@@ -143,7 +143,7 @@ def choose_exchange_per_kernel(
 
 def bucket_bytes(sent_per_second: float) -> int:
     """The target bytes per message on a link of this rate: a power of two."""
-    target = sent_per_second * _MESSAGE_SECONDS
+    target = max(1, sent_per_second * _MESSAGE_SECONDS)
     return max(_SMALLEST_BUCKET, min(LARGEST_BUCKET, 1 << round(math.log2(target))))
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cnn.cluster.exchange_cost import Kernel
@@ -106,6 +106,7 @@ def test_rates_that_cannot_be_computed_with(text: str) -> None:
 
 
 @given(st.text(max_size=9) | st.from_regex(r"\A[0-9]{1,400}(\.[0-9]{0,400})?[kmgt]bit\Z"))
+@example("0.1kbit")  # less than a byte in the time of a message
 def test_any_text_is_a_rate_or_one_sentence(text: str) -> None:
     rate = read_or_sentence(lambda: parse_rate(text), "is not the rate of a link", UserError)
     if rate is not None:
