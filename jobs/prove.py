@@ -20,7 +20,7 @@ from cnn.cluster.job import Job, run_job
 from cnn.errors import report_errors
 from cnn.launching.own_job import is_relaunched, relaunch
 from cnn.measuring.agreement import compare, table
-from cnn.measuring.proof import EXACT, Settings, first_gradients, measure
+from cnn.measuring.proof import Settings, first_gradients, measure
 from cnn.measuring.replay import replay
 from cnn.measuring.rounding import rounding, rounding_table
 from cnn.settings.settings import parse_settings
@@ -61,7 +61,9 @@ def main() -> None:
         }
         rows = [compare(model, workers, arrays, measured[model, 1]) for (model, workers), arrays in measured.items()]
         roundings = [
-            rounding(model, each, first_gradients(measured[model, 1], each), first_gradients(measured[model, 1], EXACT))
+            rounding(
+                model, each, first_gradients(measured[model, 1], each), first_gradients(measured[model, 1], "float64")
+            )
             for model in settings.proof.models
             for each in settings.proof.precisions
         ]

@@ -33,11 +33,12 @@ from cnn.optim.regularisation import RegularisationSettings
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster
     from cnn.data.dataset import Dataset
+    from cnn.learner.step import TrainingStep
 
 _SEED = 1
 
-FIRST, EXACT = "first", "exact"
-"""What the first gradients in each precision are kept under, and those in float64 among them."""
+_EXACT = "exact"
+"""The run of float64 that starts with float32's weights, with which first gradients are compared."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,45 +162,46 @@ def _measure_network(
         order = make_order(cluster, learning, network, samples, size, order_class)
         return assemble(cluster, learning, enlarged, order, network)
 
-    def keep_first_gradient(precision: str, name: str) -> None:
+    def keep(name: str, what: str, values: Mapping[str, np.ndarray]) -> None:
+        measured.update({f"{name}/{what}/{path}": value for path, value in values.items()})
+
+    def keep_first_gradient(name: str, learner: Learner, step: "TrainingStep", plan: Plan) -> None:
+        paths = [variable.path for variable in learner.model.trainable_variables]
+        keep(name, "gradient", dict(zip(paths, step.gradients(plan), strict=True)))
+
+    def run_first(precision: str, name: str) -> None:
         learner = make_learner(precision)
-        for variable in learner.model.variables:  # as in float32, whose first weights are others than float64's
+        for variable in learner.model.variables:  # float64's own first weights are others
             variable.assign(measured[f"float32/initial/{variable.path}"])
-        gradients = learner.make_step().gradients(learner.order.plan(0, 1, cluster.rank, cluster.world_size))
-        for variable, gradient in zip(learner.model.trainable_variables, gradients, strict=True):
-            measured[f"{FIRST}/{name}/{variable.path}"] = gradient
+        plan = learner.order.plan(0, 1, cluster.rank, cluster.world_size)
+        keep_first_gradient(name, learner, learner.make_step(), plan)
 
     def run(precision: str, name: str, order_class: type[SampleOrder]) -> None:
         learner = make_learner(precision, order_class)
-        network, step, average = learner.model, learner.make_step(), learner.average
-        plan = learner.order.plan(0, steps, cluster.rank, cluster.world_size)
-        state = {variable.path: variable for variable in network.variables}
-        if average is not None:
-            state |= average.variables
-
-        def keep(what: str, values: Mapping[str, np.ndarray]) -> None:
-            measured.update({f"{name}/{what}/{path}": value for path, value in values.items()})
-
-        keep("initial", read_state(state))
-        paths = [variable.path for variable in network.trainable_variables]
-        keep("gradient", dict(zip(paths, step.gradients(plan), strict=True)))
+        step, plan = learner.make_step(), learner.order.plan(0, steps, cluster.rank, cluster.world_size)
+        state = {variable.path: variable for variable in learner.model.variables}
+        if learner.average is not None:
+            state |= learner.average.variables
+        keep(name, "initial", read_state(state))
+        keep_first_gradient(name, learner, step, plan)
         step.run(plan, np.full(steps, settings.optimizer.learning_rate_for(size)))
-        keep("final", read_state(state))
+        keep(name, "final", read_state(state))
 
     run("float64", "float64", SampleOrder)
     run("float32", "float32", SampleOrder)
     if cluster.world_size == 1:
         run("float32", "reordered", ReversedOrder)
         if settings.proof.precisions:
-            keep_first_gradient("float64", EXACT)
+            run_first("float64", _EXACT)
         for precision in settings.proof.precisions:
-            keep_first_gradient(precision, precision)
+            if precision not in ("float32", "float64"):  # which are measured already
+                run_first(precision, precision)
     return measured
 
 
-def first_gradients(measured: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """The first gradients that were measured in a precision, or EXACT, by the variables' paths."""
-    prefix = f"{FIRST}/{name}/"
+def first_gradients(measured: Mapping[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
+    """The first gradients in a precision by the variables' paths, computed with the same weights in each."""
+    prefix = f"{_EXACT if precision == 'float64' else precision}/gradient/"
     return {path.removeprefix(prefix): measured[path] for path in measured if path.startswith(prefix)}
 
 

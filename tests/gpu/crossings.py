@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.eager import context
+
+from ..compiled_graphs import functions_run_by
 
 ROOT = Path(__file__).parents[2]
 PASSING_ON = {"Identity", "Switch", "Merge", "Enter", "Exit", "NextIteration", "RefSwitch", "_SwitchN"}
@@ -40,15 +41,10 @@ def crossings_of(call: Callable[[], object], graph: tf.Graph) -> list[Crossing]:
         call: calls it.
         graph: its graph in Python, which knows the lines that made the operations.
     """
-    context.context().enable_run_metadata()
-    try:
-        call()
-        metadata = context.context().export_run_metadata()
-    finally:
-        context.context().disable_run_metadata()
+    functions = functions_run_by(call)
     lines = dict(_lines(graph))
     # Beside it, TensorFlow has made functions of a few nodes each for operations outside of it.
-    parts = max((function.partition_graphs for function in metadata.function_graphs), key=_size)
+    parts = max((function.partition_graphs for function in functions), key=_size)
     return list(_crossings(parts, lines))
 
 

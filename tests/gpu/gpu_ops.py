@@ -29,8 +29,9 @@ from cnn.learner.precision import PRECISIONS
 from cnn.models.registry import NETWORKS
 from cnn.optim.optimizers import OPTIMIZERS
 
+from ..compiled_graphs import nodes_of
 from ..noise import noise_learner, one_worker
-from .placement import CALLS, edges_of, kernel_for, nodes_of, type_names
+from .placement import CALLS, edges_of, kernel_for, type_names
 
 BATCH = 32
 _SIDE = 32

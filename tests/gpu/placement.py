@@ -64,13 +64,6 @@ def kernel_for(node: NodeDef, device: str) -> Any:
     return next((each for each in _registered(node.op) if each.device_type in (device, "DEFAULT") and fits(each)), None)
 
 
-def nodes_of(graph: GraphDef) -> Iterator[NodeDef]:
-    """The nodes of a graph and of all functions in it."""
-    yield from graph.node
-    for function in graph.library.function:
-        yield from function.node_def
-
-
 def edges_of(graph: GraphDef) -> Iterator[Edge]:
     """The edges of a graph and of all functions in it, as far as they carry tensors."""
     yield from _edges(graph.node, {}, {})

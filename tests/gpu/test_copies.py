@@ -1,7 +1,6 @@
 """What a training step copies between host and GPU, seen on a GPU that is only imagined."""
 
 import pytest
-import tensorflow as tf
 
 from .copies import Copies, measure_apart
 
@@ -17,8 +16,6 @@ SIDES = {"lenet5": 32, "alexnet": 64, "resnet50": 64}
 @pytest.fixture(scope="module", params=SIDES)
 def copies(request: pytest.FixtureRequest) -> dict[str, Copies]:
     """Of a network's steps, with images on the device and with images that are read as they are needed."""
-    if not tf.sysconfig.get_build_info()["is_cuda_build"]:
-        pytest.skip("TensorFlow in .venv has no CUDA: run `bash launch/setup.sh --gpu`")
     case = f"{request.param}:float32:32:side={SIDES[request.param]}"
     resident, streamed = measure_apart([case, f"{case}:streamed"], STEPS)
     return {"resident": resident, "streamed": streamed}

@@ -26,8 +26,6 @@ HIDDEN = ["libcufft.so.11", "libcusolver.so.11", "libcudnn_ops.so.9"]
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of links to TensorFlow and NVIDIA's packages, without the set-up's own links."""
-    if not tf.test.is_built_with_cuda():
-        pytest.skip("TensorFlow has no CUDA here: run `bash launch/setup.sh --gpu`")
     folder = tmp_path_factory.mktemp("packages")
     subprocess.run(["cp", "-rs", PACKAGES / "tensorflow", PACKAGES / "nvidia", folder], check=True)
     for name in cuda_libraries.CUDA_LIBRARIES:

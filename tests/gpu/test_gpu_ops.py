@@ -8,20 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
 from cnn.learner.precision import PRECISIONS
 from cnn.models.registry import NETWORKS
 
 from .gpu_ops import EXCHANGE_KINDS, NETWORK_KINDS, SETTINGS_KINDS
 
-pytestmark = [
-    pytest.mark.gpu_build,
-    pytest.mark.skipif(
-        not tf.sysconfig.get_build_info().get("is_cuda_build"),
-        reason="TensorFlow here has no kernels for GPUs: run launch/setup.sh --gpu",
-    ),
-]
+pytestmark = pytest.mark.gpu_build
 
 FLOAT16_BRANCH = "All -> If [bool]"
 """With float16, the host waits to learn whether the gradients are finite before it has the weights updated."""

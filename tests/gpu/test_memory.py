@@ -7,17 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
 from .imagined.make import make
 
-pytestmark = [
-    pytest.mark.gpu_build,
-    pytest.mark.skipif(
-        not tf.sysconfig.get_build_info()["is_cuda_build"],
-        reason="TensorFlow in .venv has no CUDA: run `bash launch/setup.sh --gpu`",
-    ),
-]
+pytestmark = pytest.mark.gpu_build
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 240

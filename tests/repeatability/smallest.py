@@ -1,16 +1,15 @@
 """A training step of any network, of images as small as it takes; and the sums in it that timing could decide."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
-from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.eager import context
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange import Exchange
 from cnn.models.registry import NETWORKS
 
+from ..compiled_graphs import functions_run_by, nodes_of
 from ..noise import noise_learner
 
 BATCH, RATE = 22, 0.01
@@ -36,21 +35,9 @@ def sums_by_timing(call: Callable[[], object]) -> list[str]:
     It looks at TensorFlow's graphs as they are run, after its optimizers. These make AddN of additions, and of an AddN
     of many summands a temporary variable, to which each of them is added when it is there.
     """
-    context.context().enable_run_metadata()
-    try:
-        call()
-        metadata = context.context().export_run_metadata()
-    finally:
-        context.context().disable_run_metadata()
-    graphs = [graph for function in metadata.function_graphs for graph in function.partition_graphs]
+    graphs = [graph for function in functions_run_by(call) for graph in function.partition_graphs]
     assert max(len(graph.node) for graph in graphs) > 100
-    return [f"{node.op} {node.name}" for graph in graphs for node in _nodes(graph) if _by_timing(node)]
-
-
-def _nodes(graph: GraphDef) -> Iterator[NodeDef]:
-    yield from graph.node
-    for function in graph.library.function:
-        yield from function.node_def
+    return [f"{node.op} {node.name}" for graph in graphs for node in nodes_of(graph) if _by_timing(node)]
 
 
 def _by_timing(node: NodeDef) -> bool:
