@@ -33,9 +33,9 @@ def test_it_says_where_the_time_goes(jobs, tmp_path: Path) -> None:
     ]
     assert head.split()[:11] == names
     assert [row.split()[:2] for row in rows] == [["1", "8"], ["2", "16"]]
-    for row in rows:
-        step, *parts = (float(each) for each in row.replace("%", "").split()[5:10])
-        assert 0.5 * step <= sum(parts) <= 2 * step  # each is measured by itself
+    shown = [[float(each) for each in row.replace("%", "").split()[5:10]] for row in rows]
+    assert all(part > 0 for row in shown for part in row[:4])  # the step, then input, compute and update
+    assert shown[0][4] == 0  # one worker has nobody to exchange with
     file = tmp_path / "result.json"
     factored = (*small, "--exchange", "factored", f"--output={file}")
     code, output = jobs.run("jobs/benchmark.py", *factored, launcher="mpirun", workers=2)
