@@ -233,9 +233,9 @@ def _next_in_group(weights: Tensor, group_size: int) -> Tensor:
 def _beta(alpha: float, draws: Tensor) -> Tensor:
     """Maps uniform draws to draws from Beta(alpha, alpha), by a table of its quantiles."""
     import tensorflow as tf
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # scipy.stats, which has it as beta.ppf, takes a second to import
 
     levels = 4096
     alpha = min(max(alpha, 1e-8), 1e15)  # SciPy fails beyond, where draws are 0 or 1, or 0.5, anyway
-    table = tf.constant(beta.ppf((np.arange(levels) + 0.5) / levels, alpha, alpha), draws.dtype)
+    table = tf.constant(betaincinv(alpha, alpha, (np.arange(levels) + 0.5) / levels), draws.dtype)
     return tf.gather(table, tf.cast(draws * levels, tf.int64))

@@ -78,7 +78,9 @@ class ReadAhead:
         read, block = self._blocks.popleft().result()
         if not np.array_equal(read, indices):  # type: ignore[arg-type]  # None differs from any indices
             raise ValueError("the block of these indices is not the next one")
-        self._fill(max(2, self._samples // len(indices)))
+        # Two for each that is taken: the end of `coming` is seen by the thread alone, and until then there may be
+        # thousands of small blocks to submit in vain.
+        self._fill(min(len(self._blocks) + 2, max(2, self._samples // len(indices))))
         return block
 
     def close(self) -> None:

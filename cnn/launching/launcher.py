@@ -48,7 +48,7 @@ _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("--dry_run",): {"action": "store_true", "help": "print the command instead of running it"},
 }
 
-_ENVIRONMENT = Path(sys.executable).parents[1]
+_ENVIRONMENT = Path(sys.prefix)
 """The environment in which Python and the launchers are installed."""
 
 _KILL_AFTER_SECONDS = 2

@@ -69,14 +69,32 @@ def test_blocks_come_in_order_and_a_bounded_number_is_read_before(samples: int) 
         return IMAGES[indices]
 
     reader = ReadAhead(read, blocks(), samples)
+    ahead, new = 2, 2
     for number in range(40):
-        # So many are read before the next is asked for: two at first, all that may be after that.
-        for _ in range({0: 2, 1: most - 1}.get(number, 1)):
+        for _ in range(new):  # before the next is asked for
             assert done.acquire(timeout=LONG)
         taken += 1
+        ahead, new = min(ahead + 1, most), min(2, most - ahead + 1)
         assert np.array_equal(reader.take(block(number)), IMAGES[block(number)])
     reader.close()
     assert too_many == []
+
+
+def test_little_is_asked_for_behind_the_end_even_if_much_may_be_read_before() -> None:
+    asked = 0
+
+    def coming() -> Iterator[np.ndarray]:
+        nonlocal asked
+        yield from (block(number) for number in range(3))
+        while True:
+            asked += 1
+            yield block(3)
+
+    reader = ReadAhead(IMAGES.__getitem__, coming(), 10**6)
+    for number in range(3):
+        reader.take(block(number))
+    reader.close()
+    assert asked <= 5
 
 
 def test_only_the_next_block_may_be_taken() -> None:
@@ -84,7 +102,7 @@ def test_only_the_next_block_may_be_taken() -> None:
     reader.take(block(0))
     with pytest.raises(ValueError, match="not the next one"):
         reader.take(block(2))
-    for _ in range(3):  # behind the last
+    for _ in range(2):  # behind the last
         with pytest.raises(ValueError, match="not the next one"):
             reader.take(block(2))
     reader.close()

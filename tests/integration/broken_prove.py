@@ -1,4 +1,4 @@
-"""jobs/prove.py whose workers train wrongly in one way, which the environment variable BREAK names."""
+"""jobs/prove.py whose workers train wrongly in one way, which the environment variable CNN_BREAK names."""
 
 import cnn  # noqa: F401  # first, as in every program
 
@@ -56,7 +56,7 @@ def inexact_bias() -> None:
 BREAKS = {each.__name__: each for each in (no_exchange, foreign_sample, keys_of_rank, inexact_bias)}
 
 if __name__ == "__main__":
-    BREAKS[os.environ["BREAK"]]()
+    BREAKS[os.environ["CNN_BREAK"]]()
     if is_relaunched():
         run_job(prove.parse, prove.body)
     prove.main()

@@ -28,6 +28,7 @@ class Preloaded:
     def __init__(self, address: Path, environment: Mapping[str, str], seconds: int) -> None:
         """Starts it; no program may last longer than these seconds."""
         self._address, self._seconds = str(address), seconds
+        _write_python(address)
         self._process = subprocess.Popen(
             [sys.executable, __file__, "serve", self._address, str(seconds)],
             env=environment,
@@ -56,6 +57,22 @@ class Preloaded:
         """Ends the process."""
         self._process.kill()
         self._process.communicate()
+
+
+def _python(address: str | Path) -> Path:
+    """The command that programs start as `python PROGRAM`, for example as their ranks."""
+    return Path(address).with_name("python")
+
+
+def _write_python(address: Path) -> None:
+    script = f'''#!/bin/sh
+case $1 in
+  -[!m]*) exec {sys.executable} "$@" ;;
+  *) exec {sys.executable} -S {__file__} run {address} "$@" ;;
+esac
+'''
+    _python(address).write_text(script)
+    _python(address).chmod(0o700)
 
 
 def _request(
@@ -119,6 +136,7 @@ def _serve(address: str) -> list[str]:
             connection, _ = server.accept()
             if os.fork() == 0:
                 server.close()
+                sys.executable = str(_python(address))
                 return _supervise(connection)
             connection.close()
         sys.exit(0)

@@ -24,7 +24,7 @@ def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> No
     images = ("--crop", "pad", "--flip", "--colour_jitter", 0.4, "--erase", 0.5, "--mixup", 0.2, "--cutmix", 1)
     more = ("--label_smoothing", 0.1, "--weight_decay", 0.05, "--clip_norm", 1, "--average_decay", 0.5)
     code, output = jobs.run(
-        *("jobs/prove.py", "--data", "synthetic", "--workers", 3, "--models", "lenet5-like"),
+        *("jobs/prove.py", "--data", "synthetic", "--workers", 2, "--models", "lenet5-like"),
         *(*small, *images, *more, "--exchange", "factored", "--precisions", "float32"),
     )
     assert code == 0, output
@@ -35,7 +35,7 @@ def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> No
 def test_broken_training_is_seen(jobs, broken: str) -> None:
     model = "lenet5-like" if broken == "keys_of_rank" else "fcnn"  # which has no dropout, and starts sooner
     size = ("--models", model, "--workers", 2, "--proof_steps", 10, "--precisions", "float32")
-    code, output = jobs.run("tests/integration/broken_prove.py", *size, BREAK=broken)
+    code, output = jobs.run("tests/integration/broken_prove.py", *size, CNN_BREAK=broken)
     assert code == 1, output
     assert re.search(rf"^{model} +1 .* holds$", output, re.MULTILINE), output
     assert re.search(rf"^{model} +2 .* BROKEN$", output, re.MULTILINE), output
@@ -43,7 +43,7 @@ def test_broken_training_is_seen(jobs, broken: str) -> None:
 
 def test_inexact_sums_are_seen(jobs) -> None:
     size = ("--models", "fcnn", "--workers", 1, "--proof_steps", 10, "--precisions", "mixed_bfloat16")
-    code, output = jobs.run("tests/integration/broken_prove.py", *size, BREAK="inexact_bias")
+    code, output = jobs.run("tests/integration/broken_prove.py", *size, CNN_BREAK="inexact_bias")
     assert code == 1, output
     assert re.search(r"^fcnn +1 .* holds$", output, re.MULTILINE), output
     assert re.search(r"^fcnn +mixed_bfloat16 .* BROKEN$", output, re.MULTILINE), output
