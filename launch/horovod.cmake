@@ -4,7 +4,8 @@
 # 2. The extension finds TensorFlow's and Open MPI's libraries relative to itself, so that a wheel which was built in
 #    one environment works in another.
 # 3. On GPUs: a function which it expects of TensorFlow is added, and NCCL's library is found in the same way.
-# 4. Only what the extension is linked with is compiled, without what a debugger needs, and the longest file first.
+# 4. It is compiled as if it included headers that it uses: those of g++ 13 and newer no longer include them.
+# 5. Only what the extension is linked with is compiled, without what a debugger needs, and the longest file first.
 include_guard(GLOBAL)
 
 set(MPI_C_COMPILER "$ENV{MPI_HOME}/bin/mpicc")
@@ -26,6 +27,7 @@ function(add_library)
   endif()
 endfunction()
 
+set(CMAKE_CXX_FLAGS_INIT "-include cstdint -include stdexcept")
 foreach(language C CXX CUDA)
   set(CMAKE_${language}_FLAGS_RELWITHDEBINFO "-O3 -DNDEBUG" CACHE STRING "")
 endforeach()

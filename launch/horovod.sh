@@ -50,13 +50,16 @@ show_progress() {
   done
 }
 
+# The first errors of the compiler, or else the last lines.
+show_failure() { grep -m 5 -E 'error: |Error [0-9]' "$log" | cut -c1-300 || tail -n 30 "$log"; }
+
 build() {
   local started=$SECONDS built=0 loading
   say "building Horovod (3 minutes on two cores)."
   [ ! -t 2 ] || { show_progress & trap "kill $! 2>/dev/null || true; rm -rf '$plain'" EXIT; }
   bash launch/horovod_wheel.sh "$uv" "$kind" "$plain" >"$log" 2>&1 || built=$?
   [ ! -t 2 ] || { kill $!; printf '\r\033[K' >&2; }
-  [ "$built" = 0 ] || { tail -n 30 "$log" >&2; fail "Horovod did not build; the complete output is in $log."; }
+  [ "$built" = 0 ] || { show_failure >&2; fail "Horovod did not build; the complete output is in $log."; }
   install "$plain"
   loading=$(loads) ||
     { printf '%s\n' "$loading" >&2; fail "Horovod was built but does not load; the lines above say why. Its build log is $log."; }

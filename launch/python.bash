@@ -16,12 +16,13 @@ find_python() {
   say "no Python 3.11, 3.12 or 3.13 is on PATH (python3 is $found); trying to download Python 3.12 by uv."
   folder=$(mktemp -d /tmp/cnn-uv.XXXXXX)
   if find_uv "$folder"; then
-    reason=$("$uv" python install --quiet --no-bin 3.12 2>&1) || true
-    python=$("$uv" python find --quiet --managed-python 3.12 2>/dev/null) || true
+    reason=$("$uv" python install --no-bin 3.12 2>&1) || true
+    reason=${reason##*$'\n'}  # the cause of all others
+    python=$("$uv" python find --managed-python 3.12 2>/dev/null) || true
   fi
   rm -rf "$folder"
   is_right_python "$python" ||
-    fail "Python 3.12 could not be downloaded (${reason//$'\n'/ }); install Python 3.11, 3.12 or 3.13 and run this again."
+    fail "Python 3.12 could not be downloaded (${reason##*cause: }); install Python 3.11, 3.12 or 3.13 and run this again."
 }
 
 # Sets `uv` to the system's if there is one, else to a copy in the given folder, which the pip of any Python can install.

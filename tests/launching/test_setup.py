@@ -58,13 +58,15 @@ def test_the_first_right_python_on_path_is_taken(tmp_path: Path) -> None:
 
 def test_without_a_right_python_one_sentence_says_what_to_install(tmp_path: Path) -> None:
     for name in ("python3", "python3.11", "python3.12", "python3.13", "python"):
-        program(tmp_path / name, '[ "$1" = --version ] && echo Python 3.9.2; exit 1')
-    program(tmp_path / "uv", '[ "$1 $2" = "python install" ] && printf "error: offline\\n  at all\\n" >&2; exit 2')
+        program(tmp_path / name, '[ "$1" = --version ] && echo Python 3.9.2 && exit; exit 1')
+    program(
+        tmp_path / "uv", '[ "$1 $2" = "python install" ] && printf "error: failed\\n  cause: offline\\n" >&2; exit 2'
+    )
     done = shell(SAY + "find_python", f"{tmp_path}:/usr/bin:/bin")
     assert done.returncode == 1
     assert done.stderr == (
         "no Python 3.11, 3.12 or 3.13 is on PATH (python3 is Python 3.9.2); trying to download Python 3.12 by uv.\n"
-        "Python 3.12 could not be downloaded (error: offline   at all); install Python 3.11, 3.12 or 3.13 and run this "
+        "Python 3.12 could not be downloaded (offline); install Python 3.11, 3.12 or 3.13 and run this "
         "again.\n"
     )
 
@@ -141,7 +143,9 @@ def damage(wheel: Path) -> None:
     wheel.write_bytes(content)
 
 
-@pytest.mark.parametrize("harm", [damage, lambda wheel: wheel.write_bytes(b""), Path.unlink], ids=["bit", "empty", "gone"])
+@pytest.mark.parametrize(
+    "harm", [damage, lambda wheel: wheel.write_bytes(b""), Path.unlink], ids=["bit", "empty", "gone"]
+)
 def test_a_damaged_wheel_is_noticed_and_built_again(copies: Copies, harm: Callable[[Path], object]) -> None:
     copies.install(copies.make("a"))
     (wheel,) = copies.kept[0].glob("*.whl")
@@ -161,8 +165,7 @@ def test_another_compiler_builds_its_own(copies: Copies, tmp_path: Path) -> None
 
 def test_two_at_once_build_once_and_one_says_that_it_waits(copies: Copies, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "go")
-    first = copies.make("a", meanwhile=f"cat {tmp_path}/go")
-    second = copies.make("b")
+    first, second = (copies.make(name, meanwhile=f"timeout 60 cat {tmp_path}/go") for name in "ab")
     with copies.command(first) as slow:
         assert slow.stderr
         assert slow.stderr.readline().startswith("setup: building Horovod")
