@@ -1,5 +1,6 @@
 # The training image: `docker build -t cnn:0.1.0 .`; for GPUs, `docker build --build-arg DEVICE=gpu -t cnn:0.1.0-gpu .`
-# An earlier stage compiles Horovod, the final one has no compiler. BASE is Debian 12, whose Python is 3.11.
+# An earlier stage compiles Horovod, the final one has no compiler. BASE is Debian 12, whose Python is 3.11; Debian 13 and
+# Ubuntu 24.04 work as well.
 ARG BASE=debian:bookworm-20250520-slim
 
 FROM ${BASE} AS python
@@ -13,18 +14,19 @@ RUN apt-get update && apt-get install -y --no-install-recommends g++ make python
 WORKDIR /opt/cnn
 # Only the files that the set-up reads, so that changes of the code do not rebuild Horovod.
 COPY pyproject.toml requirements*.lock LICENSE ./
-COPY launch/begin.bash launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_* launch/
+COPY launch/begin.bash launch/python.bash launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_* launch/
 COPY cnn/__init__.py cnn/
 COPY cnn/cluster/cuda_libraries.py cnn/cluster/
 ARG DEVICE=cpu
 RUN touch README.md && bash launch/setup.sh "--$DEVICE"
 # Remove what only building and development need. Compile Python files here, as bytecode cannot be written on a read-only
 # file system; errors are ignored, because some packages contain .py templates that are not valid Python.
-RUN rm -rf .venv/lib/python3.11/site-packages/tensorflow/include \
-    && strip --strip-unneeded .venv/lib/python3.11/site-packages/horovod/tensorflow/*.so \
-    && .venv/bin/uv pip uninstall --quiet --python .venv/bin/python \
-        cmake hypothesis kubernetes-validate libclang mypy pytest ruff uv wheel \
-    && { python3 -m compileall -q -j 0 .venv/lib >/dev/null || true; } \
+RUN rm -rf .venv/lib/python3.*/site-packages/tensorflow/include \
+    && strip --strip-unneeded .venv/lib/python3.*/site-packages/horovod/tensorflow/*.so \
+    && .venv/uv/bin/uv pip uninstall --quiet --python .venv/bin/python \
+        cmake hypothesis kubernetes-validate libclang mypy pytest ruff wheel \
+    && rm -rf .venv/uv \
+    && { .venv/bin/python -m compileall -q -j 0 .venv/lib >/dev/null || true; } \
     && .venv/bin/python -c 'import horovod.tensorflow'
 
 FROM python

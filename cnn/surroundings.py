@@ -43,7 +43,7 @@ def _open_standard_files() -> None:
 
 
 def _unsuitable_python() -> str:
-    if sys.version_info[:2] == (3, 11) and importlib.util.find_spec("tensorflow"):
+    if (3, 11) <= sys.version_info[:2] <= (3, 13) and importlib.util.find_spec("tensorflow"):
         return ""
     environment = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), ".venv")
     python, activate = (shlex.quote(os.path.join(environment, "bin", name)) for name in ("python", "activate"))

@@ -2,8 +2,10 @@
 #
 # 1. horovod/tensorflow/xla_mpi_ops.cc includes XLA headers that TensorFlow's wheels no longer ship: it is left out.
 # 2. The extension finds TensorFlow's and Open MPI's libraries relative to itself, so that a wheel which was built in
-#    one environment (and kept by uv) works in another.
+#    one environment works in another.
 # 3. On GPUs: a function which it expects of TensorFlow is added, and NCCL's library is found in the same way.
+# 4. It is compiled as if it included headers that it uses: those of g++ 13 and newer no longer include them.
+# 5. Only what the extension is linked with is compiled, without what a debugger needs, and the longest file first.
 include_guard(GLOBAL)
 
 set(MPI_C_COMPILER "$ENV{MPI_HOME}/bin/mpicc")
@@ -15,8 +17,20 @@ function(add_library)
     list(APPEND ARGV "${missing_source}")
   endif()
   list(FILTER ARGV EXCLUDE REGEX "xla_mpi_ops\\.cc$")
+  if("${ARGV}" MATCHES "[^;]*/tensorflow/mpi_ops\\.cc")
+    list(REMOVE_ITEM ARGV "${CMAKE_MATCH_0}")
+    list(INSERT ARGV 2 "${CMAKE_MATCH_0}")
+  endif()
   _add_library(${ARGV})
+  if(ARGV1 STREQUAL "STATIC" OR ARGV0 MATCHES "cuda_kernels$")  # both are there twice, also for another ABI or C++11
+    set_target_properties(${ARGV0} PROPERTIES EXCLUDE_FROM_ALL TRUE)
+  endif()
 endfunction()
+
+set(CMAKE_CXX_FLAGS_INIT "-include cstdint -include stdexcept")
+foreach(language C CXX CUDA)
+  set(CMAKE_${language}_FLAGS_RELWITHDEBINFO "-O3 -DNDEBUG" CACHE STRING "")
+endforeach()
 
 # CMake's own search path would name folders of the build in /tmp, where others may put libraries later.
 set(CMAKE_SKIP_RPATH TRUE CACHE BOOL "" FORCE)

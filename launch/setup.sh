@@ -6,6 +6,8 @@
 #   bash launch/setup.sh [--gpu | --cpu]
 #
 # It can be run again at any time: it continues where it was interrupted, and returns immediately if nothing is to do.
+# It takes the first Python 3.11, 3.12 or 3.13 on PATH, or lets uv download one; what it builds is kept in the cache folder
+# ($CNN_CACHE_DIR, else ~/.cache/cnn) for further copies of this project.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 help_if_asked "$@"
@@ -13,6 +15,7 @@ help_if_asked "$@"
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 mistake() { say "$*"; exit 2; }
+. launch/python.bash
 
 # PATH is split at colons, and .venv/bin/activate does not quote the path that it contains.
 [[ $PWD != *[:\"\$\`\\$'\n']* ]] ||
@@ -27,27 +30,19 @@ esac
 lock=requirements.lock
 [ "$kind" = cpu ] || lock=requirements-gpu.lock
 
-is_right_python() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
-
-inputs=(pyproject.toml "$lock" launch/begin.bash launch/setup.sh launch/uv.txt launch/horovod[._]* cnn/cluster/cuda_libraries.py)
+inputs=(pyproject.toml "$lock" launch/begin.bash launch/python.bash launch/setup.sh launch/uv.txt launch/horovod[._]* cnn/cluster/cuda_libraries.py)
 state="$PWD $kind $(cat "${inputs[@]}" | sha256sum)"
 stamp=.venv/setup-complete
-if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && is_right_python .venv/bin/python; then
+exit_if_ready() {
+  [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && is_right_python .venv/bin/python || return 0
   say "the environment in .venv is ready."
   exit 0
-fi
+}
+exit_if_ready
 
 # One set-up at a time; the lock is released when this process ends.
 exec 9>.setup.lock
-flock -n 9 || { say "another set-up is running here; waiting for it."; flock 9; }
-
-find_python() {
-  local candidate
-  for candidate in python3.11 python3 python; do
-    if is_right_python "$candidate"; then echo "$candidate"; return; fi
-  done
-  fail "no Python 3.11 found on PATH (python3 is $(python3 --version 2>&1 || true)); install Python 3.11 and run this again."
-}
+flock -n 9 || { say "another set-up is running here; waiting for it."; flock 9; exit_if_ready; }
 
 check_compiler() {
   local compiler=${CXX:-g++} probe
@@ -62,49 +57,30 @@ check_compiler() {
 }
 
 check_compiler
+# Another set-up may hold a lock of uv's for as long as it downloads.
+export UV_SYSTEM_CERTS=1 UV_LOCK_TIMEOUT=3600
 rm -f "$stamp"
 # The GPU and CPU packages of TensorFlow contain the same files: one cannot be installed over the other.
 [ "$installed" = "$kind" ] || rm -rf .venv
 # After the folder was moved or copied, the programs in .venv/bin would still run the Python of the old location.
 [[ $(grep '^command' .venv/pyvenv.cfg 2>/dev/null) == *" $PWD/.venv" ]] || rm -rf .venv
 if ! is_right_python .venv/bin/python; then
-  python=$(find_python)
+  find_python
   say "creating .venv with $("$python" --version)."
   rm -rf .venv
-  "$python" -m venv --without-pip .venv || fail "'$python -m venv' failed; install the venv module (Debian: apt install python3.11-venv)."
+  "$python" -m venv --without-pip .venv || fail "'$python -m venv' failed; install the venv module (Debian: apt install python3-venv)."
 fi
 
 echo "$kind" >.venv/kind
 
-# The system's uv if there is one, else a copy inside .venv, which leaves the system's Python unchanged.
-export UV_SYSTEM_CERTS=1 UV_PYTHON="$PWD/.venv/bin/python"
-if command -v uv >/dev/null; then
-  uv=uv
-else
-  uv=.venv/bin/uv
-  if ! "$uv" --version >/dev/null 2>&1; then
-    say "installing uv, the package installer."
-    python=$(find_python)
-    "$python" -m pip --version >/dev/null 2>&1 || fail "neither uv nor pip was found; install one of them (Debian: apt install python3-pip)."
-    "$python" -m pip --python .venv/bin/python install --quiet --disable-pip-version-check --require-hashes -r launch/uv.txt ||
-      fail "uv could not be installed from the package index; the lines above say why."
-  fi
-fi
+find_uv .venv/uv || fail "neither uv nor pip was found; install one of them (Debian: apt install python3-pip) and run this again."
+export UV_PYTHON="$PWD/.venv/bin/python"
 
 say "installing the locked packages."
 "$uv" pip install --quiet --require-hashes -r "$lock" || fail "a package could not be installed; the lines above say which."
 
 PATH="$PWD/.venv/bin:$PATH"
-horovod=$(cat launch/horovod[._]* | sha256sum)  # how it is built
-if [ "$(cat .venv/horovod-sources 2>/dev/null)" != "$horovod" ] || ! python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
-  say "building Horovod (3 to 5 minutes on two cores; kept for later runs)."
-  log=.venv/horovod-build.log
-  bash launch/horovod.sh "$uv" "$kind" >"$log" 2>&1 ||
-    { tail -n 30 "$log" >&2; fail "Horovod did not build; the complete output is in $log."; }
-  loading=$(python -c 'import horovod.tensorflow' 2>&1) ||
-    { printf '%s\n' "$loading" >&2; fail "Horovod was built but does not load; the lines above say why. Its build log is $log."; }
-  printf '%s' "$horovod" >.venv/horovod-sources
-fi
+bash launch/horovod.sh "$uv" "$kind"
 
 # mpirun ends if it finds no program that reaches other hosts, even if all ranks are on this one.
 write_mpi_settings() {

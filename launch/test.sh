@@ -38,7 +38,7 @@ fi
 
 if [ "${1:-}" = --gpu-build ]; then
   shift
-  [ -d .venv/lib/python3.11/site-packages/nvidia/cudnn ] || {
+  [ "$(cat .venv/kind)" = gpu ] || {
     echo "test: TensorFlow in .venv has no CUDA: run \`bash launch/setup.sh --gpu\` first." >&2
     exit 2
   }
@@ -53,7 +53,7 @@ fi
 if [ "${1:-}" = --mutants ]; then
   shift
   tool=.venv/mutants  # beside the environment, which does not need it
-  UV_SYSTEM_CERTS=1 uv pip install --quiet --python .venv/bin/python --target "$tool" --require-hashes -r launch/mutants.txt
+  PATH="$PATH:$PWD/.venv/uv/bin" UV_SYSTEM_CERTS=1 uv pip install --quiet --python .venv/bin/python --target "$tool" --require-hashes -r launch/mutants.txt
   PYTHONPATH=$tool exec python tests/mutants.py "$@"
 fi
 

@@ -35,12 +35,13 @@ README, TRAINING, TUTORIAL, ADDING = (
 )
 PROGRAMS = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("jobs/*.py"))]
 
-OTHERS = ("docker", "kubectl", "source", "ssh-keygen", "tensorboard")
+OTHERS = ("conda", "docker", "kubectl", "pip", "source", "ssh-keygen", "tensorboard")
 """Programs of others that commands may start, whose options are not looked at."""
 
 OPTIONS_OF_OTHERS = {
     *("--build-arg", "--cap-drop", "--read-only", "--security-opt", "--tmpfs"),  # docker
     *("--check-build", "--gloo"),  # horovodrun
+    *("--file", "--no-deps", "--editable"),  # conda, pip
     *("--bind_all", "--prefix"),  # tensorboard, mpirun
 }
 

@@ -44,6 +44,7 @@ def unpack(archive: Path) -> None:
         with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".unpacking-") as temporary:
             free = shutil.disk_usage(temporary).free
             with _Content(archive) as content, tarfile.open(fileobj=content, mode="r:") as tar:
+                tar.extraction_filter = lambda member, path: member  # Python's, which would refuse other archives
                 tar.extractall(temporary, members=_checked(tar, content, free))
                 content.read(_MAX_PADDING)
                 if content.read(1):  # at the end, gzip has verified the checksum
@@ -83,7 +84,7 @@ class _Content(gzip.GzipFile):
 def _checked(tar: tarfile.TarFile, content: _Content, free: int) -> Iterator[tarfile.TarInfo]:
     """Yields each member of the archive, checked and with its owner and permissions replaced, before it is unpacked.
 
-    It replaces Python's own filter, which Debian's Python 3.11 lacks.
+    It replaces Python's own filter, which Debian's Python 3.11 lacks and newer ones would use as well.
     """
     total = 0
     while True:

@@ -34,7 +34,7 @@ if ! command -v ssh >/dev/null && ! command -v rsh >/dev/null; then
 fi
 
 # The project in the environment, and the environment in the project, as launch/setup.sh would have it.
-echo "$project" >"$prefix/venv/lib/python3.11/site-packages/cnn.pth"
+echo "$project" >"$("$prefix/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/cnn.pth"
 if [ ! -e .venv ] || [ -L .venv ]; then
   ln -sfn "$prefix/venv" .venv
   echo gpu >"$prefix/venv/kind"
