@@ -379,6 +379,21 @@ def test_a_value_in_a_file_is_what_the_same_characters_are_on_the_command_line(
     assert result("--config", file) == result(f"--{name}={text.strip() if bare else text}")
 
 
+WORDS_OF_A_LINE = (
+    st.sampled_from([f"--{name}" for name in (*training_hints(), "no_flip", "lr", "run-dir", "config", "workers")])
+    | st.sampled_from(
+        ["-", "--", "---", "-1", "-x", "--=", "--a=b", "\u2013epochs", "\u2013", "", " ", "lenet5", "a.yaml"]
+    )
+    | TEXTS
+)
+
+
+@examples(300)
+@given(st.lists(WORDS_OF_A_LINE, max_size=4))
+def test_any_words_are_settings_or_one_sentence(words: list[str]) -> None:
+    read_or_sentence(lambda: parse(*words), "", UserError)
+
+
 @pytest.mark.parametrize(
     ("arguments", "name", "value"),
     [
@@ -401,6 +416,7 @@ def test_a_value_in_a_file_is_what_the_same_characters_are_on_the_command_line(
         (["--no-flip"], "flip", False),
         (["--lr", "0.5"], "learning_rate", 0.5),
         (["--lr=0.5"], "learning_rate", 0.5),
+        (["--epochs", "3", "--epochs", "5"], "epochs", 5),
     ],
 )
 def test_what_words_mean(arguments: list[str], name: str, value: object) -> None:
