@@ -65,7 +65,7 @@ def test_while_a_program_reads_what_is_wanted(tmp_path: Path, program: str) -> N
     assert output in ("", "error: ended by SIGINT; run it again to resume.\n")
 
 
-@pytest.mark.parametrize("imported", ["runpy", "yaml", "tensorflow"])
+@pytest.mark.parametrize("imported", ["yaml", "tensorflow"])
 def test_while_the_installed_command_imports(tmp_path: Path, imported: str) -> None:
     fifo = tmp_path / "fifo"
     (tmp_path / f"{imported}.py").write_text(SLOW_IMPORT.format(fifo=str(fifo)))

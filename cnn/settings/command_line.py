@@ -95,6 +95,8 @@ def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
     for action in parser._actions:
         if "--print_config" in action.option_strings:
             action.metavar, action.help = "", "Print the settings as a YAML file, and exit."
+        elif "--help" in action.option_strings:
+            action.help = "Print this text, and exit."
     for group in groups:
         section = parser.add_argument_group(str(group.__doc__).rstrip("."))
         helps = {each.arg_name: str(each.description) for each in docstring_parser.parse_from_object(group).params}
@@ -114,7 +116,7 @@ def _add(section: Any, option: Option, text: str) -> None:
     action = section.add_argument(
         *names, action=_Setting, option=option, dest=option.name, default=option.default, help=_described(option, text)
     )
-    if choices := names_for(option.field):
+    if choices := names_for(option.field) or (["true", "false"] if option.is_switch else []):
         action.completer = lambda **_: choices  # for argcomplete
 
 

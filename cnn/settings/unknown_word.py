@@ -47,7 +47,7 @@ _ELSEWHERE = {
 
 _NOT_OPTIONS = {
     **dict.fromkeys(
-        ("np", "n", "nproc", "num_workers", "workers", "gpus", "num_gpus"),
+        ("np", "n", "H", "hosts", "hostfile", "nproc", "num_workers", "workers", "gpus", "num_gpus"),
         "a launcher starts the workers, `mpirun -np 2 cnn train` for example",
     ),
     **dict.fromkeys(

@@ -90,6 +90,7 @@ def test_help_shows_the_commands_that_started_it(tmp_path: Path) -> None:
         ("cnn train --mod", ["--model "]),
         ("cnn train --model lenet5-", ["lenet5-like "]),
         ("cnn evaluate runs/a --par", ["--part "]),
+        ("cnn train --flip t", ["true "]),
     ],
 )
 def test_shells_complete_commands_options_and_names(tmp_path: Path, line: str, completions: list[str]) -> None:

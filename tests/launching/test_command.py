@@ -73,6 +73,7 @@ UNKNOWN_OPTIONS = [
     ("train --zzzzz", f"there is no option --zzzzz; {HELP}"),
     ("train --workers 2", "there is no option --workers: a launcher starts the workers, `mpirun -np 2 cnn train` for"),
     ("train -np 2", "there is no option -np: a launcher starts the workers"),
+    ("train -H a:2,b:2", "there is no option -H: a launcher starts the workers"),
     ("train --gpu 0", "there is no option --gpu: the environment variable CNN_DEVICE, gpu or cpu, chooses"),
     ("train --momentum 0.9", "there is no option --momentum: --optimizer momentum has a momentum of 0.9."),
     ("train --images cat.jpg", f"there is no option --images here: it belongs to `cnn predict`; {HELP}"),
