@@ -1,13 +1,13 @@
-"""Settings that are names from a table or counts of at least 1, and their checks."""
+"""What a setting's field says beyond its type: allowed names, a count, its default, its place on the command line."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from cnn.errors import UserError
+from cnn.suggestions import most_similar
 
-_NAMES = "names"
+_NAMES, _DEFAULT, _POSITIONAL = "names", "default", "positional"
 
 
 def one_of(names: Callable[[], Iterable[str]], default: str) -> Any:
@@ -25,13 +25,37 @@ def names_for(field: "dataclasses.Field[Any]") -> list[str]:
     return list(field.metadata.get(_NAMES, list)())
 
 
+def own_default(describe: Callable[[], str]) -> Any:
+    """Returns a dataclass field of the default None, which stands for another value.
+
+    Args:
+        describe: returns what --help says about that value; a function, as tables may be defined after the settings.
+    """
+    return dataclasses.field(default=None, metadata={_DEFAULT: describe})
+
+
+def described_default(field: "dataclasses.Field[Any]") -> str:
+    """Returns the description of `own_default`; empty for other fields."""
+    return str(field.metadata.get(_DEFAULT, str)())
+
+
+def positional() -> Any:
+    """Returns a dataclass field of the default None, whose value may stand on the command line without its name."""
+    return dataclasses.field(default=None, metadata={_POSITIONAL: True})
+
+
+def is_positional(field: "dataclasses.Field[Any]") -> bool:
+    """Whether a field was made by `positional`."""
+    return bool(field.metadata.get(_POSITIONAL))
+
+
 def check_choice(noun: str, value: str, choices: Iterable[str]) -> None:
     """Raises UserError, listing the choices and suggesting the closest, unless `value` is one of them."""
     choices = list(choices)
     if value in choices:
         return
-    closest = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
-    hint = f" Did you mean '{closest[0]}'?" if closest else ""
+    closest = most_similar(value, choices, cutoff=0.5)
+    hint = f" Did you mean '{closest}'?" if closest else ""
     raise UserError(f"unknown {noun} '{value}': choose one of {', '.join(choices)}.{hint}")
 
 

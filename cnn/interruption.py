@@ -13,14 +13,16 @@ EXIT_CODE = 128 + signal.SIGINT
 
 
 def install_exit_on_interrupt() -> None:
-    """Makes Ctrl-C end this project's programs immediately: the scripts in jobs/, and modules run with -m.
+    """Makes Ctrl-C end this project's programs immediately: `cnn`, the scripts in jobs/, and modules run with -m.
 
     Other programs that import cnn keep their handler.
     """
     main = getattr(sys.modules["__main__"], "__file__", None)
     jobs = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "jobs")
     starting_with_m = sys.argv[:1] == ["-m"]  # only while Python locates the module, which is in this package
-    if starting_with_m or (main is not None and os.path.dirname(os.path.realpath(main)) == jobs):
+    if starting_with_m or (
+        main and (os.path.basename(main) == "cnn" or os.path.dirname(os.path.realpath(main)) == jobs)
+    ):
         _replace(signal.default_int_handler, _end)
 
 

@@ -67,7 +67,9 @@ def commands(page: str) -> Iterator[str]:
     """Of the blocks, and of the text those that start a program of ours."""
     for block in blocks(page, "bash"):
         yield from (line for line in block.replace("\\\n", " ").splitlines() if line.strip())
-    yield from (span for span in code_spans(page) if re.match(r"(python jobs/\w+\.py|bash launch/\w+\.sh) ", span))
+    yield from (
+        span for span in code_spans(page) if re.match(r"(python jobs/\w+\.py|cnn \w+|bash launch/\w+\.sh) ", span)
+    )
 
 
 ALL_COMMANDS = sorted({command for page in PAGES.values() for command in commands(page)})
@@ -173,11 +175,13 @@ def check_command(words: list[str]) -> None:
     while re.match(r"[A-Z_]+=", words[0]):
         words = words[1:]
     if words[0] in ("mpirun", "horovodrun"):
-        words = words[words.index("python") :]
+        words = words[words.index("python" if "python" in words else "cnn") :]
     if words[0] == "sbatch":
         words = ["bash", *words[words.index("launch/slurm.sbatch") :]]
     if words[0] == "docker" and "bash" in words:
         words = words[words.index("bash") :]
+    if words[0] == "cnn":
+        words = ["python", f"jobs/{words[1]}.py", *words[2:]]
     if words[:2] == ["python", "-m"]:
         check_module(words[2], words[3:])
     elif words[0] == "python":
@@ -210,6 +214,9 @@ def test_commands_are_understood(command: str, tmp_path: Path, monkeypatch: pyte
     "python jobs/train.py --model lenet6",
     "python jobs/train.py --config jobs/recipes/none.yaml",
     "python jobs/none.py",
+    "cnn none",
+    "cnn train --modle lenet5",
+    "mpirun -np 2 cnn evaluate runs/a runs/b",
     "python -m tests.gpu.none",
     "python -m tests.gpu.check --none",
     "bash launch/none.sh",
@@ -251,7 +258,9 @@ def known_options() -> set[str]:
     names = {name for group in groups for name in typing.get_type_hints(group)}
     scripts = "".join(path.read_text() for path in (*ROOT.glob("launch/*"), *ROOT.glob("cnn/launching/*launcher.py")))
     of_scripts = set(re.findall(r"--[a-z][\w-]*", scripts))
-    return {f"--{name}" for name in (*names, "config", "help", "print_config")} | of_scripts | OPTIONS_OF_OTHERS
+    with_dashes = {name.replace("_", "-") for name in names}
+    of_programs = {*names, *with_dashes, "lr", "config", "help", "print_config"}
+    return {f"--{name}" for name in of_programs} | of_scripts | OPTIONS_OF_OTHERS
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from .installed_command import install_command
 from .integration.processes import until
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,15 @@ def test_while_a_program_reads_what_is_wanted(tmp_path: Path, program: str) -> N
     code, output = interrupted(tmp_path / "fifo", sys.executable, *PROGRAMS[program], tmp_path / "fifo")
     assert code == 130, output
     assert output in ("", "error: ended by SIGINT; run it again to resume.\n")
+
+
+@pytest.mark.parametrize("imported", ["yaml", "tensorflow"])
+def test_while_the_installed_command_imports(tmp_path: Path, imported: str) -> None:
+    fifo = tmp_path / "fifo"
+    (tmp_path / f"{imported}.py").write_text(SLOW_IMPORT.format(fifo=str(fifo)))
+    (tmp_path / "bin").mkdir()
+    command = install_command(tmp_path / "bin")
+    assert interrupted(fifo, command, "train", "--data", "digits", PYTHONPATH=f"{tmp_path}:{ROOT}") == (130, "")
 
 
 @pytest.mark.parametrize(

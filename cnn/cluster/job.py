@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import io
 import os
 import select
 import signal
@@ -278,7 +279,8 @@ def _read_settings(parse: Callable[[], Settings], launch: Launch, job: Job) -> t
     wrong = remove_invalid_variables(os.environ, horovod=launch.controller != "none")
     contradicting = contradiction(launch.controller, os.environ)
     try:
-        with flushed():
+        # --help, for example, prints the same in every rank.
+        with flushed(), contextlib.nullcontext() if launch.rank == 0 else contextlib.redirect_stdout(io.StringIO()):
             settings = parse()
         if wrong:
             raise UserError(wrong)

@@ -66,8 +66,8 @@ class DataSettings:
         source = SOURCES[self.data]
         if self.data_dir is not None and isinstance(source, EmbeddedSource):
             raise UserError(
-                f"data_dir is '{self.data_dir}', but the data set {self.data} is not read from files: leave data_dir "
-                "out, or choose another data set."
+                f"data_dir is '{self.data_dir}', but the data set {self.data} is not read from files: add --data "
+                "folder if it holds your own images, or leave data_dir out."
             )
         if isinstance(source, ImageSource):
             self._check_image_source(source)

@@ -51,7 +51,8 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         raise UserError(
             f"--min {given.min} --max {given.max} is not a range of ranks: choose 1 or more, and --max not below --min."
         )
-    if not ("--run_dir" in settings[:-1] or any(word.startswith("--run_dir=") for word in settings)):
+    words = [word.replace("--run-dir", "--run_dir", 1) for word in settings]
+    if not ("--run_dir" in words[:-1] or any(word.startswith("--run_dir=") for word in words)):
         raise UserError("--run_dir is missing after --: name the run's folder, so that another start can resume it.")
     return given, settings
 

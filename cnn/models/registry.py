@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from cnn.choices import check_choice, one_of
+from cnn.choices import check_choice, one_of, own_default
 from cnn.errors import UserError
 
 if TYPE_CHECKING:  # Keras takes seconds to import; names and settings are needed before
@@ -19,8 +19,8 @@ class ModelSettings:
     """Name of the network. lenet5 has sigmoids, lenet5-like ReLU and dropout; -bn means with batch normalisation, -32
     for images of 32x32 pixels."""
 
-    dropout: float | None = None
-    """Fraction of units dropped after a fully connected layer; each network has its own default."""
+    dropout: float | None = own_default(lambda: f"that of the network: {_dropout_rates()}")
+    """Fraction of units dropped after a fully connected layer."""
 
     def __post_init__(self) -> None:
         check_choice("model", self.model, NETWORKS)
@@ -78,6 +78,13 @@ NETWORKS: dict[str, Network] = {
     "mobilenet": Network(family="mobilenet", smallest_image=1),
     **_by_name(*(_resnet(layers) for layers in (18, 34, 50, 101, 152)), _resnet(18, small_images=True)),
 }
+
+
+def _dropout_rates() -> str:
+    rates = sorted({row.dropout for row in NETWORKS.values() if row.dropout is not None})
+    return "; ".join(
+        f"{rate:g} for {', '.join(name for name, row in NETWORKS.items() if row.dropout == rate)}" for rate in rates
+    )
 
 
 def check_image_size(name: str, image_shape: tuple[int, int, int]) -> None:

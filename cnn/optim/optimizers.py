@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from cnn.choices import check_choice, one_of
+from cnn.choices import check_choice, one_of, own_default
 from cnn.errors import UserError
 from cnn.optim.regularisation import RegularisationSettings
 
@@ -52,8 +52,8 @@ class OptimizerSettings:
     optimizer: str = one_of(lambda: OPTIMIZERS, "adam")
     """The rule by which gradients change weights. momentum and nesterov have a momentum of 0.9."""
 
-    learning_rate: float | None = None
-    """Initial learning rate; each optimizer has its own default."""
+    learning_rate: float | None = own_default(lambda: f"that of the optimizer: {_rates()}")
+    """Initial learning rate."""
 
     scale_learning_rate: int | None = None
     """Batch size for which the learning rate is meant; the rate is scaled in proportion to --global_batch_size (Goyal
@@ -72,6 +72,8 @@ class OptimizerSettings:
                 "learning rate is meant for, for example 256."
             )
 
+        object.__setattr__(self, "learning_rate", rate)  # so that a run's settings.yaml records it
+
     def learning_rate_for(self, global_batch_size: int) -> float:
         """The learning rate before any schedule, with global batches of this size."""
         scale = 1.0 if self.scale_learning_rate is None else global_batch_size / self.scale_learning_rate
@@ -81,6 +83,15 @@ class OptimizerSettings:
     def base_learning_rate(self) -> float:
         """The learning rate before scaling and any schedule."""
         return OPTIMIZERS[self.optimizer].learning_rate if self.learning_rate is None else self.learning_rate
+
+
+def default_rate(optimizer: object) -> float | None:
+    """The learning rate of an optimizer for which none is given; None for an unknown one."""
+    return OPTIMIZERS[optimizer].learning_rate if isinstance(optimizer, str) and optimizer in OPTIMIZERS else None
+
+
+def _rates() -> str:
+    return ", ".join(f"{name} {row.learning_rate:g}" for name, row in OPTIMIZERS.items())
 
 
 def build_optimizer(

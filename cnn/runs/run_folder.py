@@ -13,6 +13,7 @@ from cnn.cluster.installation import versions
 from cnn.errors import RunError, UserError
 from cnn.from_json import read_object
 from cnn.monitoring.summary import write_json
+from cnn.optim.optimizers import default_rate
 from cnn.runs.checkpoints import KEPT
 from cnn.runs.folder_lock import lock_folder, locked_by
 from cnn.settings.settings import read_settings, training_defaults, write_settings
@@ -165,6 +166,8 @@ def in_one_unit(less: int, more: int) -> tuple[str, str]:
 def differences(path: Path, settings: Mapping[str, Any], must_agree: Collection[str] = ()) -> str:
     """Lists the settings that must agree with those of the run in a folder but differ; empty if there are none."""
     before = training_defaults() | read_settings(path / SETTINGS)  # earlier versions lack some settings
+    if before["learning_rate"] is None:  # earlier versions did not record an optimizer's own
+        before["learning_rate"] = default_rate(before["optimizer"])
     return ", ".join(
         f"{name} ({before.get(name)} there, {settings.get(name)} now)"
         for name in sorted(set(settings) - (_MAY_DIFFER - set(must_agree)))

@@ -1,13 +1,15 @@
 """A finished run's folder: its trained network, and everything needed to use it."""
 
+import contextlib
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn.choices import check_choice
+from cnn.choices import check_choice, positional
 from cnn.errors import UserError
 from cnn.from_json import from_json
 from cnn.learner.precision import use_precision
@@ -18,6 +20,7 @@ from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.runs.data_record import DATA, RunData, read_data
 from cnn.runs.run_folder import SETTINGS, holds_run
 from cnn.settings.settings import TrainingSettings, make_settings, parse_settings
+from cnn.suggestions import similar_path
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +39,7 @@ _MIN_WEIGHT_BYTES = 2
 class NetworkSettings:
     """The trained network."""
 
-    run_dir: str | None = None
+    run_dir: str | None = positional()
     """Folder of the run that trained it."""
 
     checkpoint: str = "best"
@@ -44,7 +47,10 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         if self.run_dir is None:
-            raise UserError("--run_dir is missing: name the folder of the run that trained the network.")
+            raise UserError(
+                "--run_dir is missing: name the folder of the run that trained the network, before all options or "
+                "after --run_dir."
+            )
 
     @property
     def folder(self) -> Path:
@@ -148,6 +154,24 @@ class SavedRun:
         return network, self.restore(network, checkpoint)
 
 
+def _advice(folder: Path) -> str:
+    """Proposes a run for a folder that holds none: the one around it, the last one in it, or one of a similar name."""
+    around = [each for each in folder.parents if holds_run(each)]
+    similar = similar_path(folder)
+    found = [*around, *_runs_in(folder), *([similar] if similar and holds_run(similar) else [])]
+    if found:
+        return f"; did you mean {found[0]}?"
+    others = _runs_in(folder.parent)
+    return f": name a folder that jobs/train.py has written{f', {others[0]} for example' if others else ''}."
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The runs in a folder, the last one first."""
+    with contextlib.suppress(OSError):
+        return sorted(filter(holds_run, folder.iterdir()), key=lambda run: run.stat().st_mtime, reverse=True)
+    return []
+
+
 def open_run(folder: Path) -> SavedRun:
     """Reads a run folder's settings and data record.
 
@@ -155,7 +179,7 @@ def open_run(folder: Path) -> SavedRun:
         UserError: it is not a run folder, or cannot be read.
     """
     if not holds_run(folder):
-        raise UserError(f"{folder} holds no run: name a folder that jobs/train.py has written.")
+        raise UserError(f"{folder} {'holds no run' if os.path.lexists(folder) else 'does not exist'}{_advice(folder)}")
     try:
         settings = parse_settings("A run's settings", TrainingSettings, [f"--config={folder / SETTINGS}"])
     except UserError as error:

@@ -55,7 +55,7 @@ def read_yaml(path: Path) -> Any:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise ValueError(str(error.strerror)) from error
+        raise ValueError("it is a folder" if path.is_dir() else str(error.strerror)) from error
     if len(content) > _MAX_BYTES:
         raise ValueError(f"it has more than {_MAX_BYTES:,} bytes, which no settings need")
     try:

@@ -2,8 +2,10 @@
 
 import math
 import os
+import re
 import types
 import typing
+import unicodedata
 from typing import Any, Literal
 
 from cnn.settings.plain_yaml import NULLS
@@ -75,7 +77,8 @@ def _whole_number(text: str) -> int:
     try:
         value = int(text.encode("ascii"))
     except ValueError:
-        raise ValueError(f"{text!r} is not a whole number: write it in decimal digits, 10 for example") from None
+        advice = _without_ornaments(text, whole=True) or "it in decimal digits, 10 for example"
+        raise ValueError(f"{text!r} is not a whole number: write {advice}") from None
     if abs(value) >= _INTEGER_LIMIT:
         raise ValueError(f"has {len(str(abs(value)))} digits: give a whole number below 2**63")
     return value
@@ -87,8 +90,25 @@ def _number(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a number: write it with a decimal point or an exponent, 0.001 or 1e-3")
+        advice = _without_ornaments(text, whole=False) or "it with a decimal point or an exponent, 0.001 or 1e-3"
+        raise ValueError(f"{text!r} is not a number: write {advice}")
     return value
+
+
+def _without_ornaments(text: str, *, whole: bool) -> str:
+    """How to write a number such as 1e3, 1,000 or 0,5; empty for a text that is none, or may be one of several."""
+    plain = unicodedata.normalize("NFKC", text).strip().replace("\N{MINUS SIGN}", "-").replace("\N{EN DASH}", "-")
+    if whole and re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+", plain):
+        plain = plain.replace(",", "")
+    elif not whole and re.fullmatch(r"[-+]?\d*,(\d{1,2}|\d{4,})", plain):
+        plain = plain.replace(",", ".")
+    try:
+        value = float(plain)
+    except ValueError:
+        return ""
+    if not whole or not math.isfinite(value):
+        return plain if math.isfinite(value) else ""
+    return str(int(value)) if value.is_integer() and abs(value) < _INTEGER_LIMIT else ""
 
 
 def _switch(text: str) -> bool:

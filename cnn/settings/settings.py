@@ -1,17 +1,14 @@
 """Reads settings from YAML and the command line into dataclasses, and writes them as YAML."""
 
-import argparse
 import dataclasses
 import functools
 import math
-import os
-import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnn.choices import check_counts, names_for
+from cnn.choices import check_counts
 from cnn.cluster.exchange_cost import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.feed_settings import FeedSettings
@@ -23,15 +20,12 @@ from cnn.monitoring.whole_file import write_whole
 from cnn.optim.optimizers import MIN_LEARNING_RATE, OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.optim.schedules import ScheduleSettings
+from cnn.settings.command_line import parse_words
 from cnn.settings.plain_yaml import dump_yaml
-from cnn.settings.setting_value import SwitchOrAuto, read_words
-from cnn.settings.settings_file import closest, read_group, typed
+from cnn.settings.setting_value import SwitchOrAuto
+from cnn.settings.settings_file import read_group, typed
 
 Settings = TypeVar("Settings")
-
-_SWITCHES = (bool, SwitchOrAuto)
-_NO = "no_"
-"""Prefix of a boolean setting's name that sets it to false."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,7 +130,7 @@ def parse_settings(
         UserError: a name is unknown, a value has the wrong type, or a dataclass refuses it.
     """
     groups = tuple(typing.get_type_hints(settings_class).values())
-    return make_settings(settings_class, _parse(description, groups, arguments, defaults=True))
+    return make_settings(settings_class, parse_words(description, groups, arguments, defaults=True))
 
 
 def make_settings(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings:
@@ -163,108 +157,9 @@ def parse_given(
     Returns:
         The section, and the other given settings by name.
     """
-    values = _parse(description, (group, *typing.get_type_hints(others).values()), arguments, defaults=False)
+    values = parse_words(description, (group, *typing.get_type_hints(others).values()), arguments, defaults=False)
     names = {field.name for field in dataclasses.fields(group)} & values.keys()  # type: ignore[arg-type]
     return group(**{name: values.pop(name) for name in names}), values
-
-
-def _parse(
-    description: str, groups: tuple[type[Any], ...], arguments: Sequence[str] | None, *, defaults: bool
-) -> dict[str, Any]:
-    from jsonargparse import Namespace  # imported late, as below
-
-    parser = _make_parser(description, groups)
-    hints = _hints(groups)
-    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    files.add_argument("--config", action="append", default=[])
-    try:
-        config, remaining = files.parse_known_args(arguments)
-        of_files = {name: value for each in config.config for name, value in _read_config(each, hints).items()}
-        namespace = Namespace(of_files)  # type: ignore[no-untyped-call]
-        values = dict(vars(parser.parse_args(remaining, namespace, defaults=defaults)))
-    except argparse.ArgumentError as error:
-        raise UserError(_explain(error, hints)) from error
-    values.pop("config", None)
-    return values
-
-
-def _hints(groups: Iterable[type[Any]]) -> dict[str, Any]:
-    """The types of the settings, by name."""
-    return {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
-
-
-def _read_config(source: str, hints: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads the settings in a file, or in a text in braces, as a sweep passes them."""
-    name = _read_words("config", str, source) or source
-    inline = name.startswith("{") and not os.path.isfile(name)
-    try:
-        return typed(*read_group(name if inline else Path(name)), hints)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
-@functools.cache
-def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
-    import docstring_parser
-    import jsonargparse  # takes a quarter of a second, which importing this module should not cost
-
-    jsonargparse.set_dumper("yaml", dump_yaml)  # for --print_config
-    parser = jsonargparse.ArgumentParser(
-        description=description,
-        exit_on_error=False,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--config", action="config", help="YAML file with any of these settings; may be repeated.")
-    for action in parser._actions:
-        if isinstance(action.metavar, str):  # --print_config's has a backspace before its brackets
-            action.metavar = action.metavar.replace("\b", "")
-    for group in groups:
-        section = parser.add_argument_group(str(group.__doc__).rstrip("."))
-        helps = {each.arg_name: each.description for each in docstring_parser.parse_from_object(group).params}
-        hints = typing.get_type_hints(group)
-        for field in dataclasses.fields(group):
-            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            name, hint = field.name, hints[field.name]
-            names = [f"--{name}", f"--{_NO}{name}"] if hint in _SWITCHES else [f"--{name}"]
-            choices = f" One of {', '.join(known)}." if (known := names_for(field)) else ""
-            section.add_argument(*names, action=_Setting, hint=hint, default=default, help=f"{helps[name]}{choices}")
-    return parser
-
-
-class _Setting(argparse.Action):
-    """Stores the value of the words after a setting's name on the command line."""
-
-    def __init__(self, *, hint: Any, **rest: Any) -> None:
-        if hint in _SWITCHES:
-            rest |= {"nargs": "?", "metavar": "true|false" if hint is bool else "true|false|auto"}
-        elif typing.get_origin(hint) is list:
-            rest["nargs"] = "+"
-        super().__init__(**rest)
-        self.hint = hint
-
-    def __call__(self, parser: Any, namespace: Any, words: Any, option_string: str | None = None) -> None:
-        value = True if words is None else _read_words(self.dest, self.hint, words)
-        negated = self.hint in _SWITCHES and str(option_string).startswith(f"--{_NO}")
-        setattr(namespace, self.dest, not value if negated else value)
-        if self.dest == "epochs":
-            namespace.steps = None  # steps from a file would override --epochs
-
-
-def _read_words(name: str, hint: Any, words: str | list[str]) -> Any:
-    try:
-        return read_words(hint, words)
-    except ValueError as error:
-        raise UserError(f"--{name} {error}.") from error
-
-
-def _explain(error: argparse.ArgumentError, hints: Mapping[str, Any]) -> str:
-    """A parser's message in one line, with the most similar name for an unknown one."""
-    options = [*hints, *(f"{_NO}{name}" for name, hint in hints.items() if hint in _SWITCHES), "config", "print_config"]
-    message = " ".join((error.message or str(error)).split()).rstrip(".")
-    unknown = message.removeprefix("unrecognized arguments: ")
-    hint = closest(re.split("[ =]", unknown)[0], options, "--") if unknown != message else ""
-    return f"{message}{hint or ';'} --help lists all settings."
 
 
 def training_defaults() -> dict[str, Any]:
@@ -275,7 +170,8 @@ def training_defaults() -> dict[str, Any]:
 
 def training_hints() -> dict[str, Any]:
     """The types of training settings by name."""
-    return _hints(typing.get_type_hints(TrainingSettings).values())
+    groups = typing.get_type_hints(TrainingSettings).values()
+    return {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:

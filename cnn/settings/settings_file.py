@@ -1,13 +1,12 @@
 """Files of settings: reads names, and values by the types of the settings (see `setting_value`)."""
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cnn.settings.plain_yaml import Written, load_yaml, read_yaml
 from cnn.settings.setting_value import read_value
+from cnn.suggestions import did_you_mean, similar_path
 
 _EXAMPLE = "`epochs: 3` for example"
 _SHOWN = 40
@@ -30,10 +29,19 @@ def read_group(source: Path | str) -> tuple[str, dict[str, Any]]:
     try:
         content = read_yaml(source) if isinstance(source, Path) else load_yaml(source)
     except ValueError as error:
-        raise ValueError(f"{place} cannot be read: {error}.") from error
+        raise ValueError(f"{place} cannot be read: {error}{_meant(source)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{place} holds {_not_settings(content)}, {_EXAMPLE}.")
     return place, content
+
+
+def _meant(source: Path | str) -> str:
+    """The end of a sentence about settings that cannot be read: the file that was probably meant."""
+    if isinstance(source, Path) and not source.is_file():
+        inside = source / "settings.yaml"  # of a run folder
+        found = inside if inside.is_file() else None if source.exists() else similar_path(source)
+        return f"; did you mean {found}?" if found else "; name a file of settings." if source.is_dir() else "."
+    return "."
 
 
 def _not_settings(content: Any) -> str:
@@ -62,16 +70,9 @@ def typed_value(place: str, name: str, written: Any, hints: Mapping[str, Any]) -
     """The value of one setting, as `typed`."""
     where = f"{place}, line {name.line}" if isinstance(name, Written) else place
     if name not in hints:
-        advice = "; write settings without sections." if isinstance(written, dict) else closest(name, hints)
+        advice = "; write settings without sections." if isinstance(written, dict) else did_you_mean(name, hints)
         raise ValueError(f"{where}: there is no setting {str(name)!r}{advice or '; leave it out.'}")
     try:
         return read_value(hints[name], written)
     except ValueError as error:
         raise ValueError(f"{where}: {name} {error}.") from error
-
-
-def closest(name: str, names: Iterable[str], prefix: str = "") -> str:
-    """Suggests the most similar name, if any: names are mistyped by people and altered by programs."""
-    plain = re.sub(r"\W+", "_", name).strip("_").lower()
-    found = difflib.get_close_matches(plain, list(names), n=1)
-    return f"; did you mean {prefix}{found[0]}?" if found else ""

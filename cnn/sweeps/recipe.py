@@ -128,7 +128,7 @@ def _arguments(choice: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _make_combinations(entries: Sequence[tuple[str, dict[str, Any], TrainingSettings]]) -> list[Combination]:
-    all_resolved = [_resolved(settings) for _, _, settings in entries]
+    all_resolved = [settings.merged for _, _, settings in entries]
     distinguishing = _distinguishing_names(all_resolved)
     by_name: dict[str, Combination] = {}
     for (location, choice, settings), resolved in zip(entries, all_resolved, strict=True):
@@ -146,7 +146,7 @@ def _make_combinations(entries: Sequence[tuple[str, dict[str, Any], TrainingSett
         other = by_name.setdefault(name, combination)
         if len(os.fsencode(name)) > _MAX_NAME:
             raise UserError(f"{location}: the name of its folder, {name}, is too long: shorten a value.")
-        differing = [setting for setting, value in _resolved(other.settings).items() if value != resolved[setting]]
+        differing = [setting for setting, value in other.settings.merged.items() if value != resolved[setting]]
         if differing:
             raise UserError(
                 f"{location}: another combination has the same folder name, {name}: change one of "
@@ -165,10 +165,6 @@ def _distinguishing_names(all_resolved: Sequence[Mapping[str, Any]]) -> list[str
         if any(len(different) > 1 for different in values.values()):
             names.append(name)
     return names
-
-
-def _resolved(settings: TrainingSettings) -> dict[str, Any]:
-    return {**settings.merged, "learning_rate": settings.optimizer.base_learning_rate}
 
 
 def _text(value: Any) -> str:

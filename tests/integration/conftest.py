@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ..installed_command import install_command
 from .preloaded import Preloaded
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,14 @@ class Jobs:
             return preloaded.run(words, ROOT, {**self.environment, **extra})
         python = preloaded.python if preloaded else [sys.executable]
         process = self._start([*within, *LAUNCHERS[launcher](workers), *python, *words], extra)
+        output, _ = process.communicate(timeout=SECONDS)
+        return process.returncode, output
+
+    def run_command(self, *words: object, launcher: str = "none", workers: int = 1, folder: Path) -> tuple[int, str]:
+        """Runs `cnn WORDS`, which is installed in a folder, to its end; gives the exit code and the output."""
+        install_command(folder)
+        path = {"PATH": f"{folder}:{self.environment['PATH']}"}
+        process = self._start([*LAUNCHERS[launcher](workers), "cnn", *map(str, words)], path)
         output, _ = process.communicate(timeout=SECONDS)
         return process.returncode, output
 

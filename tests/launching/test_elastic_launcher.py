@@ -51,6 +51,7 @@ def test_not_more_ranks_than_allowed_are_started(tmp_path: Path) -> None:
 def test_a_run_that_was_begun_is_resumed_unless_something_else_is_asked_for(tmp_path: Path) -> None:
     words = command("./hosts.sh", "--", f"--run_dir={tmp_path}")
     assert words[-4:] == ["jobs/train.py", "--resume", "auto", f"--run_dir={tmp_path}"]
+    assert command("./hosts.sh", "--", "--run-dir", tmp_path)[-2:] == ["--run-dir", str(tmp_path)]
     asked = command("./hosts.sh", "--", "--run_dir", tmp_path, "--no_resume")
     assert parse_settings("", TrainingSettings, asked[asked.index("jobs/train.py") + 1 :]).run.resume is False
 

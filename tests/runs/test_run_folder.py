@@ -27,9 +27,9 @@ from cnn.runs.run_folder import (
     start_folder,
     write_environment,
 )
-from cnn.settings.settings import read_settings
+from cnn.settings.settings import read_settings, write_settings
 
-SETTINGS = {"model": "lenet5", "seed": 1, "learning_rate": None, "epochs": 2, "run_dir": "x", "resume": False}
+SETTINGS = {"model": "lenet5", "seed": 1, "learning_rate": 0.001, "epochs": 2, "run_dir": "x", "resume": False}
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_going_on_from_the_last_step_with_more_epochs(run: Path) -> None:
     ("changed", "told"),
     [
         ({"seed": 2}, "seed (1 there, 2 now)"),
-        ({"learning_rate": 0.1}, "learning_rate (None there, 0.1 now)"),
+        ({"learning_rate": 0.1}, "learning_rate (0.001 there, 0.1 now)"),
         ({"model": "fcnn", "seed": 3}, "model (lenet5 there, fcnn now), seed (1 there, 3 now)"),
         ({"flip": True}, "flip (False there, True now)"),
     ],
@@ -145,6 +145,13 @@ def test_other_settings_are_named(run: Path, changed: dict, told: str) -> None:
 
 def test_settings_that_an_earlier_version_did_not_know_are_their_defaults(run: Path) -> None:
     check_same(run, {**SETTINGS, "flip": False, "validation_fraction": 0.1})
+
+
+def test_a_rate_that_an_earlier_version_did_not_record_is_that_of_the_optimizer(run: Path) -> None:
+    write_settings(run / "settings.yaml", {**SETTINGS, "optimizer": "sgd", "learning_rate": None})
+    check_same(run, {**SETTINGS, "optimizer": "sgd", "learning_rate": 0.1})
+    told = refusal(check_same, run, {**SETTINGS, "optimizer": "sgd", "learning_rate": 0.2})
+    assert "other settings: learning_rate (0.1 there, 0.2 now);" in told
 
 
 def test_a_setting_that_there_is_no_more_is_told_with_its_line(run: Path) -> None:

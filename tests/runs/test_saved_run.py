@@ -82,8 +82,13 @@ def test_a_damaged_checkpoint_and_one_of_another_run(run: SavedRun) -> None:
 
 
 def test_what_is_no_run_folder(run: SavedRun, tmp_path: Path) -> None:
-    for path in (tmp_path / "none", tmp_path / ("x" * 300), run.folder / "settings.yaml"):
-        assert "holds no run: name a folder" in refusal(open_run, path)
+    assert refusal(open_run, run.folder / "none") == f"{run.folder}/none does not exist; did you mean {run.folder}?"
+    for path in (tmp_path / "none", tmp_path / ("x" * 300)):
+        advice = f"name a folder that jobs/train.py has written, {run.folder} for example."
+        assert refusal(open_run, path) == f"{path} does not exist: {advice}"
+    for path in (run.folder / "settings.yaml", run.folder / "checkpoints", run.folder.parent):
+        assert refusal(open_run, path) == f"{path} holds no run; did you mean {run.folder}?"
+    assert refusal(open_run, run.folder.with_name("runn")).endswith(f"runn does not exist; did you mean {run.folder}?")
     for content in ("model: nonsense", "learning_rte: 1", "- 1", "model: [", "\0"):
         (run.folder / "settings.yaml").write_text(content)
         assert f"the settings in {run.folder} cannot be used: " in refusal(open_run, run.folder)

@@ -110,7 +110,7 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
     os.truncate(file, 10**9)
     with pytest.raises(ValueError, match="more than 1,000,000 bytes"):
         read_yaml(file)
-    with pytest.raises(ValueError, match="Is a directory"):
+    with pytest.raises(ValueError, match="it is a folder"):
         read_yaml(tmp_path)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import typing
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def test_merged_holds_every_setting_once() -> None:
     ("arguments", "fragments"),
     [
         (["--learning_rte", 1], ["learning_rte", "did you mean --learning_rate?", "--help"]),
-        (["--zzzzzz", 1], ["zzzzzz", "; --help"]),
+        (["--zzzzzz", 1], ["there is no option --zzzzzz; --help lists all options."]),
         (["--epochs", "many"], ["epochs", "many"]),
         (["--epochs", 1.5], ["epochs", "1.5"]),
         (["--epochs", 0], ["--epochs 0 is less than 1"]),
@@ -204,6 +205,56 @@ def test_a_mistyped_name_in_yaml_gets_a_hint() -> None:
     assert refusal("--config", "{modle: fcnn}") == (
         "the text of --config, line 1: there is no setting 'modle'; did you mean model?"
     )
+
+
+def test_the_rate_of_the_optimizer_is_recorded_and_does_not_outlive_it(tmp_path: Path) -> None:
+    file, other = tmp_path / "settings.yaml", tmp_path / "other.yaml"
+    write_settings(file, parse("--optimizer", "adam").merged)
+    other.write_text("optimizer: sgd\n")
+    assert read_settings(file)["learning_rate"] == 0.001
+
+    def rate(*arguments: object) -> float | None:
+        return parse("--config", file, *arguments).optimizer.learning_rate
+
+    assert rate() == rate("--optimizer", "adam") == 0.001
+    assert rate("--optimizer", "sgd") == rate("--config", other) == 0.1
+    assert rate("--optimizer", "sgd", "--lr", 0.001) == rate("--lr", 0.001, "--config", other) == 0.001
+    write_settings(file, parse("--optimizer", "adam", "--lr", 0.01).merged)
+    assert rate("--optimizer", "sgd") == 0.01
+
+
+@pytest.mark.parametrize(
+    ("setting", "default"),
+    [
+        ("learning_rate", "Default: that of the optimizer: sgd 0.1, momentum 0.02,"),
+        ("dropout", "Default: that of the network: 0 for lenet5; 0.25 for lenet5-like; "),
+        ("epochs", "Default: 10."),
+        ("model", "Default: lenet5-like."),
+        ("no_flip", "Default: false."),
+        ("average_decay", "Default: 0."),
+        ("l2", "Default: 0."),
+    ],
+)
+def test_help_tells_defaults(setting: str, default: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = " ".join(capsys.readouterr().out.split()).partition(f" --{setting} ")[2]
+    assert default in text[: text.index(" --")]
+
+
+def test_help_begins_with_a_short_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    usage, empty, description = capsys.readouterr().out.splitlines()[:3]
+    assert usage.endswith(" [--NAME VALUE] ...")
+    assert (empty, description) == ("", "A program.")
+
+
+def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse("--version", "--epochs", "3")
+    assert caught.value.code == 0
+    assert re.fullmatch(r"cnn \S+, TensorFlow 2\.\S+, Keras 3\.\S+, Horovod 0\.28\.1\n", capsys.readouterr().out)
 
 
 def test_the_learning_rate_is_scaled_in_proportion_to_the_batch() -> None:
@@ -328,6 +379,21 @@ def test_a_value_in_a_file_is_what_the_same_characters_are_on_the_command_line(
     assert result("--config", file) == result(f"--{name}={text.strip() if bare else text}")
 
 
+WORDS_OF_A_LINE = (
+    st.sampled_from([f"--{name}" for name in (*training_hints(), "no_flip", "lr", "run-dir", "config", "workers")])
+    | st.sampled_from(
+        ["-", "--", "---", "-1", "-x", "--=", "--a=b", "\u2013epochs", "\u2013", "", " ", "lenet5", "a.yaml"]
+    )
+    | TEXTS
+)
+
+
+@examples(300)
+@given(st.lists(WORDS_OF_A_LINE, max_size=4))
+def test_any_words_are_settings_or_one_sentence(words: list[str]) -> None:
+    read_or_sentence(lambda: parse(*words), "", UserError)
+
+
 @pytest.mark.parametrize(
     ("arguments", "name", "value"),
     [
@@ -344,6 +410,13 @@ def test_a_value_in_a_file_is_what_the_same_characters_are_on_the_command_line(
         (["--no_flip"], "flip", False),
         (["--flip", "--no_flip"], "flip", False),
         (["--steps", "null"], "steps", None),
+        (["--run-dir", "a"], "run_dir", "a"),
+        (["--run-dir=a=b"], "run_dir", "a=b"),
+        (["--run_dir=-a"], "run_dir", "-a"),
+        (["--no-flip"], "flip", False),
+        (["--lr", "0.5"], "learning_rate", 0.5),
+        (["--lr=0.5"], "learning_rate", 0.5),
+        (["--epochs", "3", "--epochs", "5"], "epochs", 5),
     ],
 )
 def test_what_words_mean(arguments: list[str], name: str, value: object) -> None:
@@ -353,23 +426,23 @@ def test_what_words_mean(arguments: list[str], name: str, value: object) -> None
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--epochs", "1e1"], "--epochs '1e1' is not a whole number"),
+        (["--epochs", "1e1"], "--epochs '1e1' is not a whole number: write 10."),
         (["--epochs", "0x10"], "--epochs '0x10' is not a whole number"),
-        (["--epochs", "10.0"], "--epochs '10.0' is not a whole number"),
-        (["--seed", "\uff17"], "--seed '\uff17' is not a whole number"),
+        (["--epochs", "10.0"], "--epochs '10.0' is not a whole number: write 10."),
+        (["--epochs", "1,000"], "--epochs '1,000' is not a whole number: write 1000."),
+        (["--epochs", "10.5"], "--epochs '10.5' is not a whole number: write it in decimal digits"),
+        (["--epochs", "1e30"], "--epochs '1e30' is not a whole number: write it in decimal digits"),
+        (["--seed", "\uff17"], "--seed '\uff17' is not a whole number: write 7."),
         (["--seed", "9" * 5000], "is not a whole number"),
-        (["--learning_rate", "0,5"], "--learning_rate '0,5' is not a number"),
+        (["--learning_rate", "0,5"], "--learning_rate '0,5' is not a number: write 0.5."),
+        (["--learning_rate", "1,000"], "--learning_rate '1,000' is not a number: write it with a decimal point"),
+        (["--learning_rate", "\u22121e-3"], "--learning_rate '\u22121e-3' is not a number: write -1e-3."),
         (["--clip_norm", "inf"], "--clip_norm 'inf' is not a number"),
         (["--decay_epochs", "1e999"], "--decay_epochs '1e999' is not a number"),
         (["--flip", "1"], "--flip '1' is neither true nor false"),
         (["--epochs", "null"], "--epochs has no value"),
         (["--run_dir=~"], "--run_dir '~' means null in YAML but the home folder in shells"),
         (["--epoch", "3"], "did you mean --epochs?"),
-        (["--run-dir", "a"], "did you mean --run_dir?"),
-        (["--run-dir=a"], "did you mean --run_dir?"),
-        (["--no-flip"], "did you mean --no_flip?"),
-        (["-epochs", "3"], "did you mean --epochs?"),
-        (["\u2014epochs", "3"], "did you mean --epochs?"),
         (["epochs=3"], "did you mean --epochs?"),
         (["--conf", "a.yaml"], "did you mean --config?"),
     ],
