@@ -23,8 +23,9 @@ _GAP = "  "
 class ProgressDisplay:
     """Shows a bar on a terminal; elsewhere, such as in a job's log file, a line at most every ten seconds.
 
-    The bar is never wider than the terminal. It ends with a carriage return instead of beginning with one: launchers
-    such as horovodrun pass on what ends with one, and put a prefix in front of it.
+    The bar is never wider than the terminal. It is between carriage returns because of the prefixes of launchers:
+    Horovod passes on what ends with one, and puts a prefix in front of it. mpirun puts a prefix in front of what it
+    happens to read at once; this prefix must not begin behind the bar, and the bar then overwrites it.
 
     Args:
         stream: stream to write to.
@@ -94,8 +95,11 @@ class ProgressDisplay:
     def write(self, text: str) -> None:
         """Writes a separate line, above the bar if there is one."""
         with self._lock:
-            clearing, drawn = (f"{' ' * len(self._drawn)}\r", f"{self._drawn}\r") if self._drawn else ("", "")
-            self._put(f"{clearing}{text}\n{drawn}")
+            if self._drawn:
+                self._drawn = self._drawn[: columns(self._stream) - 1]  # it may have been made narrower
+                self._put(f"\r{text.ljust(len(self._drawn))}\n\r{self._drawn}\r")
+            else:
+                self._put(f"{text}\n")
 
     def time_left(self, done: int) -> str:
         """The remaining time as text, estimated from the speed so far; empty if unknown, or if all is done."""
@@ -122,7 +126,7 @@ class ProgressDisplay:
             return
         with self._lock:
             drawn = text.ljust(columns(self._stream) - 1)
-            self._put(f"{drawn}\r")
+            self._put(f"\r{drawn}\r")
             self._drawn = drawn
 
     def _put(self, text: str) -> None:

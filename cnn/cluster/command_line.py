@@ -48,7 +48,7 @@ def installed_command(name: str) -> str:
 def own_words() -> list[str]:
     """This process's command line as words; for a script of this environment, as `horovodrun`, without Python."""
     script = Path(sys.orig_argv[1]) if len(sys.orig_argv) > 1 else Path()
-    if script.parent == Path(sys.executable).parent:
+    if script.parent.resolve() == Path(sys.executable).parent.resolve():
         name = script.name if shutil.which(script.name) == str(script) else _relative(str(script))
         return [name, *sys.orig_argv[2:]]
     return [_program(), *sys.orig_argv[1:]]

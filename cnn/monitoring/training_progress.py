@@ -9,10 +9,7 @@ from cnn.terminal import columns
 
 
 class _Labels(NamedTuple):
-    """The words of an epoch's line."""
-
-    columns: int
-    """Width of the terminal from which on they are used."""
+    """The words of an epoch's line, of which the longest are used that fit into the terminal."""
 
     loss: str
     accuracy: str
@@ -22,9 +19,9 @@ class _Labels(NamedTuple):
     gap: str = "  "
 
 
-_FULL = _Labels(95, "loss ", "accuracy ", "validation loss ", "accuracy ", "best so far")
-_SHORT = _Labels(60, "loss ", "acc ", "val ", "", "best")
-_SHORTEST = _Labels(0, "", "", "val ", "", "best", " ")
+_FULL = _Labels("loss ", "accuracy ", "validation loss ", "accuracy ", "best so far")
+_SHORT = _Labels("loss ", "acc ", "val ", "", "best")
+_SHORTEST = _Labels("", "", "val ", "", "best", " ")
 
 
 class Score(NamedTuple):
@@ -102,8 +99,14 @@ class TrainingProgress:
             validation: loss and accuracy on the validation part; None if there is none.
             best: whether the validation part was classified better than ever before.
         """
-        width = columns(self._stream) if self._terminal else _FULL.columns
-        labels = next(each for each in (_FULL, _SHORT, _SHORTEST) if width >= each.columns)
+        lines = (self._epoch_line(labels, step, training, validation, best) for labels in (_FULL, _SHORT, _SHORTEST))
+        width = columns(self._stream) if self._terminal else None
+        fitting = (line for line in lines if width is None or len(line) <= width)
+        self._display.write(next(fitting, self._epoch_line(_SHORTEST, step, training, validation, best)))
+
+    def _epoch_line(
+        self, labels: _Labels, step: int, training: Score | None, validation: Score | None, best: bool
+    ) -> str:
         total = f"{self._total / self._steps_per_epoch:.4g}"
         parts = [f"epoch {step / self._steps_per_epoch:>{len(total)}.4g}{f'/{total}' if labels is _FULL else ''}"]
         if training is not None:
@@ -111,7 +114,7 @@ class TrainingProgress:
         if validation is not None:
             accuracy = f"{labels.validation_accuracy}{_percent(validation)}"
             parts += [f"{labels.validation}{validation.loss:.3f}", accuracy]
-        self._display.write(labels.gap.join([*parts, labels.best] if best else parts))
+        return labels.gap.join([*parts, labels.best] if best else parts)
 
     def message(self, text: str) -> None:
         """Writes a separate line, above the bar if there is one."""

@@ -1,5 +1,6 @@
 """What a run says at its start: what is trained, on what, with whom, and where the results are written."""
 
+import textwrap
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ from cnn.shown_text import on_one_line
 
 
 def opening_lines(
+    width: int,
     cluster: Cluster,
     name: str,
     model: keras.Model,
@@ -24,6 +26,7 @@ def opening_lines(
     """Describes the run in a few lines.
 
     Args:
+        width: maximum number of characters of a line.
         cluster: the workers.
         name: the network's name.
         model: the network.
@@ -39,13 +42,14 @@ def opening_lines(
     batch = min(order.global_batch_size, training)
     epochs = f"{_count(total_steps, 'step')} ({total_steps / order.steps_per_epoch:.4g} epochs)"
     resumed = f", resumed after step {start_step:,}" if start_step else ""
-    return [
+    texts = [
         f"{name}: {model.count_params():,} parameters, {'x'.join(map(str, dataset.input_shape))} images",
         f"{on_one_line(dataset.name)}: {dataset.classes:,} classes; {images}",
         f"{_workers(cluster)}; {batch:,} images a step{_shares(order, batch, cluster.world_size)}",
         f"{epochs}{resumed}",
         f"run folder: {on_one_line(str(folder))}",
     ]
+    return [textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False) for text in texts]
 
 
 def _workers(cluster: Cluster) -> str:

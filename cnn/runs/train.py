@@ -83,6 +83,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             resumed=start.how != "fresh",
         )
         opening = opening_lines(
+            columns(sys.stdout),
             cluster,
             settings.model.model,
             model,

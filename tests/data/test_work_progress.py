@@ -59,7 +59,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         progress.add(300)
         progress.close()
     shown = read_terminal(master)
-    bar, *_ = shown.split("\r")
+    _, bar, *_ = shown.split("\r")
     assert bar.startswith("100 % |")
     assert "preparing mine: 500 of 500 images  " in bar
     assert bar.rstrip().endswith(" a second")
