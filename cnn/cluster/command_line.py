@@ -29,34 +29,45 @@ def typed_command(launch: Launch, environ: Mapping[str, str]) -> str:
     return shell_words(_without_options(words, sys.argv[1:]))
 
 
+def own_words() -> list[str]:
+    """This process's command line as words; for a script of this environment, as `horovodrun`, without Python."""
+    script = _script()
+    return [_python(), *sys.orig_argv[1:]] if script is None else [script, *sys.orig_argv[2:]]
+
+
 def program_command(name: str) -> str:
-    """The command that runs another of the programs in jobs/, `evaluate` for example, by one process."""
-    return shell_words([_program(), _relative(str(Path(sys.argv[0]).with_name(f"{name}.py")))])
+    """The command that runs one of the programs in jobs/, `evaluate` for example, by one process."""
+    return shell_words(_program(name))
 
 
 def with_launcher(launcher: Sequence[str]) -> str:
     """The command that runs this program by a launcher of this environment."""
-    return f"{installed_command(launcher[0])} {shell_words([*launcher[1:], _program(), _relative(sys.argv[0])])}"
+    program = _program(Path(sys.argv[0]).stem)
+    return f"{installed_command(launcher[0])} {shell_words([*launcher[1:], *program])}"
 
 
 def installed_command(name: str) -> str:
-    """The command that runs a program of this environment, found as the user's shell finds Python."""
-    folder = Path(_program()).parent
+    """The command that runs a program of this environment, where the user's shell has found this one."""
+    folder = Path(_script() or _python()).parent
     return shell_words([name if folder == Path() else str(folder / name)])
 
 
-def own_words() -> list[str]:
-    """This process's command line as words; for a script of this environment, as `horovodrun`, without Python."""
-    script = Path(sys.orig_argv[1]) if len(sys.orig_argv) > 1 else Path()
-    if script.parent.resolve() == Path(sys.executable).parent.resolve():
-        name = script.name if shutil.which(script.name) == str(script) else _relative(str(script))
-        return [name, *sys.orig_argv[2:]]
-    return [_program(), *sys.orig_argv[1:]]
+def _program(name: str) -> list[str]:
+    script = _script()
+    return [_python(), _relative(str(Path(sys.argv[0]).with_name(f"{name}.py")))] if script is None else [script, name]
 
 
-def _program() -> str:
+def _python() -> str:
     """Python, as the user typed it, or relative to the current folder if a launcher made it an absolute path."""
     return _relative(sys.orig_argv[0])
+
+
+def _script() -> str | None:
+    """The script of this environment that runs in this process, as `horovodrun`; None if it is another program."""
+    path = Path(sys.orig_argv[1]) if len(sys.orig_argv) > 1 else Path()
+    if path.parent.resolve() != Path(sys.executable).parent.resolve():
+        return None
+    return path.name if shutil.which(path.name) == str(path) else _relative(str(path))
 
 
 def _relative(path: str) -> str:

@@ -135,9 +135,9 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         commit=functools.partial(_keep, job.carried) if is_elastic() else None,
     )
     try:
-        if report is not None and loop_state.step < total_steps:
-            report.wait(f"compiling the first step{_earlier_compilation(start.checkpoint)}")
         with job.stoppable():
+            if report is not None and loop_state.step < total_steps:
+                report.wait(f"compiling the first step{_earlier_compilation(start.checkpoint)}")
             end = loop.run()
     finally:
         if report is not None:

@@ -81,12 +81,12 @@ def test_a_second_signal_ends_at_once(jobs, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     slow = ("--model", "resnet18-32", "--data", "digits", "--global_batch_size", 100, "--steps", 1000)
     job = jobs.start("jobs/train.py", *slow, "--run_dir", folder)
-    wait_for(folder / "environment.json", job)
     output = ""
-    while "a second signal ends the job immediately" not in output:
+    for awaited in ("compiling the first step", "a second signal ends the job immediately"):
+        while awaited not in output:
+            output += job.stdout.readline()
+            assert job.poll() is None, output
         job.send_signal(signal.SIGTERM)
-        output += job.stdout.readline()
-        assert job.poll() is None, output
     until(lambda: job.send_signal(signal.SIGTERM) or job.poll() is not None, job)
     assert job.returncode == 128 + signal.SIGTERM
     assert "error: ended by SIGTERM; resume with `" in output + job.stdout.read()
