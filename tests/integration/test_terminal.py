@@ -17,7 +17,6 @@ from .conftest import LAUNCHERS, ROOT, Jobs
 WAYS = {
     **{name: [*launcher(2 if name != "none" else 1), sys.executable] for name, launcher in LAUNCHERS.items()},
     "launch/mpirun.sh": ["bash", "launch/mpirun.sh", "-np", "2", "--"],
-    "launch/horovodrun.sh": ["bash", "launch/horovodrun.sh", "-np", "2", "--"],
 }
 
 
