@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+import os
 import select
 import sys
 from collections.abc import Callable, Iterator
 
 from cnn.shown_text import inert, on_one_line
+from cnn.terminal import columns, has_terminal
 
 STANDARD_OUTPUT = "standard output"
 
@@ -89,9 +91,12 @@ def ignore_lost_output() -> None:
 
 
 def print_to_stderr(line: str) -> None:
-    """Prints a line to standard error, ignoring failures."""
+    """Prints a line to standard error, ignoring failures; on a terminal it replaces a progress bar."""
+    text = on_one_line(line)
+    if has_terminal(sys.stderr, os.environ):
+        text = f"\r{text.ljust(columns(sys.stderr) - 1)}"
     with contextlib.suppress(OSError):
-        print(on_one_line(line), file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
 
 
 def _flush() -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+from collections.abc import Iterable
 
 # Control characters, lone surrogates of names that are not UTF-8, line ends, and directional formatting characters,
 # which make text read differently from what it is.
@@ -29,8 +30,15 @@ def on_one_line(text: str) -> str:
 def shell_word(path: str | os.PathLike[str]) -> str:
     """Quotes a path as one printable shell word that can be copied and that no program takes for an option."""
     text = os.fspath(path)
-    if text.startswith("-"):
-        text = f"./{text}"
+    return _quoted(f"./{text}" if text.startswith("-") else text)
+
+
+def shell_words(words: Iterable[str]) -> str:
+    """Quotes the words of a command so that the command can be copied."""
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(text: str) -> str:
     if on_one_line(text) == text:
         return shlex.quote(text)
     escaped = (

@@ -17,28 +17,32 @@ from pathlib import Path
 from cnn.errors import report_errors
 from cnn.monitoring.comparison import result_line
 from cnn.monitoring.sweep_progress import SweepProgress
-from cnn.progress_display import has_terminal
 from cnn.settings.settings import TrainingSettings, parse_given
 from cnn.shown_text import on_one_line
-from cnn.sweeps.sweep import Run, SweepSettings, check_recipe, find_runs, reserve, train_runs
+from cnn.sweeps.sweep import OUTPUT, Run, SweepSettings, check_recipe, find_runs, reserve, train_runs
 from cnn.sweeps.sweep_results import closing_lines, read_result, write_results
+from cnn.terminal import has_terminal
 
 
 def main() -> int:
     settings, given = parse_given(str(__doc__), SweepSettings, TrainingSettings)
-    terminal = has_terminal(sys.stdout, os.environ, launched=False)
+    terminal = has_terminal(sys.stdout, os.environ)
     found = check_recipe(settings, given)
     with reserve(settings.folder) as lock:
         runs = find_runs(settings.folder, found)
         ended = sum(run.ended for run in runs)
-        print(f"{len(runs)} runs, {ended} of them already done, in {on_one_line(str(settings.folder))}", flush=True)
+        folder = on_one_line(str(settings.folder))
+        print(f"{len(runs)} runs, {ended} of them already done, in {folder}; the output of each is in its {OUTPUT}")
         progress = SweepProgress(len(runs), ended, sys.stdout, terminal)
 
+        def on_start(run: Run) -> None:
+            progress.started(run.combination.name)
+
         def on_end(run: Run) -> None:
-            progress.ended(result_line(read_result(run)))
+            progress.ended(run.combination.name, result_line(read_result(run)))
 
         try:
-            train_runs(settings, runs, Path(__file__).with_name("train.py"), lock, on_end)
+            train_runs(settings, runs, Path(__file__).with_name("train.py"), lock, on_start, on_end)
         finally:
             progress.close()
         results = write_results(settings.folder, runs)

@@ -8,12 +8,10 @@ help_if_asked "$@"
 bash launch/setup.sh
 PATH="$PWD/.venv/bin:$PATH"
 
-# mpirun redirects the workers' output: only this script can detect a terminal and its width.
-if [ -t 1 ]; then
-  export CNN_PROGRESS=bar COLUMNS="${COLUMNS:-$(tput cols 2>/dev/null || echo 80)}"
-fi
 # Open MPI requires two variables before it runs as root, which is common in containers.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 echo "Training with two workers; equivalent command: horovodrun -np 2 python jobs/train.py --config jobs/recipes/quickstart.yaml"
-exec mpirun --oversubscribe -np 2 python jobs/train.py --config jobs/recipes/quickstart.yaml "$@"
+# For the commands that training prints: outside of this script neither Python nor mpirun is on PATH.
+export CNN_COMMAND_LINE="bash launch/quickstart.sh"
+exec mpirun --oversubscribe -np 2 .venv/bin/python jobs/train.py --config jobs/recipes/quickstart.yaml "$@"

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from cnn.cluster.command_line import typed_command
 from cnn.cluster.elastic import is_elastic
 from cnn.cluster.left_over import set_controller
 from cnn.cluster.mpi_ports import close_ports
@@ -97,6 +98,15 @@ class Cluster:
             return ""
         cores = f"{self.cores.shared} cores of {self.peers[self.rank][0]}"
         return f"{self.local_size} workers share {cores} and compute in turn: fewer would be faster."
+
+    def has_room_for_twice_as_many(self) -> bool:
+        """Whether each of twice as many workers would have a core of its own; not told for GPUs and several hosts."""
+        one_host = len({host for host, _ in self.peers}) == 1
+        return one_host and self.devices.gpu == "none" and self.cores.threads > 1 and not is_elastic()
+
+    def typed_command(self) -> str:
+        """The command that started this job, as `cnn.cluster.command_line.typed_command`."""
+        return typed_command(self._launch, os.environ)
 
     def unused_gpu(self) -> str:
         """A message about this rank's host if it has a GPU that cannot be used; empty otherwise."""

@@ -13,14 +13,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cnn.cluster.command_line import COMMAND, own_words
 from cnn.cluster.host_script import HostScript, run_host_script
 from cnn.cluster.interface import address_of, interface_to
 from cnn.errors import RunError, report_errors
 from cnn.interruption import temporarily_exit_on_interrupt
 from cnn.quiet_import import import_tensorflow_quietly
+from cnn.terminal import pass_terminal_on
 
 _SECRET = "_HOROVOD_SECRET_KEY"
 """The only variable that Horovod keeps out of command lines, which every user of a host can read."""
+
+_PREFIX, _TIMESTAMP = "[1,0]<stdout>:", "Sun Nov 29 00:00:00 2026"
+"""What Horovod puts in front of each line of rank 0; over Gloo it is `[0]<stdout>:`."""
 
 _CHECK_BUILD = {"--check-build", "-cb"}
 """The options that list what Horovod was built with."""
@@ -44,9 +49,10 @@ def become_horovodrun(command: Sequence[str]) -> NoReturn:
         from horovod.runner import launch
 
     os.environ[_SECRET] = secrets.token_hex(16)
+    os.environ.setdefault(COMMAND, shlex.join(own_words()))
     _admit_only_ranks()
-    launch._run_static = _on_one_interface(launch._run_static)
-    launch._run_elastic = _on_one_interface(launch._run_elastic)
+    launch._run_static = _on_one_interface(_with_terminal(launch._run_static))
+    launch._run_elastic = _on_one_interface(_with_terminal(launch._run_elastic))
     launch.discovery.HostDiscoveryScript = HostScript
     launch.mpi_built = launch.gloo_built = lambda verbose=False: True
     sys.argv = list(command)
@@ -78,6 +84,17 @@ def _on_one_interface(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return run(args)
 
     return run_on_interface
+
+
+def _with_terminal(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Tells the ranks of the terminal, if there is one."""
+
+    def run_with_terminal(args: Any) -> Any:
+        if not args.output_filename:  # what ranks write goes to files, too
+            pass_terminal_on(os.environ, len(_PREFIX) + args.prefix_output_with_timestamp * len(_TIMESTAMP))
+        return run(args)
+
+    return run_with_terminal
 
 
 def _interface_for(args: Any) -> str:

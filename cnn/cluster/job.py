@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeVar
 from cnn.cluster.elastic import Membership, WorkersChangedError, is_elastic, is_lost_peer_error
 from cnn.cluster.host_mapping_check import INTENDED_HOSTS, misplacement_error
 from cnn.cluster.left_over import contradiction, live_launch
+from cnn.cluster.mpirun_process import look_for_terminal
 from cnn.cluster.process import Launch, launch_from_environment
 from cnn.cluster.stop_signals import GRACEFUL_ONLY, signals_to_stop
 from cnn.environment import STALL_SECONDS, remove_invalid_variables
@@ -62,12 +63,15 @@ class Job:
 
         self.membership = Membership()
         self.folder: Path | None = None
-        """The run folder, whose failure.log records why the run ended early; once set, the run can be resumed."""
+        """The run folder, whose failure.log records why the run ended early."""
+
+        self.resume_command = ""
+        """The command that resumes the run; empty until there is one to resume."""
 
     @property
     def advice(self) -> str:
         """The advice to the user after an early end."""
-        return "start it again" if self.folder is None else "continue with --resume"
+        return f"resume with `{self.resume_command}`" if self.resume_command else "start it again"
 
     def fail(self, sentence: str, exit_code: int) -> NoReturn:
         """Reports the reason, records it, and ends this process immediately; the launcher then ends the others."""
@@ -243,6 +247,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         print_to_stderr(f"error: {error}")
         sys.exit(error.exit_code)
     job, cluster = Job(launch), None
+    look_for_terminal(launch, os.environ)
     try:
         settings, mistake = _read_settings(parse, launch, job)
         import_tensorflow_quietly()

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -93,6 +94,14 @@ class SampleOrder:
         if self.micro_batch_size is not None:
             micro_batches = -(-groups * self.group_size // self.micro_batch_size)
         return -(-groups // micro_batches) * micro_batches * self.group_size
+
+    def shares(self, world_size: int) -> list[int]:
+        """Each rank's number of samples of a complete batch."""
+        count = min(self.global_batch_size, len(self.samples))
+        bounds = [
+            min(count, self._groups(count) * each // world_size * self.group_size) for each in range(world_size + 1)
+        ]
+        return [last - first for first, last in pairwise(bounds)]
 
     def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
         """One rank's plan of `steps` steps from `first_step` on."""

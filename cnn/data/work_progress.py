@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cnn.progress_display import ProgressDisplay, has_terminal
+from cnn.progress_display import ProgressDisplay
+from cnn.terminal import has_terminal
 
 _SILENT_SECONDS = 10.0
 
@@ -20,13 +21,10 @@ class Unit(NamedTuple):
     size: int
     """Counts per unit: 1,000,000 if bytes are counted and shown as megabytes."""
 
-    bar: str
-    """Its name in a bar, behind a number that is shortened if the size is above 1."""
 
-
-IMAGES = Unit("images", 1, " images")
-FILES = Unit("files", 1, " files")
-MEGABYTES = Unit("MB", 1_000_000, "B")
+IMAGES = Unit("images", 1)
+FILES = Unit("files", 1)
+MEGABYTES = Unit("MB", 1_000_000)
 
 
 class WorkProgress:
@@ -50,15 +48,7 @@ class WorkProgress:
         self._before, self._done = done, done
         terminal = has_terminal(sys.stderr, os.environ)
         self._display = ProgressDisplay(
-            sys.stderr,
-            terminal=terminal,
-            total=total,
-            done=done,
-            silent_seconds=_SILENT_SECONDS,
-            clock=clock,
-            desc=activity,
-            unit=unit.bar,
-            unit_scale=unit.size > 1,
+            sys.stderr, terminal=terminal, total=total, done=done, silent_seconds=_SILENT_SECONDS, clock=clock
         )
         if done and done != total and not terminal:
             self._display.write(f"{activity}: resuming after {self._state()}")
@@ -67,8 +57,9 @@ class WorkProgress:
         """Counts more work as done."""
         self._done += count
         self.seconds = self._display.seconds
-        speed = (self._done - self._before) / max(self.seconds, 1e-9)
-        self._display.update(self._done, f"{self._activity}: {self._state()}, {self._number(speed)} a second")
+        state = f"{self._activity}: {self._state()}"
+        speed = f"{self._number((self._done - self._before) / max(self.seconds, 1e-9))} a second"
+        self._display.update(self._done, f"{state}, {speed}", parts=(state, self._display.time_left(self._done), speed))
 
     def close(self) -> None:
         """Leaves the latest state visible."""

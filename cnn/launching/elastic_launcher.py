@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cnn.cluster.command_line import COMMAND
 from cnn.cluster.horovodrun import subprocess_command
 from cnn.cluster.host_script import run_host_script
 from cnn.cluster.hosts import Host
@@ -21,7 +22,7 @@ from cnn.cluster.interface import interface_to
 from cnn.cluster.left_over import prepare_launch
 from cnn.errors import UserError, report_errors
 from cnn.launching.host_check import check_path
-from cnn.launching.launcher import Parser, divide_arguments, find_launchers
+from cnn.launching.launcher import Parser, divide_arguments, find_launchers, script_command
 from cnn.launching.supervision import run_horovodrun
 
 _PROGRAM = "jobs/train.py"
@@ -101,6 +102,7 @@ def main() -> None:
     if given.dry_run:
         print(shlex.join(command))
         return
+    os.environ[COMMAND] = script_command("elastic", divide_arguments(sys.argv[1:])[0])
     run_horovodrun(subprocess_command(command), program, elastic=True)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnn.choices import check_choice
+from cnn.cluster.command_line import COMMAND
 from cnn.cluster.horovodrun import subprocess_command
 from cnn.cluster.host_mapping_check import INTENDED_HOSTS, intended_hosts
 from cnn.cluster.hosts import Host, find_hosts, host_list
@@ -28,6 +29,7 @@ from cnn.errors import UserError, report_errors
 from cnn.launching.await_hosts import await_hosts
 from cnn.launching.host_check import CONNECT_TIMEOUT_SECONDS, check_hosts, check_path, devices_here, gpus_for_ranks
 from cnn.launching.supervision import run_horovodrun, run_mpirun
+from cnn.terminal import pass_terminal_on
 
 _OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("-H", "--hosts"): {"help": "hosts and the ranks on each: a:4,b:4 (or $CNN_HOSTS)"},
@@ -80,6 +82,11 @@ def divide_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     words = list(arguments)
     end = words.index("--") if "--" in words else len(words)
     return words[:end], words[end + 1 :]
+
+
+def script_command(launcher: str, options: Sequence[str]) -> str:
+    """The command line of one of the scripts in launch/, up to the program's options."""
+    return shlex.join(["bash", f"launch/{launcher}.sh", *options, "--"])
 
 
 def find_launchers() -> None:
@@ -186,6 +193,10 @@ def main() -> None:
     if hosts is not None and given.wait:
         os.environ[INTENDED_HOSTS] = intended_hosts(hosts)
     program = [sys.executable, given.program, *arguments]
+    if not given.dry_run:
+        os.environ[COMMAND] = script_command(given.launcher, divide_arguments(sys.argv[2:])[0])
+        if given.launcher == "mpirun":  # horovodrun does it itself
+            pass_terminal_on(os.environ)
     if given.launcher == "mpirun":
         command = mpirun_command(hosts, workers, program, os.environ, given.interface)
     else:

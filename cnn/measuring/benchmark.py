@@ -20,6 +20,7 @@ from cnn.learner.learner import LearnerSettings, StepSettings, assemble, build_m
 from cnn.measuring.measured import Measured, read_measured
 from cnn.measuring.step_prediction import Costs, Layer, Predicted, parse_rate, predict
 from cnn.models.registry import ModelSettings
+from cnn.monitoring.benchmark_progress import BenchmarkProgress
 from cnn.optim.optimizers import OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.tensor import Tensor
@@ -135,6 +136,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
 
     tf.get_logger().setLevel("ERROR")  # it would warn that several steps are compiled, which is intended
     benchmark, world_size = settings.benchmark, cluster.world_size
+    progress = BenchmarkProgress(world_size, visible=cluster.is_chief)
     dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
     size = benchmark.batch_size * (world_size if benchmark.scaling == "weak" else 1)
     network = build_model(settings.learner, dataset)
@@ -152,7 +154,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         "no update": step_with(exchange=local, optimizer=_NoUpdate(learner.optimizer)),
         "input": _input_only(learner.feed, order),
     }
-    seconds = _measure_in_turn(cluster, variants, order, benchmark)
+    seconds = _measure_in_turn(cluster, variants, order, benchmark, progress)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     rows = layer_rows(network)
     operations = 6 * sum(row.multiply_adds for row in rows) * size / world_size
@@ -243,20 +245,28 @@ def _input_only(feed: Any, order: SampleOrder) -> Callable[[Plan], Tensor]:
 
 
 def _measure_in_turn(
-    cluster: "Cluster", variants: dict[str, Callable[[Plan], Tensor]], order: SampleOrder, benchmark: BenchmarkSettings
+    cluster: "Cluster",
+    variants: dict[str, Callable[[Plan], Tensor]],
+    order: SampleOrder,
+    benchmark: BenchmarkSettings,
+    progress: BenchmarkProgress,
 ) -> dict[str, list[float]]:
     """Measures seconds per step of each variant in turn, so that other load on the machine affects all alike."""
     steps = benchmark.benchmark_steps
     plan = order.plan(0, steps, cluster.rank, cluster.world_size)
-    for run in variants.values():  # compile, and warm the caches
+    progress.start(len(variants) * (1 + benchmark.repeats))
+    for name, run in variants.items():  # compile, and warm the caches
+        progress.begin(f"compiling '{name}'")
         run(plan)
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(benchmark.repeats):
+    for repeat in range(benchmark.repeats):
         for name, run in variants.items():
+            progress.begin(f"measuring '{name}', {repeat + 1} of {benchmark.repeats}")
             cluster.gather(None)  # all ranks start together
             begin = time.perf_counter()
             run(plan)
             seconds[name].append(max(cluster.gather(time.perf_counter() - begin)) / steps)
+    progress.close()
     return seconds
 
 

@@ -32,6 +32,9 @@ progress bar moves."""
 _CHECK_EVERY = 1000
 """Steps between comparisons of the ranks' weights, which are also compared at each evaluation and checkpoint."""
 
+FIRST_CALL_SECONDS = "first_call_seconds"
+"""Name of the duration of a job's first step or steps in a checkpoint's record."""
+
 _COMMIT_SECONDS = 5.0
 """Approximate maximum of computing time lost when workers change. All ranks use the same measurement, and so commit at
 the same step."""
@@ -154,9 +157,13 @@ class Loop:
             self._report_slow_rank()
         evaluation = self._evaluate_now() if epoch_ends else None
         if save:
-            if not self._check_sound(evaluation, last=self.state.step == self._total_steps):
+            is_sound = self._check_sound(evaluation, last=self.state.step == self._total_steps)
+            best = is_sound and epoch_ends and (evaluation is None or self.state.update_best(evaluation.totals))
+            if epoch_ends and self._report is not None:
+                self._report.epoch(self.state.step, evaluation, best=best and evaluation is not None)
+            if not is_sound:
                 return
-            self._save(best=epoch_ends and (evaluation is None or self.state.update_best(evaluation.totals)))
+            self._save(best=best)
         if save or self._uncommitted_seconds > _COMMIT_SECONDS:
             self._commit_now()
 
@@ -215,7 +222,9 @@ class Loop:
         self._slow_ranks.add(results)
         counts = plan.counts
         speed = None
-        if self._seconds_per_step:  # the first call includes compilation, so its speed means nothing
+        if not self._seconds_per_step:
+            self._record[FIRST_CALL_SECONDS] = seconds
+        else:  # the first call includes compilation, so its speed means nothing
             speed = counts.sum() / seconds
             self.state.training_seconds += seconds
             self.state.images += int(counts.sum())

@@ -2,15 +2,18 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cnn.learner.evaluation import Evaluation
-from cnn.learner.totals import Totals
+from cnn.learner.totals import Total, Totals, add_totals, means
 from cnn.monitoring.events import EventWriter
 from cnn.monitoring.metrics import MetricsLog
-from cnn.monitoring.training_progress import TrainingProgress
-from cnn.progress_display import has_terminal
+from cnn.monitoring.training_progress import Score, TrainingProgress
 from cnn.runs.curve import Point
+from cnn.terminal import has_terminal
+
+_SHOWN = ("loss", "accuracy")
 
 
 class Report:
@@ -22,7 +25,6 @@ class Report:
         start_step: 0, or the step of the checkpoint that the run continues from.
         steps_per_epoch: number of steps per epoch.
         resumed: whether the run started earlier, in another job or with other workers.
-        launched: whether a launcher is between this process and the terminal.
     """
 
     def __init__(
@@ -33,14 +35,14 @@ class Report:
         start_step: int,
         steps_per_epoch: int,
         resumed: bool,
-        launched: bool,
     ) -> None:
         resume_step = start_step if resumed else None
         self._metrics = MetricsLog(folder / "metrics.jsonl", resume_step)
         self._events = EventWriter(folder / "events", resume_step)
-        terminal = has_terminal(sys.stdout, os.environ, launched=launched)
-        self._progress = TrainingProgress(total_steps, start_step, sys.stdout, terminal)
+        terminal = has_terminal(sys.stdout, os.environ)
+        self._progress = TrainingProgress(total_steps, start_step, steps_per_epoch, sys.stdout, terminal)
         self._steps_per_epoch = steps_per_epoch
+        self._epoch_totals: Totals = {}
 
     def steps(self, done: int, totals: Totals, images_per_second: float | None) -> None:
         """Shows the progress of the run.
@@ -50,8 +52,9 @@ class Report:
             totals: the metrics of the latest of them.
             images_per_second: speed of all workers together; None while it is not known.
         """
-        loss, accuracy = (totals[name].sums.sum() / totals[name].samples.sum() for name in ("loss", "accuracy"))
-        self._progress.update(done, done / self._steps_per_epoch, loss, accuracy, images_per_second)
+        latest = {name: Total(totals[name].sums.sum(0), totals[name].samples.sum(0)) for name in _SHOWN}
+        self._epoch_totals = add_totals(self._epoch_totals, latest)
+        self._progress.update(done, _score(means(latest)), images_per_second)
 
     def point(self, point: Point, learning_rate: float, images_per_second: float | None) -> None:
         """Records a point of the training curve.
@@ -71,6 +74,22 @@ class Report:
         self._write(part, step, evaluation.means)
         self._events.flush()
 
+    def epoch(self, step: int, evaluation: Evaluation | None, *, best: bool) -> None:
+        """Shows the result of an epoch that has ended.
+
+        Args:
+            step: number of steps done.
+            evaluation: the evaluation on the validation part, if there is one.
+            best: whether it is the best of the run so far.
+        """
+        training = _score(means(self._epoch_totals)) if self._epoch_totals else None
+        self._progress.epoch(step, training, None if evaluation is None else _score(evaluation.means), best=best)
+        self._epoch_totals = {}
+
+    def wait(self, text: str) -> None:
+        """Shows what is being done until the first step has been taken."""
+        self._progress.wait(text)
+
     def message(self, text: str) -> None:
         """Shows a line."""
         self._progress.message(text)
@@ -87,3 +106,7 @@ class Report:
         self._progress.close()
         self._metrics.close()
         self._events.close()
+
+
+def _score(metrics: Mapping[str, float]) -> Score:
+    return Score(**{name: metrics[name] for name in _SHOWN})

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +21,7 @@ from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part
+from cnn.duration import duration
 from cnn.errors import StoppedError, UserError, diverged
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
 from cnn.learner.learner import assemble, build_model, make_order
@@ -32,13 +34,19 @@ from cnn.runs.checked_data import open_training_data
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
 from cnn.runs.data_record import write_data
 from cnn.runs.fine_tuning import check_origin, initialize_from
-from cnn.runs.loop import Loop
+from cnn.runs.loop import FIRST_CALL_SECONDS, Loop
 from cnn.runs.loop_state import LoopState
+from cnn.runs.next_steps import next_steps, resume_command
+from cnn.runs.opening import opening_lines
 from cnn.runs.report import Report
 from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_and_broadcast
 from cnn.runs.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
 from cnn.runs.start import Carried, Start, claim_folder, decide_start
 from cnn.settings.settings import TrainingSettings
+from cnn.terminal import columns
+
+_MAX_SECONDS = 1e6
+"""Longer than any step."""
 
 
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
@@ -57,6 +65,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     initial_message, origin = initial or (None, None)
     learner = assemble(cluster, settings.learner, dataset, order, model, start.exchange)
     folder = claim_folder(cluster, start, job, learner.variables)
+    job.resume_command = cluster.from_chief(lambda: resume_command(cluster.typed_command(), folder))
     loop_state = restore_and_broadcast(cluster, start.checkpoint, learner.variables, dataset)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     report = None
@@ -72,12 +81,23 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             start_step=loop_state.step,
             steps_per_epoch=order.steps_per_epoch,
             resumed=start.how != "fresh",
-            launched=cluster.controller != "none",
         )
-        validation_message = _own_validation(dataset)
+        opening = opening_lines(
+            columns(sys.stdout),
+            cluster,
+            settings.model.model,
+            model,
+            dataset,
+            (len(training), len(validation)),
+            order,
+            total_steps,
+            folder,
+            loop_state.step,
+        )
         messages = (
+            *opening,
             other_bits,
-            validation_message,
+            _own_validation(dataset),
             cluster.unused_gpu(),
             cluster.crowding(),
             initial_message,
@@ -116,12 +136,14 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     )
     try:
         with job.stoppable():
+            if report is not None and loop_state.step < total_steps:
+                report.wait(f"compiling the first step{_earlier_compilation(start.checkpoint)}")
             end = loop.run()
     finally:
         if report is not None:
             report.close_progress()
     if end != "ended":
-        _leave(cluster, report, end, loop_state.step, total_steps)
+        _leave(job, report, end, loop_state.step, total_steps)
     restore_and_broadcast(cluster, best_checkpoint(cluster, checkpoints), learner.variables, dataset)
     if learner.average is not None:
         learner.average.keep()
@@ -138,13 +160,21 @@ def _keep(carried: Carried, arrays: dict[str, np.ndarray], record: dict[str, Any
     carried.checkpoint = Checkpoint(path=Path("memory"), arrays=arrays, record=record)
 
 
-def _leave(cluster: Cluster, report: Report | None, end: str, step: int, total_steps: int) -> NoReturn:
+def _leave(job: Job, report: Report | None, end: str, step: int, total_steps: int) -> NoReturn:
     """Ends training early, on every rank: it was asked to stop and is saved, or its workers change."""
     if report is not None:
         report.close()
     if end == "changed":
         raise WorkersChangedError(f"the workers change at step {step:,}")
-    raise StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; continue with --resume.", agreed=True)
+    raise StoppedError(f"at step {step:,} of {total_steps:,}, which is saved; {job.advice}", agreed=True)
+
+
+def _earlier_compilation(checkpoint: Checkpoint | None) -> str:
+    """How long the first step of the run's earlier job took, as an addition to a message."""
+    seconds = None if checkpoint is None else checkpoint.record.get(FIRST_CALL_SECONDS)
+    if not isinstance(seconds, int | float) or not 0 <= seconds < _MAX_SECONDS:
+        return ""
+    return f" (it took {duration(seconds)} the last time)"
 
 
 def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] | None:
@@ -226,12 +256,11 @@ def _finish(
         **{f"test_{name}": mean for name, mean in test.means.items()},
         "test_correct": int(accuracy.sums[0]),
         "test_count": int(accuracy.samples[0]),
-        "images_per_second": loop_state.images / loop_state.training_seconds if loop_state.training_seconds else 0.0,
+        "images_per_second": loop_state.images / loop_state.training_seconds if loop_state.training_seconds else None,
         "seconds": seconds,
         "run_dir": str(folder),
         "figure": str(figure),
     }
     write_json(folder / "summary.json", summary)
-    can_be_extended = not settings.schedule.depends_on_the_end
-    paragraph = closing_paragraph(summary, by_steps=settings.run.steps is not None, can_be_extended=can_be_extended)
-    print("\n" + paragraph, flush=True)
+    commands = next_steps(cluster, settings, order, folder, summary)
+    print("\n" + closing_paragraph(summary, commands, columns(sys.stdout)), flush=True)

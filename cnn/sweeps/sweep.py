@@ -181,7 +181,12 @@ def last_failure(folder: Path) -> str:
 
 
 def train_runs(
-    settings: SweepSettings, runs: Sequence[Run], program: Path, lock: int, on_end: Callable[[Run], None]
+    settings: SweepSettings,
+    runs: Sequence[Run],
+    program: Path,
+    lock: int,
+    on_start: Callable[[Run], None],
+    on_end: Callable[[Run], None],
 ) -> None:
     """Trains the runs that have not ended.
 
@@ -190,6 +195,7 @@ def train_runs(
         runs: all runs; their states are updated.
         program: path of jobs/train.py.
         lock: descriptor of the file that locks the folder.
+        on_start: called with each run that is about to start.
         on_end: called with each run that ends.
 
     Raises:
@@ -206,8 +212,14 @@ def train_runs(
         "CNN_PROGRESS": "lines",
     }
     waiting = {run.combination.name: run for run in runs if not run.ended}
-    commands = (_command(settings, run, program) for run in waiting.values())
-    with contextlib.closing(run_side_by_side(commands, shares, environment, lock)) as ends:
+
+    def commands() -> Iterator[Command]:  # as one after the other starts
+        for run in waiting.values():
+            command = _command(settings, run, program)
+            on_start(run)
+            yield command
+
+    with contextlib.closing(run_side_by_side(commands(), shares, environment, lock)) as ends:
         for end in ends:
             run = waiting[end.name]
             run.state = _find_state(run.folder, run.combination)

@@ -10,11 +10,12 @@ from cnn.cluster.job import Job
 from cnn.cluster.process import ALONE
 
 
-def test_what_can_be_resumed_is_what_has_a_run_folder() -> None:
+def test_the_advice_is_the_command_that_resumes_once_there_is_something_to_resume() -> None:
     job = Job(ALONE)
-    assert job.advice == "start it again"
     job.folder = Path("runs/a")
-    assert job.advice == "continue with --resume"
+    assert job.advice == "start it again"
+    job.resume_command = "python jobs/train.py --config runs/a/settings.yaml --resume"
+    assert job.advice == "resume with `python jobs/train.py --config runs/a/settings.yaml --resume`"
 
 
 def test_any_reason_is_recorded(tmp_path: Path) -> None:

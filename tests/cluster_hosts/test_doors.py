@@ -58,6 +58,6 @@ def test_over_gloo_nothing_that_a_stranger_sends_is_answered(hosts: Hosts, tmp_p
     job.wait_for(lambda: (run / "metrics.jsonl").stat().st_size > points)
     hosts[NAMES[0]].call("pkill", "-USR1", "--full", "^[^ ]*python jobs/train.py")
     ended = job.end()
-    assert "which is saved; continue with --resume" in ended.output
+    assert "which is saved; resume with `" in ended.output
     assert "Traceback" not in ended.output
     assert not (tmp_path / "trap").exists()

@@ -239,7 +239,7 @@ def test_a_reader_that_has_enough_ends_the_run_without_a_word(jobs, tmp_path: Pa
     job.stdout.close()
     assert job.wait(timeout=60) == 128 + signal.SIGPIPE
     reasons = (tmp_path / "run" / "failure.log").read_text()
-    assert "the reader of the output has exited; continue with --resume" in reasons
+    assert "the reader of the output has exited; resume with `" in reasons
 
 
 def test_a_gpu_that_was_asked_for_and_is_not_there(jobs, tmp_path: Path) -> None:

@@ -13,6 +13,10 @@ def test_it_says_where_the_time_goes(jobs, tmp_path: Path) -> None:
     assert code == 0, output
     assert [row["workers"] for row in json.loads((report / "benchmark.json").read_text())["measured"]] == [1, 2]
     assert (report / "benchmark.png").read_bytes().startswith(b"\x89PNG")
+    for workers in ("1 worker", "2 workers"):  # what it is doing
+        assert f"{workers}: building the network\n" in output
+        assert f"{workers}: compiling 'step'\n" in output
+        assert f"{workers}: done\n" in output
     output, _, prediction = output.partition("\npredicted, each worker with a link of 1gbit:\n")
     head, *rows = prediction.splitlines()
     assert re.fullmatch(r"workers +img/s +efficiency +step ms +MB sent +allreduce only *", head.strip())

@@ -141,7 +141,7 @@ def survives(process: "subprocess.Popen[bytes]", folder: Path) -> list[bytes]:
     said = folder / "output"
     process.wait(timeout=60)
     assert not trap.exists()
-    assert "which is saved; continue with --resume" in said.read_text()
+    assert "which is saved; resume with `" in said.read_text()
     assert "Traceback" not in said.read_text()
     return answers
 

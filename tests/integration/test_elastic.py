@@ -165,4 +165,4 @@ def test_asked_to_stop_it_ends_a_step_of_many_seconds(jobs, hosts: Path, tmp_pat
         wait_for(CheckpointFolder(folder / "checkpoints").path(1), job)
         job.terminate()
         assert job.wait(timeout=120) == 75, output.read_text()
-    assert "which is saved; continue with --resume" in output.read_text()
+    assert "which is saved; resume with `" in output.read_text()

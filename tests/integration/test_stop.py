@@ -43,10 +43,13 @@ def test_one_rank_is_asked_and_all_stop(
     os.kill(job.pid if launcher == "none" else process_of_rank(workers - 1, stopped), number)
     output, _ = job.communicate(timeout=60)
     assert job.returncode == code, output
-    said = re.search(r"stopped: at step ([\d,]+) of 1,000,000, which is saved; continue with --resume\.", output)
+    said = re.search(
+        r"stopped: at step ([\d,]+) of 1,000,000, which is saved; resume with `(.*)`$", output, re.MULTILINE
+    )
     assert said, output
     assert "error:" not in output
     assert "Traceback" not in output, output
+    assert said[2].endswith(f"python jobs/train.py --config {stopped}/settings.yaml --resume")
     step = int(said[1].replace(",", ""))
     assert checkpoints.steps()[-1] == step
 
@@ -78,15 +81,15 @@ def test_a_second_signal_ends_at_once(jobs, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     slow = ("--model", "resnet18-32", "--data", "digits", "--global_batch_size", 100, "--steps", 1000)
     job = jobs.start("jobs/train.py", *slow, "--run_dir", folder)
-    wait_for(folder / "environment.json", job)
     output = ""
-    while "a second signal ends the job immediately" not in output:
+    for awaited in ("compiling the first step", "a second signal ends the job immediately"):
+        while awaited not in output:
+            output += job.stdout.readline()
+            assert job.poll() is None, output
         job.send_signal(signal.SIGTERM)
-        output += job.stdout.readline()
-        assert job.poll() is None, output
     until(lambda: job.send_signal(signal.SIGTERM) or job.poll() is not None, job)
     assert job.returncode == 128 + signal.SIGTERM
-    assert "error: ended by SIGTERM; continue with --resume." in output + job.stdout.read()
+    assert "error: ended by SIGTERM; resume with `" in output + job.stdout.read()
     assert not (folder / "checkpoints").exists()
 
     code, output = jobs.run("jobs/train.py", *train(folder, 5)[1:], "--resume")
@@ -104,5 +107,5 @@ def test_a_run_ended_before_its_first_checkpoint_begins_anew(jobs, tmp_path: Pat
     for folder, more in ((stopped, ["--resume"]), (straight, [])):
         code, output = jobs.run(*train(folder, 20, *more))
         assert code == 0, output
-        assert "--resume --steps 40`" in output  # what it says is next
+        assert "--resume --steps 40\n" in output  # what it says is next
     assert curve(stopped, "train") == curve(straight, "train")

@@ -23,7 +23,6 @@ def train(folder: Path, first: int, last: int, total: int, pending: Totals, at_o
         start_step=first,
         steps_per_epoch=STEPS_PER_EPOCH,
         resumed=first > 0,
-        launched=False,
     )
     curve = TrainingCurve(LOG_EVERY, STEPS_PER_EPOCH, total)
     for begin in range(first, last, at_once):

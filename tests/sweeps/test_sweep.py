@@ -176,12 +176,21 @@ def test_combinations_are_given(recipe: Path) -> None:
     assert [each.settings.run.seed for each in found] == [4]
 
 
-def train(recipe: Path) -> None:
-    """With a program that does nothing."""
+def train(recipe: Path) -> list[str]:
+    """With a program that does nothing; gives the names of the runs that were said to start."""
+    started: list[str] = []
     (recipe.parent / "program.py").touch()
     runs = find_runs(recipe.parent, combinations(recipe, {}))
     with reserve(recipe.parent) as lock:
-        train_runs(SweepSettings(recipe=str(recipe)), runs, recipe.parent / "program.py", lock, lambda run: None)
+        train_runs(
+            SweepSettings(recipe=str(recipe)),
+            runs,
+            recipe.parent / "program.py",
+            lock,
+            lambda run: started.append(run.combination.name),
+            lambda run: None,
+        )
+    return started
 
 
 def test_a_run_folder_that_is_a_link_stays_one_when_the_run_begins_anew(
@@ -193,7 +202,7 @@ def test_a_run_folder_that_is_a_link_stays_one_when_the_run_begins_anew(
     elsewhere = folder.rename(folder.with_name("elsewhere"))
     folder.symlink_to(elsewhere)
     assert state(recipe) == "begun"
-    train(recipe)
+    assert train(recipe) == [folder.name]
     assert folder.is_symlink()
     assert [path.name for path in elsewhere.iterdir()] == ["output.log"]
     assert recipe.exists()

@@ -1,0 +1,73 @@
+"""What a run says at its start: what is trained, on what, with whom, and where the results are written."""
+
+import textwrap
+from pathlib import Path
+
+import keras
+
+from cnn.cluster.collectives import Cluster
+from cnn.data.dataset import Dataset
+from cnn.data.order import SampleOrder
+from cnn.shown_text import on_one_line
+
+
+def opening_lines(
+    width: int,
+    cluster: Cluster,
+    name: str,
+    model: keras.Model,
+    dataset: Dataset,
+    parts: tuple[int, int],
+    order: SampleOrder,
+    total_steps: int,
+    folder: Path,
+    start_step: int,
+) -> list[str]:
+    """Describes the run in a few lines.
+
+    Args:
+        width: maximum number of characters of a line.
+        cluster: the workers.
+        name: the network's name.
+        model: the network.
+        dataset: the data set.
+        parts: the numbers of training and validation images.
+        order: the sequence of samples.
+        total_steps: step at which the run ends.
+        folder: the run's folder.
+        start_step: 0, or the step that the run resumes from.
+    """
+    training, validation = parts
+    images = f"{training:,} training, {validation:,} validation, {len(dataset.test.labels):,} test images"
+    batch = min(order.global_batch_size, training)
+    epochs = f"{_count(total_steps, 'step')} ({total_steps / order.steps_per_epoch:.4g} epochs)"
+    resumed = f", resumed after step {start_step:,}" if start_step else ""
+    texts = [
+        f"{name}: {model.count_params():,} parameters, {'x'.join(map(str, dataset.input_shape))} images",
+        f"{on_one_line(dataset.name)}: {dataset.classes:,} classes; {images}",
+        f"{_workers(cluster)}; {batch:,} images a step{_shares(order, batch, cluster.world_size)}",
+        f"{epochs}{resumed}",
+        f"run folder: {on_one_line(str(folder))}",
+    ]
+    return [textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False) for text in texts]
+
+
+def _workers(cluster: Cluster) -> str:
+    hosts = list(dict.fromkeys(host for host, _ in cluster.peers))
+    where = f" on {', '.join(hosts)}" if len(hosts) <= 4 else f" on {len(hosts)} hosts"
+    gpu = {"none": _count(cluster.cores.threads, "thread"), "exclusive": "a GPU", "shared": "a shared GPU"}
+    device = gpu[cluster.devices.gpu]
+    each = " each" if cluster.world_size > 1 else ""
+    return f"{_count(cluster.world_size, 'worker')}{where if cluster.world_size > 1 else ''}, {device}{each}"
+
+
+def _shares(order: SampleOrder, batch: int, workers: int) -> str:
+    if workers == 1:
+        return ""
+    counts = order.shares(workers)
+    smallest, largest = min(counts), max(counts)
+    return f", {smallest:,}{'' if smallest == largest else f' to {largest:,}'} per worker"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
