@@ -19,6 +19,8 @@ _UNUSED = ("IPython", "jax", "matplotlib", "pandas", "pydot", "scipy", "sklearn"
 
 def import_tensorflow_quietly() -> None:
     """Imports TensorFlow. Its output to standard error is printed after the import, without lines of `_NOISE`."""
+    if "tensorflow" in sys.modules:
+        return
     hidden = [name for name in _UNUSED if name not in sys.modules]
     gc.disable()  # it would examine the growing number of objects again and again, for a sixth of the import time
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it were not installed

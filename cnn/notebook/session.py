@@ -1,0 +1,23 @@
+"""The Python session that uses this package, whose global settings and random numbers belong to its user."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def unchanged_session() -> Iterator[None]:
+    """Restores Keras's default types and the random numbers of Python and NumPy, which building a network sets."""
+    import keras  # takes seconds
+
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
