@@ -11,8 +11,8 @@ from cnn.monitoring.figure import curves_png
 from cnn.monitoring.metrics import read_metrics
 
 _MIN_SECONDS = 2.0
-_MAX_SHARE = 0.05
-"""Maximum share of the time that drawing may take from training."""
+_MAX_SHARE = 0.1
+"""Maximum share of the time, on one core, that drawing takes from training."""
 
 
 def in_notebook() -> bool:

@@ -1,6 +1,7 @@
 """The Python session that uses this package, whose global settings and random numbers belong to its user."""
 
 import contextlib
+import os
 import random
 from collections.abc import Iterator
 
@@ -10,6 +11,8 @@ import numpy as np
 @contextlib.contextmanager
 def unchanged_session() -> Iterator[None]:
     """Restores Keras's default types and the random numbers of Python and NumPy, which building a network sets."""
+    # Without it, TensorFlow would take all of a GPU's memory, and leave none to `cnn.train`.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     import keras  # takes seconds
 
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()

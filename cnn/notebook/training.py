@@ -66,7 +66,7 @@ def _command(words: Sequence[str], workers: int) -> list[str]:
         return [sys.executable, str(_PROGRAM), *words]
     # -P: modules are not searched for in the notebook's folder
     launcher = [sys.executable, "-P", "-m", "cnn.launching.launcher", "mpirun", "-np", str(workers)]
-    return [*launcher, "--program", str(_PROGRAM), "--", *words]
+    return [*launcher, "--oversubscribe", "--program", str(_PROGRAM), "--", *words]  # the run warns if it is crowded
 
 
 def _run(command: Sequence[str], folder: Path, title: str) -> None:

@@ -53,7 +53,7 @@ def test_a_run_is_that_of_the_program(jobs: Jobs, tmp_path: Path) -> None:
 import cnn, numpy as np
 settings = dict(epochs=2, flip=True, dropout=0.25, run_dir={str(tmp_path / "run")!r}, steps=None)
 result = cnn.train(model="lenet5-like", data="digits", workers=2, **settings)
-np.savez({str(tmp_path / "curves.npz")!r}, accuracy=result.test_accuracy, **result.curves["validation"])
+np.savez({str(tmp_path / "curves.npz")!r}, tested=result.test_accuracy, **result.curves["validation"])
 print(result)
 """
     code, output = jobs.run(script(tmp_path, text))
@@ -67,6 +67,7 @@ print(result)
     assert curves["step"].tolist() == [record["step"] for record in expected if record["part"] == "validation"]
     accuracies = [record["accuracy"] for record in expected if record["part"] == "validation"]
     np.testing.assert_allclose(curves["accuracy"], accuracies, atol=0.02)
+    assert 0.1 < curves["tested"] < 1
 
 
 def test_a_folder_of_its_own_and_none_after_a_mistake(jobs: Jobs, tmp_path: Path) -> None:
@@ -137,8 +138,9 @@ def test_an_error_is_raised_with_the_program_s_sentence(jobs: Jobs, tmp_path: Pa
     text = f"""
 import cnn
 from cnn.errors import RunError
+settings = dict(model="lenet5-like", optimizer="sgd", learning_rate=1e30, run_dir={str(tmp_path / "run")!r})
 try:
-    cnn.train(data="digits", model="fcnn", optimizer="sgd", learning_rate=1e30, run_dir={str(tmp_path / "run")!r})
+    cnn.train(data="digits", **settings)
 except RunError as error:
     print(type(error).__name__, error.exit_code, error)
 """
