@@ -7,13 +7,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cnn.quiet_import import without_noise
+
 
 @contextlib.contextmanager
 def unchanged_session() -> Iterator[None]:
     """Restores Keras's default types and the random numbers of Python and NumPy, which building a network sets."""
     # Without it, TensorFlow would take all of a GPU's memory, and leave none to `cnn.train`.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    import keras  # takes seconds
+    with without_noise():  # not as programs import it: there an interrupt would end the process
+        import keras
 
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     python_state, numpy_state = random.getstate(), np.random.get_state()

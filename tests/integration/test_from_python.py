@@ -172,6 +172,7 @@ def test_the_page_runs_in_a_notebook(cache: Path, tmp_path: Path, monkeypatch: p
     assert [each.output_type for each in trained + predicted + fitted if each.output_type == "error"] == []
     [figure] = [each for each in trained if each.output_type == "display_data"]  # one, however often it was drawn
     assert "image/png" in figure.data
+    assert not [each.text for each in predicted if each.get("name") == "stderr"]  # TensorFlow says nothing
     text = "".join(each.get("text", "") for each in trained + predicted + fitted)
     assert "test images right" in text
     assert "likeliest" in text
