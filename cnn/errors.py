@@ -43,6 +43,10 @@ class RunError(Exception):
         self.agreed = agreed
         """Whether every rank raises this same error, so that only one needs to report it."""
 
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows instead of a traceback."""
+        return [f"{self.label}: {self}"]
+
 
 class UserError(RunError):
     """A mistake that the user can fix; the message names the value, what is allowed and what to do."""

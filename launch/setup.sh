@@ -96,7 +96,7 @@ write_mpi_settings() {
 write_mpi_settings
 
 # Reinstalled each time, as its horovodrun replaces Horovod's.
-"$uv" pip install --quiet --no-deps --no-build-isolation --reinstall-package cnn --editable . || fail "the project itself could not be installed into .venv."
+"$uv" pip install --quiet --no-deps --no-build-isolation --reinstall-package cnn --config-setting editable_mode=compat --editable . || fail "the project itself could not be installed into .venv."
 
 if [ "$kind" = gpu ]; then
   log=.venv/cuda-libraries.log

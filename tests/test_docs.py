@@ -35,7 +35,7 @@ README, TRAINING, TUTORIAL, ADDING = (
 )
 PROGRAMS = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("jobs/*.py"))]
 
-OTHERS = ("conda", "docker", "kubectl", "pip", "source", "ssh-keygen", "tensorboard")
+OTHERS = ("conda", "docker", "jupyter", "kubectl", "pip", "source", "ssh-keygen", "tensorboard", "uv")
 """Programs of others that commands may start, whose options are not looked at."""
 
 OPTIONS_OF_OTHERS = {

@@ -84,3 +84,16 @@ def test_what_is_left_and_what_goes() -> None:
     again = dict(environment)
     override_library_settings(again)  # in a process that this one starts
     assert again == environment
+
+
+def test_a_session_keeps_keras_s_folder(tmp_path: Path) -> None:
+    """Where Keras stores the data sets and weights that its users download."""
+    done = subprocess.run(
+        [sys.executable, "-i", "-q"],
+        input="import cnn, os\nprint('folder', os.environ.get('KERAS_HOME'), os.environ['KERAS_BACKEND'])\n",
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"folder {tmp_path} tensorflow" in done.stdout, done

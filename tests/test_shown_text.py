@@ -55,16 +55,14 @@ PROGRAM = """
 import logging
 import sys
 
-from tqdm import tqdm
-
 from cnn.errors import report_errors
 
 bad = "\\x1b[2J\\x9b1A\\u202eb\\x07\\x08"
 with report_errors():
     print(bad)
     logging.getLogger("cnn").warning(bad)
-    for _ in tqdm(range(3), desc=bad, file=sys.stdout):
-        tqdm.write(bad, file=sys.stdout)
+    for _ in range(4):
+        sys.stdout.write(f"\\r{bad}:   0%")
     raise ValueError(bad)
 """
 

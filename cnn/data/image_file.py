@@ -167,7 +167,7 @@ def _opened(file: BinaryIO) -> Image.Image:
 def _square(pixels: Image.Image, original: Image.Image, size: int) -> np.ndarray:
     """Converts decoded pixels to the displayed square, by the original's colour profile and orientation."""
     transform, mode = _transform(original)
-    square = _scaled(pixels if mode == "CMYK" else _to_rgb(pixels), size)
+    square = central_square(pixels if mode == "CMYK" else _to_rgb(pixels), size)
     if transform:
         square = ImageCms.applyTransform(square.convert(mode), transform) or square
     return np.asarray(_upright(square, original))
@@ -213,8 +213,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
 
 
-def _scaled(image: Image.Image, size: int) -> Image.Image:
-    """Crops and scales the central square in one step, so that a very long image takes no more memory."""
+def central_square(image: Image.Image, size: int) -> Image.Image:
+    """Crops and scales the central square to `size` in one step, so that a very long image takes no more memory."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2

@@ -22,12 +22,14 @@ larger one means that the number of steps per epoch changed when the run was res
 
 
 def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draws accuracy and loss over the steps into a PNG, from the records of read_metrics.
+    """Writes the figure of `curves_png` into a file; OSError if it cannot be written."""
+    write_whole(path, curves_png(records, title))
+
+
+def curves_png(records: Sequence[Mapping[str, Any]], title: str) -> bytes:
+    """Draws accuracy and loss over the steps, from the records of read_metrics, and returns the PNG.
 
     Skips parts without records, and null values.
-
-    Raises:
-        OSError: the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -43,7 +45,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str) ->
         _add_legend_and_epoch_axis(axes, records)
     png = io.BytesIO()
     figure.savefig(png, format="png")
-    write_whole(path, png.getvalue())
+    return png.getvalue()
 
 
 def _draw_part(axes: "Axes", records: Sequence[Mapping[str, Any]], part: str, metric: str) -> list[float]:

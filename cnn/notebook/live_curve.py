@@ -1,0 +1,59 @@
+"""The learning curve of a run while it trains, shown in a notebook."""
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cnn.errors import UserError
+from cnn.monitoring.figure import curves_png
+from cnn.monitoring.metrics import read_metrics
+
+_MIN_SECONDS = 2.0
+_MAX_SHARE = 0.1
+"""Maximum share of the time, on one core, that drawing takes from training."""
+
+
+def in_notebook() -> bool:
+    """Whether this code runs in a notebook, which can show figures, and not in a terminal."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+class LiveCurve:
+    """Shows the curves of a run in one place of a notebook's output; does nothing elsewhere.
+
+    Args:
+        metrics: the run's metrics.jsonl, which need not exist yet.
+        title: title of the figure.
+    """
+
+    def __init__(self, metrics: Path, title: str) -> None:
+        self._metrics, self._title = metrics, title
+        self._is_shown = in_notebook()
+        self._display: Any = None
+        self._drawn_bytes = 0
+        self._next_time = 0.0
+
+    def update(self, *, final: bool = False) -> None:
+        """Draws the curves if there is something new, and the last drawing is long enough ago or this is the `final`
+        one."""
+        begin = time.monotonic()
+        if not self._is_shown or (begin < self._next_time and not final):
+            return
+        with contextlib.suppress(OSError, UserError):  # no metrics yet; the run itself reports damaged ones
+            size = self._metrics.stat().st_size
+            if size != self._drawn_bytes:
+                self._show(curves_png(read_metrics(self._metrics), self._title))
+                self._drawn_bytes = size
+        self._next_time = begin + max(_MIN_SECONDS, (time.monotonic() - begin) / _MAX_SHARE)
+
+    def _show(self, png: bytes) -> None:
+        from IPython.display import Image, display
+
+        image = Image(png, retina=True)
+        if self._display is None:
+            self._display = display(image, display_id=True)
+        else:
+            self._display.update(image)
