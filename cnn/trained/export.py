@@ -40,17 +40,12 @@ class ExportSettings:
     def __post_init__(self) -> None:
         for name in self.formats:
             check_choice("format", name, FORMATS)
-            missing = [each for each in FORMATS[name].packages if importlib.util.find_spec(each) is None]
-            if missing:
-                raise UserError(
-                    f"--formats {name} needs packages that are not installed: install {' and '.join(missing)}, for "
-                    f"example by `uv pip install {' '.join(missing)}`, or leave {name} out."
-                )
 
 
 def export_run(network: NetworkSettings, settings: ExportSettings) -> None:
     """Writes the network in each format, and classes.json; the folder appears only when all are written and checked."""
     run = open_run(network.folder)
+    _check_packages(settings.formats)
     path = run.checkpoint_path(network.checkpoint)
     _check_name(run.folder if settings.output is None else Path(settings.output))
     import_tensorflow_quietly()
@@ -66,6 +61,16 @@ def export_run(network: NetworkSettings, settings: ExportSettings) -> None:
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output.") from error
     print(on_one_line(f"Exported {path} to {folder}: {_description(run.data, settings.formats, difference)}"))
+
+
+def _check_packages(formats: list[str]) -> None:
+    for name in formats:
+        missing = [each for each in FORMATS[name].packages if importlib.util.find_spec(each) is None]
+        if missing:
+            raise UserError(
+                f"--formats {name} needs packages that are not installed: install {' and '.join(missing)}, for example "
+                f"by `uv pip install {' '.join(missing)}`, or leave {name} out."
+            )
 
 
 def _check_name(folder: Path) -> None:

@@ -211,6 +211,7 @@ def _report(run: SavedRun, step: int, subject: _Subject, evaluation: "Evaluation
         "part": subject.part or None,
         "step": step,
         "count": count,
+        "left_out": len(subject.left_out),
         "correct": correct,
         "accuracy": means["accuracy"],
         "top5": int(totals["top5_accuracy"].sums[0]) if "top5_accuracy" in totals else None,

@@ -240,13 +240,15 @@ def test_formats_of_float32_hold_networks_that_compute_in_another_precision(make
     np.testing.assert_allclose(FORMATS["tflite"].probabilities(path, images), expected, atol=0.05)
 
 
-def test_formats_that_cannot_be_written_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_formats_that_cannot_be_written_are_refused_at_once(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="unknown format 'onyx': choose one of .* Did you mean 'onnx'?"):
         ExportSettings(formats=["keras", "onyx"])
     for name in ("tf2onnx", "onnxruntime"):
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    run = make_run("--model", "fcnn")
     with pytest.raises(UserError, match="install tf2onnx and onnxruntime, for example by `uv pip install tf2onnx onnx"):
-        ExportSettings(formats=["onnx"])
+        export_run(NetworkSettings(run_dir=str(run.folder)), ExportSettings(formats=["keras", "onnx"]))
+    assert not [*run.folder.glob("export*")]
 
 
 def test_the_size_of_images_is_told(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
