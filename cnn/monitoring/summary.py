@@ -23,15 +23,12 @@ def write_json(path: Path, mapping: Mapping[str, Any]) -> None:
     write_whole(path, text.encode(errors="backslashreplace") + b"\n")
 
 
-def closing_paragraph(
-    summary: Mapping[str, Any], *, by_steps: bool = False, can_be_extended: bool = True, patience: int | None = None
-) -> str:
+def closing_paragraph(summary: Mapping[str, Any], *, by_steps: bool = False, can_be_extended: bool = True) -> str:
     """Returns the result, the location of all files and suggestions for further runs, wrapped to 100 columns.
 
     Reads the keys model, data, world_size, steps, epochs, test_accuracy (0 to 1), test_correct, test_count,
-    images_per_second, seconds, run_dir and figure. `by_steps`: the length was set in steps, which override epochs;
-    `can_be_extended`: the run can be resumed for more of them; `patience`: the run ended early, after this number of
-    epochs without a better result, and the key best_step is read too.
+    images_per_second, seconds, run_dir and figure; of a run that ended_early, also best_step and patience. `by_steps`:
+    the length was set in steps, which override epochs; `can_be_extended`: the run can be resumed for more of them.
     """
     workers = _count(summary["world_size"], "worker")
     result = (
@@ -40,10 +37,10 @@ def closing_paragraph(
         f"({_count(summary['steps'], 'step')}) on {workers} at {summary['images_per_second']:,.0f} img/s "
         f"in {duration(summary['seconds'])}."
     )
-    if patience is not None:
+    if summary.get("ended_early"):
         result += (
-            f" It ended early: in {_count(patience, 'epoch')} no validation result was better than that of step "
-            f"{summary['best_step']:,}."
+            f" It ended early: in {_count(summary['patience'], 'epoch')} no validation result was better than that of "
+            f"step {summary['best_step']:,}."
         )
     run_dir, figure = Path(summary["run_dir"]), Path(summary["figure"]).name
     live = _command(f"tensorboard --logdir {shell_word(run_dir.parent)}")
@@ -51,14 +48,14 @@ def closing_paragraph(
         f"Everything is in {on_one_line(str(run_dir))}: {figure} shows accuracy and loss; see it live with {live}."
     )
     return textwrap.fill(
-        f"{result} {location} {_suggestions(summary, by_steps, can_be_extended, patience)}",
+        f"{result} {location} {_suggestions(summary, by_steps, can_be_extended)}",
         _COLUMNS,
         break_long_words=False,
         break_on_hyphens=False,
     ).replace(_UNBREAKABLE_SPACE, " ")
 
 
-def _suggestions(summary: Mapping[str, Any], by_steps: bool, can_be_extended: bool, patience: int | None) -> str:
+def _suggestions(summary: Mapping[str, Any], by_steps: bool, can_be_extended: bool) -> str:
     data = _command("--data " + ("mnist" if summary["data"] == "fashion-mnist" else "fashion-mnist"))
     workers = _command(f"horovodrun -np {2 * summary['world_size']}")
     settings = shell_word(Path(summary["run_dir"]) / "settings.yaml")
@@ -66,8 +63,8 @@ def _suggestions(summary: Mapping[str, Any], by_steps: bool, can_be_extended: bo
     folder = "--resume" if can_be_extended else f"--run_dir {shell_word(summary['run_dir'] + '-longer')}"
     longer = _command(f"--config {settings} {folder} --{unit} {2 * math.ceil(summary[unit])}")
     more = f"more {unit}" if can_be_extended else f"more {unit} from the start"
-    if patience is not None:
-        more, longer = "more patience", _command(f"--config {settings} --resume --patience {2 * patience}")
+    if summary.get("ended_early"):
+        more, longer = "more patience", _command(f"--config {settings} --resume --patience {2 * summary['patience']}")
     return f"Next: another data set ({data}), more workers ({workers}) or {more} ({longer})."
 
 

@@ -245,7 +245,7 @@ def _finish(
     figure = folder / "curves.png"
     title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
     draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title)
-    accuracy, ended_early = test.totals["accuracy"], loop_state.step < total_steps
+    accuracy = test.totals["accuracy"]
     summary = {
         "model": settings.model.model,
         "data": settings.data.data,
@@ -253,7 +253,8 @@ def _finish(
         "steps": loop_state.step,
         "epochs": loop_state.step / order.steps_per_epoch,
         "best_step": loop_state.best_step,
-        "ended_early": ended_early,
+        "ended_early": loop_state.step < total_steps,
+        "patience": settings.run.patience,
         **{f"test_{name}": mean for name, mean in test.means.items()},
         "test_correct": int(accuracy.sums[0]),
         "test_count": int(accuracy.samples[0]),
@@ -265,10 +266,6 @@ def _finish(
     write_json(folder / "summary.json", summary)
     if settings.run.class_table:
         print(f"\n{class_table(class_rows(dataset.class_names, test.confusion))}")
-    paragraph = closing_paragraph(
-        summary,
-        by_steps=settings.run.steps is not None,
-        can_be_extended=not settings.schedule.depends_on_the_end,
-        patience=settings.run.patience if ended_early else None,
-    )
+    can_be_extended = not settings.schedule.depends_on_the_end
+    paragraph = closing_paragraph(summary, by_steps=settings.run.steps is not None, can_be_extended=can_be_extended)
     print("\n" + paragraph, flush=True)
