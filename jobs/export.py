@@ -1,6 +1,7 @@
-"""Exports the network of a run as a Keras file and a SavedModel, which load without this package.
+"""Exports the network of a run to a Keras file, a SavedModel, ONNX or TFLite, which load without this package.
 
 python jobs/export.py --run_dir runs/a
+python jobs/export.py --run_dir runs/a --formats onnx tflite
 """
 
 import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback

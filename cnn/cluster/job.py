@@ -53,6 +53,9 @@ class Job:
 
     def __init__(self, launch: Launch) -> None:
         self.rank = launch.rank
+        self.begin = time.monotonic()
+        """The time at which the process started its work, before it imported TensorFlow."""
+
         self._alone = launch.world_size == 1
         self._peers: Sequence[Sequence[Any]] = []
         self._ending = threading.Lock()

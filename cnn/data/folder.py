@@ -87,7 +87,7 @@ def _index_parts(walk: _Walk, names: list[str], parts: dict[str, str]) -> ImageI
     for name in set(names) - set(parts.values()):
         left_out.add(BESIDE, name)
     present = {part: folder_names(folder / name, left_out) for part, name in parts.items()}
-    _check_names(folder, [*chain(*present.values())])
+    check_names(folder, [*chain(*present.values())])
     _check_distinct(folder, [*parts.values(), *(f"{parts[part]}/{name}" for part in parts for name in present[part])])
     labels = {name: label for label, name in enumerate(present[TRAIN])}
     train = [walk.images(f"{parts[TRAIN]}/{name}", label) for name, label in labels.items()]
@@ -126,13 +126,13 @@ def _parts_note(folder: Path, parts: dict[str, str]) -> tuple[str, ...]:
 
 def _index_undivided(walk: _Walk, names: list[str], division: Division) -> ImageIndex:
     folder = walk.folder
-    _check_names(folder, names)
+    check_names(folder, names)
     _check_distinct(folder, names)
     classes = [walk.images(name, label) for label, name in enumerate(names)]
     _check_classes(folder, names, classes)
     notes = _deeper_notes(folder, names, classes)
     if as_parts := named_parts(names):
-        notes.append(f"classes in {folder} that are named like parts of a data set: {_quoted(as_parts)}")
+        notes.append(f"classes in {folder} that are named like parts of a data set: {quoted(as_parts)}")
     files = [*chain(*classes)]
     labels = np.array([file.label for file in files])
     if division == "by name":
@@ -162,7 +162,7 @@ def _deeper_notes(folder: Path, names: list[str], classes: list[list[ImageFile]]
     if len(deeper[0]) < 2 or any(inner != deeper[0] for inner in deeper):
         return []
     return [
-        f"the classes are {_quoted(names)}, though each holds the folders {_quoted(sorted(deeper[0]))}: if those are "
+        f"the classes are {quoted(names)}, though each holds the folders {quoted(sorted(deeper[0]))}: if those are "
         f"the classes, move them to {folder}"
     ]
 
@@ -171,15 +171,16 @@ def _untested(folder: Path, found: ImageIndex) -> list[str]:
     """A note on classes without test images, if there are any."""
     tested = {file.label for file in found.test}
     names = [name for label, name in enumerate(found.class_names) if label not in tested]
-    return [f"classes in {folder} without test images: {_quoted(names)}"] if names else []
+    return [f"classes in {folder} without test images: {quoted(names)}"] if names else []
 
 
-def _check_names(folder: Path, names: list[str]) -> None:
+def check_names(folder: Path, names: list[str]) -> None:
+    """Raises UserError if the names of class folders cannot be told apart or displayed, or are not those of classes."""
     seen: dict[str, str] = {}
     for name in names:
         if shown(name) != name:
             raise UserError(f"the name of the class folder '{shown(name)}' in {folder} cannot be displayed: rename it.")
-        other = seen.setdefault(_as_seen(name), name)
+        other = seen.setdefault(as_seen(name), name)
         if other != name:
             raise UserError(
                 f"'{other}' and '{name}' in {folder} differ only in case, in spaces or in how their letters are "
@@ -188,12 +189,12 @@ def _check_names(folder: Path, names: list[str]) -> None:
     folded = {*map(str.lower, names)}
     if len(folded) > 1 and folded & _CONTAINERS and folded <= _CONTAINERS | _COMPANIONS:
         raise UserError(
-            f"{_quoted(sorted({*names}))} in {folder} are not usual names of classes: choose the folder that holds a "
+            f"{quoted(sorted({*names}))} in {folder} are not usual names of classes: choose the folder that holds a "
             "folder of images for each class; or if they are classes, rename them."
         )
 
 
-def _as_seen(name: str) -> str:
+def as_seen(name: str) -> str:
     """A name without differences that are hard to see: case, spaces, invisible characters, encoding of letters."""
     visible = "".join(letter for letter in unicodedata.normalize("NFC", name) if unicodedata.category(letter) != "Cf")
     return unicodedata.normalize("NFC", " ".join(visible.casefold().split()))
@@ -231,7 +232,8 @@ def _check_classes(folder: Path, names: list[str], classes: list[list[ImageFile]
         )
 
 
-def _quoted(names: list[str]) -> str:
+def quoted(names: list[str]) -> str:
+    """The names in quotation marks, at most ten of them."""
     return _listed(f"'{name}'" for name in names)
 
 

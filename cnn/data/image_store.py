@@ -213,7 +213,7 @@ class _Preparation:
             with open(unfinished / _DAMAGED, "w", encoding="ascii") as text:
                 json.dump(unusable, text)
                 sync(text)
-            _logger.warning("%s left out: %s", _counted(len(unusable)), _listing(self.folder, unusable))
+            _logger.warning("%s", left_out_note(self.folder, unusable))
         for note in EqualImages(self._digested(decoded)).notes():
             _logger.warning("warning: %s", note)
         for part in _PARTS:
@@ -332,6 +332,16 @@ def _keep_only(array: Path, positions: np.ndarray) -> None:
         new.flush()
         sync(file)
     path.replace(array)
+
+
+def left_out_note(folder: Path, damaged: list[tuple[str, str]]) -> str:
+    """A sentence on damaged image files that are not used.
+
+    Args:
+        folder: folder of the image files.
+        damaged: path, relative to the folder, and reason of each.
+    """
+    return f"{_counted(len(damaged))} left out: {_listing(folder, damaged)}"
 
 
 def _refusal(folder: Path, damaged: list[tuple[str, str]]) -> UserError:

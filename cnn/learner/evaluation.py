@@ -68,6 +68,7 @@ class Evaluator:
         cluster: the workers that share them.
         average: the moving average to evaluate instead of the latest step's weights.
         batch_size: maximum number of images in one call, which has at least one group. No result depends on it.
+        left_out: those of `samples` that are not evaluated after all; the others stay in their groups.
     """
 
     def __init__(
@@ -78,9 +79,11 @@ class Evaluator:
         cluster: Cluster,
         average: WeightAverage | None = None,
         batch_size: int = GROUP,
+        left_out: Sequence[int] = (),
     ) -> None:
         self._average = average
-        self._samples = samples
+        groups = [samples[start : start + GROUP] for start in range(0, len(samples), GROUP)]
+        self._groups = [group[~np.isin(group, left_out)] for group in groups] if left_out else groups
         self._cluster = cluster
         self._classifier = Classifier(model, feed, batch_size)
         self._classes = model.outputs[0].shape[-1]
@@ -98,9 +101,8 @@ class Evaluator:
         return {name: metric.of_samples(answers) for name, metric in self._metrics.items()}
 
     def _evaluate(self) -> Evaluation:
-        cluster, classes = self._cluster, self._classes
-        groups = [self._samples[start : start + GROUP] for start in range(0, len(self._samples), GROUP)]
-        mine = range(cluster.rank, len(groups), cluster.world_size)
+        cluster, classes, groups = self._cluster, self._classes, self._groups
+        mine = own_groups(cluster, len(groups))
         confusion, images = np.zeros((classes, classes), np.int64), np.zeros(classes, np.int64)
         sums = {name: _zero_sums(metric, classes, len(groups)) for name, metric in self._metrics.items()}
         for number, (logits, labels) in zip(mine, self._classifier([groups[n] for n in mine]), strict=True):
@@ -116,12 +118,17 @@ class Evaluator:
                 total = np.bincount(labels, values, classes) if metric.per_class else values.sum()
                 sums[name][:, 0 if metric.counted else number] += total.astype(sums[name].dtype)
         confusion, images, *joint = _summed(cluster, [confusion, images, *sums.values()])
-        count = np.array([len(self._samples)])
+        count = np.array([sum(map(len, groups))])
         totals = {
             name: Total(total.sum(-1), images if metric.per_class else count)
             for (name, metric), total in zip(self._metrics.items(), joint, strict=True)
         }
         return Evaluation(totals=totals, confusion=confusion)
+
+
+def own_groups(cluster: Cluster, groups: int) -> range:
+    """The numbers of those of so many groups of GROUP samples that this rank evaluates."""
+    return range(cluster.rank, groups, cluster.world_size)
 
 
 def _zero_sums(metric: Metric, classes: int, groups: int) -> np.ndarray:

@@ -129,6 +129,9 @@ class Learner:
     feed: "Feed"
     exchange: "ChosenExchange"
 
+    class_weights: np.ndarray | None
+    """Factors of the samples' losses, floating (classes,); None if all are 1."""
+
     def make_step(
         self, *, exchange: "Exchange | None" = None, optimizer: Any = None, timed: bool = False
     ) -> "TrainingStep":
@@ -143,6 +146,7 @@ class Learner:
             self.settings.regularisation,
             group_size=self.order.group_size,
             micro_batch_size=self.order.micro_batch_size,
+            class_weights=self.class_weights,
             average=self.average,
             loss_scale=self.loss_scale,
             xla=self.settings.step.xla,
@@ -243,6 +247,7 @@ def assemble(
     """
     from cnn.data.feed import Feed
     from cnn.learner.exchange_selection import choose_exchange
+    from cnn.learner.loss import balanced_weights
     from cnn.learner.loss_scale import make_loss_scale
     from cnn.learner.state import state_variables
     from cnn.optim.averaging import make_average
@@ -253,6 +258,7 @@ def assemble(
     average = make_average(model, settings.regularisation)
     loss_scale = make_loss_scale(precision)
     dtype = PRECISIONS[precision]
+    balanced = settings.regularisation.class_weights == "balanced"
     return Learner(
         settings=settings,
         order=order,
@@ -263,4 +269,5 @@ def assemble(
         variables=state_variables(model, optimizer, average, loss_scale),
         feed=Feed(dataset, dataset.train, dtype, settings.augmentation, resident_mb=settings.feed.resident_mb),
         exchange=choose_exchange(cluster, settings.exchange, model, order.width(cluster.world_size), recorded_exchange),
+        class_weights=balanced_weights(dataset.train.labels[order.samples], dataset.classes) if balanced else None,
     )

@@ -12,7 +12,7 @@ from cnn.cluster.exchange import Exchange
 from cnn.data.feed import Feed, Read
 from cnn.data.order import Plan
 from cnn.errors import RunError, is_out_of_device_memory
-from cnn.learner.loss import cross_entropy
+from cnn.learner.loss import cross_entropy, weighted
 from cnn.learner.loss_scale import LossScale
 from cnn.learner.metric_table import Answers
 from cnn.learner.step_message import Reports, StepMessage
@@ -33,7 +33,8 @@ class TrainingStep:
     """Runs training steps: forward, loss, backward, exchange, update.
 
     Gradients are means over the real samples of the global batch: each rank divides its summed loss by the number of
-    these samples, which every rank knows from the plan, and the exchange sums the ranks' gradients.
+    these samples, which every rank knows from the plan, and the exchange sums the ranks' gradients. With class weights,
+    too, the sum is divided by the number of samples, not by the sum of their weights, as Keras does.
 
     Args:
         model: a network that returns logits, or a list of logits and auxiliary logits.
@@ -43,6 +44,7 @@ class TrainingStep:
         regularisation: L2, label smoothing and clipping; optimizer and average apply the other settings in it.
         group_size: samples that are normalised or mixed together, as in the plans.
         micro_batch_size: maximum number of samples that a rank computes at a time, as in the plans; None for all.
+        class_weights: factors of the samples' losses, floating (classes,); None if all are 1.
         average: the moving average of the weights.
         loss_scale: the loss scale of float16.
         xla: compile forward and backward with XLA.
@@ -59,6 +61,7 @@ class TrainingStep:
         *,
         group_size: int = 1,
         micro_batch_size: int | None = None,
+        class_weights: np.ndarray | None = None,
         average: WeightAverage | None = None,
         loss_scale: LossScale | None = None,
         xla: bool = False,
@@ -71,6 +74,7 @@ class TrainingStep:
         self._regularisation = regularisation
         self._group_size = group_size
         self._micro_batch_size = micro_batch_size
+        self._class_weights = class_weights
         self._average = average
         self._loss_scale = loss_scale
         self._message = StepMessage(model.outputs[0].shape[-1])
@@ -266,13 +270,16 @@ class TrainingStep:
         count: Tensor,
     ) -> RankSums:
         """Forward and backward pass of some samples of a global batch of `count` real samples."""
-        smoothing = self._regularisation.label_smoothing
+
+        def losses_for(targets: Tensor, logits: Tensor) -> Tensor:
+            losses = cross_entropy(targets, logits, self._regularisation.label_smoothing)
+            return weighted(losses, targets, self._class_weights)
 
         def losses_of(logits: Tensor) -> Tensor:
-            of_labels = cross_entropy(labels, logits, smoothing)
+            of_labels = losses_for(labels, logits)
             if partners is None:
                 return of_labels
-            return shares * of_labels + (1 - shares) * cross_entropy(partners, logits, smoothing)
+            return shares * of_labels + (1 - shares) * losses_for(partners, logits)
 
         batch = TrainingBatch(keys=keys, weights=weights, count=count, group_size=self._group_size)
         variables = self._model.trainable_variables

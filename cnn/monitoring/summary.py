@@ -27,7 +27,8 @@ def closing_paragraph(summary: Mapping[str, Any], commands: Sequence[str], colum
 
     Args:
         summary: a mapping with the keys model, data, world_size, steps, epochs, test_accuracy (0 to 1), test_correct,
-            test_count, images_per_second (None if unknown), seconds, run_dir and figure.
+            test_count, images_per_second (None if unknown), seconds, run_dir and figure; of a run that
+            ended_early, also best_step and patience.
         commands: the commands, which are never wrapped, so that they can be copied.
         columns: width of the terminal.
     """
@@ -38,6 +39,11 @@ def closing_paragraph(summary: Mapping[str, Any], commands: Sequence[str], colum
         f"({_count(summary['steps'], 'step')}) on {workers}{'' if speed is None else f' at {speed:,.0f} img/s'} "
         f"in {duration(summary['seconds'])}."
     )
+    if summary.get("ended_early"):
+        result += (
+            f" It ended early: in {_count(summary['patience'], 'epoch')} no validation result was better than that of "
+            f"step {summary['best_step']:,}."
+        )
     run_dir, figure = on_one_line(summary["run_dir"]), Path(summary["figure"]).name
     text = f"{result} Everything is in {run_dir}: {figure} there shows accuracy and loss. Next, for example:"
     text = text.replace(" %", f"{_UNBREAKABLE_SPACE}%")

@@ -70,7 +70,7 @@ class TrainedNetwork:
         """The network as a Keras model of Keras's own layers, from images of the stored size, with values from 0 to
         255, to probabilities; the same that jobs/export.py writes."""
         from cnn.learner.precision import use_precision
-        from cnn.trained.export import image_network
+        from cnn.trained.exported_network import image_network
 
         with unchanged_session():
             use_precision(self._run.settings.step.precision)

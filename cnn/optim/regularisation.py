@@ -1,9 +1,13 @@
-"""Regularisation, gradient clipping and weight averaging; dropout and augmentation have their own settings."""
+"""Regularisation, class weights, gradient clipping and weight averaging; dropout and augmentation have their own
+settings."""
 
 import dataclasses
 import math
 
+from cnn.choices import check_choice, one_of
 from cnn.errors import UserError
+
+_CLASS_WEIGHTS = ("equal", "balanced")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,10 @@ class RegularisationSettings:
     label_smoothing: float = 0.0
     """Fraction of each label that is spread evenly over all classes (Szegedy et al., 2015); 0.1 is usual."""
 
+    class_weights: str = one_of(lambda: _CLASS_WEIGHTS, "equal")
+    """Factor of each sample's training loss. balanced: number of training samples / (number of classes x number of
+    training samples of the sample's class), so that rare classes count as much as frequent ones."""
+
     clip_norm: float | None = None
     """Maximum global L2 norm of the gradients, which are scaled down if it is exceeded. Default: no limit."""
 
@@ -29,6 +37,7 @@ class RegularisationSettings:
     (1 + t) / (10 + t)); 0.999 is usual. 0: no average."""
 
     def __post_init__(self) -> None:
+        check_choice("choice for class_weights", self.class_weights, _CLASS_WEIGHTS)
         for name in ("l2", "weight_decay"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):

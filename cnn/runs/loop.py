@@ -44,7 +44,7 @@ Commit = Callable[[dict[str, np.ndarray], dict[str, Any]], None]
 
 
 class Loop:
-    """Trains until `total_steps`. Every rank runs one, and all make the same decisions.
+    """Trains until `total_steps`, or until patience is exhausted. Every rank runs one; all make the same decisions.
 
     Args:
         cluster: the workers.
@@ -61,6 +61,7 @@ class Loop:
         total_steps: step at which to end.
         log_every: steps per point of the training curve.
         save_every: steps per checkpoint; None to save only at the ends of epochs.
+        patience: epochs without a better evaluation after which to end; None to train until `total_steps`.
         on_progress: called once, after the first step and before any of its results are recorded, or at the end if no
             step is left to run. Until then, the run folder describes the earlier start.
         stop_requested: whether this rank has been asked to stop.
@@ -86,6 +87,7 @@ class Loop:
         total_steps: int,
         log_every: int,
         save_every: int | None,
+        patience: int | None = None,
         on_progress: Callable[[], None] | None = None,
         stop_requested: Callable[[], bool] = lambda: False,
         change_heard: Callable[[], bool] = lambda: False,
@@ -104,6 +106,7 @@ class Loop:
         self._total_steps = total_steps
         self._curve = TrainingCurve(log_every, order.steps_per_epoch, total_steps)
         self._save_every = save_every
+        self._patience = patience
         self._on_progress = on_progress
         self._stop_requested, self._change_heard = stop_requested, change_heard
         self._commit = commit
@@ -128,7 +131,7 @@ class Loop:
         if self._epoch_ends() and state.evaluated_step < state.step:
             self._call_on_progress()
             self._check_evaluate_save()  # the earlier start was stopped before it could
-        while state.step < self._total_steps:
+        while not self._is_last():
             results = self._call(min(self._steps_per_call, self._next_stop() - state.step), read)
             if results.reports.stops[-1]:
                 self._check_in_step()
@@ -157,7 +160,7 @@ class Loop:
             self._report_slow_rank()
         evaluation = self._evaluate_now() if epoch_ends else None
         if save:
-            is_sound = self._check_sound(evaluation, last=self.state.step == self._total_steps)
+            is_sound = self._check_sound(evaluation, last=self._is_last())
             best = is_sound and epoch_ends and (evaluation is None or self.state.update_best(evaluation.totals))
             if epoch_ends and self._report is not None:
                 self._report.epoch(self.state.step, evaluation, best=best and evaluation is not None)
@@ -194,6 +197,17 @@ class Loop:
 
     def _record_now(self) -> dict[str, Any]:
         return {**self._record, "progress": self.state.record()}
+
+    def _is_last(self) -> bool:
+        """Whether no step follows: the last one is done, or the latest evaluations were no better than an earlier one.
+
+        How many these were follows from the steps of the best and of the latest one, so that it is known on resuming.
+        """
+        if self._patience is not None:
+            without_better = self.state.evaluated_step - (self.state.best_step or 0)
+            if without_better >= self._patience * self._order.steps_per_epoch:
+                return True
+        return self.state.step == self._total_steps
 
     def _epoch_ends(self) -> bool:
         step = self.state.step

@@ -64,7 +64,12 @@ def next_steps(
 
 
 def _longer(command: str, settings: TrainingSettings, folder: Path, summary: Mapping[str, Any]) -> str:
-    """The command that trains for twice as long; from the start, where the learning rates depend on the length."""
+    """The command that trains for twice as long; from the start, where the learning rates depend on the length.
+
+    A run that ended early may be given more patience.
+    """
+    if summary["ended_early"] and settings.run.patience is not None:
+        return f"{resume_command(command, folder)} --patience {2 * settings.run.patience}"
     unit = "epochs" if settings.run.steps is None else "steps"
     length = f"--{unit} {2 * math.ceil(summary[unit])}"
     if not settings.schedule.depends_on_the_end:

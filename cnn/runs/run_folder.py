@@ -18,7 +18,7 @@ from cnn.runs.checkpoints import KEPT
 from cnn.runs.folder_lock import lock_folder, locked_by
 from cnn.settings.settings import read_settings, training_defaults, write_settings
 
-# Settings that may differ when a run is resumed: locations, intervals of saving and logging, and length.
+# Settings that may differ when a run is resumed: locations, intervals of saving and logging, output, and length.
 _MAY_DIFFER = {
     "run_dir",
     "resume",
@@ -29,6 +29,9 @@ _MAY_DIFFER = {
     "steps",
     "save_every",
     "log_every",
+    "patience",
+    "stop_after",
+    "class_table",
 }
 SETTINGS = "settings.yaml"
 ENVIRONMENT = "environment.json"

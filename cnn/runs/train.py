@@ -21,11 +21,12 @@ from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part
-from cnn.duration import duration
+from cnn.duration import duration, seconds_of
 from cnn.errors import StoppedError, UserError, diverged
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
 from cnn.learner.learner import assemble, build_model, make_order
 from cnn.learner.precision import PRECISIONS
+from cnn.monitoring.confusion import class_rows, class_table
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
@@ -42,7 +43,7 @@ from cnn.runs.report import Report
 from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_and_broadcast
 from cnn.runs.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
 from cnn.runs.start import Carried, Start, claim_folder, decide_start
-from cnn.settings.settings import TrainingSettings
+from cnn.settings.settings import RunSettings, TrainingSettings
 from cnn.terminal import columns
 
 _MAX_SECONDS = 1e6
@@ -58,6 +59,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     dataset = open_training_data(cluster, settings, start.division)
     check_data(cluster, start, dataset)
     training, validation = divide_training_part(dataset, run.validation_fraction, run.seed)
+    _check_patience(run, validation)
     model = build_model(settings.learner, dataset)
     order = make_order(cluster, settings.learner, model, training, run.global_batch_size)
     total_steps = check_length(cluster, start, run, order.steps_per_epoch)
@@ -102,6 +104,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             cluster.crowding(),
             initial_message,
             learner.exchange.message,
+            _class_weights(dataset, learner.class_weights),
         )
         for message in (*start.damage, *messages):
             if message:
@@ -129,8 +132,9 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         total_steps=total_steps,
         log_every=run.log_every,
         save_every=run.save_every,
+        patience=run.patience,
         on_progress=describe if cluster.is_chief and start.has_checkpoint else None,
-        stop_requested=job.stop_requested,
+        stop_requested=lambda: job.stop_requested() or _is_time_over(job, run),
         change_heard=job.membership.changed,
         commit=functools.partial(_keep, job.carried) if is_elastic() else None,
     )
@@ -143,6 +147,8 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         if report is not None:
             report.close_progress()
     if end != "ended":
+        if report is not None and _is_time_over(job, run):
+            report.message(f"--stop_after {run.stop_after}: the time is over")
         _leave(job, report, end, loop_state.step, total_steps)
     restore_and_broadcast(cluster, best_checkpoint(cluster, checkpoints), learner.variables, dataset)
     if learner.average is not None:
@@ -153,7 +159,20 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     if report is not None:
         report.evaluation("test", loop_state.step, test)
         report.close()
-        _finish(cluster, folder, settings, loop_state, order, test, time.perf_counter() - begin)
+        _finish(cluster, folder, settings, loop_state, order, dataset, test, total_steps, time.perf_counter() - begin)
+
+
+def _check_patience(run: RunSettings, validation: np.ndarray) -> None:
+    if run.patience is not None and not len(validation):
+        raise UserError(
+            f"--patience {run.patience} counts epochs without a better result on the validation part, but there is "
+            f"none with --validation_fraction {run.validation_fraction}: give a larger one, 0.1 for example.",
+            agreed=True,
+        )
+
+
+def _is_time_over(job: Job, run: RunSettings) -> bool:
+    return run.stop_after is not None and time.monotonic() - job.begin >= seconds_of(run.stop_after)
 
 
 def _keep(carried: Carried, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
@@ -195,6 +214,14 @@ def _own_validation(dataset: Dataset) -> str:
     """A message for data sets with their own validation part, for which --validation_fraction is not used."""
     images = dataset.validation_images
     return f"validation: the data set's own part, {images:,} images" if images else ""
+
+
+def _class_weights(dataset: Dataset, weights: np.ndarray | None) -> str:
+    """A message that names the classes with the smallest and the largest weight; empty if all weigh the same."""
+    if weights is None:
+        return ""
+    ends = (f"{weights[label]:.3g} ({dataset.class_names[label]})" for label in (weights.argmin(), weights.argmax()))
+    return f"class weights: from {' to '.join(ends)}"
 
 
 def _other_bits(folder: Path, numerics: list[dict[str, str]]) -> str:
@@ -239,7 +266,9 @@ def _finish(
     settings: TrainingSettings,
     loop_state: LoopState,
     order: SampleOrder,
+    dataset: Dataset,
     test: Evaluation,
+    total_steps: int,
     seconds: float,
 ) -> None:
     figure = folder / "curves.png"
@@ -253,6 +282,8 @@ def _finish(
         "steps": loop_state.step,
         "epochs": loop_state.step / order.steps_per_epoch,
         "best_step": loop_state.best_step,
+        "ended_early": loop_state.step < total_steps,
+        "patience": settings.run.patience,
         **{f"test_{name}": mean for name, mean in test.means.items()},
         "test_correct": int(accuracy.sums[0]),
         "test_count": int(accuracy.samples[0]),
@@ -262,5 +293,7 @@ def _finish(
         "figure": str(figure),
     }
     write_json(folder / "summary.json", summary)
+    if settings.run.class_table:
+        print(f"\n{class_table(class_rows(dataset.class_names, test.confusion))}")
     commands = next_steps(cluster, settings, order, folder, summary)
     print("\n" + closing_paragraph(summary, commands, columns(sys.stdout)), flush=True)

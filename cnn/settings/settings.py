@@ -13,6 +13,7 @@ from cnn.cluster.exchange_cost import ExchangeSettings
 from cnn.data.augmentation import AugmentationSettings
 from cnn.data.feed_settings import FeedSettings
 from cnn.data.registry import DataSettings
+from cnn.duration import seconds_of
 from cnn.errors import UserError
 from cnn.learner.learner import LearnerSettings, StepSettings, learner_settings
 from cnn.models.registry import ModelSettings
@@ -63,8 +64,18 @@ class RunSettings:
     log_every: int = 10
     """Steps per point of the training curve, which is their mean."""
 
+    patience: int | None = None
+    """End the run after this number of epochs without a better result on the validation part. Default: train for
+    --epochs in any case."""
+
+    stop_after: str | None = None
+    """Stop, as a signal would, when the job has run for this time: 90m, 8h or 1h30m, for example. Exit code 75."""
+
+    class_table: bool = False
+    """Also print the test result of each class at the end."""
+
     def __post_init__(self) -> None:
-        check_counts(self, "epochs", "steps", "global_batch_size", "save_every", "log_every")
+        check_counts(self, "epochs", "steps", "global_batch_size", "save_every", "log_every", "patience")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--seed {self.seed} is not in [0, 2**32): give a whole number in this range.")
         if not 0 <= self.validation_fraction < 1:
@@ -74,6 +85,17 @@ class RunSettings:
             )
         if self.resume and self.run_dir is None:
             raise UserError("--resume needs --run_dir: name the folder of the run to continue.")
+        self._check_stop_after()
+
+    def _check_stop_after(self) -> None:
+        try:
+            if self.stop_after is not None:
+                seconds_of(self.stop_after)
+        except ValueError as error:
+            raise UserError(
+                f"--stop_after {error}: write days, hours, minutes and seconds with their letters, 8h, 90m or 1h30m "
+                "for example."
+            ) from error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

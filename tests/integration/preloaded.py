@@ -65,12 +65,12 @@ def _python(address: str | Path) -> Path:
 
 
 def _write_python(address: Path) -> None:
-    script = f'''#!/bin/sh
+    script = f"""#!/bin/sh
 case $1 in
   -[!m]*) exec {sys.executable} "$@" ;;
   *) exec {sys.executable} -S {__file__} run {address} "$@" ;;
 esac
-'''
+"""
     _python(address).write_text(script)
     _python(address).chmod(0o700)
 

@@ -109,3 +109,18 @@ def test_a_run_ended_before_its_first_checkpoint_begins_anew(jobs, tmp_path: Pat
         assert code == 0, output
         assert "--resume --steps 40\n" in output  # what it says is next
     assert curve(stopped, "train") == curve(straight, "train")
+
+
+@pytest.mark.parametrize(("launcher", "workers"), [("none", 1), ("mpirun", 2)])
+def test_after_its_time_a_run_stops_as_if_asked(jobs, tmp_path: Path, launcher: str, workers: int) -> None:
+    folder = tmp_path / "run"
+    limited = (*train(folder, 1_000_000), "--stop_after", "1s")
+    for more, earlier in (([], 0), (["--resume"], 1)):
+        code, output = jobs.run(*limited, *more, launcher=launcher, workers=workers)
+        assert code == 75, output
+        assert output.count("--stop_after 1s: the time is over") == 1
+        said = re.search(r"stopped: at step ([\d,]+) of 1,000,000, which is saved; continue with --resume\.", output)
+        assert said, output
+        step = int(said[1].replace(",", ""))
+        assert step >= earlier
+        assert CheckpointFolder(folder / "checkpoints").steps()[-1] == step

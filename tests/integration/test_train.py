@@ -147,3 +147,36 @@ def test_a_resume_by_other_threads_says_that_bits_will_differ(jobs, tmp_path: Pa
     code, output = jobs.run(*command, 6, "--resume")
     assert code == 0, output
     assert "same bits" not in output
+
+
+def test_a_run_without_a_better_result_ends_early_and_what_it_proposes_works(jobs, tmp_path: Path) -> None:
+    """A rate that changes nothing: the first evaluation stays the best. The rates depend on the length of the run."""
+    folder = tmp_path / "run"
+    slow = ("--data", "digits", "--model", "fcnn", "--learning_rate", 1e-30, "--schedule", "cosine", "--epochs", 9)
+    code, output = jobs.run(
+        "jobs/train.py", *slow, "--patience", 1, "--class_table", "--run_dir", folder, launcher="mpirun", workers=2
+    )
+    assert code == 0, output
+    told = " ".join(output.split())
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["epochs"], summary["best_step"], summary["ended_early"]) == (2, summary["steps"] // 2, True)
+    assert (
+        f"It ended early: in 1 epoch no validation result was better than that of step {summary['best_step']}" in told
+    )
+    table = output[output.index("class ") :].splitlines()[1:11]
+    assert sum(int(row.split()[2]) for row in table) == summary["test_correct"]
+    assert sum(int(row.split()[1]) for row in table) == summary["test_count"]
+
+    [proposed] = [part for part in told.split("`") if "--patience" in part]
+    code, output = jobs.run("jobs/train.py", *proposed.split())
+    assert code == 0, output
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["epochs"], summary["ended_early"]) == (3, True)
+
+
+def test_patience_without_a_validation_part(jobs, tmp_path: Path) -> None:
+    settings = ("--data", "digits", "--model", "fcnn", "--validation_fraction", 0, "--patience", 2)
+    code, output = jobs.run("jobs/train.py", *settings, "--run_dir", tmp_path / "run", launcher="mpirun", workers=2)
+    assert code == 2, output
+    assert output.count("error: --patience 2 counts epochs without a better result on the validation part") == 1
+    assert not (tmp_path / "run").exists()

@@ -67,6 +67,31 @@ def test_neither_workers_nor_batch_size_change_an_evaluation(jobs: Jobs, run: Pa
     assert result["correct"] < result["top5"] <= 1293
 
 
+def test_workers_do_not_change_an_evaluation_of_other_images(jobs: Jobs, run: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    for label in range(9):  # of nine classes; one file is no image
+        (tmp_path / "other" / str(label)).mkdir(parents=True)
+        for number in range(35):
+            pixels = random.integers(0, 256, (4, 4), np.uint8).repeat(5, 0).repeat(5, 1)
+            Image.fromarray(pixels).save(tmp_path / "other" / str(label) / f"{number}.png")
+    (tmp_path / "other" / "4" / "7.png").write_text("none")
+    written = []
+    for workers in (1, 2, 3):
+        code, output = jobs.run(
+            *("jobs/evaluate.py", "--run_dir", run, "--class_folders", tmp_path / "other"),
+            launcher="none" if workers == 1 else "mpirun",
+            workers=workers,
+        )
+        assert code == 0, output
+        assert output.count("warning: no images of these classes") == 1
+        assert output.count("warning: 1 image file left out") == 1
+        [path] = run.glob("evaluation-of-other-*.json")
+        written.append(path.read_bytes())
+        path.unlink()
+    assert json.loads(written[0])["count"] == 314
+    assert written == 3 * written[:1]
+
+
 def test_evaluation_reproduces_the_test_result_of_training(jobs: Jobs, run: Path) -> None:
     code, output = jobs.run("jobs/evaluate.py", "--run_dir", run, launcher="horovodrun --gloo", workers=2)
     assert code == 0, output

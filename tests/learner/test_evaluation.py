@@ -106,3 +106,17 @@ def test_the_likeliest_five_of_more_classes(cluster: Cluster, make_feed) -> None
     assert evaluation.totals["class_accuracy"].sums.tolist() == [0] * 9
     assert evaluation.means["class_accuracy"] == 0  # of the classes that have samples
     assert evaluation.confusion.sum(0).tolist() == [0, 0, 0, 0, 0, 0, 250, 0, 0]
+
+
+@pytest.mark.parametrize("left_out", [[3], [*range(100, 200)], [0, 99, 100, 249]])
+def test_samples_that_are_left_out_do_not_count(
+    cluster: Cluster, make_feed, make_network, part: Part, left_out: list[int]
+) -> None:
+    """One of them is a complete group."""
+    model = make_network("lenet5-like")
+    evaluation = Evaluator(model, make_feed(), np.arange(250), cluster, left_out=left_out)()
+    kept = np.setdiff1d(np.arange(250), left_out)
+    found = model(((part.images[kept] / 255 - 0.5) / 0.25).astype(np.float32), training=False).numpy().argmax(1)
+    assert count(evaluation, "accuracy") == (found == part.labels[kept]).sum()
+    assert evaluation.totals["accuracy"].samples.tolist() == [len(kept)]
+    assert evaluation.confusion.sum(1).tolist() == np.bincount(part.labels[kept], minlength=4).tolist()

@@ -67,6 +67,18 @@ def test_a_network_is_trained_in_groups_if_one_of_its_layers_looks_at_groups(
     assert np.mean(losses[-3:]) < 0.5 * np.mean(losses[:3])
 
 
+def test_class_weights_are_those_of_the_training_samples(cluster: Cluster, data: Dataset) -> None:
+    def weights(*arguments: object) -> np.ndarray | None:
+        settings = settings_for("--model", "fcnn", *arguments).learner
+        model = build_model(settings, data)
+        return assemble(cluster, settings, data, make_order(cluster, settings, model, SAMPLES, 24), model).class_weights
+
+    assert weights() is None
+    counts = np.bincount(data.train.labels[SAMPLES], minlength=10)
+    np.testing.assert_allclose(weights("--class_weights", "balanced"), 60 / (10 * counts), rtol=1e-15)
+    assert len(set(counts)) > 1
+
+
 def test_mixed_samples_are_in_groups_too(cluster: Cluster, data: Dataset) -> None:
     settings = settings_for("--model", "lenet5", "--group_size", 8, "--mixup", 0.2).learner
     assert make_order(cluster, settings, build_model(settings, data), SAMPLES, 24).group_size == 8

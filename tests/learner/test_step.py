@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange import Exchange, LocalExchange, make_exchange
@@ -17,6 +18,7 @@ from cnn.data.dataset import Part
 from cnn.data.feed import Feed
 from cnn.data.order import Plan, SampleOrder
 from cnn.learner import loss_scale
+from cnn.learner.loss import balanced_weights
 from cnn.learner.loss_scale import LossScale, make_loss_scale
 from cnn.learner.precision import use_precision
 from cnn.learner.state import read_state, state_variables
@@ -195,6 +197,63 @@ def test_gradient_and_loss_are_keras_s_of_the_mean(make_step, part: Part, float6
     results = step.run(one, np.array([1e-300]))
     np.testing.assert_allclose(losses(results), [loss.numpy()], rtol=1e-12)
     assert correct(results) == [int((logits.numpy().argmax(1) == part.labels[samples]).sum())]
+
+
+WEIGHTS = np.array([0.25, 3.0, 0.0, 1.5])
+
+
+@pytest.mark.parametrize("row", [0, 3])
+def test_class_weights_are_keras_s(make_step, make_network, part: Part, float64: str, row: int) -> None:
+    """One step of gradient descent, whose length is the learning rate, against `class_weight` of Keras."""
+    step, by_keras = make_step("fcnn", "sgd", class_weights=WEIGHTS), make_network("fcnn")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    by_keras.compile(keras.optimizers.SGD(0.5), loss)
+    _, start, stop = ORDER.bounds(row)
+    samples = ORDER.epoch_indices(0)[start:stop]
+    images = (part.images[samples] / 255 - 0.5) / 0.25
+    expected = by_keras.train_on_batch(images, part.labels[samples], class_weight=dict(enumerate(WEIGHTS)))
+    results = step.run(ORDER.plan(row, 1, 0, 1), np.array([0.5]))
+    np.testing.assert_allclose(losses(results), [expected], rtol=1e-6)  # which Keras adds up in float32
+    for variable, right in zip(step.model.trainable_variables, by_keras.trainable_variables, strict=True):
+        np.testing.assert_allclose(variable.value.numpy(), right.value.numpy(), rtol=1e-10, atol=1e-13)
+
+
+def test_each_of_two_mixed_labels_has_the_weight_of_its_class(make_step, make_feed, float64: str) -> None:
+    order = SampleOrder(np.arange(250), 80, seed=3, group_size=10)
+    feed, plan = make_feed(augmentation=AugmentationSettings(mixup=0.5, cutmix=1.0)), order.plan(0, 1, 0, 1)
+    step = make_step("fcnn", feed=feed, group_size=10, class_weights=WEIGHTS)
+    images, labels = feed.read(plan.indices)
+    mixed = feed.training_batch(images[0], labels[0], tf.constant(plan.keys[0]), tf.constant(plan.weights[0]), 10)
+    with tf.GradientTape() as tape:
+        logits = step.model(mixed.images, training=True)
+        parts = [
+            share * WEIGHTS[targets] * keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+            for share, targets in ((mixed.shares, mixed.labels.numpy()), (1 - mixed.shares, mixed.partners.numpy()))
+        ]
+        loss = tf.reduce_sum(parts) / 80
+    expected = tape.gradient(loss, [variable.value for variable in step.model.trainable_variables])
+    for gradient, right in zip(step.gradients(plan), expected, strict=True):
+        np.testing.assert_allclose(gradient, right, rtol=1e-9, atol=1e-13)
+
+
+def test_parts_of_a_batch_with_class_weights_add_up_to_it(make_step, float64: str) -> None:
+    """Two ranks' parts, of which the first has more samples, each computed in pieces."""
+    whole = make_step("lenet5-like", class_weights=WEIGHTS)
+    pieces = make_step("lenet5-like", class_weights=WEIGHTS, micro_batch_size=7)
+    order = SampleOrder(np.arange(250), 81, seed=3, micro_batch_size=7)
+    gradients = whole.gradients(SampleOrder(np.arange(250), 81, seed=3).plan(0, 1, 0, 1))
+    parts = [pieces.gradients(order.plan(0, 1, rank, 2)) for rank in range(2)]
+    for gradient, first, second in zip(gradients, *parts, strict=True):
+        np.testing.assert_allclose(first + second, gradient, rtol=1e-10, atol=1e-14)
+
+
+def test_balanced_weights_are_scikit_learn_s() -> None:
+    labels = np.repeat([0, 1, 3], [5, 40, 15])
+    found = balanced_weights(labels, 5)
+    assert found[[2, 4]].tolist() == [0, 0]  # of which there are no samples
+    expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels)
+    np.testing.assert_allclose(found[[0, 1, 3]], expected, rtol=1e-15)
+    np.testing.assert_allclose(found[labels].mean(), 1, rtol=1e-15)
 
 
 def test_dropout_is_keyed_by_the_plan(make_step) -> None:

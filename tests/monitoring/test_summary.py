@@ -51,6 +51,14 @@ def test_the_paragraph_names_result_and_place_and_each_command_has_a_line(column
     assert (first, second) == ("  tensorboard --logdir 'a  b'", f"  {long}")
 
 
+def test_a_run_that_patience_ended_says_so() -> None:
+    early = SUMMARY | {"best_step": 1200, "steps": 1380, "ended_early": True, "patience": 3}
+    paragraph = " ".join(closing_paragraph(early, [], 80).split())
+    assert "It ended early: in 3 epochs no validation result was better than that of step 1,200. " in paragraph
+    assert "in 1 epoch no" in " ".join(closing_paragraph(early | {"patience": 1}, [], 80).split())
+    assert "early" not in closing_paragraph(early | {"ended_early": False}, [], 80)
+
+
 def test_one_worker_is_not_workers_and_a_speed_that_is_not_known_is_not_zero() -> None:
     one = SUMMARY | {"world_size": 1, "epochs": 1, "images_per_second": None}
     assert "after 1 epoch (690 steps) on 1 worker in 14 s." in " ".join(closing_paragraph(one, [], 80).split())

@@ -56,6 +56,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
         *,
         resume: int | None = None,
         save_every: int | None = None,
+        patience: int | None = None,
         rate: float | Callable[[int], float] = 0.01,
         feed: Feed | None = None,
         before_call: Callable[[], None] = lambda: None,
@@ -90,6 +91,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             total_steps=total,
             log_every=5,
             save_every=save_every,
+            patience=patience,
             stop_requested=stop_requested,
             commit=commit,
         )
@@ -146,6 +148,50 @@ def test_stopped_when_asked_it_saves_and_goes_on_with_the_same_bits(make_loop, t
 
 def path_of(checkpoints: CheckpointFolder, which: int | str) -> Path:
     return checkpoints.best if which == "best" else checkpoints.path(int(which))
+
+
+def _until(step: int) -> Callable[[int], float]:
+    """A rate with which nothing is learned after that step, so that no later evaluation is better."""
+    return lambda before: 0.01 if before < step else 0.0
+
+
+def test_patience_ends_a_run_whose_evaluations_become_no_better(make_loop, tmp_path: Path) -> None:
+    loop = make_loop("a", 40, rate=_until(7), patience=3)
+    assert loop.run() == "ended"
+    checkpoints = CheckpointFolder(tmp_path / "a")
+    assert (loop.state.best_step, loop.state.step, checkpoints.steps()) == (8, 20, [16, 20])  # epochs have four steps
+    _, best = load_checkpoint(checkpoints.best)
+    assert best["progress"]["step"] == 8
+
+
+@pytest.mark.parametrize("stop", [10, 16])
+def test_patience_counts_on_through_a_resume(make_loop, tmp_path: Path, stop: int) -> None:
+    """Stopped within an epoch, or at the end of one, which is then still to be evaluated."""
+    patient = {"rate": _until(7), "patience": 3, "save_every": 1}
+    straight = make_loop("straight", 40, **patient)
+    straight.run()
+    asked = make_loop("stopped", 40, **patient, stop_requested=lambda: asked.state.step == stop - 1)
+    assert asked.run() == "stopped"
+    again = make_loop("stopped", 40, resume=stop, **patient)
+    assert again.run() == "ended"
+    assert (again.state.best_step, again.state.step) == (straight.state.best_step, straight.state.step) == (8, 20)
+    once_more = make_loop("stopped", 40, resume=20, **patient)
+    assert (once_more.run(), once_more.state.step) == ("ended", 20)  # it has nothing left to do
+    longer = make_loop("stopped", 40, resume=20, **(patient | {"patience": 4}))
+    assert (longer.run(), longer.state.step) == ("ended", 24)
+
+
+def test_patience_that_lasts_to_the_end_changes_nothing(make_loop) -> None:
+    loop = make_loop("a", 12, patience=3, rate=0.0)
+    loop.run()
+    assert (loop.state.best_step, loop.state.step) == (4, 12)
+
+
+def test_patience_does_not_make_a_result_of_what_diverged(make_loop, monkeypatch) -> None:
+    sound = iter([True, False])
+    monkeypatch.setattr(Soundness, "__call__", lambda _: next(sound))
+    with pytest.raises(RunError, match="at step 8 .*: training has diverged"):
+        make_loop("a", 40, rate=0.0, patience=1).run()
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_run(make_loop, tmp_path: Path) -> None:

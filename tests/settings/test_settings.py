@@ -111,6 +111,9 @@ def test_merged_holds_every_setting_once() -> None:
         (["--global_batch_size", 0], ["--global_batch_size 0"]),
         (["--save_every", 0], ["--save_every 0"]),
         (["--log_every", 0], ["--log_every 0"]),
+        (["--patience", 0], ["--patience 0 is less than 1"]),
+        (["--stop_after", "8"], ["--stop_after '8' is not a duration", "8h, 90m or 1h30m"]),
+        (["--class_weights", "balance"], ["unknown choice for class_weights 'balance'", "Did you mean 'balanced'?"]),
         (["--seed", -1], ["--seed -1 is not in"]),
         (["--seed", 2**32], ["--seed 4294967296"]),
         (["--precision", "float16"], ["float16", "float32, tensorfloat32, float64, mixed_bfloat16, mixed_float16"]),
@@ -561,7 +564,7 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["global_batch_size", "group_size", "epochs", "steps", "log_every", "save_every", "seed"]
+    "name", ["global_batch_size", "group_size", "epochs", "steps", "log_every", "save_every", "patience", "seed"]
 )
 @pytest.mark.parametrize("digits", [20, 311, 5000])
 def test_whole_numbers_that_nothing_could_hold(name: str, digits: int) -> None:

@@ -1,5 +1,7 @@
 """Exported networks, loaded by a process that cannot import ours."""
 
+import dataclasses
+import importlib.util
 import json
 import subprocess
 import sys
@@ -13,7 +15,8 @@ import tensorflow as tf
 from PIL import Image
 from scipy.special import softmax
 
-from cnn.errors import UserError
+from cnn.errors import RunError, UserError
+from cnn.learner.precision import use_precision
 from cnn.models.layers import (
     Dropout,
     FewChannelConv2D,
@@ -23,7 +26,9 @@ from cnn.models.layers import (
 )
 from cnn.runs.data_record import RunData
 from cnn.runs.saved_run import NetworkSettings, SavedRun
-from cnn.trained.export import ExportSettings, export_run, image_network, stored_size_images, write_export
+from cnn.trained.export import ExportSettings, export_run, write_export
+from cnn.trained.export_formats import FORMATS
+from cnn.trained.exported_network import expected_probabilities, image_network, stored_size_images
 
 MakeRun = Callable[..., SavedRun]
 
@@ -72,7 +77,7 @@ def network() -> keras.Model:
 
 
 def test_other_programs_get_the_same_probabilities(network: keras.Model, tmp_path: Path) -> None:
-    write_export(network, DATA, tmp_path / "export")
+    write_export(network, DATA, tmp_path / "export", ["keras", "saved_model"])
     colours = np.array([[20, 20, 20], [230, 40, 40], [40, 230, 60], [60, 40, 250], [240, 240, 240]])
     noise = np.random.default_rng(1).integers(-20, 16, (5, 33, 33, 3))
     images = (colours[:, np.newaxis, np.newaxis] + noise).astype(np.uint8)
@@ -156,12 +161,17 @@ def test_images_of_any_usual_scale_get_the_same_answers(loaded: keras.Model, ima
     assert np.array_equal(loaded.predict(images, verbose=0), loaded.predict(IMAGES, verbose=0))
 
 
-def test_dark_bytes_are_no_images_to_1(loaded: keras.Model, network: keras.Model) -> None:
-    dark = np.random.default_rng(5).integers(0, 2, IMAGES.shape, np.uint8)
-    standardised = (dark[:, 2:30, 2:30] / 255 - DATA.mean) / DATA.standard_deviation
-    expected = softmax(network(standardised.astype(np.float32), training=False).numpy(), 1)
-    for kind in (np.uint8, np.float32):
-        np.testing.assert_allclose(np.asarray(loaded(dark.astype(kind))), expected, atol=1e-6)
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_zeros_and_ones_may_be_black_and_white_or_all_dark_and_get_no_answer(
+    loaded: keras.Model, network: keras.Model, kind: type
+) -> None:
+    images = np.random.default_rng(5).integers(0, 2, IMAGES.shape)
+    images[1] = 0  # black on any scale
+    images[2, 0, 0, 0] = 2  # no image to 1
+    found = np.asarray(loaded(images.astype(kind)))
+    assert np.isnan(found).all(1).tolist() == [True, False, False, True]
+    expected = expected_probabilities(network, DATA, images)
+    np.testing.assert_allclose(found[1:3], expected[1:3], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +185,88 @@ def test_images_of_a_scale_that_cannot_be_known_get_no_answer(loaded: keras.Mode
     assert np.isnan(loaded.predict(mixed, verbose=0)).all(1).tolist() == [True] * 4 + [False] * 4
 
 
+HAS_ONNX = all(map(importlib.util.find_spec, FORMATS["onnx"].packages))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tflite", pytest.param("onnx", marks=pytest.mark.skipif(not HAS_ONNX, reason="needs tf2onnx and onnxruntime"))],
+)
+def test_a_file_for_other_runtimes_takes_bytes_only(network: keras.Model, tmp_path: Path, name: str) -> None:
+    write_export(network, DATA, tmp_path, [name])
+    path, probabilities = tmp_path / FORMATS[name].file, FORMATS[name].probabilities
+    images = np.concatenate([IMAGES, IMAGES // 4])  # as many as one likes
+    expected = expected_probabilities(network, DATA, images)
+    np.testing.assert_allclose(probabilities(path, images), expected, atol=1e-5)
+    assert np.ptp(expected, 0).max() > 0.01  # so that they tell something
+    for wrong in ((IMAGES / 255).astype(np.float32), IMAGES.astype(np.float32)):
+        with pytest.raises(Exception, match="(?i)(expected|uint8)"):
+            probabilities(path, wrong)
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_a_tflite_file_has_operations_of_every_interpreter(network: keras.Model, tmp_path: Path) -> None:
+    write_export(network, DATA, tmp_path, ["tflite"])
+    interpreter = tf.lite.Interpreter(str(tmp_path / "network.tflite"))
+    operations = {each["op_name"] for each in interpreter._get_ops_details()}
+    assert "CONV_2D" in operations
+    assert not [name for name in operations if name.startswith(("Flex", "Custom"))]
+
+
+def test_a_network_that_was_written_wrongly_is_noticed(
+    network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = FORMATS["keras"].write
+
+    def write_other(model: keras.Model, data: RunData, path: Path) -> None:
+        write(model, dataclasses.replace(data, mean=(0.4, 0.5, 0.61)), path)
+
+    monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"]._replace(write=write_other))
+    with pytest.raises(RunError, match="the format keras computes other probabilities .* leave this format out"):
+        write_export(network, DATA, tmp_path, ["saved_model", "keras"])
+
+
+@pytest.mark.parametrize("precision", ["float64", "mixed_bfloat16"])
+def test_formats_of_float32_hold_networks_that_compute_in_another_precision(make_run: MakeRun, precision: str) -> None:
+    run = make_run("--model", "lenet5-like", "--precision", precision)
+    try:
+        export_run(NetworkSettings(run_dir=str(run.folder)), ExportSettings(formats=["keras", "tflite"]))
+    finally:
+        use_precision("float32")
+    images = np.random.default_rng(1).integers(0, 256, (2, *run.data.image_shape), np.uint8)
+    path = run.folder / "export-000000005" / "network.tflite"
+    expected = expected_probabilities(run.load_network("best")[0], run.data, images)
+    use_precision("float32")
+    np.testing.assert_allclose(FORMATS["tflite"].probabilities(path, images), expected, atol=0.05)
+
+
+def test_formats_that_cannot_be_written_are_refused_at_once(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="unknown format 'onyx': choose one of .* Did you mean 'onnx'?"):
+        ExportSettings(formats=["keras", "onyx"])
+    for name in ("tf2onnx", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    run = make_run("--model", "fcnn")
+    with pytest.raises(UserError, match="install tf2onnx and onnxruntime, for example by `uv pip install tf2onnx onnx"):
+        export_run(NetworkSettings(run_dir=str(run.folder)), ExportSettings(formats=["keras", "onnx"]))
+    assert not [*run.folder.glob("export*")]
+
+
+def test_the_size_of_images_is_told(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (20, 20), (40 * number, 0, 0)).save(tmp_path / "images" / name / f"{number}.png")
+    run = make_run("--model", "fcnn", "--data", "folder", "--data_dir", tmp_path / "images", "--image_size", 64)
+    export_run(NetworkSettings(run_dir=str(run.folder)), ExportSettings())
+    [line] = capsys.readouterr().out.splitlines()
+    assert (
+        ": network.keras, saved_model take uint8 images (0 to 255) of 73 x 73 pixels, of which the network sees the "
+        "central 64 x 64; saved_model also takes other sizes, and scales them. " in line
+    )
+
+
 def test_the_saved_model_refuses_what_is_not_bytes(network: keras.Model, tmp_path: Path) -> None:
-    write_export(network, DATA, tmp_path / "export")
+    write_export(network, DATA, tmp_path / "export", ["saved_model"])
     served = tf.saved_model.load(tmp_path / "export" / "saved_model")
     for images in (IMAGES / 255, IMAGES.astype(np.float32), IMAGES.astype(np.int64)):
         for serve in (served.serve, served.signatures["serving_default"]):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +133,96 @@ def test_mistakes(cluster: Cluster, make_run: MakeRun, tmp_path: Path) -> None:
     assert "choose one of best, last, 5, 9" in refusal(cluster, run, "4")
     (run.folder / "evaluation-test-000000005.json").mkdir()  # stands in the way
     assert "cannot be written" in refusal(cluster, run)
+
+
+def tones(folder: Path, **counts: int) -> Path:
+    """Class folders of single-coloured images, each class a colour of its own; no two images are the same."""
+    for number, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True)
+        for image in range(count):
+            colour = tuple(255 if channel == number % 3 else 3 * image for channel in range(3))
+            Image.new("RGB", (20, 30), colour).save(folder / name / f"{image:03}.png")
+    return folder
+
+
+@pytest.fixture
+def seen(make_run: MakeRun, tmp_path: Path) -> SavedRun:
+    """A run on images of 73 pixels, of which the network sees the central 64."""
+    folder = tones(tmp_path / "mine", ash=12, Beech=9, oak=6)
+    return make_run("--model", "fcnn", "--data", "folder", "--data_dir", folder, "--image_size", 64)
+
+
+def read_evaluation(run: SavedRun, name: str) -> dict[str, Any]:
+    return dict(json.loads((run.folder / f"evaluation-{name}-000000005.json").read_text()))
+
+
+def test_other_images_are_those_of_a_data_set_to_the_network(
+    cluster: Cluster, seen: SavedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The images of the run's own test part, in class folders, have the results of that part."""
+    evaluate(cluster, seen)
+    dataset = open_dataset(seen.settings.data)
+    for label, name in enumerate(dataset.class_names):
+        (tmp_path / "v1.0 photos" / name).mkdir(parents=True)
+        for number in np.flatnonzero(dataset.test.labels == label):
+            Image.fromarray(dataset.test.images[number]).save(tmp_path / "v1.0 photos" / name / f"{number}.png")
+    evaluate(cluster, seen, class_folders=str(tmp_path / "v1.0 photos"))
+    expected, result = (read_evaluation(seen, name) for name in ("test", "of-v1.0 photos"))
+    for name in ("count", "correct", "metrics", "classes", "confusion"):
+        assert result[name] == expected[name], name
+    assert (result["part"], result["data"]) == (None, str(tmp_path / "v1.0 photos"))
+    assert f"fcnn on {tmp_path / 'v1.0 photos'}, step 5: " in capsys.readouterr().out
+
+
+def test_classes_of_other_images_are_known_by_their_names(
+    cluster: Cluster, seen: SavedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = tones(tmp_path / "other", elm=4, beech=130, ASH=5)  # more than one group of 100
+    (other / "beech" / "broken.png").write_bytes((other / "beech" / "000.png").read_bytes()[:60])
+    evaluate(cluster, seen, class_folders=str(other))
+    result = read_evaluation(seen, "of-other")
+    assert [(row["name"], row["images"]) for row in result["classes"]] == [("Beech", 130), ("ash", 5), ("oak", 0)]
+    assert result["count"] == 135 == np.sum(result["confusion"])
+    told = [record.message for record in caplog.records if record.name.startswith("cnn.")]
+    assert told == [
+        f"warning: no images of these classes in {other}: 'oak'",
+        f"warning: not used, since the network has no such classes: 'elm' in {other}",
+        f"warning: 1 image file left out: {other / 'beech' / 'broken.png'} (cannot be decoded: the file is cut off)",
+    ]
+    assert not [*(tmp_path / "other").glob("evaluation*")]
+
+
+def test_a_network_of_grey_images_gets_other_images_in_grey(
+    cluster: Cluster, make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run("--model", "fcnn")
+    digits = open_dataset(run.settings.data).test
+    for number in range(20):
+        folder = tmp_path / "scans" / str(digits.labels[number])
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digits.images[number, ..., 0]).convert("RGB").save(folder / f"{number}.png")
+    evaluate(cluster, run, class_folders=str(tmp_path / "scans"))
+    network = ImageNetwork(run, run.load_network("best")[0])
+    right = network(digits.images[:20]).argmax(1) == digits.labels[:20]
+    assert read_evaluation(run, "of-scans")["correct"] == right.sum()
+
+
+def test_folders_that_hold_no_images_of_the_classes(cluster: Cluster, seen: SavedRun, tmp_path: Path) -> None:
+    def refused(folder: Path, **settings: object) -> str:
+        return refusal(cluster, seen, class_folders=str(folder), **settings)
+
+    assert "cannot be read (No such file or directory)" in refused(tmp_path / "none")
+    tones(tmp_path / "parts" / "val", ash=1)
+    assert f"it holds 'val': name the folder {tmp_path / 'parts' / 'val'}, for example" in refused(tmp_path / "parts")
+    (tmp_path / "flat").mkdir()
+    assert "('Beech', 'ash', 'oak'); it holds no folders: name the folder that holds them" in refused(tmp_path / "flat")
+    (tmp_path / "empty" / "oak").mkdir(parents=True)
+    assert "'oak' in " in refused(tmp_path / "empty")
+    (tmp_path / "empty" / "oak" / "x.png").write_text("none")
+    assert f"no image in {tmp_path / 'empty'} can be read" in refused(tmp_path / "empty")
+    for more in ({"part": "train"}, {"data_dir": str(tmp_path)}):
+        assert "--part and --data_dir choose: leave these two out" in refused(tmp_path / "empty", **more)
+    assert not [*seen.folder.glob("evaluation*")]
 
 
 def test_of_few_classes_the_likeliest_five_are_not_told(
