@@ -24,8 +24,8 @@ RUN touch README.md && bash launch/setup.sh "--$DEVICE"
 RUN rm -rf .venv/lib/python3.*/site-packages/tensorflow/include \
     && strip --strip-unneeded .venv/lib/python3.*/site-packages/horovod/tensorflow/*.so \
     && .venv/uv/bin/uv pip uninstall --quiet --python .venv/bin/python \
-        cmake debugpy hypothesis ipykernel ipython jedi kubernetes-validate libclang mypy nbclient nbformat prompt-toolkit \
-        pytest ruff wheel \
+        cmake debugpy hypothesis ipykernel ipython jedi kubernetes-validate libclang mypy nbclient nbformat onnx onnxruntime \
+        prompt-toolkit pytest ruff tf2onnx wheel \
     && rm -rf .venv/uv \
     && { .venv/bin/python -m compileall -q -j 0 .venv/lib >/dev/null || true; } \
     && .venv/bin/python -c 'import horovod.tensorflow'

@@ -167,8 +167,8 @@ def test_a_run_without_a_better_result_ends_early_and_what_it_proposes_works(job
     assert sum(int(row.split()[2]) for row in table) == summary["test_correct"]
     assert sum(int(row.split()[1]) for row in table) == summary["test_count"]
 
-    [proposed] = [part for part in told.split("`") if "--patience" in part]
-    code, output = jobs.run("jobs/train.py", *proposed.split())
+    [proposed] = [line for line in output.splitlines() if "--patience" in line]
+    code, output = jobs.run("jobs/train.py", *proposed[proposed.index("--config") :].split())
     assert code == 0, output
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["epochs"], summary["ended_early"]) == (3, True)
