@@ -1,6 +1,5 @@
 # The training image: `docker build -t cnn:0.1.0 .`; for GPUs, `docker build --build-arg DEVICE=gpu -t cnn:0.1.0-gpu .`
-# An earlier stage compiles Horovod, the final one has no compiler. BASE is Debian 12, whose Python is 3.11; Debian 13 and
-# Ubuntu 24.04 work as well.
+# An earlier stage compiles Horovod, the final one has no compiler. BASE is Debian 12, whose Python is 3.11.
 ARG BASE=debian:bookworm-20250520-slim
 
 FROM ${BASE} AS python

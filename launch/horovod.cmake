@@ -4,7 +4,7 @@
 # 2. The extension finds TensorFlow's and Open MPI's libraries relative to itself, so that a wheel which was built in
 #    one environment works in another.
 # 3. On GPUs: a function which it expects of TensorFlow is added, and NCCL's library is found in the same way.
-# 4. It is compiled as if it included headers that it uses: those of g++ 13 and newer no longer include them.
+# 4. Two mistakes in its code that newer compilers refuse are corrected.
 # 5. Only what the extension is linked with is compiled, without what a debugger needs, and the longest file first.
 include_guard(GLOBAL)
 
@@ -27,7 +27,15 @@ function(add_library)
   endif()
 endfunction()
 
-set(CMAKE_CXX_FLAGS_INIT "-include cstdint -include stdexcept")
+# What g++ 13 and newer refuse: a missing header, and an assignment to a constant, which nothing calls.
+set(CMAKE_CXX_FLAGS_INIT "-include stdexcept")
+set(header "${CMAKE_SOURCE_DIR}/third_party/flatbuffers/include/flatbuffers/stl_emulation.h")
+if(EXISTS "${header}")
+  file(READ "${header}" text)
+  string(REPLACE "const size_type count_;" "size_type count_;" text "${text}")
+  file(WRITE "${header}" "${text}")
+endif()
+
 foreach(language C CXX CUDA)
   set(CMAKE_${language}_FLAGS_RELWITHDEBINFO "-O3 -DNDEBUG" CACHE STRING "")
 endforeach()

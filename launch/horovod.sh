@@ -58,7 +58,7 @@ build() {
   say "building Horovod (3 minutes on two cores)."
   [ ! -t 2 ] || { show_progress & trap "kill $! 2>/dev/null || true; rm -rf '$plain'" EXIT; }
   bash launch/horovod_wheel.sh "$uv" "$kind" "$plain" >"$log" 2>&1 || built=$?
-  [ ! -t 2 ] || { kill $!; printf '\r\033[K' >&2; }
+  [ ! -t 2 ] || { kill $! 2>/dev/null || true; printf '\r\033[K' >&2; }
   [ "$built" = 0 ] || { show_failure >&2; fail "Horovod did not build; the complete output is in $log."; }
   install "$plain"
   loading=$(loads) ||
