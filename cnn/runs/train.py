@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -44,7 +45,7 @@ from cnn.runs.resumption import best_checkpoint, check_data, check_length, resto
 from cnn.runs.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
 from cnn.runs.start import Carried, Start, claim_folder, decide_start
 from cnn.settings.settings import RunSettings, TrainingSettings
-from cnn.terminal import columns
+from cnn.terminal import columns, has_terminal
 
 _MAX_SECONDS = 1e6
 """Longer than any step."""
@@ -85,7 +86,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             resumed=start.how != "fresh",
         )
         opening = opening_lines(
-            columns(sys.stdout),
+            columns(sys.stdout) if has_terminal(sys.stdout, os.environ) else sys.maxsize,
             cluster,
             settings.model.model,
             model,

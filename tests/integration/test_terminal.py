@@ -66,8 +66,8 @@ def test_lines_without_a_terminal(jobs: Jobs, tmp_path: Path, way: str) -> None:
     assert process.returncode == 0, output
     assert "\r" not in output
     said = [re.sub(r"^\[1,0\]<stdout>:", "", line) for line in output.splitlines()]
-    assert said[0] == "lenet5-like: 61,706 parameters, 32x32x1 images"
-    assert said[1] == "digits: 10 classes; images: 1,294 training, 144 validation, 359 test"
+    assert said[0] == "lenet5-like: 82,826 parameters, 32x32x1 images"
+    assert said[1] == "digits: 10 classes; 1,293 training, 145 validation, 359 test images"
     assert re.fullmatch(r"2 workers on \S+, 1 thread each; 100 images a step, 50 per worker", said[2]), said
     assert said[3] == "39 steps (3 epochs)"
     assert said[4] == f"run folder: {tmp_path / 'run'}"
