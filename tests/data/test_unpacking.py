@@ -233,7 +233,8 @@ def test_sizes_that_are_none(archive: Path, kind: bytes, size: int) -> None:
     """By a negative one the same file would be read again and again."""
     header = _member("data/x", kind, size=size).tobuf(tarfile.GNU_FORMAT)
     archive.write_bytes(gzip.compress(header + bytes(1024)))
-    assert _complaint(archive) == f"is refused since 'data/x' is incomplete: {REMOVE}"
+    by_newer_python = f"is damaged (invalid offset): {REMOVE}"
+    assert _complaint(archive) in (f"is refused since 'data/x' is incomplete: {REMOVE}", by_newer_python)
 
 
 def test_an_end_with_more_behind_it(archive: Path) -> None:

@@ -50,7 +50,8 @@ def test_the_same_pythons_are_right_everywhere() -> None:
 
 
 def test_the_first_right_python_on_path_is_taken(tmp_path: Path) -> None:
-    program(tmp_path / "python3", "exit 1")
+    for name in ("python3", "python3.13"):
+        program(tmp_path / name, "exit 1")
     program(tmp_path / "python3.12", f'exec "{sys.executable}" "$@"')
     done = shell(SAY + 'find_python; echo "$python"', f"{tmp_path}:/usr/bin:/bin")
     assert (done.stdout, done.stderr) == ("python3.12\n", "")
