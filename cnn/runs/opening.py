@@ -1,42 +1,46 @@
 """What a run says at its start: what is trained, on what, with whom, and where the results are written."""
 
+import os
+import sys
 import textwrap
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from cnn.cluster.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
 from cnn.shown_text import on_one_line
+from cnn.terminal import columns, has_terminal
 
 
 def opening_lines(
-    width: int,
+    *,
     cluster: Cluster,
     name: str,
     model: keras.Model,
     dataset: Dataset,
     parts: tuple[int, int],
     order: SampleOrder,
+    start_step: int,
     total_steps: int,
     folder: Path,
-    start_step: int,
 ) -> list[str]:
     """Describes the run in a few lines.
 
     Args:
-        width: maximum number of characters of a line.
         cluster: the workers.
         name: the network's name.
         model: the network.
         dataset: the data set.
         parts: the numbers of training and validation images.
         order: the sequence of samples.
+        start_step: 0, or the step that the run resumes from.
         total_steps: step at which the run ends.
         folder: the run's folder.
-        start_step: 0, or the step that the run resumes from.
     """
+    width = columns(sys.stdout) if has_terminal(sys.stdout, os.environ) else sys.maxsize
     training, validation = parts
     images = f"{training:,} training, {validation:,} validation, {len(dataset.test.labels):,} test images"
     batch = min(order.global_batch_size, training)
@@ -50,6 +54,20 @@ def opening_lines(
         f"run folder: {on_one_line(str(folder))}",
     ]
     return [textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False) for text in texts]
+
+
+def own_validation(dataset: Dataset) -> str:
+    """A message for data sets with their own validation part, for which --validation_fraction is not used."""
+    images = dataset.validation_images
+    return f"validation: the data set's own part, {images:,} images" if images else ""
+
+
+def range_of_class_weights(dataset: Dataset, weights: np.ndarray | None) -> str:
+    """A message that names the classes with the smallest and the largest weight; empty if all weigh the same."""
+    if weights is None:
+        return ""
+    ends = (f"{weights[label]:.3g} ({dataset.class_names[label]})" for label in (weights.argmin(), weights.argmax()))
+    return f"class weights: from {' to '.join(ends)}"
 
 
 def _workers(cluster: Cluster) -> str:

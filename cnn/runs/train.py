@@ -4,9 +4,8 @@ import contextlib
 import functools
 import json
 import math
-import os
-import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,32 +19,26 @@ from cnn.cluster.installation import check_alike
 from cnn.cluster.job import Job
 from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
-from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part
 from cnn.duration import duration, seconds_of
 from cnn.errors import StoppedError, UserError, diverged
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
 from cnn.learner.learner import assemble, build_model, make_order
 from cnn.learner.precision import PRECISIONS
-from cnn.monitoring.confusion import class_rows, class_table
-from cnn.monitoring.figure import draw_curves
-from cnn.monitoring.metrics import read_metrics
-from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.optim.schedules import learning_rates
 from cnn.runs.checked_data import open_training_data
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
 from cnn.runs.data_record import write_data
 from cnn.runs.fine_tuning import check_origin, initialize_from
 from cnn.runs.loop import FIRST_CALL_SECONDS, Loop
-from cnn.runs.loop_state import LoopState
-from cnn.runs.next_steps import next_steps, resume_command
-from cnn.runs.opening import opening_lines
+from cnn.runs.next_steps import resume_command
+from cnn.runs.opening import opening_lines, own_validation, range_of_class_weights
 from cnn.runs.report import Report
+from cnn.runs.results import write_results
 from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_and_broadcast
 from cnn.runs.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
 from cnn.runs.start import Carried, Start, claim_folder, decide_start
 from cnn.settings.settings import RunSettings, TrainingSettings
-from cnn.terminal import columns, has_terminal
 
 _MAX_SECONDS = 1e6
 """Longer than any step."""
@@ -78,38 +71,27 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         other_bits = _other_bits(folder, numerics) if start.has_checkpoint else ""
         if not start.has_checkpoint:
             describe()
-        report = Report(
-            folder,
-            total_steps=total_steps,
-            start_step=loop_state.step,
-            steps_per_epoch=order.steps_per_epoch,
-            resumed=start.how != "fresh",
-        )
-        opening = opening_lines(
-            columns(sys.stdout) if has_terminal(sys.stdout, os.environ) else sys.maxsize,
-            cluster,
-            settings.model.model,
-            model,
-            dataset,
-            (len(training), len(validation)),
-            order,
-            total_steps,
-            folder,
-            loop_state.step,
-        )
         messages = (
-            *opening,
+            *opening_lines(
+                cluster=cluster,
+                name=settings.model.model,
+                model=model,
+                dataset=dataset,
+                parts=(len(training), len(validation)),
+                order=order,
+                start_step=loop_state.step,
+                total_steps=total_steps,
+                folder=folder,
+            ),
             other_bits,
-            _own_validation(dataset),
+            own_validation(dataset),
             cluster.unused_gpu(),
             cluster.crowding(),
             initial_message,
             learner.exchange.message,
-            _class_weights(dataset, learner.class_weights),
+            range_of_class_weights(dataset, learner.class_weights),
         )
-        for message in (*start.damage, *messages):
-            if message:
-                report.message(message)
+        report = _open_report(start, folder, loop_state.step, order.steps_per_epoch, total_steps, messages)
     evaluate = Evaluator(model, learner.feed, validation, cluster, learner.average)
     loop = Loop(
         cluster=cluster,
@@ -160,7 +142,25 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     if report is not None:
         report.evaluation("test", loop_state.step, test)
         report.close()
-        _finish(cluster, folder, settings, loop_state, order, dataset, test, total_steps, time.perf_counter() - begin)
+        write_results(
+            cluster, folder, settings, loop_state, order, dataset, test, total_steps, time.perf_counter() - begin
+        )
+
+
+def _open_report(
+    start: Start, folder: Path, step: int, steps_per_epoch: int, total_steps: int, messages: Iterable[str | None]
+) -> Report:
+    report = Report(
+        folder,
+        total_steps=total_steps,
+        start_step=step,
+        steps_per_epoch=steps_per_epoch,
+        resumed=start.how != "fresh",
+    )
+    for message in (*start.damage, *messages):
+        if message:
+            report.message(message)
+    return report
 
 
 def _check_patience(run: RunSettings, validation: np.ndarray) -> None:
@@ -211,20 +211,6 @@ def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] 
     return message, origin
 
 
-def _own_validation(dataset: Dataset) -> str:
-    """A message for data sets with their own validation part, for which --validation_fraction is not used."""
-    images = dataset.validation_images
-    return f"validation: the data set's own part, {images:,} images" if images else ""
-
-
-def _class_weights(dataset: Dataset, weights: np.ndarray | None) -> str:
-    """A message that names the classes with the smallest and the largest weight; empty if all weigh the same."""
-    if weights is None:
-        return ""
-    ends = (f"{weights[label]:.3g} ({dataset.class_names[label]})" for label in (weights.argmin(), weights.argmax()))
-    return f"class weights: from {' to '.join(ends)}"
-
-
 def _other_bits(folder: Path, numerics: list[dict[str, str]]) -> str:
     """A warning that the run was computed with other arithmetic until now; empty if it was not."""
     other = ""
@@ -259,42 +245,3 @@ def _describe(
 def _test(cluster: Cluster, dataset: Dataset, model: keras.Model, settings: TrainingSettings) -> Evaluation:
     feed = Feed(dataset, dataset.test, PRECISIONS[settings.step.precision], resident_mb=settings.feed.resident_mb)
     return Evaluator(model, feed, np.arange(len(dataset.test.labels)), cluster)()
-
-
-def _finish(
-    cluster: Cluster,
-    folder: Path,
-    settings: TrainingSettings,
-    loop_state: LoopState,
-    order: SampleOrder,
-    dataset: Dataset,
-    test: Evaluation,
-    total_steps: int,
-    seconds: float,
-) -> None:
-    figure = folder / "curves.png"
-    title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
-    draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title)
-    accuracy = test.totals["accuracy"]
-    summary = {
-        "model": settings.model.model,
-        "data": settings.data.data,
-        "world_size": cluster.world_size,
-        "steps": loop_state.step,
-        "epochs": loop_state.step / order.steps_per_epoch,
-        "best_step": loop_state.best_step,
-        "ended_early": loop_state.step < total_steps,
-        "patience": settings.run.patience,
-        **{f"test_{name}": mean for name, mean in test.means.items()},
-        "test_correct": int(accuracy.sums[0]),
-        "test_count": int(accuracy.samples[0]),
-        "images_per_second": loop_state.images / loop_state.training_seconds if loop_state.training_seconds else None,
-        "seconds": seconds,
-        "run_dir": str(folder),
-        "figure": str(figure),
-    }
-    write_json(folder / "summary.json", summary)
-    if settings.run.class_table:
-        print(f"\n{class_table(class_rows(dataset.class_names, test.confusion))}")
-    commands = next_steps(cluster, settings, order, folder, summary)
-    print("\n" + closing_paragraph(summary, commands, columns(sys.stdout)), flush=True)

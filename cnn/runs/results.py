@@ -1,0 +1,69 @@
+"""The results of a finished run: its figure and summary in the run folder, and its last words."""
+
+import sys
+from pathlib import Path
+
+from cnn.cluster.collectives import Cluster
+from cnn.data.dataset import Dataset
+from cnn.data.order import SampleOrder
+from cnn.learner.evaluation import Evaluation
+from cnn.monitoring.confusion import class_rows, class_table
+from cnn.monitoring.figure import draw_curves
+from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.summary import closing_paragraph, write_json
+from cnn.runs.loop_state import LoopState
+from cnn.runs.next_steps import next_steps
+from cnn.settings.settings import TrainingSettings
+from cnn.terminal import columns
+
+
+def write_results(
+    cluster: Cluster,
+    folder: Path,
+    settings: TrainingSettings,
+    loop_state: LoopState,
+    order: SampleOrder,
+    dataset: Dataset,
+    test: Evaluation,
+    total_steps: int,
+    seconds: float,
+) -> None:
+    """Writes curves.png and summary.json, and prints the result; called by rank 0.
+
+    Args:
+        cluster: the workers.
+        folder: the run folder, which holds the curves.
+        settings: the run's settings.
+        loop_state: where training has ended.
+        order: the sequence of samples.
+        dataset: the data set.
+        test: the network's metrics on the test part.
+        total_steps: the step at which the run would have ended, had its patience lasted.
+        seconds: duration of this job.
+    """
+    figure = folder / "curves.png"
+    title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
+    draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title)
+    accuracy = test.totals["accuracy"]
+    summary = {
+        "model": settings.model.model,
+        "data": settings.data.data,
+        "world_size": cluster.world_size,
+        "steps": loop_state.step,
+        "epochs": loop_state.step / order.steps_per_epoch,
+        "best_step": loop_state.best_step,
+        "ended_early": loop_state.step < total_steps,
+        "patience": settings.run.patience,
+        **{f"test_{name}": mean for name, mean in test.means.items()},
+        "test_correct": int(accuracy.sums[0]),
+        "test_count": int(accuracy.samples[0]),
+        "images_per_second": loop_state.images / loop_state.training_seconds if loop_state.training_seconds else None,
+        "seconds": seconds,
+        "run_dir": str(folder),
+        "figure": str(figure),
+    }
+    write_json(folder / "summary.json", summary)
+    if settings.run.class_table:
+        print(f"\n{class_table(class_rows(dataset.class_names, test.confusion))}")
+    commands = next_steps(cluster, settings, order, folder, summary)
+    print("\n" + closing_paragraph(summary, commands, columns(sys.stdout)), flush=True)
