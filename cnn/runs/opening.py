@@ -1,5 +1,6 @@
 """What a run says at its start: what is trained, on what, with whom, and where the results are written."""
 
+import math
 import os
 import sys
 import textwrap
@@ -11,8 +12,14 @@ import numpy as np
 from cnn.cluster.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
+from cnn.settings.settings import RunSettings
 from cnn.shown_text import on_one_line
 from cnn.terminal import columns, has_terminal
+
+_FEW_PER_EPOCH, _FEW = 10, 600
+"""Numbers of steps with which a network has hardly learned."""
+
+_MIN_BATCH_SIZE = 8
 
 
 def opening_lines(
@@ -54,6 +61,25 @@ def opening_lines(
         f"run folder: {on_one_line(str(folder))}",
     ]
     return [textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False) for text in texts]
+
+
+def few_steps(order: SampleOrder, run: RunSettings, total_steps: int) -> str:
+    """A message for data sets so small that a run of the usual length has few steps; empty for others."""
+    images, steps_per_epoch = len(order.samples), order.steps_per_epoch
+    if run.steps is not None or steps_per_epoch >= _FEW_PER_EPOCH or total_steps >= _FEW:
+        return ""
+    fitting = max(_MIN_BATCH_SIZE, 2 ** round(math.log2(images / _FEW_PER_EPOCH + 1)))
+    batch_size = min(fitting, order.global_batch_size)
+    epochs = math.ceil(_FEW / math.ceil(images / batch_size) / 10) * 10
+    settings = (
+        f"--epochs {epochs}"
+        if batch_size == order.global_batch_size
+        else f"--global_batch_size {batch_size} --epochs {epochs}"
+    )
+    return (
+        f"warning: {_count(images, 'training image')} make{'s' if images == 1 else ''} {_count(total_steps, 'step')} in all, and networks need "
+        f"hundreds to learn: try {settings}."
+    )
 
 
 def own_validation(dataset: Dataset) -> str:

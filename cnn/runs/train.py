@@ -32,7 +32,7 @@ from cnn.runs.data_record import write_data
 from cnn.runs.fine_tuning import check_origin, initialize_from
 from cnn.runs.loop import FIRST_CALL_SECONDS, Loop
 from cnn.runs.next_steps import resume_command
-from cnn.runs.opening import opening_lines, own_validation, range_of_class_weights
+from cnn.runs.opening import few_steps, opening_lines, own_validation, range_of_class_weights
 from cnn.runs.report import Report
 from cnn.runs.results import write_results
 from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_and_broadcast
@@ -83,6 +83,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
                 total_steps=total_steps,
                 folder=folder,
             ),
+            few_steps(order, run, total_steps),
             other_bits,
             own_validation(dataset),
             cluster.unused_gpu(),
