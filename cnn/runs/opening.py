@@ -76,8 +76,9 @@ def few_steps(order: SampleOrder, run: RunSettings, total_steps: int) -> str:
         if batch_size == order.global_batch_size
         else f"--global_batch_size {batch_size} --epochs {epochs}"
     )
+    verb = "makes" if images == 1 else "make"
     return (
-        f"warning: {_count(images, 'training image')} make{'s' if images == 1 else ''} {_count(total_steps, 'step')} in all, and networks need "
+        f"warning: {_count(images, 'training image')} {verb} {_count(total_steps, 'step')} in all, and networks need "
         f"hundreds to learn: try {settings}."
     )
 

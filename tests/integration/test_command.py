@@ -13,13 +13,12 @@ from ..installed_command import install_command
 from .conftest import ENVIRONMENT, ROOT
 
 
-@pytest.mark.parametrize("launcher", ["none", "mpirun", "horovodrun"])
-def test_a_run_and_its_evaluation(jobs, tmp_path: Path, launcher: str) -> None:
-    workers, run = 1 if launcher == "none" else 2, tmp_path / "run"
+def test_a_run_and_its_evaluation(jobs, tmp_path: Path) -> None:
+    run = tmp_path / "run"
     options = ("--model", "fcnn", "--lr", 0.01, "--global-batch-size", 64, "--steps", 3, "--run-dir", run)
-    code, output = jobs.run_command("train", *options, launcher=launcher, workers=workers, folder=tmp_path)
+    code, output = jobs.run_command("train", *options, launcher="mpirun", workers=2, folder=tmp_path)
     assert code == 0, output
-    assert json.loads((run / "environment.json").read_text())["topology"]["world_size"] == workers
+    assert json.loads((run / "environment.json").read_text())["topology"]["world_size"] == 2
     assert "learning_rate: 0.01\n" in (run / "settings.yaml").read_text()
     code, output = jobs.run_command("evaluate", run, folder=tmp_path)
     assert code == 0, output
@@ -34,20 +33,21 @@ def test_a_program_that_starts_itself_with_more_workers(jobs, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("workers", "words", "sentence"),
     [
-        (("trian",), "there is no command 'trian'; did you mean cnn train?"),
+        (1, ("trian",), "there is no command 'trian'; did you mean cnn train?"),
+        (2, ("trian",), "there is no command 'trian'; did you mean cnn train?"),
         (
+            2,
             ("train", "--batch_size", 64),
             "there is no option --batch_size; did you mean --global_batch_size? --help lists",
         ),
-        (("train", "--epochs", "1e1"), "--epochs '1e1' is not a whole number: write 10."),
-        (("evaluate", "runs/none"), "runs/none does not exist: name a folder that jobs/train.py has written"),
+        (1, ("train", "--epochs", "1e1"), "--epochs '1e1' is not a whole number: write 10."),
+        (1, ("evaluate", "runs/none"), "runs/none does not exist: name a folder that jobs/train.py has written"),
     ],
 )
-@pytest.mark.parametrize("launcher", ["none", "mpirun"])
-def test_a_mistake_is_told_once(jobs, tmp_path: Path, words: tuple[object, ...], sentence: str, launcher: str) -> None:
-    workers = 1 if launcher == "none" else 2
+def test_a_mistake_is_told_once(jobs, tmp_path: Path, workers: int, words: tuple[object, ...], sentence: str) -> None:
+    launcher = "none" if workers == 1 else "mpirun"
     code, output = jobs.run_command(*words, launcher=launcher, workers=workers, folder=tmp_path)
     assert code == 2, output
     assert output.count(f"error: {sentence}") == output.count("error: ") == 1

@@ -94,11 +94,10 @@ assert "tensorflow" not in sys.modules
     assert (tmp_path / output.splitlines()[-1] / "summary.json").exists()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupt_stops_training_and_saves(jobs: Jobs, tmp_path: Path, workers: int) -> None:
+def test_an_interrupt_stops_training_and_saves(jobs: Jobs, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    job = jobs.start(script(tmp_path, TRAIN.format(workers=workers)), folder)
+    job = jobs.start(script(tmp_path, TRAIN.format(workers=2)), folder)
     wait_for(checkpoints.path(5), job)
     job.send_signal(signal.SIGINT)
     output, _ = job.communicate(timeout=60)
@@ -147,14 +146,6 @@ except RunError as error:
     code, output = jobs.run(script(tmp_path, text))
     assert code == 0, output
     assert re.search(r"^RunError 1 at step .* training has diverged; try a smaller", output, re.MULTILINE), output
-
-
-def test_the_page_runs_as_a_script(jobs: Jobs, tmp_path: Path) -> None:
-    code, output = jobs.run(script(tmp_path, f"import os\nos.chdir({str(tmp_path)!r})\n" + "\n".join(CELLS)))
-    assert code == 0, output
-    assert "likeliest" in output
-    assert "Epoch 5/5" in output
-    assert output.count("Traceback") == 0
 
 
 def test_the_page_runs_in_a_notebook(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

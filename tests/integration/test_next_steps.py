@@ -119,7 +119,6 @@ def test_own_images_rates_that_depend_on_the_end_and_names_to_be_quoted(shell: S
     "launcher",
     [
         "mpirun --oversubscribe -np 3 python",
-        "horovodrun --gloo -np 2 python",
         "bash launch/mpirun.sh -np 2 --oversubscribe --",
     ],
 )
