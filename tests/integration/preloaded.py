@@ -171,6 +171,7 @@ def _supervise(connection: socket.socket) -> list[str]:
 
 def _run(arguments: list[str]) -> None:
     """Runs the program as `python ARGUMENTS` does."""
+    sys.orig_argv = [sys.executable, *arguments]
     if arguments[0] == "-m":
         sys.argv, sys.path[0] = arguments[1:], os.getcwd()
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -119,7 +119,7 @@ def test_after_its_time_a_run_stops_as_if_asked(jobs, tmp_path: Path, launcher: 
         code, output = jobs.run(*limited, *more, launcher=launcher, workers=workers)
         assert code == 75, output
         assert output.count("--stop_after 1s: the time is over") == 1
-        said = re.search(r"stopped: at step ([\d,]+) of 1,000,000, which is saved; continue with --resume\.", output)
+        said = re.search(r"stopped: at step ([\d,]+) of 1,000,000, which is saved; resume with `.* --resume`", output)
         assert said, output
         step = int(said[1].replace(",", ""))
         assert step >= earlier
