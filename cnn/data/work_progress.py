@@ -58,7 +58,7 @@ class WorkProgress:
         self._done += count
         self.seconds = self._display.seconds
         state = f"{self._activity}: {self._state()}"
-        speed = f"{self._number((self._done - self._before) / max(self.seconds, 1e-9))} a second"
+        speed = f"{self._number((self._done - self._before) / max(self.seconds, 1e-9))} {self._unit.name} a second"
         self._display.update(self._done, f"{state}, {speed}", parts=(state, self._display.time_left(self._done), speed))
 
     def close(self) -> None:

@@ -29,9 +29,9 @@ def test_a_line_comes_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> N
     assert output == ""
     assert error.splitlines() == [
         "preparing mine: resuming after 2,000 of 5,000 images",
-        "preparing mine: 2,384 of 5,000 images, 32 a second",
-        "preparing mine: 2,768 of 5,000 images, 32 a second",
-        "preparing mine: 3,024 of 5,000 images, 32 a second",
+        "preparing mine: 2,384 of 5,000 images, 32 images a second",
+        "preparing mine: 2,768 of 5,000 images, 32 images a second",
+        "preparing mine: 3,024 of 5,000 images, 32 images a second",
     ]
 
 
@@ -40,7 +40,7 @@ def test_bytes_are_shown_as_megabytes_and_a_total_need_not_be_known(capsys: pyte
     progress = WorkProgress("downloading it", done=0, total=None, unit=MEGABYTES, clock=clock)
     clock.now += 10
     progress.add(12_340_000)
-    assert capsys.readouterr().err == "downloading it: 12.3 MB, 1.2 a second\n"
+    assert capsys.readouterr().err == "downloading it: 12.3 MB, 1.2 MB a second\n"
 
 
 def test_quick_work_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
