@@ -16,7 +16,7 @@ from cnn.settings.settings import RunSettings
 from cnn.shown_text import on_one_line
 from cnn.terminal import columns, has_terminal
 
-_FEW_PER_EPOCH, _FEW = 10, 600
+_FEW_PER_EPOCH, _FEW = 10, 300
 """Numbers of steps with which a network has hardly learned."""
 
 _MIN_BATCH_SIZE = 8
@@ -68,7 +68,7 @@ def few_steps(order: SampleOrder, run: RunSettings, total_steps: int) -> str:
     images, steps_per_epoch = len(order.samples), order.steps_per_epoch
     if run.steps is not None or steps_per_epoch >= _FEW_PER_EPOCH or total_steps >= _FEW:
         return ""
-    fitting = max(_MIN_BATCH_SIZE, 2 ** round(math.log2(images / _FEW_PER_EPOCH + 1)))
+    fitting = max(_MIN_BATCH_SIZE, 2 ** max(0, round(math.log2(images / 6))))
     batch_size = min(fitting, order.global_batch_size)
     epochs = math.ceil(_FEW / math.ceil(images / batch_size) / 10) * 10
     settings = (
