@@ -27,6 +27,12 @@ def on_one_line(text: str) -> str:
     return _UNSHOWN.sub(_escape, text)
 
 
+def counted(number: float, noun: str) -> str:
+    """A number with its noun, for example `1 step` or `1,260 steps`."""
+    text = f"{number:,}" if isinstance(number, int) else f"{number:,.7g}"
+    return f"{text} {noun}{'' if number == 1 else 's'}"
+
+
 def shell_word(path: str | os.PathLike[str]) -> str:
     """Quotes a path as one printable shell word that can be copied and that no program takes for an option."""
     text = os.fspath(path)

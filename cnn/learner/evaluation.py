@@ -82,7 +82,7 @@ class Evaluator:
         left_out: Sequence[int] = (),
     ) -> None:
         self._average = average
-        groups = [samples[start : start + GROUP] for start in range(0, len(samples), GROUP)]
+        groups = groups_of(samples)
         self._groups = [group[~np.isin(group, left_out)] for group in groups] if left_out else groups
         self._cluster = cluster
         self._classifier = Classifier(model, feed, batch_size)
@@ -124,6 +124,11 @@ class Evaluator:
             for (name, metric), total in zip(self._metrics.items(), joint, strict=True)
         }
         return Evaluation(totals=totals, confusion=confusion)
+
+
+def groups_of(samples: np.ndarray) -> list[np.ndarray]:
+    """The samples (samples,) in groups of GROUP, of which the last may be smaller."""
+    return [samples[start : start + GROUP] for start in range(0, len(samples), GROUP)]
 
 
 def own_groups(cluster: Cluster, groups: int) -> range:

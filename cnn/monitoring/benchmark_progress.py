@@ -4,6 +4,7 @@ import os
 import sys
 
 from cnn.progress_display import ProgressDisplay
+from cnn.shown_text import counted
 from cnn.terminal import has_terminal
 
 
@@ -16,7 +17,7 @@ class BenchmarkProgress:
     """
 
     def __init__(self, workers: int, *, visible: bool) -> None:
-        self._workers, self._visible = f"{workers:,} worker{'' if workers == 1 else 's'}", visible
+        self._workers, self._visible = counted(workers, "worker"), visible
         self._done, self._total = 0, 0
         if visible:
             print(f"{self._workers}: building the network", file=sys.stderr, flush=True)

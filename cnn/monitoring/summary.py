@@ -9,7 +9,7 @@ from typing import Any
 from cnn.duration import duration
 from cnn.monitoring.finite import finite
 from cnn.monitoring.whole_file import write_whole
-from cnn.shown_text import on_one_line
+from cnn.shown_text import counted, on_one_line
 
 _MAX_COLUMNS = 100
 _UNBREAKABLE_SPACE = "\0"  # occurs in no path
@@ -32,16 +32,16 @@ def closing_paragraph(summary: Mapping[str, Any], commands: Sequence[str], colum
         commands: the commands, which are never wrapped, so that they can be copied.
         columns: width of the terminal.
     """
-    workers, speed = _count(summary["world_size"], "worker"), summary["images_per_second"]
+    workers, speed = counted(summary["world_size"], "worker"), summary["images_per_second"]
     result = (
         f"{summary['model']} on {summary['data']}: {summary['test_correct']:,} of {summary['test_count']:,} test "
-        f"images right ({100 * summary['test_accuracy']:.1f} %), after {_count(round(summary['epochs'], 2), 'epoch')} "
-        f"({_count(summary['steps'], 'step')}) on {workers}{'' if speed is None else f' at {speed:,.0f} img/s'} "
+        f"images right ({100 * summary['test_accuracy']:.1f} %), after {counted(round(summary['epochs'], 2), 'epoch')} "
+        f"({counted(summary['steps'], 'step')}) on {workers}{'' if speed is None else f' at {speed:,.0f} img/s'} "
         f"in {duration(summary['seconds'])}."
     )
     if summary.get("ended_early"):
         result += (
-            f" It ended early: in {_count(summary['patience'], 'epoch')} no validation result was better than that of "
+            f" It ended early: in {counted(summary['patience'], 'epoch')} no validation result was better than that of "
             f"step {summary['best_step']:,}."
         )
     run_dir, figure = on_one_line(summary["run_dir"]), Path(summary["figure"]).name
@@ -49,7 +49,3 @@ def closing_paragraph(summary: Mapping[str, Any], commands: Sequence[str], colum
     text = text.replace(" %", f"{_UNBREAKABLE_SPACE}%")
     wrapped = textwrap.fill(text, min(columns, _MAX_COLUMNS), break_long_words=False, break_on_hyphens=False)
     return "\n".join([wrapped.replace(_UNBREAKABLE_SPACE, " "), *(f"  {command}" for command in commands)])
-
-
-def _count(number: float, noun: str) -> str:
-    return f"{number:,.4g} {noun}" if number == 1 else f"{number:,.7g} {noun}s"

@@ -13,7 +13,7 @@ from cnn.cluster.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
 from cnn.settings.settings import RunSettings
-from cnn.shown_text import on_one_line
+from cnn.shown_text import counted, on_one_line
 from cnn.terminal import columns, has_terminal
 
 _FEW_PER_EPOCH, _FEW = 10, 300
@@ -51,7 +51,7 @@ def opening_lines(
     training, validation = parts
     images = f"{training:,} training, {validation:,} validation, {len(dataset.test.labels):,} test images"
     batch = min(order.global_batch_size, training)
-    epochs = f"{_count(total_steps, 'step')} ({total_steps / order.steps_per_epoch:.4g} epochs)"
+    epochs = f"{counted(total_steps, 'step')} ({total_steps / order.steps_per_epoch:.4g} epochs)"
     resumed = f", resumed after step {start_step:,}" if start_step else ""
     texts = [
         f"{name}: {model.count_params():,} parameters, {'x'.join(map(str, dataset.input_shape))} images",
@@ -78,7 +78,7 @@ def few_steps(order: SampleOrder, run: RunSettings, total_steps: int) -> str:
     )
     verb = "makes" if images == 1 else "make"
     return (
-        f"warning: {_count(images, 'training image')} {verb} {_count(total_steps, 'step')} in all, and networks need "
+        f"warning: {counted(images, 'training image')} {verb} {counted(total_steps, 'step')} in all, and networks need "
         f"hundreds to learn: try {settings}."
     )
 
@@ -100,10 +100,10 @@ def range_of_class_weights(dataset: Dataset, weights: np.ndarray | None) -> str:
 def _workers(cluster: Cluster) -> str:
     hosts = list(dict.fromkeys(host for host, _ in cluster.peers))
     where = f" on {', '.join(hosts)}" if len(hosts) <= 4 else f" on {len(hosts)} hosts"
-    gpu = {"none": _count(cluster.cores.threads, "thread"), "exclusive": "a GPU", "shared": "a shared GPU"}
+    gpu = {"none": counted(cluster.cores.threads, "thread"), "exclusive": "a GPU", "shared": "a shared GPU"}
     device = gpu[cluster.devices.gpu]
     each = " each" if cluster.world_size > 1 else ""
-    return f"{_count(cluster.world_size, 'worker')}{where if cluster.world_size > 1 else ''}, {device}{each}"
+    return f"{counted(cluster.world_size, 'worker')}{where if cluster.world_size > 1 else ''}, {device}{each}"
 
 
 def _shares(order: SampleOrder, batch: int, workers: int) -> str:
@@ -112,7 +112,3 @@ def _shares(order: SampleOrder, batch: int, workers: int) -> str:
     counts = order.shares(workers)
     smallest, largest = min(counts), max(counts)
     return f", {smallest:,}{'' if smallest == largest else f' to {largest:,}'} per worker"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

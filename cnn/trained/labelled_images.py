@@ -34,12 +34,10 @@ def read_labelled_images(
     Raises:
         UserError: the images of the shape are not square, or the cache folder cannot be used.
     """
-    from cnn.learner.classifier import GROUP  # TensorFlow
-    from cnn.learner.evaluation import own_groups
+    from cnn.learner.evaluation import groups_of, own_groups  # TensorFlow
 
-    samples = np.arange(len(listed.files))
-    mine = [samples[GROUP * group : GROUP * (group + 1)] for group in own_groups(cluster, -(-len(samples) // GROUP))]
-    own = np.concatenate([samples[:0], *mine]).tolist()
+    groups = groups_of(np.arange(len(listed.files)))
+    own = [index for number in own_groups(cluster, len(groups)) for index in groups[number].tolist()]
     images, damaged = cluster.done_everywhere(lambda: _read(listed, own, shape, shows_progress=cluster.is_chief))
     everywhere = {index: reason for each in cluster.gather(damaged) for index, reason in each}
     return Part(images=images, labels=listed.labels), everywhere

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import math
-import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from cnn.monitoring.summary import write_json
 from cnn.runs.data_record import DATA
 from cnn.runs.saved_run import NetworkSettings, SavedRun, open_run
 from cnn.shown_text import on_one_line
+from cnn.terminal import columns
 from cnn.trained.labelled_images import read_labelled_images
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _report(run: SavedRun, step: int, subject: _Subject, evaluation: "Evaluation
     other_names = [*(name for name in metrics if name not in ("accuracy", "loss")), "loss"]
     more = "".join(f", {_shown(metrics[name], totals[name])}" for name in other_names)
     print(f"{title}, step {step:,}: {result}{more}\n")
-    print(f"{class_table(rows)}\n\n{confusion_table(names, confusion, shutil.get_terminal_size().columns)}\n")
+    print(f"{class_table(rows)}\n\n{confusion_table(names, confusion, columns(sys.stdout))}\n")
     values: dict[str, Any] = {
         "model": run.settings.model.model,
         "data": subject.data,

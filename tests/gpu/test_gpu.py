@@ -36,10 +36,7 @@ def gpu_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     jobs = Jobs(tmp_path_factory.mktemp("cache"))
     jobs.environment |= {"CNN_DEVICE": "gpu", "CUDA_VISIBLE_DEVICES": "0"}
     yield jobs
-    for process in jobs.started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    jobs.end()
 
 
 def test_one_gpu_with_nccl(gpu_jobs: Jobs, tmp_path: Path) -> None:

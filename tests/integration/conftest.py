@@ -80,6 +80,13 @@ class Jobs:
         output, _ = process.communicate(timeout=SECONDS)
         return process.returncode, output
 
+    def end(self) -> None:
+        """Ends what still runs."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -99,7 +106,4 @@ def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
 def jobs(cache: Path, preloaded: Preloaded) -> Iterator[Jobs]:
     jobs = Jobs(cache, preloaded)
     yield jobs
-    for process in jobs.started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    jobs.end()

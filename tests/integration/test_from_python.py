@@ -33,10 +33,7 @@ def jobs(cache: Path) -> Iterator[Jobs]:
     """Starts programs in processes that have imported nothing yet."""
     jobs = Jobs(cache)
     yield jobs
-    for process in jobs.started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    jobs.end()
 
 
 def script(folder: Path, text: str) -> Path:

@@ -29,10 +29,7 @@ ROWS = [*SHORT, *(pytest.param(*row, marks=pytest.mark.repeats) for row in ALL)]
 def jobs(tmp_path: Path) -> Iterator[Jobs]:
     jobs = Jobs(tmp_path)
     yield jobs
-    for process in jobs.started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    jobs.end()
 
 
 BURSTS = """
