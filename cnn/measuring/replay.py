@@ -11,6 +11,7 @@ from cnn.from_json import MAX_JSON_BYTES
 from cnn.launching.own_job import run_with_workers
 from cnn.learner.metric_table import METRICS
 from cnn.monitoring.metrics import read_metrics
+from cnn.runs.curve import completes_point
 from cnn.runs.data_record import DATA
 from cnn.runs.run_folder import ENVIRONMENT, SETTINGS, holds_run, recorded_topology
 from cnn.settings.settings import read_settings
@@ -56,8 +57,10 @@ def is_from_earlier_end(point: Mapping[str, Any], last_step: int, log_every: int
     """Whether a point was recorded only because the run ended at its step, before it was extended by more steps."""
     if point["step"] >= last_step:
         return False
-    between_logs = point["part"] == "train" and point["step"] % log_every
-    return bool(point["part"] == "test" or (point["epoch"] % 1 and (between_logs or point["part"] == "validation")))
+    if point["part"] == "test" or not point["epoch"] % 1:
+        return bool(point["part"] == "test")
+    steps_per_epoch = round(point["step"] / point["epoch"])
+    return bool(point["part"] == "validation" or not completes_point(point["step"], log_every, steps_per_epoch))
 
 
 def comparable_points(

@@ -18,8 +18,21 @@ class Point(NamedTuple):
     """Metrics by name."""
 
 
+def completes_point(step: int, log_every: int, steps_per_epoch: int) -> bool:
+    """Whether a point of the curve is completed by the step that is the `step`-th of the run.
+
+    The ends of epochs complete one, and so does every `log_every`-th step except within half an interval of an epoch's
+    end. There, one interval is merged with the next: the mean of a few steps, of which the last may have a single
+    sample, would be an outlier.
+    """
+    in_epoch = step % steps_per_epoch
+    if step % log_every or not in_epoch:
+        return not in_epoch
+    return 2 * min(in_epoch, steps_per_epoch - in_epoch) >= log_every
+
+
 class TrainingCurve:
-    """Makes points, each the mean of `log_every` steps.
+    """Makes points, each the mean of about `log_every` steps.
 
     At the end of an epoch or of the run, a point is the mean of the steps since the last point. The run's end does not
     reset the interval: if the run is extended later, its points are those of a run that had all steps from the start.
@@ -48,7 +61,7 @@ class TrainingCurve:
             step = {name: Total(total.sums[row], total.samples[row]) for name, total in steps.items()}
             pending = add_totals(pending, step)
             done = first + row + 1
-            completed = done % self._log_every == 0 or done % self._steps_per_epoch == 0
+            completed = completes_point(done, self._log_every, self._steps_per_epoch)
             if completed or done == self._total_steps:
                 points.append(Point(done, row, means(pending)))
             if completed:

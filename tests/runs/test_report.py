@@ -43,7 +43,7 @@ def points(folder: Path) -> list[tuple[int, float]]:
 
 @pytest.mark.parametrize(
     ("total", "expected"),
-    [(1, [(1, 0)]), (2, [(2, 0.5)]), (3, [(3, 1)]), (5, [(3, 1), (5, 3.5)]), (8, [(3, 1), (6, 4), (7, 6), (8, 7)])],
+    [(1, [(1, 0)]), (2, [(2, 0.5)]), (3, [(3, 1)]), (5, [(3, 1), (5, 3.5)]), (8, [(3, 1), (7, 4.5), (8, 7)])],
 )
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_what_is_left_at_the_end_is_a_point(
