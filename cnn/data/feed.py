@@ -43,6 +43,9 @@ class Feed:
         limit = default_resident_mb() if resident_mb is None else resident_mb
         pixels_class = ResidentPixels if part.images.nbytes <= limit * 10**6 else StreamedPixels
         self._pixels: Pixels = pixels_class(part.images)
+        self.streamed_mb = 0 if pixels_class is ResidentPixels else -(-part.images.nbytes // 10**6)
+        """Megabytes of images that are read as needed; 0 if they are in memory."""
+
         self._labels = part.labels.astype(np.int64)
         self._shape = dataset.input_shape
         height, width, _ = self._shape

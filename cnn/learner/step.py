@@ -48,7 +48,7 @@ class TrainingStep:
         average: the moving average of the weights.
         loss_scale: the loss scale of float16.
         xla: compile forward and backward with XLA.
-        timed: measure this rank's computing time, for which the host waits for a GPU in each step.
+        timed: measure this rank's computing and exchange times, for which the host waits for a GPU in each step.
     """
 
     def __init__(
@@ -112,9 +112,9 @@ class TrainingStep:
             except tf.errors.OpError as error:
                 raise self._out_of_memory(width) if is_out_of_device_memory(error) else error from None
         messages, diagnostics = np.split(np.concatenate(parts), [self._message.width], axis=1)
-        skipped, local_seconds, local_losses = diagnostics.T
+        skipped, *others = diagnostics.T
         totals, summed_reports = self._message.unpack(messages, plan.counts)
-        return StepResults(totals, summed_reports, Diagnostics(skipped > 0, local_seconds, local_losses))
+        return StepResults(totals, summed_reports, Diagnostics(skipped > 0, *others))
 
     def reading_ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager[Read]:
         """A function for `run` that may read images before they are needed; see `Feed.reading_ahead`."""
@@ -159,17 +159,18 @@ class TrainingStep:
         """Runs the steps; returns a row for each: the message, summed over the ranks, and this rank's diagnostics."""
 
         def run_step(step: Tensor, results: Tensor) -> tuple[Tensor, Tensor]:
-            # Timed from the input to the loss only: the exchange after it waits for the slowest rank.
-            begin = tf.timestamp() if self._timed else tf.zeros((), tf.float64)
+            begin = self._time_after([])
             with tf.control_dependencies([begin]):
                 row = Row(*(tf.identity(values[step]) for values in rows))
             local = self._rank_sums(row)
-            with tf.control_dependencies(list(local.sums.values())):
-                seconds = tf.timestamp() - begin if self._timed else begin
+            # The loss is the last that is computed without competing with the exchange, which waits for other ranks.
+            loss = self._time_after(list(local.sums.values()))
+            computed = self._time_after(tf.nest.flatten([local.gradients, local.factors, local.statistics]))
             exchanged = self._exchanged(local, reports)
+            end = self._time_after([*exchanged.gradients, exchanged.message, *exchanged.statistics])
             self._optimizer.learning_rate.assign(tf.cast(rates[step], self._optimizer.learning_rate.dtype))
             skipped = tf.logical_not(self._update(exchanged))
-            diagnostics = Diagnostics(skipped, seconds, local.sums["loss"][0])
+            diagnostics = Diagnostics(skipped, loss - begin, computed - begin, end - computed, local.sums["loss"][0])
             numbers = [tf.cast(each, reports.dtype) for each in diagnostics]
             return step + 1, results.write(step, tf.concat([exchanged.message, numbers], 0))
 
@@ -180,6 +181,13 @@ class TrainingStep:
         # time, as each reads the weights that the previous one wrote.
         _, results = tf.while_loop(lambda step, _: step < steps, run_step, (0, results), parallel_iterations=1)
         return results.stack()
+
+    def _time_after(self, tensors: list[Tensor]) -> Tensor:
+        """The time at which the tensors have been computed, float64 seconds; 0 if not timed. Delays nothing else."""
+        if not self._timed:
+            return tf.zeros((), tf.float64)
+        with tf.control_dependencies(tensors):
+            return tf.timestamp()
 
     def _update(self, exchanged: Gradients) -> Tensor:
         """Updates weights, moving statistics and average; returns whether it did: a float16 step may be skipped."""

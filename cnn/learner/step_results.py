@@ -13,8 +13,14 @@ class Diagnostics(NamedTuple):
     skipped: Tensor
     """Whether the step was skipped because its gradients, multiplied by the loss scale, overflowed float16."""
 
-    local_seconds: Tensor
+    loss_seconds: Tensor
     """Seconds that this rank took to compute the loss, which involves no waiting for other ranks; 0 if not timed."""
+
+    computing_seconds: Tensor
+    """Seconds until this rank had computed its gradients, the loss included; 0 if not timed."""
+
+    exchange_seconds: Tensor
+    """Seconds from then until the exchange had ended: the part of it that computing does not hide; 0 if not timed."""
 
     local_losses: Tensor
     """The loss summed over this rank's samples."""

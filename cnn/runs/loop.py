@@ -18,12 +18,17 @@ from cnn.learner.state import read_state
 from cnn.learner.step import TrainingStep
 from cnn.learner.step_message import Reports
 from cnn.learner.step_results import StepResults
+from cnn.monitoring.goodput import INPUT, TRAINING
+from cnn.monitoring.stopwatch import Stopwatch
 from cnn.runs.background_saver import BackgroundSaver
 from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.curve import TrainingCurve
 from cnn.runs.loop_state import LoopState
 from cnn.runs.report import Report
-from cnn.runs.training_faults import DivergenceCheck, SlowRankCheck
+from cnn.runs.step_times import StepTimer
+from cnn.runs.time_record import TimeRecord
+from cnn.runs.training_faults import DivergenceCheck
+from cnn.tensor import Tensor
 
 _CALL_SECONDS = 0.5
 """Duration of a call that runs several steps: long enough that Python is not the bottleneck, short enough that the
@@ -57,6 +62,9 @@ class Loop:
         checkpoints: folder in which rank 0 saves.
         record: further content of a checkpoint besides the variables and the loop's state: the settings.
         report: where results are shown and recorded; None except on rank 0.
+        stopwatch: what this process's time is attributed to; "other" between the activities of the loop.
+        step_timer: where the times of steps are collected.
+        time_record: the file that keeps the stopwatch's times; None except on rank 0.
         state: the state from which to start or resume.
         total_steps: step at which to end.
         log_every: steps per point of the training curve.
@@ -83,6 +91,9 @@ class Loop:
         checkpoints: CheckpointFolder,
         record: dict[str, Any],
         report: Report | None,
+        stopwatch: Stopwatch,
+        step_timer: StepTimer,
+        time_record: TimeRecord | None,
         state: LoopState,
         total_steps: int,
         log_every: int,
@@ -103,6 +114,7 @@ class Loop:
         self._saver = BackgroundSaver(checkpoints)
         self._record = record
         self._report = report
+        self._stopwatch, self._step_timer, self._time_record = stopwatch, step_timer, time_record
         self._total_steps = total_steps
         self._curve = TrainingCurve(log_every, order.steps_per_epoch, total_steps)
         self._save_every = save_every
@@ -113,7 +125,8 @@ class Loop:
         self._uncommitted_seconds = 0.0
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
-        self._divergence, self._slow_ranks = DivergenceCheck(cluster), SlowRankCheck(cluster)
+        self._first_call_steps = 0
+        self._divergence = DivergenceCheck(cluster)
         self.state = state
 
     def run(self) -> End:
@@ -123,7 +136,16 @@ class Loop:
         with self._training_step.reading_ahead(coming) as read, self._saver:
             if cluster.is_chief:
                 self._saver.hold(read_state(self._variables))
-            return self._run(read)
+            return self._run(self._timed(read))
+
+    def _timed(self, read: Read) -> Read:
+        """Attributes the time of reading to the input."""
+
+        def timed_read(indices: np.ndarray) -> tuple[Tensor, Tensor]:
+            with self._stopwatch.during(INPUT):
+                return read(indices)
+
+        return timed_read
 
     def _run(self, read: Read) -> End:
         state = self.state
@@ -157,7 +179,7 @@ class Loop:
         if save or self._due(_CHECK_EVERY):
             self._check_in_step()
         if epoch_ends:
-            self._report_slow_rank()
+            self._compare_step_times()
         evaluation = self._evaluate_now() if epoch_ends else None
         if save:
             is_sound = self._check_sound(evaluation, last=self._is_last())
@@ -177,23 +199,34 @@ class Loop:
         may overflow for a while, too (in float16, while moving statistics lag behind), so only the next step's loss
         shows whether training has diverged. If there is a next step, the run continues without this checkpoint.
         """
-        if self._is_sound() and (evaluation is None or math.isfinite(evaluation.means["loss"])):
+        with self._stopwatch.during("evaluation"):
+            is_sound = self._is_sound()
+        if is_sound and (evaluation is None or math.isfinite(evaluation.means["loss"])):
             return True
         if last:
             raise diverged(self.state.step, "the network's logits have become infinite or not a number")
         return False
 
     def _save(self, *, best: bool) -> None:
-        if self._cluster.is_chief:
+        if not self._cluster.is_chief:
+            return
+        with self._stopwatch.during("checkpoints"):
             self._saver.save(self.state.step, read_state(self._variables), self._record_now(), best=best)
             if best and self._commit is not None:
                 # The others commit when this rank does: without this rank, they could not write this checkpoint.
                 self._saver.wait()
+        self._note_saved()
 
     def _commit_now(self) -> None:
         self._uncommitted_seconds = 0.0
         if self._commit is not None:
-            self._commit(read_state(self._variables), self._record_now())
+            with self._stopwatch.during("checkpoints"):
+                self._commit(read_state(self._variables), self._record_now())
+            self._note_saved()
+
+    def _note_saved(self) -> None:
+        if self._time_record is not None:
+            self._time_record.saved(self.state.step)
 
     def _record_now(self) -> dict[str, Any]:
         return {**self._record, "progress": self.state.record()}
@@ -228,20 +261,25 @@ class Loop:
         cluster = self._cluster
         plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
         rates = self._learning_rates(first, steps)
-        begin = time.perf_counter()
         reports = Reports(self._seconds_per_step, self._stop_requested(), self._change_heard())
-        results = self._training_step.run(plan, rates, reports, read)
+        is_first = not self._seconds_per_step
+        earlier_input = self._stopwatch.seconds().get(INPUT, 0.0)
+        begin = time.perf_counter()
+        with self._stopwatch.during("compilation" if is_first else TRAINING):
+            results = self._training_step.run(plan, rates, reports, read)
         seconds = time.perf_counter() - begin
         self._divergence.check(plan, first, results)
-        self._slow_ranks.add(results)
         counts = plan.counts
         speed = None
-        if not self._seconds_per_step:
+        if is_first:
             self._record[FIRST_CALL_SECONDS] = seconds
+            self._first_call_steps = steps
         else:  # the first call includes compilation, so its speed means nothing
             speed = counts.sum() / seconds
             self.state.training_seconds += seconds
             self.state.images += int(counts.sum())
+            self._step_timer.add(seconds, self._stopwatch.seconds().get(INPUT, 0.0) - earlier_input, results)
+            self._attribute_first_steps(seconds / steps)
         self._seconds_per_step = seconds / steps
         self._choose_steps_per_call(results)
         self.state.step = first + steps
@@ -251,7 +289,14 @@ class Loop:
             for point in points:
                 self._report.point(point, float(rates[point.row]), speed)
             self._report.steps(self.state.step, results.totals, speed)
+        if self._time_record is not None:
+            self._time_record.update(self.state.step)
         return results
+
+    def _attribute_first_steps(self, seconds_per_step: float) -> None:
+        """Attributes to training what the first call took besides compiling, as soon as a step's time is known."""
+        self._stopwatch.move(self._first_call_steps * seconds_per_step, "compilation", TRAINING)
+        self._first_call_steps = 0
 
     def _choose_steps_per_call(self, results: StepResults) -> None:
         """Adapts to the mean of the ranks' speeds, which all of them know, so that all choose the same."""
@@ -265,17 +310,20 @@ class Loop:
     def _check_in_step(self) -> None:
         check_in_step(self._cluster, list(self._variables.values()), self.state.step)
 
-    def _report_slow_rank(self) -> None:
-        message = self._slow_ranks.message()
-        if message and self._report is not None:
-            self._report.message(message)
+    def _compare_step_times(self) -> None:
+        ranks = self._step_timer.compare()
+        if self._report is not None and ranks:
+            self._report.step_times(self.state.step, ranks[self._cluster.rank])
+            for message in self._step_timer.newly_found(ranks):
+                self._report.message(message)
 
     def _evaluate_now(self) -> Evaluation | None:
         """Evaluates on the validation part, if there is one. Without it, the latest state counts as the best."""
         self.state.evaluated_step = self.state.step
         if self._evaluate is None:
             return None
-        evaluation = self._evaluate()
+        with self._stopwatch.during("evaluation"):
+            evaluation = self._evaluate()
         if self._report is not None:
             self._report.evaluation("validation", self.state.step, evaluation)
         return evaluation

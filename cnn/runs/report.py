@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cnn.learner.evaluation import Evaluation
 from cnn.learner.totals import Total, Totals, add_totals, means
+from cnn.monitoring.bottlenecks import StepTimes
 from cnn.monitoring.events import EventWriter
 from cnn.monitoring.metrics import MetricsLog
 from cnn.monitoring.training_progress import Score, TrainingProgress
@@ -85,6 +86,15 @@ class Report:
         training = _score(means(self._epoch_totals)) if self._epoch_totals else None
         self._progress.epoch(step, training, None if evaluation is None else _score(evaluation.means), best=best)
         self._epoch_totals = {}
+
+    def step_times(self, step: int, times: StepTimes) -> None:
+        """Records where the time of the latest steps went.
+
+        Args:
+            step: number of steps done.
+            times: rank 0's times.
+        """
+        self._events.scalars("train", step, {f"seconds_per_step/{part}": value for part, value in times.parts.items()})
 
     def wait(self, text: str) -> None:
         """Shows what is being done until the first step has been taken."""

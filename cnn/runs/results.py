@@ -1,18 +1,23 @@
 """The results of a finished run: its figure and summary in the run folder, and its last words."""
 
+import contextlib
 import sys
 from pathlib import Path
 
 from cnn.cluster.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
+from cnn.errors import UserError
 from cnn.learner.evaluation import Evaluation
 from cnn.monitoring.confusion import class_rows, class_table
 from cnn.monitoring.figure import draw_curves
+from cnn.monitoring.goodput import goodput
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.runs.loop_state import LoopState
 from cnn.runs.next_steps import next_steps
+from cnn.runs.step_times import StepTimer
+from cnn.runs.time_record import read_times
 from cnn.settings.settings import TrainingSettings
 from cnn.terminal import columns
 
@@ -27,6 +32,7 @@ def write_results(
     test: Evaluation,
     total_steps: int,
     seconds: float,
+    step_timer: StepTimer,
 ) -> None:
     """Writes curves.png and summary.json, and prints the result; called by rank 0.
 
@@ -40,11 +46,16 @@ def write_results(
         test: the network's metrics on the test part.
         total_steps: the step at which the run would have ended, had its patience lasted.
         seconds: duration of this job.
+        step_timer: the times of this job's steps.
     """
     figure = folder / "curves.png"
     title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
     draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title)
     accuracy = test.totals["accuracy"]
+    times, limits = step_timer.overall()
+    whole = None
+    with contextlib.suppress(UserError):  # an earlier start's record is damaged
+        whole = goodput(read_times(folder))
     summary = {
         "model": settings.model.model,
         "data": settings.data.data,
@@ -59,6 +70,9 @@ def write_results(
         "test_count": int(accuracy.samples[0]),
         "images_per_second": loop_state.images / loop_state.training_seconds if loop_state.training_seconds else None,
         "seconds": seconds,
+        "seconds_per_step": None if times is None else times.parts,
+        "limits": [sentence for _, sentence in limits],
+        "goodput": None if whole is None else {"share": whole.share, "seconds": whole.seconds},
         "run_dir": str(folder),
         "figure": str(figure),
     }

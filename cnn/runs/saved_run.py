@@ -172,14 +172,19 @@ def _runs_in(folder: Path) -> list[Path]:
     return []
 
 
+def check_holds_run(folder: Path) -> None:
+    """Raises UserError when a folder holds no run; it proposes another one."""
+    if not holds_run(folder):
+        raise UserError(f"{folder} {'holds no run' if os.path.lexists(folder) else 'does not exist'}{_advice(folder)}")
+
+
 def open_run(folder: Path) -> SavedRun:
     """Reads a run folder's settings and data record.
 
     Raises:
         UserError: it is not a run folder, or cannot be read.
     """
-    if not holds_run(folder):
-        raise UserError(f"{folder} {'holds no run' if os.path.lexists(folder) else 'does not exist'}{_advice(folder)}")
+    check_holds_run(folder)
     try:
         settings = parse_settings("A run's settings", TrainingSettings, [f"--config={folder / SETTINGS}"])
     except UserError as error:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import keras
 import numpy as np
+import psutil
 
 from cnn.cluster.arithmetic import arithmetic, other_arithmetic
 from cnn.cluster.collectives import Cluster
@@ -19,12 +20,16 @@ from cnn.cluster.installation import check_alike
 from cnn.cluster.job import Job
 from cnn.data.dataset import Dataset
 from cnn.data.feed import Feed
+from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part
 from cnn.duration import duration, seconds_of
 from cnn.errors import StoppedError, UserError, diverged
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
-from cnn.learner.learner import assemble, build_model, make_order
+from cnn.learner.exchange_selection import dense_kernels
+from cnn.learner.learner import Learner, assemble, build_model, make_order
 from cnn.learner.precision import PRECISIONS
+from cnn.monitoring.bottlenecks import Circumstances
+from cnn.monitoring.stopwatch import Stopwatch
 from cnn.optim.schedules import learning_rates
 from cnn.runs.checked_data import open_training_data
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
@@ -38,6 +43,8 @@ from cnn.runs.results import write_results
 from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_and_broadcast
 from cnn.runs.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
 from cnn.runs.start import Carried, Start, claim_folder, decide_start
+from cnn.runs.step_times import StepTimer
+from cnn.runs.time_record import TimeRecord, process_age
 from cnn.settings.settings import RunSettings, TrainingSettings
 
 _MAX_SECONDS = 1e6
@@ -47,10 +54,13 @@ _MAX_SECONDS = 1e6
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains a network, tests it and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
+    # A worker that has stayed in a job whose workers change starts again without having been started.
+    stopwatch = Stopwatch("start", process_age() if job.carried is None else 0.0)
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     start = decide_start(cluster, settings, job)
     settings, run = start.settings, start.settings.run
-    dataset = open_training_data(cluster, settings, start.division)
+    with stopwatch.during("data"):
+        dataset = open_training_data(cluster, settings, start.division)
     check_data(cluster, start, dataset)
     training, validation = divide_training_part(dataset, run.validation_fraction, run.seed)
     _check_patience(run, validation)
@@ -64,7 +74,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     job.resume_command = cluster.from_chief(lambda: resume_command(cluster.typed_command(), folder))
     loop_state = restore_and_broadcast(cluster, start.checkpoint, learner.variables, dataset)
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    report = None
+    report = time_record = None
     numerics = arithmetic(cluster)
     describe = functools.partial(_describe, cluster, start, folder, dataset, learner.exchange.record, numerics, origin)
     if cluster.is_chief:
@@ -93,11 +103,14 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             range_of_class_weights(dataset, learner.class_weights),
         )
         report = _open_report(start, folder, loop_state.step, order.steps_per_epoch, total_steps, messages)
+        time_record = TimeRecord(folder, stopwatch, loop_state.step, cluster.world_size)
+    step_timer = StepTimer(cluster, _circumstances(cluster, settings, learner, order))
     evaluate = Evaluator(model, learner.feed, validation, cluster, learner.average)
     loop = Loop(
         cluster=cluster,
         order=order,
-        training_step=learner.make_step(timed=cluster.world_size > 1),
+        # On a GPU, timing makes the host wait in each step.
+        training_step=learner.make_step(timed=cluster.world_size > 1 or cluster.devices.gpu == "none"),
         learning_rates=lambda first, steps: learning_rates(
             settings.schedule, settings.learning_rate, first, steps, order.steps_per_epoch, total_steps
         ),
@@ -112,6 +125,9 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             "exchange": learner.exchange.record,
         },
         report=report,
+        stopwatch=stopwatch,
+        step_timer=step_timer,
+        time_record=time_record,
         state=loop_state,
         total_steps=total_steps,
         log_every=run.log_every,
@@ -126,6 +142,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         with job.stoppable():
             if report is not None and loop_state.step < total_steps:
                 report.wait(f"compiling the first step{_earlier_compilation(start.checkpoint)}")
+            stopwatch.switch("other")
             end = loop.run()
     finally:
         if report is not None:
@@ -133,19 +150,24 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     if end != "ended":
         if report is not None and _is_time_over(job, run):
             report.message(f"--stop_after {run.stop_after}: the time is over")
+        if time_record is not None:
+            time_record.update(loop_state.step)
+            time_record.close()
         _leave(job, report, end, loop_state.step, total_steps)
     restore_and_broadcast(cluster, best_checkpoint(cluster, checkpoints), learner.variables, dataset)
     if learner.average is not None:
         learner.average.keep()
-    test = _test(cluster, dataset, model, settings)
+    with stopwatch.during("evaluation"):
+        test = _test(cluster, dataset, model, settings)
     if not math.isfinite(test.means["loss"]):
         raise diverged(loop_state.step, f"the loss on the test images is {test.means['loss']}")
-    if report is not None:
+    if report is not None and time_record is not None:
         report.evaluation("test", loop_state.step, test)
         report.close()
-        write_results(
-            cluster, folder, settings, loop_state, order, dataset, test, total_steps, time.perf_counter() - begin
-        )
+        time_record.update(loop_state.step)
+        time_record.close()
+        seconds = time.perf_counter() - begin
+        write_results(cluster, folder, settings, loop_state, order, dataset, test, total_steps, seconds, step_timer)
 
 
 def _open_report(
@@ -175,6 +197,19 @@ def _check_patience(run: RunSettings, validation: np.ndarray) -> None:
 
 def _is_time_over(job: Job, run: RunSettings) -> bool:
     return run.stop_after is not None and time.monotonic() - job.begin >= seconds_of(run.stop_after)
+
+
+def _circumstances(cluster: Cluster, settings: TrainingSettings, learner: Learner, order: SampleOrder) -> Circumstances:
+    exchange, workers = settings.learner.exchange, cluster.world_size
+    return Circumstances(
+        hosts=[host for host, _ in cluster.peers],
+        samples=order.width(workers),
+        sent_bytes=learner.exchange.sent_bytes,
+        streamed_mb=learner.feed.streamed_mb,
+        spare_mb=psutil.virtual_memory().available // 2 // cluster.local_size // 10**6,
+        can_compress=exchange.compression == "none",
+        can_factor=exchange.exchange == "allreduce" and bool(dense_kernels(learner.model)),
+    )
 
 
 def _keep(carried: Carried, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
-"""Checks the results of training steps for divergence and for slow ranks."""
+"""Checks the results of training steps for divergence."""
 
 import math
-import statistics
 
 from cnn.cluster.collectives import Cluster
 from cnn.data.order import Plan
@@ -14,9 +13,6 @@ the cause."""
 
 _MAX_SAMPLES_LISTED = 8
 """Maximum number of samples per rank that an error lists."""
-
-_SLOW_RATIO, _SLOW_SECONDS = 1.2, 0.005
-"""A rank is reported as slow if its time exceeds the others' median by this factor, and by this many seconds."""
 
 
 class DivergenceCheck:
@@ -60,35 +56,4 @@ class DivergenceCheck:
             f"of those of rank {rank} (training samples {', '.join(map(str, samples[rank]))}"
             f"{', ...' if len(samples[rank]) == _MAX_SAMPLES_LISTED else ''})"
             for rank in diverged_ranks
-        )
-
-
-class SlowRankCheck:
-    """Finds, once in a run, a rank that computes so much more slowly than the others that all wait for it."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._seconds: list[float] = []
-        self._is_done = cluster.world_size == 1
-
-    def add(self, results: StepResults) -> None:
-        """Takes this rank's computing times of some steps."""
-        if not self._is_done:
-            self._seconds += results.diagnostics.local_seconds.tolist()
-
-    def message(self) -> str:
-        """Compares the times since the last call; every rank calls it. Empty unless a rank is newly found slow."""
-        if self._is_done or not self._seconds:
-            return ""
-        seconds = self._cluster.gather(statistics.median(self._seconds))
-        self._seconds.clear()
-        slowest = max(range(len(seconds)), key=seconds.__getitem__)
-        others = statistics.median(time for rank, time in enumerate(seconds) if rank != slowest)
-        if seconds[slowest] <= _SLOW_RATIO * others or seconds[slowest] - others <= _SLOW_SECONDS:
-            return ""
-        self._is_done = True
-        return (
-            f"rank {slowest} (on {self._cluster.peers[slowest][0]}) is slow: it computes a batch's loss in "
-            f"{seconds[slowest]:.3g} s, the others in {others:.3g} s. All wait for it; jobs/doctor.py may find the "
-            "reason."
         )

@@ -19,11 +19,18 @@ from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
 from cnn.learner.state import restore_state, state_variables
 from cnn.learner.step import TrainingStep
 from cnn.learner.totals import Total, Totals
+from cnn.monitoring.bottlenecks import Circumstances
+from cnn.monitoring.stopwatch import Stopwatch
 from cnn.optim.optimizers import OptimizerSettings, build_optimizer
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.runs.loop import Commit, Loop
 from cnn.runs.loop_state import LoopState
+from cnn.runs.step_times import StepTimer
+
+CIRCUMSTANCES = Circumstances(
+    hosts=["a"], samples=60, sent_bytes=0, streamed_mb=0, spare_mb=0, can_compress=False, can_factor=False
+)
 
 
 def totals(correct: int, loss: float) -> Totals:
@@ -87,6 +94,9 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             checkpoints=checkpoints,
             record={},
             report=None,
+            stopwatch=Stopwatch("other"),
+            step_timer=StepTimer(cluster, CIRCUMSTANCES),
+            time_record=None,
             state=state,
             total_steps=total,
             log_every=5,

@@ -1,0 +1,71 @@
+"""Which causes of slow steps are named, and with which remedy."""
+
+import pytest
+
+from cnn.monitoring.bottlenecks import Circumstances, StepTimes, bottlenecks
+
+RUN = Circumstances(
+    hosts=["node-a", "node-b", "node-c"],
+    samples=32,
+    sent_bytes=200_000_000,
+    streamed_mb=0,
+    spare_mb=4000,
+    can_compress=True,
+    can_factor=False,
+)
+HEALTHY = StepTimes(total=1.0, input=0.001, loss=0.3, computing=0.9, exchange=0.05)
+
+
+def found(ranks: list[StepTimes], run: Circumstances = RUN) -> dict[str, str]:
+    return dict(bottlenecks(ranks, run))
+
+
+def test_a_healthy_run_gets_no_sentence() -> None:
+    assert found([HEALTHY] * 3) == {}
+    assert found([HEALTHY._replace(exchange=0.0)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("spare_mb", "remedy"), [(9000, "--resident_mb 5000"), (4000, "a faster disk, or choose a smaller --image_size")]
+)
+def test_input(spare_mb: int, remedy: str) -> None:
+    slow = StepTimes(total=1.0, input=0.41, loss=0.2, computing=0.5, exchange=0.01)
+    waiting = slow._replace(input=0.001, exchange=0.42)
+    named = found([waiting, waiting, slow], RUN._replace(streamed_mb=5000, spare_mb=spare_mb))
+    assert named.keys() == {"input"}
+    assert "input is the limit: a step of rank 2 (on node-c) waits 410 of 1,000 ms (41 %)" in named["input"]
+    assert remedy in named["input"]
+
+
+def test_a_slow_rank() -> None:
+    slow = StepTimes(total=1.4, input=0.0, loss=0.42, computing=1.3, exchange=0.02)
+    waiting = slow._replace(loss=0.3, computing=0.9, exchange=0.42)
+    named = found([waiting, slow, waiting])
+    assert named.keys() == {"slow rank"}
+    assert (
+        "rank 1 (on node-b) is slow: it computes a batch's loss in 0.42 s, the others in 0.3 s." in named["slow rank"]
+    )
+
+
+def test_the_exchange() -> None:
+    times = StepTimes(total=1.0, input=0.0, loss=0.2, computing=0.55, exchange=0.4)
+    named = found([times] * 3, RUN._replace(can_factor=True))
+    assert named.keys() == {"exchange"}
+    assert "a step waits 400 of 1,000 ms (40 %) for it, in which each worker sends 200 MB" in named["exchange"]
+    for remedy in ("--global_batch_size", "--exchange auto", "--compression float16", "jobs/doctor.py"):
+        assert remedy in named["exchange"]
+    alone = found([times] * 3, RUN._replace(hosts=["a"] * 3, can_compress=False))["exchange"]
+    assert not any(remedy in alone for remedy in ("--exchange auto", "--compression", "jobs/doctor.py"))
+
+
+def test_a_small_batch_is_not_blamed_on_the_link() -> None:
+    times = StepTimes(total=0.003, input=0.0, loss=0.0003, computing=0.001, exchange=0.001)
+    named = found([times] * 2, RUN._replace(samples=4, sent_bytes=100_000))
+    assert named.keys() == {"batch"}
+    assert "only 1 of 3 ms (33 %) on computing its 4 samples per worker" in named["batch"]
+    link = StepTimes(total=0.03, input=0.0, loss=0.0003, computing=0.001, exchange=0.028)
+    assert found([link] * 2, RUN._replace(samples=4, sent_bytes=100_000)).keys() == {"exchange"}
+
+
+def test_times_that_were_not_measured_are_no_cause() -> None:
+    assert found([StepTimes(total=1.0, input=0.0, loss=0.0, computing=0.0, exchange=0.0)]) == {}
