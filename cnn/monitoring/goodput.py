@@ -9,11 +9,11 @@ TRAINING, INPUT = "training", "input"
 LOST, STOPPED = "lost steps", "stopped"
 
 ACTIVITIES = {
-    TRAINING: "steps whose result was kept",
-    INPUT: "waiting for images",
     "start": "from the start of the process to the first step: imports, joining the other workers, the network",
     "data": "preparing and opening the data set",
     "compilation": "compiling the first step",
+    TRAINING: "steps whose result was kept",
+    INPUT: "waiting for images in these steps",
     "evaluation": "evaluating, and testing at the end",
     "checkpoints": "saving",
     "other": "comparing the workers' weights, recording, output",

@@ -9,11 +9,11 @@ from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import counted
 
 _COLOURS = (
-    "#009E73",
-    "#56B4E9",
     "#999999",
     "#0072B2",
     "#CC79A7",
+    "#009E73",
+    "#56B4E9",
     "#F0E442",
     "#E69F00",
     "#444444",
@@ -27,14 +27,12 @@ _MAX_STARTS = 20
 
 
 def goodput_table(whole: Goodput) -> str:
-    """A sentence, and a line for each activity with its seconds and its share of the wall time."""
-    starts = counted(len(whole.starts), "start")
+    """A sentence, and a line for each activity: its seconds, and its share of the time from the first start on."""
+    again = f"; {counted(whole.lost_steps, 'step')} were trained again" if whole.lost_steps else ""
     lines = [
-        f"{starts}, {counted(whole.starts[-1].step, 'step')}, {duration(whole.wall)} from the first start to the last "
-        f"record: {_percent(whole.share)} of the time became progress that was kept."
+        f"{counted(len(whole.starts), 'start')}, {counted(whole.starts[-1].step, 'step')}, {duration(whole.wall)}: "
+        f"{_percent(whole.share)} of the time became progress that was kept{again}."
     ]
-    if whole.lost_steps:
-        lines[0] += f" {counted(whole.lost_steps, 'step')} were trained again."
     lines.append("")
     width = max(map(len, ACTIVITIES))
     for activity, seconds in whole.seconds.items():
@@ -50,7 +48,10 @@ def _percent(share: float) -> str:
 
 
 def draw_goodput(whole: Goodput, path: Path, title: str) -> None:
-    """Draws a bar for each start, at its time, divided among the activities. Raises OSError."""
+    """Draws a bar for each start, at its time, divided among the activities, whose order is not that of time.
+
+    Raises OSError.
+    """
     from matplotlib.figure import Figure
 
     first = max(0, len(whole.starts) - _MAX_STARTS)
