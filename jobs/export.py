@@ -8,7 +8,9 @@ import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no
 
 # isort: split
 import dataclasses
+import os
 
+from cnn.cluster.left_over import refuse_ranks
 from cnn.errors import report_errors
 from cnn.runs.saved_run import NetworkSettings
 from cnn.settings.settings import parse_settings
@@ -24,6 +26,7 @@ class Settings:
 
 
 def main() -> None:
+    refuse_ranks(os.environ)
     settings = parse_settings(str(__doc__), Settings)
     export_run(settings.network, settings.export)
 

@@ -13,9 +13,11 @@ import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no
 
 # isort: split
 import dataclasses
+import os
 import signal
 import sys
 
+from cnn.cluster.left_over import refuse_ranks
 from cnn.errors import report_errors
 from cnn.runs.saved_run import NetworkSettings
 from cnn.settings.settings import parse_settings
@@ -31,6 +33,7 @@ class Settings:
 
 
 def main() -> None:
+    refuse_ranks(os.environ)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends child processes, too
     settings = parse_settings(str(__doc__), Settings)
     predict(settings.network, settings.prediction)

@@ -9,9 +9,11 @@ import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no
 
 # isort: split
 import dataclasses
+import os
 from pathlib import Path
 
 from cnn.choices import positional
+from cnn.cluster.left_over import refuse_ranks
 from cnn.errors import UserError, report_errors
 from cnn.monitoring.goodput import goodput
 from cnn.monitoring.goodput_report import draw_goodput, goodput_table
@@ -41,6 +43,7 @@ class Settings:
 
 
 def main() -> None:
+    refuse_ranks(os.environ)
     settings = parse_settings(str(__doc__), Settings)
     folder = Path(str(settings.report.run_dir))
     check_holds_run(folder)

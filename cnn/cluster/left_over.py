@@ -3,6 +3,8 @@
 import contextlib
 import re
 import socket
+import sys
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
 
 from cnn.cluster.other_launchers import refuse_other_launchers
@@ -92,6 +94,26 @@ def prepare_launch(environ: MutableMapping[str, str], controller: str, *, intera
         refuse_other_launchers(environ)
     if contradicting := contradiction(controller, environ):
         raise contradicting
+
+
+def refuse_ranks(environ: Mapping[str, str]) -> None:
+    """Checks that a program that works in one process is not started by a launcher as several.
+
+    Raises:
+        UserError: it is; on rank 0 only, and the others wait until the launcher ends them.
+    """
+    launch = ALONE
+    with contextlib.suppress(UserError):  # an ended launcher
+        launch = live_launch(launch_from_environment(environ), environ)
+    if launch.world_size == 1:
+        return
+    if launch.rank:
+        time.sleep(_TIMEOUT_SECONDS)  # the first rank that ends makes mpirun end all, perhaps before rank 0 has printed
+        sys.exit(UserError.exit_code)
+    raise UserError(
+        f"{launch.world_size} processes were started, but this program works in one, and all would write the same "
+        "files: start it without mpirun or horovodrun."
+    )
 
 
 def _remove_rank_variables(environ: MutableMapping[str, str]) -> None:

@@ -44,6 +44,9 @@ _COMMIT_SECONDS = 5.0
 """Approximate maximum of computing time lost when workers change. All ranks use the same measurement, and so commit at
 the same step."""
 
+_COMPARE_SECONDS = 20.0
+"""Approximate maximum of time between comparisons of the ranks' step times, which also follow each epoch."""
+
 End = Literal["ended", "stopped", "changed"]
 Commit = Callable[[dict[str, np.ndarray], dict[str, Any]], None]
 
@@ -122,7 +125,7 @@ class Loop:
         self._on_progress = on_progress
         self._stop_requested, self._change_heard = stop_requested, change_heard
         self._commit = commit
-        self._uncommitted_seconds = 0.0
+        self._uncommitted_seconds = self._uncompared_seconds = 0.0
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
         self._first_call_steps = 0
@@ -178,7 +181,7 @@ class Loop:
         save = epoch_ends or self._due(self._save_every)
         if save or self._due(_CHECK_EVERY):
             self._check_in_step()
-        if epoch_ends:
+        if epoch_ends or self._uncompared_seconds > _COMPARE_SECONDS:
             self._compare_step_times()
         evaluation = self._evaluate_now() if epoch_ends else None
         if save:
@@ -303,6 +306,7 @@ class Loop:
         seconds = results.reports.seconds
         seconds_per_step = seconds[-1] / self._cluster.world_size
         self._uncommitted_seconds += seconds_per_step * len(seconds)
+        self._uncompared_seconds += seconds_per_step * len(seconds)
         if seconds_per_step > 0:
             fitting = max(1, int(_CALL_SECONDS / seconds_per_step))
             self._steps_per_call = min(fitting, 4 * self._steps_per_call)
@@ -311,6 +315,7 @@ class Loop:
         check_in_step(self._cluster, list(self._variables.values()), self.state.step)
 
     def _compare_step_times(self) -> None:
+        self._uncompared_seconds = 0.0
         ranks = self._step_timer.compare()
         if self._report is not None and ranks:
             self._report.step_times(self.state.step, ranks[self._cluster.rank])

@@ -151,6 +151,7 @@ def mistakes_of_other_programs(empty: Path) -> dict[str, Mistake]:
         "export's output": of("export", "--output is empty", "--run_dir", empty, "--output", ""),
         "predict": of("predict", "holds no run", "--run_dir", empty, "--images", empty),
         "export": of("export", "holds no run", "--run_dir", empty),
+        "goodput": of("report", "holds no run", "--run_dir", empty),
         "replay": of("prove", "empty", "--replay", empty),
         "prove": of("prove", "unknown model 'lenet55'", "--models", "lenet55"),
         "prove's output": of("prove", "none is not a folder that can be written to", f"--output={empty / 'none'}"),
@@ -184,6 +185,14 @@ def test_a_lone_process_says_one_sentence(jobs, tmp_path: Path) -> None:
             wrong.append(f"{name}: exit code {code}, wanted '{mistake.sentence}' in\n{output}")
     assert not wrong, "\n".join(wrong)
     assert not (tmp_path / "run").exists()  # a refused run leaves nothing
+
+
+@pytest.mark.parametrize("program", ["predict", "export", "report"])
+def test_a_program_of_one_process_is_not_started_as_several(jobs, tmp_path: Path, program: str) -> None:
+    code, output = jobs.run(f"jobs/{program}.py", "--run_dir", tmp_path, launcher="mpirun", workers=2)
+    assert code == 2, output
+    assert output.count("error: 2 processes were started, but this program works in one, ") == 1
+    assert output.count("error: ") == 1
 
 
 @pytest.mark.parametrize(
