@@ -220,7 +220,7 @@ MISTAKES: dict[str, tuple[Callable[[EmulatedJob], dict[str, str]], bool, str]] =
     "hostfile empty": (_empty_hostfile, False, "hostfile /etc/mpi/hostfile names no host"),
     "data not prepared": (_no_marker, True, r"data are not prepared after 2 s \(/data/prepared-\w+ is missing\)"),
     "volume read-only": (_read_only, False, r"run folder /runs/train cannot be written"),
-    "volume full": (_full, False, r"disk of /runs/train has 0 MB free"),
+    "volume full": (_full, False, r"disk of /runs/train has \d+ kB free"),
     "no GPU": (_no_gpu, False, "no GPU"),
 }
 
