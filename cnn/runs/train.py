@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras
 import numpy as np
@@ -37,8 +37,12 @@ from cnn.runs.report import Report
 from cnn.runs.results import write_results
 from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_and_broadcast
 from cnn.runs.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
+from cnn.runs.serving import serving
 from cnn.runs.start import Carried, Start, claim_folder, decide_start
 from cnn.settings.settings import RunSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from cnn.monitoring.served_numbers import ServedNumbers
 
 _MAX_SECONDS = 1e6
 """Longer than any step."""
@@ -48,6 +52,13 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains a network, tests it and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
+    with serving(cluster, settings, job) as served:
+        _train(cluster, settings, job, served, begin)
+
+
+def _train(
+    cluster: Cluster, settings: TrainingSettings, job: Job, served: "ServedNumbers | None", begin: float
+) -> None:
     start = decide_start(cluster, settings, job)
     settings, run = start.settings, start.settings.run
     dataset = open_training_data(cluster, settings, start.division)
@@ -92,7 +103,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             learner.exchange.message,
             range_of_class_weights(dataset, learner.class_weights),
         )
-        report = _open_report(start, folder, loop_state.step, order.steps_per_epoch, total_steps, messages)
+        report = _open_report(start, folder, loop_state.step, order.steps_per_epoch, total_steps, messages, served)
     evaluate = Evaluator(model, learner.feed, validation, cluster, learner.average)
     loop = Loop(
         cluster=cluster,
@@ -149,7 +160,13 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
 
 
 def _open_report(
-    start: Start, folder: Path, step: int, steps_per_epoch: int, total_steps: int, messages: Iterable[str | None]
+    start: Start,
+    folder: Path,
+    step: int,
+    steps_per_epoch: int,
+    total_steps: int,
+    messages: Iterable[str | None],
+    served: "ServedNumbers | None",
 ) -> Report:
     report = Report(
         folder,
@@ -157,6 +174,7 @@ def _open_report(
         start_step=step,
         steps_per_epoch=steps_per_epoch,
         resumed=start.how != "fresh",
+        served=served,
     )
     for message in (*start.damage, *messages):
         if message:
