@@ -22,7 +22,7 @@ class ServedNumbers:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a time of creation beside each counter
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, processor time and open files of rank 0
-        build = {name.replace("-", "_").replace("cnn", "version"): version for name, version in versions.items()}
+        build = {"version" if name == "cnn" else name.replace("-", "_"): each for name, each in versions.items()}
         Info("cnn_build", "Versions of this project and of its libraries.", registry=registry).info(build)
         self._about = dict(run)
         self._run = Info("cnn_run", "The run.", registry=registry)
