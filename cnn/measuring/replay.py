@@ -44,7 +44,13 @@ def replay(run: Path, launcher: str) -> tuple[int, str]:
         for name in (SETTINGS, ENVIRONMENT, DATA):
             if (run / name).is_file():
                 (again / name).write_bytes(read_file(run / name, MAX_JSON_BYTES))
-        arguments = [f"--config={run / SETTINGS}", f"--run_dir={again}", "--resume", "--stop_after=null"]
+        arguments = [
+            f"--config={run / SETTINGS}",
+            f"--run_dir={again}",
+            "--resume",
+            "--stop_after=null",
+            "--metrics_port=null",
+        ]
         run_with_workers(launcher, workers, [program, *arguments])
         repeated = read_metrics(again / "metrics.jsonl")
         log_every = read_settings(run / SETTINGS)["log_every"]

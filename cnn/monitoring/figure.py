@@ -1,17 +1,43 @@
 """Figure of a run's curves: RUN/curves.png."""
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn.monitoring.whole_file import write_whole
+from cnn.shown_text import on_one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "black"}
 """By part; from the palette of Okabe and Ito, safe for colour-blind readers."""
+
+_RATE_COLOUR = "#555555"
+
+_RING: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 11,
+    "markeredgewidth": 2,
+    "markerfacecolor": "none",
+    "clip_on": False,
+    "zorder": 4,
+}
+"""Marks the best validation result."""
+
+_DIAMOND: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "D",
+    "markersize": 6.5,
+    "markeredgecolor": "white",
+    "clip_on": False,
+    "zorder": 5,
+}
+"""Marks the test result."""
 
 _NOISY_POINTS = 100
 """A curve with more points is drawn faint, with its running mean on top."""
@@ -20,52 +46,139 @@ _MAX_EPOCH_RATIO = 1.02
 """Maximum ratio of the largest to the smallest number of epochs per step for which a figure has an axis of epochs: a
 larger one means that the number of steps per epoch changed when the run was resumed."""
 
+_CHARACTERS_PER_INCH = 8
+"""Room of a figure's title."""
 
-def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Writes the figure of `curves_png` into a file; OSError if it cannot be written."""
-    write_whole(path, curves_png(records, title))
+Points = Sequence[tuple[int, float]]
+"""Step and value of each point of a curve."""
 
 
-def curves_png(records: Sequence[Mapping[str, Any]], title: str) -> bytes:
-    """Draws accuracy and loss over the steps, from the records of read_metrics, and returns the PNG.
+def draw_curves(
+    records: Sequence[Mapping[str, Any]], path: Path, title: str, folder: Path, best_step: int | None
+) -> None:
+    """Writes the figure of `curves_figure` into a file; OSError if it cannot be written."""
+    write_whole(path, as_png(curves_figure(records, title, folder, best_step)))
 
-    Skips parts without records, and null values.
+
+def curves_figure(
+    records: Sequence[Mapping[str, Any]], title: str, folder: Path, best_step: int | None = None
+) -> "Figure":
+    """Draws accuracy, loss and learning rate over the steps.
+
+    Args:
+        records: the records of read_metrics. Parts without records, and null values, are skipped.
+        title: the network and the data.
+        folder: the run's folder.
+        best_step: the step whose weights were tested, which is marked; None while it is not known.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.4), dpi=160, layout="constrained")
-    figure.suptitle(title, fontsize=13)
-    for axes, metric, label in zip(figure.subplots(1, 2), ("accuracy", "loss"), ("Accuracy (%)", "Loss"), strict=True):
-        drawn = [values for part in _COLOURS for values in _draw_part(axes, records, part, metric)]
-        axes.set_ylabel(label)
-        if metric == "accuracy":
-            axes.set_ylim(max(axes.get_ylim()[0], 0.0), min(axes.get_ylim()[1], 100.5))
-        elif drawn and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
-            _set_log_scale(axes)
-        _add_legend_and_epoch_axis(axes, records)
+    figure = Figure(figsize=(11, 5), dpi=160, layout="constrained")
+    add_title(figure, title, folder)
+    panels = figure.subplot_mosaic(
+        [["accuracy's legend", "loss's legend"], ["accuracy", "loss"], ["accuracy", "rate"]],
+        height_ratios=(0.7, 4, 1.1),
+    )
+    last_step = max((record["step"] for record in records), default=0)
+    for metric in ("accuracy", "loss"):
+        _draw_metric(panels[metric], records, metric, best_step)
+        _add_legend(panels[f"{metric}'s legend"], panels[metric])
+    _draw_rate(panels["rate"], records)
+    for name in ("accuracy", "loss", "rate"):
+        style_step_axis(panels[name], last_step)
+    panels["loss"].set_xlabel("")
+    panels["loss"].tick_params(labelbottom=False)
+    for name in ("accuracy", "loss"):
+        _add_epoch_axis(panels[name], records)
+    return figure
+
+
+def add_title(figure: "Figure", title: str, folder: Path) -> None:
+    """Writes a title above a figure, and below it the folder that the figure is about."""
+    shown, room = on_one_line(str(folder)), int(_CHARACTERS_PER_INCH * figure.get_figwidth())
+    shown = shown if len(shown) <= room else f"…{shown[1 - room :]}"
+    figure.suptitle(f"{on_one_line(title)}\n{shown}", fontsize=13, parse_math=False, linespacing=1.3)
+
+
+def as_png(figure: "Figure") -> bytes:
+    """Returns a figure as PNG. Characters that its font lacks, in the names of folders, are drawn as boxes."""
     png = io.BytesIO()
-    figure.savefig(png, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(png, format="png")
     return png.getvalue()
 
 
-def _draw_part(axes: "Axes", records: Sequence[Mapping[str, Any]], part: str, metric: str) -> list[float]:
-    """Draws the curve of a part's metric, labelled with its last value; returns the smoothed values drawn."""
-    points = [(r["step"], r[metric]) for r in records if r["part"] == part and r.get(metric) is not None]
+def _points(records: Sequence[Mapping[str, Any]], part: str, name: str) -> Points:
+    scale = 100.0 if name == "accuracy" else 1.0
+    return [(r["step"], scale * r[name]) for r in records if r["part"] == part and r.get(name) is not None]
+
+
+def _draw_metric(axes: "Axes", records: Sequence[Mapping[str, Any]], metric: str, best_step: int | None) -> None:
+    """Draws a metric of the training and validation parts, and the best and the test result as marks."""
+    train, validation, test = (_points(records, part, metric) for part in _COLOURS)
+    drawn = [*_draw_curve(axes, train, "train", metric), *_draw_curve(axes, validation, "validation", metric)]
+    if best_step is not None:
+        axes.axvline(best_step, color="black", linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+    tested = "" if best_step is None else f", weights of step {best_step:,}"
+    for step, value in validation:
+        if step == best_step:
+            shown = _shown(value, metric)
+            label = f"best validation {shown}" if metric == "accuracy" else f"validation {shown} at step {step:,}"
+            axes.plot(step, value, color=_COLOURS["validation"], label=label, **_RING)
+    if test:
+        step, value = test[-1]
+        label = f"test {_shown(value, metric)}{tested if metric == 'accuracy' else ''}"
+        axes.plot(step if best_step is None else best_step, value, color=_COLOURS["test"], label=label, **_DIAMOND)
+    axes.set_ylabel("Accuracy (%)" if metric == "accuracy" else "Loss")
+    if metric == "accuracy":
+        axes.set_ylim(max(axes.get_ylim()[0], 0.0), min(axes.get_ylim()[1], 100.5))
+    elif drawn and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
+        _set_log_scale(axes)
+
+
+def _draw_curve(axes: "Axes", points: Points, part: str, metric: str) -> list[float]:
+    """Draws a curve, labelled with its last value; returns the smoothed values drawn."""
     if not points:
         return []
-    if part == "test":
-        points = points[-1:]
-    steps = [step for step, _ in points]
-    values = [100.0 * y if metric == "accuracy" else float(y) for _, y in points]
+    steps, values = map(list, zip(*points, strict=True))
     if len(values) > _NOISY_POINTS:
         axes.plot(steps, values, color=_COLOURS[part], alpha=0.2, linewidth=0.7)
         values = running_mean(values, width=len(values) // 50 * 2 + 1)
-    label = f"{part} {values[-1]:.1f} %" if metric == "accuracy" else f"{part} {values[-1]:#.3g}"
-    style: dict[str, Any] = {"linewidth": 1.8, "marker": "o" if len(values) <= 40 else None, "markersize": 3.5}
-    if part == "test":
-        style = {"linestyle": "none", "marker": "D", "markersize": 7, "markeredgecolor": "white", "zorder": 4}
-    axes.plot(steps, values, color=_COLOURS[part], label=label, **style)
+    marker = "o" if len(values) <= 40 else None
+    axes.plot(
+        steps,
+        values,
+        color=_COLOURS[part],
+        linewidth=1.8,
+        marker=marker,
+        markersize=3.5,
+        label=f"{part} {_shown(values[-1], metric)}",
+    )
     return values
+
+
+def _shown(value: float, metric: str) -> str:
+    return f"{value:.1f} %" if metric == "accuracy" else f"{value:#.3g}"
+
+
+def _add_legend(place: "Axes", axes: "Axes") -> None:
+    """Adds the legend of `axes` in a panel of its own, where it hides no curve."""
+    place.axis("off")
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        place.legend(handles, labels, loc="center", ncols=2, frameon=False, handlelength=1.5).set_in_layout(False)
+
+
+def _draw_rate(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
+    """Draws the learning rate; the axis names the largest."""
+    points = _points(records, "train", "learning_rate")
+    if points:
+        steps, rates = zip(*points, strict=True)
+        axes.plot(steps, rates, color=_RATE_COLOUR, linewidth=1.5, marker="o" if len(points) == 1 else None)
+        axes.set_yticks([0, max(rates)], ["0", f"{max(rates):.3g}"])
+    axes.set_ylabel("Learning\nrate")
+    axes.set_ylim(bottom=0)
 
 
 def running_mean(values: Sequence[float], width: int) -> list[float]:
@@ -100,11 +213,8 @@ def style_step_axis(axes: "Axes", last_step: int, ticks: int = 7) -> None:
     axes.spines[["right", "top"]].set_visible(False)
 
 
-def _add_legend_and_epoch_axis(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
-    """Styles the axis of steps, and adds a legend, and on top an axis of epochs if all epochs have as many steps."""
-    style_step_axis(axes, max((r["step"] for r in records), default=0))
-    if axes.lines:
-        axes.legend(frameon=False)
+def _add_epoch_axis(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
+    """Adds an axis of epochs on top if all epochs have as many steps."""
     ratios = [r["epoch"] / r["step"] for r in records if r["step"] > 0 and r["epoch"] > 0]
     if ratios and max(ratios) < _MAX_EPOCH_RATIO * min(ratios):
         epochs_per_step = ratios[-1]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cnn.errors import UserError
-from cnn.monitoring.figure import curves_png
+from cnn.from_json import read_object
+from cnn.monitoring.figure import as_png, curves_figure
 from cnn.monitoring.metrics import read_metrics
 
 _MIN_SECONDS = 2.0
@@ -25,12 +26,12 @@ class LiveCurve:
     """Shows the curves of a run in one place of a notebook's output; does nothing elsewhere.
 
     Args:
-        metrics: the run's metrics.jsonl, which need not exist yet.
-        title: title of the figure.
+        folder: the run's folder, which need not exist yet.
+        title: the network and the data.
     """
 
-    def __init__(self, metrics: Path, title: str) -> None:
-        self._metrics, self._title = metrics, title
+    def __init__(self, folder: Path, title: str) -> None:
+        self._folder, self._title = folder, title
         self._is_shown = in_notebook()
         self._display: Any = None
         self._drawn_bytes = 0
@@ -43,11 +44,19 @@ class LiveCurve:
         if not self._is_shown or (begin < self._next_time and not final):
             return
         with contextlib.suppress(OSError, UserError):  # no metrics yet; the run itself reports damaged ones
-            size = self._metrics.stat().st_size
+            metrics = self._folder / "metrics.jsonl"
+            size = metrics.stat().st_size
             if size != self._drawn_bytes:
-                self._show(curves_png(read_metrics(self._metrics), self._title))
+                figure = curves_figure(read_metrics(metrics), self._title, self._folder, self._best_step())
+                self._show(as_png(figure))
                 self._drawn_bytes = size
         self._next_time = begin + max(_MIN_SECONDS, (time.monotonic() - begin) / _MAX_SHARE)
+
+    def _best_step(self) -> int | None:
+        """The step whose weights were tested; None until the run has ended."""
+        summary = self._folder / "summary.json"
+        best = read_object(summary).get("best_step") if summary.is_file() else None
+        return best if isinstance(best, int) else None
 
     def _show(self, png: bytes) -> None:
         from IPython.display import Image, display

@@ -71,7 +71,7 @@ def _command(words: Sequence[str], workers: int) -> list[str]:
 
 def _run(command: Sequence[str], folder: Path, title: str) -> None:
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    curve = LiveCurve(folder / "metrics.jsonl", title)
+    curve = LiveCurve(folder, title)
     with Child(command, {**os.environ, "PYTHONPATH": path, "CNN_PROGRESS": "lines"}) as child:
         try:
             child.follow(curve.update)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnn.learner.evaluation import Evaluation
 from cnn.learner.totals import Total, Totals, add_totals, means
@@ -13,6 +14,9 @@ from cnn.monitoring.metrics import MetricsLog
 from cnn.monitoring.training_progress import Score, TrainingProgress
 from cnn.runs.curve import Point
 from cnn.terminal import has_terminal
+
+if TYPE_CHECKING:
+    from cnn.monitoring.served_numbers import ServedNumbers
 
 _SHOWN = ("loss", "accuracy")
 
@@ -26,6 +30,7 @@ class Report:
         start_step: 0, or the step of the checkpoint that the run continues from.
         steps_per_epoch: number of steps per epoch.
         resumed: whether the run started earlier, in another job or with other workers.
+        served: the numbers that Prometheus reads; None if none are served.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class Report:
         start_step: int,
         steps_per_epoch: int,
         resumed: bool,
+        served: "ServedNumbers | None" = None,
     ) -> None:
         resume_step = start_step if resumed else None
         self._metrics = MetricsLog(folder / "metrics.jsonl", resume_step)
@@ -44,6 +50,9 @@ class Report:
         self._progress = TrainingProgress(total_steps, start_step, steps_per_epoch, sys.stdout, terminal)
         self._steps_per_epoch = steps_per_epoch
         self._epoch_totals: Totals = {}
+        self._served = served
+        if served is not None:
+            served.begin(str(folder), start_step, total_steps, steps_per_epoch)
 
     def steps(self, done: int, totals: Totals, images_per_second: float | None) -> None:
         """Shows the progress of the run.
@@ -56,6 +65,10 @@ class Report:
         latest = {name: Total(totals[name].sums.sum(0), totals[name].samples.sum(0)) for name in _SHOWN}
         self._epoch_totals = add_totals(self._epoch_totals, latest)
         self._progress.update(done, _score(means(latest)), images_per_second)
+        if self._served is not None:
+            samples, taken = int(latest["loss"].samples.sum()), len(totals["loss"].sums)
+            self._served.progress(done, taken, samples, images_per_second)
+            self._served.means("train", means(latest))
 
     def point(self, point: Point, learning_rate: float, images_per_second: float | None) -> None:
         """Records a point of the training curve.
@@ -69,10 +82,14 @@ class Report:
         if images_per_second is not None:
             values["images_per_second"] = images_per_second
         self._write("train", point.step, values)
+        if self._served is not None:
+            self._served.learning_rate(learning_rate)
 
     def evaluation(self, part: str, step: int, evaluation: Evaluation) -> None:
         """Records an evaluation on a part (validation or test) after `step` steps."""
         self._write(part, step, evaluation.means)
+        if self._served is not None:
+            self._served.means(part, evaluation.means)
         self._events.flush()
 
     def epoch(self, step: int, evaluation: Evaluation | None, *, best: bool) -> None:

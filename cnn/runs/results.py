@@ -50,7 +50,7 @@ def write_results(
     """
     figure = folder / "curves.png"
     title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
-    draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title)
+    draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title, folder, loop_state.best_step)
     accuracy = test.totals["accuracy"]
     times, limits = step_timer.overall()
     whole = None

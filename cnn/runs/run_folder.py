@@ -32,6 +32,8 @@ _MAY_DIFFER = {
     "patience",
     "stop_after",
     "class_table",
+    "metrics_port",
+    "metrics_address",
 }
 SETTINGS = "settings.yaml"
 ENVIRONMENT = "environment.json"

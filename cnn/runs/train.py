@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras
 import numpy as np
@@ -42,10 +42,14 @@ from cnn.runs.report import Report
 from cnn.runs.results import write_results
 from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_and_broadcast
 from cnn.runs.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
+from cnn.runs.serving import serving
 from cnn.runs.start import Carried, Start, claim_folder, decide_start
 from cnn.runs.step_times import StepTimer
 from cnn.runs.time_record import TimeRecord, process_age
 from cnn.settings.settings import RunSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from cnn.monitoring.served_numbers import ServedNumbers
 
 _MAX_SECONDS = 1e6
 """Longer than any step."""
@@ -54,9 +58,16 @@ _MAX_SECONDS = 1e6
 def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains a network, tests it and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
+    check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
+    with serving(cluster, settings, job) as served:
+        _train(cluster, settings, job, served, begin)
+
+
+def _train(
+    cluster: Cluster, settings: TrainingSettings, job: Job, served: "ServedNumbers | None", begin: float
+) -> None:
     # A worker that has stayed in a job whose workers change starts again without having been started.
     stopwatch = Stopwatch("start", process_age() if job.carried is None else 0.0)
-    check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     start = decide_start(cluster, settings, job)
     settings, run = start.settings, start.settings.run
     with stopwatch.during("data"):
@@ -102,7 +113,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
             learner.exchange.message,
             range_of_class_weights(dataset, learner.class_weights),
         )
-        report = _open_report(start, folder, loop_state.step, order.steps_per_epoch, total_steps, messages)
+        report = _open_report(start, folder, loop_state.step, order.steps_per_epoch, total_steps, messages, served)
         time_record = TimeRecord(folder, stopwatch, loop_state.step, cluster.world_size)
     step_timer = StepTimer(cluster, _circumstances(cluster, settings, learner, order))
     evaluate = Evaluator(model, learner.feed, validation, cluster, learner.average)
@@ -171,7 +182,13 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
 
 
 def _open_report(
-    start: Start, folder: Path, step: int, steps_per_epoch: int, total_steps: int, messages: Iterable[str | None]
+    start: Start,
+    folder: Path,
+    step: int,
+    steps_per_epoch: int,
+    total_steps: int,
+    messages: Iterable[str | None],
+    served: "ServedNumbers | None",
 ) -> Report:
     report = Report(
         folder,
@@ -179,6 +196,7 @@ def _open_report(
         start_step=step,
         steps_per_epoch=steps_per_epoch,
         resumed=start.how != "fresh",
+        served=served,
     )
     for message in (*start.damage, *messages):
         if message:

@@ -17,6 +17,7 @@ from cnn.duration import seconds_of
 from cnn.errors import UserError
 from cnn.learner.learner import LearnerSettings, StepSettings, learner_settings
 from cnn.models.registry import ModelSettings
+from cnn.monitoring.metrics_server import MetricsSettings
 from cnn.monitoring.whole_file import write_whole
 from cnn.optim.optimizers import MIN_LEARNING_RATE, OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
@@ -112,6 +113,7 @@ class TrainingSettings:
     exchange: ExchangeSettings
     step: StepSettings
     run: RunSettings
+    metrics: MetricsSettings
 
     def __post_init__(self) -> None:
         if not MIN_LEARNING_RATE <= self.learning_rate < math.inf:

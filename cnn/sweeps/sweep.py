@@ -101,6 +101,8 @@ def check_recipe(settings: SweepSettings, given: Mapping[str, Any]) -> list[Comb
     divide(os.sched_getaffinity(0), settings.cores)
     found = combinations(Path(settings.recipe), given)
     for each in found:
+        if each.settings.metrics.metrics_port is not None:
+            raise UserError(f"{each.location}: runs of a sweep cannot share one --metrics_port: leave it out.")
         try:
             dataset, model = _open(each.settings.data), each.settings.model.model
             if min(dataset.input_shape[:2]) < NETWORKS[model].smallest_image:

@@ -200,6 +200,7 @@ def test_a_program_of_one_process_is_not_started_as_several(jobs, tmp_path: Path
     [
         (("--model", "resnet18-32", "--global_batch_size", 32), "--global_batch_size 32 is too small for 2 workers: "),
         (("--model", "lenet55"), "unknown model 'lenet55'"),
+        (("--metrics_port", 9400, "--metrics_address", "192.0.2.1"), "--metrics_address '192.0.2.1' is not an address"),
     ],
 )
 def test_of_several_ranks_one_says_the_sentence(
@@ -210,6 +211,7 @@ def test_of_several_ranks_one_says_the_sentence(
     assert output.count(f"error: {sentence}") == 1
     assert output.count(sentence) == 1
     assert "Traceback" not in output
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_variable_that_horovod_would_believe_by_halves_is_refused_by_one_rank(jobs, tmp_path: Path) -> None:

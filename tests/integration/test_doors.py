@@ -34,9 +34,9 @@ class Trap:
         return os.mkdir, (str(self._file),)
 
 
-def train(folder: Path) -> list[str]:
+def train(folder: Path, *more: str) -> list[str]:
     size = ("--model", "lenet5", "--global_batch_size", "100", "--save_every", "5", "--epochs", "1000")
-    return ["jobs/train.py", "--data", "digits", *size, "--run_dir", str(folder)]
+    return ["jobs/train.py", "--data", "digits", *size, *more, "--run_dir", str(folder)]
 
 
 def script(folder: Path) -> Path:
@@ -46,8 +46,8 @@ def script(folder: Path) -> Path:
     return path
 
 
-def command(way: str, folder: Path) -> list[str]:
-    program = [sys.executable, *train(folder / "run")]
+def command(way: str, folder: Path, *more: str) -> list[str]:
+    program = [sys.executable, *train(folder / "run", *more)]
     return {
         "python": program,
         "mpirun": ["mpirun", "--oversubscribe", "-np", "2", *program],
@@ -62,11 +62,11 @@ def command(way: str, folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def job(jobs: Jobs, way: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def job(jobs: Jobs, way: str, folder: Path, *more: str) -> Iterator["subprocess.Popen[bytes]"]:
     """One that trains until it is ended."""
     with open(folder / "output", "w+b") as output:
         process = subprocess.Popen(
-            command(way, folder), cwd=ROOT, env=jobs.environment, stdout=output, stderr=subprocess.STDOUT
+            command(way, folder, *more), cwd=ROOT, env=jobs.environment, stdout=output, stderr=subprocess.STDOUT
         )
         jobs.started.append(process)  # type: ignore[arg-type]
         wait_for(CheckpointFolder(folder / "run" / "checkpoints").path(5), process)
@@ -173,3 +173,12 @@ def test_over_mpi_ranks_of_one_machine_listen_nowhere(jobs: Jobs, tmp_path: Path
     with job(jobs, way, tmp_path) as process:
         assert {name for name, _, _ in doors(process)} == {"orterun_wrapper"}
         survives(process, tmp_path)
+
+
+def test_rank_0_alone_serves_numbers_and_no_stranger_disturbs_it(jobs: Jobs, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with job(jobs, "mpirun", tmp_path, "--metrics_port", str(port)) as process:
+        of_ranks = [(address, number) for name, address, number in doors(process) if name != "orterun_wrapper"]
+        assert of_ranks == [("127.0.0.1", port)]
+        assert any(b"HTTP/1.0 200 OK" in answer for answer in survives(process, tmp_path))

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path, beg
 def test_rank_0_is_lost_and_another_one_speaks_and_writes(jobs, hosts: Path, tmp_path: Path) -> None:
     elastic, alone, output = tmp_path / "elastic", tmp_path / "alone", tmp_path / "output"
     checkpoints = CheckpointFolder(elastic / "checkpoints")
-    more = ("--log_every", "7", "--validation_fraction", "0.1")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    more = ("--log_every", "7", "--validation_fraction", "0.1", "--metrics_port", str(port))
     with open(output, "w+b") as file:
         job = start(jobs, hosts, *train(elastic)[1:], *more, output=file)
         wait_for(checkpoints.path(5), job)
@@ -97,6 +100,8 @@ def test_rank_0_is_lost_and_another_one_speaks_and_writes(jobs, hosts: Path, tmp
         wait_for_workers(elastic, 2, job)
         before = checkpoints.steps()[-1]
         until(lambda: checkpoints.steps()[-1] > before, job)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=30) as answer:
+            assert "cnn_workers 2.0" in answer.read().decode()
         job.terminate()
         assert job.wait(timeout=60) == 75, output.read_text()
     stopped = checkpoints.steps()[-1]

@@ -18,6 +18,39 @@ _SSH_FOLDER = "/home/mpiuser/.ssh"
 _LEAST_GRACE = 60
 """Seconds that a step and a checkpoint may take."""
 
+_POD_MONITOR = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["apiVersion", "kind", "metadata", "spec"],
+    "properties": {
+        "apiVersion": {"const": "monitoring.coreos.com/v1"},
+        "kind": {"const": "PodMonitor"},
+        "metadata": {"type": "object"},
+        "spec": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["selector", "podMetricsEndpoints"],
+            "properties": {
+                "selector": {"type": "object"},
+                "podMetricsEndpoints": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["port"],
+                        "properties": {
+                            "port": {"type": "string"},
+                            "interval": {"type": "string", "pattern": "^[0-9]+s$"},
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+"""The fields of the Prometheus Operator's PodMonitor that k8s/components uses."""
+
 
 def all_faults(manifests: list[Manifest]) -> list[str]:
     """Everything that is wrong, a sentence each; empty when all is well."""
@@ -33,6 +66,7 @@ def all_faults(manifests: list[Manifest]) -> list[str]:
         found += [f"{name}: {fault}" for fault in (*_pod_faults(spec), *_reference_faults(spec, manifests))]
         if labels.get("app.kubernetes.io/component") == "worker":
             found += [f"{name}: {fault}" for fault in _worker_faults(spec)]
+    found += _named_port_faults(manifests)
     return found + _selection_faults(manifests) + _worker_count_faults(manifests)
 
 
@@ -64,6 +98,11 @@ def _schema_faults(text: str) -> list[str]:
         return [
             f"{name}: {'.'.join(map(str, error.absolute_path))}: {error.message}"
             for error in _mpijob_schema().iter_errors(manifest)
+        ]
+    if manifest["kind"] == "PodMonitor":
+        return [
+            f"{name}: {'.'.join(map(str, error.absolute_path))}: {error.message}"
+            for error in jsonschema.Draft7Validator(_POD_MONITOR).iter_errors(manifest)
         ]
     try:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
@@ -199,10 +238,26 @@ def _selection_faults(manifests: list[Manifest]) -> list[str]:
             "Service": {"matchLabels": spec.get("selector")},
             "PodDisruptionBudget": spec.get("selector"),
             "NetworkPolicy": spec.get("podSelector"),
+            "PodMonitor": spec.get("selector"),
         }.get(manifest["kind"])
         if selector is not None and not any(_matches(selector, each) for each in labels):
             found.append(f"{name} selects no pod")
     return found
+
+
+def _named_port_faults(manifests: list[Manifest]) -> Iterator[str]:
+    containers = [container for _, _, spec in pod_templates(manifests) for container in spec["containers"]]
+    names = {port["name"] for container in containers for port in container.get("ports", [])}
+    for manifest in manifests:
+        if manifest["kind"] == "PodMonitor":
+            asked = {endpoint["port"] for endpoint in manifest["spec"]["podMetricsEndpoints"]}
+        elif manifest["kind"] == "NetworkPolicy":
+            rules = manifest["spec"].get("ingress", [])
+            asked = {port["port"] for rule in rules for port in rule.get("ports", []) if isinstance(port["port"], str)}
+        else:
+            continue
+        for port in sorted(asked - names):
+            yield f"{manifest['kind']} {manifest['metadata']['name']}: no container has a port {port}"
 
 
 def _matches(selector: Manifest, labels: dict[str, str]) -> bool:

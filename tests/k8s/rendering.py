@@ -1,5 +1,6 @@
 """Manifests as kubectl renders them."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -44,3 +45,17 @@ def find(manifests: list[Manifest], kind: str, name: str) -> Manifest:
     ]
     assert len(found) == 1, f"{len(found)} of kind {kind} named {name}"
     return found[0]
+
+
+def with_prometheus(kustomization: Path) -> list[Manifest]:
+    """All manifests of a kustomization, with the commented lines used that serve the run's numbers."""
+    k8s = next(folder for folder in kustomization.parents if folder.name == "k8s")
+    _uncomment(kustomization, r"^# (components:)\n# (  - .*/components/prometheus)$", r"\1\n\2")
+    _uncomment(k8s / "components" / "prometheus" / "kustomization.yaml", r"^  # (- pod-monitor.yaml)", r"  \1")
+    return render(kustomization.parent)
+
+
+def _uncomment(path: Path, pattern: str, replacement: str) -> None:
+    text, count = re.subn(pattern, replacement, path.read_text(), flags=re.MULTILINE)
+    assert count == 1, f"{path} has no such commented line"
+    path.write_text(text)

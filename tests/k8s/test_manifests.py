@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from cnn.settings.settings import TrainingSettings, parse_settings
+
 from .manifest_rules import all_faults, pod_templates
-from .rendering import FOLDERS, Manifest, copy_with_key, find, render
+from .rendering import FOLDERS, Manifest, copy_with_key, find, render, with_prometheus
 
 Change = Callable[[Any], None]
 
@@ -258,6 +260,42 @@ def test_the_name_of_a_registry_is_one_line_of_the_folder_that_is_applied(
     names = {spec["containers"][0]["image"] for _, _, spec in pod_templates(render(kustomization.parent))}
     before = {spec["containers"][0]["image"] for _, _, spec in pod_templates(rendered[folder])}
     assert names == {f"registry.example/{name}" for name in before}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_prometheus_finds_the_numbers_where_they_are_served(
+    rendered: dict[str, list[Manifest]], tmp_path: Path, folder: str
+) -> None:
+    manifests = with_prometheus(copy_with_key(tmp_path) / folder / "kustomization.yaml")
+    assert all_faults(manifests) == []
+    job = find(manifests, "Job" if folder == "standalone" else "MPIJob", "train")
+    launcher, worker = (job["spec"],) * 2 if folder == "standalone" else (_launcher(job), _worker(job))
+    settings = parse_settings("", TrainingSettings, _container(launcher)["args"][4:])
+    assert (settings.metrics.metrics_port, settings.metrics.metrics_address) == (9400, "0.0.0.0")
+    assert {"name": "metrics", "containerPort": 9400} in _container(worker)["ports"]
+    assert worker["template"]["metadata"]["annotations"]["prometheus.io/port"] == "9400"
+    changed = {(each["kind"], each["metadata"]["name"]) for each in manifests if each not in rendered[folder]}
+    changed = {(kind, name) for kind, name in changed if kind != "Secret"}  # of a key that was made anew
+    assert changed == {(job["kind"], "train"), ("PodMonitor", "train"), ("NetworkPolicy", "metrics")}
+
+
+@pytest.mark.parametrize("kind", ["PodMonitor", "NetworkPolicy"])
+def test_a_port_that_no_container_has_is_found(rendered: dict[str, list[Manifest]], tmp_path: Path, kind: str) -> None:
+    manifests = with_prometheus(copy_with_key(tmp_path) / "overlays/cpu" / "kustomization.yaml")
+    spec = find(manifests, kind, "train" if kind == "PodMonitor" else "metrics")["spec"]
+    if kind == "PodMonitor":
+        spec["podMetricsEndpoints"][0]["port"] = "metric"
+    else:
+        spec["ingress"][0]["ports"][0]["port"] = "metric"
+    (fault,) = all_faults(manifests)
+    assert "no container has a port metric" in fault
+
+
+def test_a_misspelt_field_of_a_pod_monitor_is_found(rendered: dict[str, list[Manifest]], tmp_path: Path) -> None:
+    manifests = with_prometheus(copy_with_key(tmp_path) / "overlays/cpu" / "kustomization.yaml")
+    find(manifests, "PodMonitor", "train")["spec"]["podMetricsEndpoints"][0]["intervall"] = "15s"
+    (fault,) = all_faults(manifests)
+    assert "'intervall' was unexpected" in fault
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

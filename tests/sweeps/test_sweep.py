@@ -145,6 +145,7 @@ def test_the_folder_follows_from_the_recipe() -> None:
     ("text", "given", "sentence"),
     [
         ("model: [fcnn, alexnet]", {}, "recipe.yaml, model alexnet: alexnet cannot take images of 32x32 pixels"),
+        ("seed: [1, 2]", {"metrics_port": 9400}, "runs of a sweep cannot share one --metrics_port: leave it out"),
         ("crop: [pad, random]", {}, "recipe.yaml, crop random: --crop random needs"),
         ("data: [digits, mnist]\nmodel: fcnn", {"data_dir": "/nope"}, "data digits: data_dir is '/nope'"),
         ("data: mnist\nmodel: [fcnn, lenet5]", {"data_dir": "/nope"}, "model fcnn: data_dir '/nope' does not exist"),
