@@ -1,6 +1,8 @@
 """The results of a finished run: its figure and summary in the run folder, and its last words."""
 
+import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cnn.cluster.collectives import Cluster
@@ -12,6 +14,7 @@ from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.runs.loop_state import LoopState
+from cnn.runs.needs import Needs
 from cnn.runs.next_steps import next_steps
 from cnn.settings.settings import TrainingSettings
 from cnn.terminal import columns
@@ -27,6 +30,7 @@ def write_results(
     test: Evaluation,
     total_steps: int,
     seconds: float,
+    needs: Mapping[str, Needs | None],
 ) -> None:
     """Writes curves.png and summary.json, and prints the result; called by rank 0.
 
@@ -40,6 +44,7 @@ def write_results(
         test: the network's metrics on the test part.
         total_steps: the step at which the run would have ended, had its patience lasted.
         seconds: duration of this job.
+        needs: what training needed, by `predicted` and `measured`.
     """
     figure = folder / "curves.png"
     title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
@@ -61,6 +66,7 @@ def write_results(
         "seconds": seconds,
         "run_dir": str(folder),
         "figure": str(figure),
+        **{name: None if each is None else dataclasses.asdict(each) for name, each in needs.items()},
     }
     write_json(folder / "summary.json", summary)
     if settings.run.class_table:

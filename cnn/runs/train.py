@@ -31,6 +31,7 @@ from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
 from cnn.runs.data_record import write_data
 from cnn.runs.fine_tuning import check_origin, initialize_from
 from cnn.runs.loop import FIRST_CALL_SECONDS, Loop
+from cnn.runs.needs import needs_of_run
 from cnn.runs.next_steps import resume_command
 from cnn.runs.opening import few_steps, opening_lines, own_validation, range_of_class_weights
 from cnn.runs.report import Report
@@ -94,10 +95,11 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         )
         report = _open_report(start, folder, loop_state.step, order.steps_per_epoch, total_steps, messages)
     evaluate = Evaluator(model, learner.feed, validation, cluster, learner.average)
+    training_step = learner.make_step(timed=cluster.world_size > 1)
     loop = Loop(
         cluster=cluster,
         order=order,
-        training_step=learner.make_step(timed=cluster.world_size > 1),
+        training_step=training_step,
         learning_rates=lambda first, steps: learning_rates(
             settings.schedule, settings.learning_rate, first, steps, order.steps_per_epoch, total_steps
         ),
@@ -134,6 +136,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         if report is not None and _is_time_over(job, run):
             report.message(f"--stop_after {run.stop_after}: the time is over")
         _leave(job, report, end, loop_state.step, total_steps)
+    needs = needs_of_run(cluster, learner, training_step, loop_state.step, total_steps, checkpoints)
     restore_and_broadcast(cluster, best_checkpoint(cluster, checkpoints), learner.variables, dataset)
     if learner.average is not None:
         learner.average.keep()
@@ -144,7 +147,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         report.evaluation("test", loop_state.step, test)
         report.close()
         write_results(
-            cluster, folder, settings, loop_state, order, dataset, test, total_steps, time.perf_counter() - begin
+            cluster, folder, settings, loop_state, order, dataset, test, total_steps, time.perf_counter() - begin, needs
         )
 
 

@@ -15,7 +15,7 @@ from cnn.errors import UserError
 from cnn.optim.optimizers import default_rate
 from cnn.settings.options import NO, Option, Options, arranged, options_of, positional
 from cnn.settings.plain_yaml import dump_yaml
-from cnn.settings.setting_value import read_words
+from cnn.settings.setting_value import SwitchOrAuto, SwitchOrCount, read_words
 from cnn.settings.settings_file import read_group, typed
 from cnn.versions import version_line
 
@@ -162,7 +162,8 @@ class _Setting(argparse.Action):
 
     def __init__(self, *, option: Option, **rest: Any) -> None:
         if option.is_switch:
-            rest |= {"nargs": "?", "metavar": "true|false" if option.hint is bool else "true|false|auto"}
+            more = {SwitchOrAuto: "|auto", SwitchOrCount: "|N"}.get(option.hint, "")
+            rest |= {"nargs": "?", "metavar": f"true|false{more}"}
         elif option.is_list:
             rest["nargs"] = "+"
         super().__init__(**rest)
