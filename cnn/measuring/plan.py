@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cnn.choices import momentary
 from cnn.cluster.exchange_cost import Rates
 from cnn.cluster.process import Launch
 from cnn.errors import UserError
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 class PlanSettings:
     """A plan before the start."""
 
-    plan: SwitchOrCount = False
+    plan: SwitchOrCount = momentary(False)
     """Print what the run will need with this number of workers (1 if no number is given), and train nothing."""
 
-    link: str = "25gbit"
+    link: str = momentary("25gbit")
     """Rate of the workers' links that --plan assumes, for example 100mbit or 25gbit."""
 
     def __post_init__(self) -> None:
@@ -134,7 +135,7 @@ def _exchange_lines(learner: "Learner", sent: int, total_steps: int, rates_known
     choice = f"factors of {', '.join(factored)}; sums of all other gradients" if factored else "sums of all gradients"
     basis = " (by the rates that the run has measured)" if rates_known else ""
     return [
-        f"{'sent by each worker':<22} {_megabytes(sent)} a step, {sent * total_steps / 1e9:,.1f} GB in all",
+        f"{'sent by each worker':<22} {_megabytes(sent)} a step, {_megabytes(sent * total_steps)} in all",
         f"{'exchange':<22} {choice}{basis}",
     ]
 
@@ -195,7 +196,7 @@ def _measured_lines(start: "Start") -> list[str]:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+    return f"{size / 1e6:,.1f} MB" if size >= 10**6 else f"{size / 1e3:,.1f} kB"
 
 
 def _seconds(seconds: float) -> str:
