@@ -12,7 +12,6 @@ from cnn.from_json import read_object
 from cnn.measuring.benchmark import DEFAULT_LATENCY, layers_of, peak_rate
 from cnn.measuring.step_prediction import Costs, parse_rate, predict
 from cnn.runs.run_folder import room_for_checkpoints
-from cnn.settings.setting_value import SwitchOrCount
 from cnn.settings.settings import TrainingSettings
 from cnn.shown_text import counted, on_one_line
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 class PlanSettings:
     """A plan before the start."""
 
-    plan: SwitchOrCount = momentary(False)
+    plan: bool | int = momentary(False)
     """Print what the run will need with this number of workers (1 if no number is given), and train nothing."""
 
     link: str = momentary("25gbit")

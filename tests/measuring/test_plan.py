@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from cnn.cluster.exchange_cost import ExchangeSettings
 from cnn.errors import UserError
 from cnn.measuring.plan import PlanSettings
 from cnn.settings.settings import parse_settings
@@ -12,6 +13,12 @@ from cnn.settings.settings import parse_settings
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     plan: PlanSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Program:
+    plan: PlanSettings
+    exchange: ExchangeSettings
 
 
 def workers(*words: str) -> int:
@@ -49,3 +56,9 @@ def test_mistakes_are_named(words: list[str], parts: list[str]) -> None:
         workers(*words)
     for part in parts:
         assert part in str(error.value)
+
+
+def test_printed_settings_leave_the_plan_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_settings("", Program, ["--plan", "3", "--exchange", "allreduce", "--print_config"])
+    assert capsys.readouterr().out == "exchange: allreduce\ncompression: none\n"
