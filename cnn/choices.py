@@ -7,7 +7,7 @@ from typing import Any
 from cnn.errors import UserError
 from cnn.suggestions import most_similar
 
-_NAMES, _DEFAULT, _POSITIONAL = "names", "default", "positional"
+_NAMES, _DEFAULT, _POSITIONAL, _MOMENTARY = "names", "default", "positional", "momentary"
 
 
 def one_of(names: Callable[[], Iterable[str]], default: str) -> Any:
@@ -47,6 +47,16 @@ def positional() -> Any:
 def is_positional(field: "dataclasses.Field[Any]") -> bool:
     """Whether a field was made by `positional`."""
     return bool(field.metadata.get(_POSITIONAL))
+
+
+def momentary(default: Any) -> Any:
+    """Returns a dataclass field for a setting of one command, which --print_config leaves out: no run repeats it."""
+    return dataclasses.field(default=default, metadata={_MOMENTARY: True})
+
+
+def is_momentary(field: "dataclasses.Field[Any]") -> bool:
+    """Whether a field was made by `momentary`."""
+    return bool(field.metadata.get(_MOMENTARY))
 
 
 def check_choice(noun: str, value: str, choices: Iterable[str]) -> None:

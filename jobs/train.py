@@ -2,23 +2,47 @@
 
 python jobs/train.py --model lenet5-like --data digits
 horovodrun -np 2 python jobs/train.py --model lenet5 --data fashion-mnist --epochs 5 --run_dir runs/a
+python jobs/train.py --model vgg16 --data oxflower17 --plan 8
 """
 
 import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
+import dataclasses
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
+from cnn.cluster.process import launch_from_environment
+from cnn.measuring.plan import PlanSettings, check_alone, describe_plan
 from cnn.output import warn_of_lost_output
+from cnn.quiet_import import import_tensorflow_quietly
 from cnn.settings.settings import TrainingSettings, parse_settings
 
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(TrainingSettings):
+    """The settings of a run, and of its plan, which no run records."""
+
+    plan: PlanSettings
+
+
 def parse() -> TrainingSettings:
-    return parse_settings(str(__doc__), TrainingSettings)
+    """Reads the settings; prints the plan, as --help its text, and exits, if one is requested."""
+    settings = parse_settings(str(__doc__), Settings)
+    training = TrainingSettings(
+        **{field.name: getattr(settings, field.name) for field in dataclasses.fields(TrainingSettings)}
+    )
+    if settings.plan.workers:
+        check_alone(launch_from_environment(os.environ))
+        import_tensorflow_quietly()
+        print(describe_plan(training, settings.plan))
+        sys.exit(0)
+    return training
 
 
 def body(cluster: "Cluster", settings: TrainingSettings, job: Job) -> None:

@@ -57,6 +57,9 @@ class Cluster:
         peers: for each rank, its host's name and process id.
     """
 
+    is_planned = False
+    """Whether all ranks but this one are only imagined, so that nothing can be measured between them."""
+
     def __init__(self, launch: Launch, devices: Devices | None = None) -> None:
         self._launch = launch
         self.rank, self.world_size = launch.rank, launch.world_size

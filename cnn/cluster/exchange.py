@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from cnn.cluster.buckets import even_parts, make_buckets
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange_cost import LARGEST_BUCKET
+from cnn.cluster.exchange_cost import LARGEST_BUCKET, allgather_bytes, allreduce_bytes
 from cnn.tensor import Tensor
 
 
@@ -16,6 +16,10 @@ class Exchange(Protocol):
 
     factored: frozenset[str]
     """Paths of the kernels whose gradients `products` computes."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that a rank sends in a step, counted message by message when the step was traced."""
 
     def sums(self, gradients: Sequence[Tensor], others: Sequence[Tensor] = ()) -> tuple[list[Tensor], list[Tensor]]:
         """Adds up tensors over the ranks, keeping their order.
@@ -31,6 +35,8 @@ class Exchange(Protocol):
 
 class LocalExchange:
     """The exchange of a single rank: the identity."""
+
+    sent_bytes = 0
 
     def __init__(self, factored: frozenset[str] = frozenset()) -> None:
         self.factored = factored
@@ -69,6 +75,11 @@ class GradientExchange:
         self._compressed = compressed
         self._cluster = cluster
         self._bucket_bytes = bucket_bytes
+        self._messages: dict[str, int] = {}
+
+    @property
+    def sent_bytes(self) -> int:
+        return sum(self._messages.values())
 
     def sums(self, gradients: Sequence[Tensor], others: Sequence[Tensor] = ()) -> tuple[list[Tensor], list[Tensor]]:
         if not self._compressed:
@@ -104,6 +115,8 @@ class GradientExchange:
         for number, bucket in enumerate(make_buckets(sizes, self._bucket_bytes)):
             joint = _joined([flats[index] for index in bucket])
             total = self._cluster.sum_in_graph(joint, f"{name}.{number}")
+            size, dtype = joint.shape[0], joint.dtype
+            self._messages[f"{name}.{number}"] = allreduce_bytes(size, self._cluster.world_size, dtype.size)
             parts = tf.split(total, [flats[index].shape[0] for index in bucket]) if len(bucket) > 1 else [total]
             for index, part in zip(bucket, parts, strict=True):
                 sums[index] = part
@@ -126,6 +139,8 @@ class GradientExchange:
 
     def _gathered(self, tensor: Tensor, name: str) -> Tensor:
         shape = (None, *tensor.shape[1:])
+        elements = tensor.shape.num_elements()
+        self._messages[name] = allgather_bytes(elements, self._cluster.world_size, tensor.dtype.size)
         if tensor.dtype != tf.bfloat16:
             return tf.ensure_shape(self._cluster.gather_in_graph(tensor, name), shape)
         # Horovod does not support bfloat16, but copies the same bits as integers.

@@ -92,9 +92,14 @@ def allreduce_bytes(size: int, world_size: int, element_bytes: int) -> int:
     return 2 * (world_size - 1) * size * element_bytes // world_size
 
 
+def allgather_bytes(size: int, world_size: int, element_bytes: int) -> int:
+    """The bytes that each rank sends or forwards in an allgather to which each contributes `size` elements."""
+    return (world_size - 1) * size * element_bytes
+
+
 def factored_bytes(kernel: Kernel, samples: int, world_size: int, element_bytes: int) -> int:
     """The bytes that each rank sends or forwards in an allgather of the factors of `samples` samples per rank."""
-    return (world_size - 1) * samples * (kernel.inputs + kernel.outputs) * element_bytes
+    return allgather_bytes(samples * (kernel.inputs + kernel.outputs), world_size, element_bytes)
 
 
 def choose_exchange_per_kernel(

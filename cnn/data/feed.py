@@ -60,6 +60,11 @@ class Feed:
         self._shift = tf.constant(np.tile(-np.asarray(dataset.mean) / deviation, width), dtype)
 
     @property
+    def resident_bytes(self) -> int:
+        """Bytes of the images that stay on the device."""
+        return self._pixels.resident_bytes
+
+    @property
     def dtype(self) -> Any:
         """Floating type of the batches' images."""
         return self._scale.dtype

@@ -28,6 +28,9 @@ ReadPixels: TypeAlias = Callable[[np.ndarray], Tensor]
 class Pixels(Protocol):
     """The pixels of images, by the images' indices."""
 
+    resident_bytes: int
+    """Bytes of the images that stay on the device."""
+
     def read(self, indices: np.ndarray) -> Tensor:
         """Returns a tensor (steps, samples, ...) for indices (steps, samples); RunError if the store is unreadable."""
 
@@ -63,6 +66,7 @@ class ResidentPixels:
         # A variable, because TensorFlow can gather uint8 from a variable on a GPU, but not from a constant: it would
         # copy all images to the host in every step.
         self._images = tf.Variable(images, trainable=False)
+        self.resident_bytes = images.nbytes
 
     def read(self, indices: np.ndarray) -> Tensor:
         return tf.constant(indices, tf.int64)
@@ -85,6 +89,7 @@ class StreamedPixels:
 
     def __init__(self, images: np.ndarray) -> None:
         self._images = StoredImages(images)
+        self.resident_bytes = 0
         self._shape = images.shape[1:]
         self._max_samples = STREAMED_BYTES // int(images[0].nbytes)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cnn.learner.exchange_selection import ChosenExchange
     from cnn.learner.loss_scale import LossScale
     from cnn.learner.step import TrainingStep
+    from cnn.learner.step_memory import StepMemory
     from cnn.optim.averaging import WeightAverage
 
 
@@ -152,6 +153,19 @@ class Learner:
             xla=self.settings.step.xla,
             timed=timed,
         )
+
+    def predict_memory(self, step: "TrainingStep", world_size: int) -> "StepMemory":
+        """Predicts the memory of a step, which is traced unless it has run, but not run.
+
+        Args:
+            step: the step, from `make_step`.
+            world_size: the number of workers.
+        """
+        from cnn.learner.step_memory import predict_memory
+
+        others = [variable for name, variable in self.variables.items() if not name.startswith("model/")]
+        traced = step.trace(self.order.width(world_size))
+        return predict_memory(traced, self.model.variables, others, self.feed.resident_bytes)
 
 
 def build_model(settings: LearnerSettings, dataset: Dataset) -> "keras.Model":

@@ -1,5 +1,6 @@
 """The state that a run holds in variables, by name, as a checkpoint saves it and a resumed run restores it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,11 @@ def state_variables(
     for other in others:
         named |= {} if other is None else other.variables
     return named
+
+
+def state_bytes(variables: Mapping[str, Any]) -> int:
+    """The bytes of the variables' values: those of a checkpoint, which holds little else."""
+    return sum(math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in variables.values())
 
 
 def read_state(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -2,12 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from cnn.cluster.device_memory import peak_bytes, reset_peak
 from cnn.cluster.exchange import Exchange
 from cnn.data.feed import Feed, Read
 from cnn.data.order import Plan
@@ -27,6 +28,15 @@ _AUXILIARY_SHARE = 0.3
 """Weight of an auxiliary classifier's loss; Szegedy et al., 2014, section 5."""
 
 _NOTHING_TO_REPORT = Reports()
+
+
+class TracedStep(NamedTuple):
+    """The graphs of a step."""
+
+    step: Any
+
+    piece: Any | None
+    """The loop over its micro-batches; None without one."""
 
 
 class TrainingStep:
@@ -81,6 +91,9 @@ class TrainingStep:
         self._forward_and_backward = tf.function(self._sums, jit_compile=True, autograph=False) if xla else self._sums
         self._timed = timed
         self._compiled: dict[int, Any] = {}
+        self._traced: dict[str, Any] = {}
+        self.peak_bytes: int | None = None
+        """Peak memory of the device during the steps run so far; None if TensorFlow does not count it."""
 
     def run(
         self,
@@ -102,6 +115,7 @@ class TrainingStep:
         """
         steps, width = plan.indices.shape
         compiled, max_steps = self._compile(width), self._feed.max_steps(width)
+        reset_peak()
         reported = tf.constant([float(each) for each in reports], self._model.dtype)
         parts = []
         for first in range(0, steps, max_steps):
@@ -111,6 +125,8 @@ class TrainingStep:
                 parts.append(compiled(rows, rates, reported).numpy())
             except tf.errors.OpError as error:
                 raise self._out_of_memory(width) if is_out_of_device_memory(error) else error from None
+        peak = peak_bytes()
+        self.peak_bytes = None if peak is None else max(peak, self.peak_bytes or 0)
         messages, diagnostics = np.split(np.concatenate(parts), [self._message.width], axis=1)
         skipped, *others = diagnostics.T
         totals, summed_reports = self._message.unpack(messages, plan.counts)
@@ -136,6 +152,16 @@ class TrainingStep:
         compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), reports), autograph=False)
         return [gradient.numpy() for gradient in compiled().gradients]
 
+    @property
+    def has_run(self) -> bool:
+        """Whether a step has been traced, as the first call does."""
+        return "step" in self._traced
+
+    def trace(self, width: int) -> TracedStep:
+        """The graph of a step of `width` samples per rank, which is traced unless it has run already."""
+        self._compile(width).get_concrete_function()
+        return TracedStep(self._traced["step"], self._traced.get("piece"))
+
     def _rows(self, plan: Plan, read: Read | None) -> Row:
         weights, counts = tf.constant(plan.weights, self._model.dtype), tf.constant(plan.counts, tf.int64)
         return Row(*(read or self._feed.read)(plan.indices), tf.constant(plan.keys), weights, counts)
@@ -159,6 +185,7 @@ class TrainingStep:
         """Runs the steps; returns a row for each: the message, summed over the ranks, and this rank's diagnostics."""
 
         def run_step(step: Tensor, results: Tensor) -> tuple[Tensor, Tensor]:
+            self._traced["step"] = tf.compat.v1.get_default_graph()
             begin = self._time_after([])
             with tf.control_dependencies([begin]):
                 row = Row(*(tf.identity(values[step]) for values in rows))
@@ -243,6 +270,7 @@ class TrainingStep:
         stacks = [(_stack_of(x, pieces), _stack_of(dy, pieces)) for x, dy in first.factors]
 
         def add(number: Tensor, totals: RankSums) -> tuple[Tensor, RankSums]:
+            self._traced["piece"] = tf.compat.v1.get_default_graph()
             more = piece(number)
             gradients, statistics, sums = tf.nest.map_structure(tf.add, totals[:3], more[:3])
             # Factors are joined, not added: their product sums over all samples.

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     import keras
 
     from cnn.cluster.collectives import Cluster
-    from cnn.models.layer_table import LayerRow
+    from cnn.learner.step import TrainingStep
 
 _SEED = 1
-_DEFAULT_LATENCY = 20.0  # microseconds
+DEFAULT_LATENCY = 20.0  # microseconds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,8 +148,9 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         return lambda plan: step.run(plan, np.zeros(len(plan.counts)))
 
     local = LocalExchange()
+    complete = learner.make_step()
     variants: dict[str, Callable[[Plan], Tensor]] = {
-        "step": step_with(),
+        "step": lambda plan: complete.run(plan, np.zeros(len(plan.counts))),
         "no exchange": step_with(exchange=local),
         "no update": step_with(exchange=local, optimizer=_NoUpdate(learner.optimizer)),
         "input": _input_only(learner.feed, order),
@@ -158,7 +159,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     median = {name: statistics.median(values) for name, values in seconds.items()}
     rows = layer_rows(network)
     operations = 6 * sum(row.multiply_adds for row in rows) * size / world_size
-    peak = _peak_rate(cluster, settings.step.precision)
+    peak = peak_rate(cluster, settings.step.precision)
     step_times = seconds["step"]
     rates = None
     if world_size > 1:  # for small networks the choice of the exchange has not measured them
@@ -175,12 +176,12 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         update_seconds=max(0.0, median["no exchange"] - median["no update"]),
         exchange_seconds=max(0.0, median["step"] - median["no exchange"]) if world_size > 1 else 0.0,
         sent_bytes=learner.exchange.sent_bytes,
-        peak_bytes=max(cluster.gather(_peak_bytes())),
+        peak_bytes=max(cluster.gather(_peak_bytes(complete))),
         share_of_peak=operations / median["step"] / peak,
         rates=rates,
         factored=sorted(learner.exchange.exchange.factored),
         multiply_adds_per_second=peak / 2,
-        layers=_layers(network, rows),
+        layers=layers_of(network),
     )
 
 
@@ -198,7 +199,7 @@ def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors
     rates = largest.rates
     latency = settings.link_latency
     if latency is None:
-        latency = 1e6 * rates.latency / (2 * (largest.workers - 1)) if rates else _DEFAULT_LATENCY
+        latency = 1e6 * rates.latency / (2 * (largest.workers - 1)) if rates else DEFAULT_LATENCY
     costs = Costs(
         compute_seconds=smallest.compute_seconds + smallest.input_seconds,
         update_seconds=smallest.update_seconds,
@@ -213,14 +214,16 @@ def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors
     ]
 
 
-def _layers(network: "keras.Model", rows: "Sequence[LayerRow]") -> list[Layer]:
+def layers_of(network: "keras.Model") -> list[Layer]:
+    """The network's layers with weights, as the model of a step's time needs them."""
     from cnn.learner.exchange_selection import dense_kernels
+    from cnn.models.layer_table import layer_rows
 
     kernels = {kernel.path.partition("/")[0]: kernel for kernel in dense_kernels(network)}
     sizes = {layer.name: sum(int(np.prod(each.shape)) for each in layer.variables) for layer in network.layers}
     return [
         Layer(name=row.name, parameters=sizes[row.name], multiply_adds=row.multiply_adds, kernel=kernels.get(row.name))
-        for row in rows
+        for row in layer_rows(network)
         if sizes[row.name]
     ]
 
@@ -270,15 +273,15 @@ def _measure_in_turn(
     return seconds
 
 
-def _peak_bytes() -> int:
+def _peak_bytes(step: "TrainingStep") -> int:
     import tensorflow as tf
 
-    if tf.config.get_visible_devices("GPU"):
-        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    if tf.config.get_visible_devices("GPU") and step.peak_bytes is not None:
+        return step.peak_bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _peak_rate(cluster: "Cluster", precision: str) -> float:
+def peak_rate(cluster: "Cluster", precision: str) -> float:
     """Measures arithmetic operations per second of a large matrix product, on the slowest rank's device."""
     import tensorflow as tf
 

@@ -1,7 +1,9 @@
 """The results of a finished run: its figure and summary in the run folder, and its last words."""
 
 import contextlib
+import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cnn.cluster.collectives import Cluster
@@ -15,6 +17,7 @@ from cnn.monitoring.goodput import goodput
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.runs.loop_state import LoopState
+from cnn.runs.needs import Needs
 from cnn.runs.next_steps import next_steps
 from cnn.runs.step_times import StepTimer
 from cnn.runs.time_record import read_times
@@ -23,6 +26,8 @@ from cnn.terminal import columns
 
 
 def write_results(
+    *,
+    *,
     cluster: Cluster,
     folder: Path,
     settings: TrainingSettings,
@@ -33,6 +38,7 @@ def write_results(
     total_steps: int,
     seconds: float,
     step_timer: StepTimer,
+    needs: Mapping[str, Needs | None],
 ) -> None:
     """Writes curves.png and summary.json, and prints the result; called by rank 0.
 
@@ -47,6 +53,7 @@ def write_results(
         total_steps: the step at which the run would have ended, had its patience lasted.
         seconds: duration of this job.
         step_timer: the times of this job's steps.
+        needs: what training needed, by `predicted` and `measured`.
     """
     figure = folder / "curves.png"
     title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
@@ -75,6 +82,7 @@ def write_results(
         "goodput": None if whole is None else {"share": whole.share, "seconds": whole.seconds},
         "run_dir": str(folder),
         "figure": str(figure),
+        **{name: None if each is None else dataclasses.asdict(each) for name, each in needs.items()},
     }
     write_json(folder / "summary.json", summary)
     if settings.run.class_table:

@@ -142,6 +142,11 @@ def _writable(path: Path, advice: str) -> Iterator[None]:
         raise UserError(f"the run folder {path} cannot be written ({error.strerror}); {advice}.") from error
 
 
+def room_for_checkpoints(checkpoint_bytes: int) -> int:
+    """The bytes that a run's checkpoints take at most: the latest ones, the best, and one being written."""
+    return (KEPT + 2) * checkpoint_bytes
+
+
 def check_room(path: Path, checkpoint_bytes: int, existing_bytes: int = 0) -> None:
     """Raises UserError when a run's checkpoints do not fit on the disk of its folder, which need not exist yet.
 
@@ -150,7 +155,7 @@ def check_room(path: Path, checkpoint_bytes: int, existing_bytes: int = 0) -> No
         checkpoint_bytes: bytes of each checkpoint.
         existing_bytes: bytes of the checkpoints that the folder already holds.
     """
-    needed = (KEPT + 2) * checkpoint_bytes - existing_bytes  # KEPT latest ones, the best, and one being written
+    needed = room_for_checkpoints(checkpoint_bytes) - existing_bytes
     with _writable(path, "choose another --run_dir"):
         disk = shutil.disk_usage(next(each for each in (path, *path.absolute().parents) if each.exists()))
     free = disk.free

@@ -11,7 +11,7 @@ from cnn.cluster.collectives import Cluster
 from cnn.cluster.job import Job
 from cnn.data.dataset import Division
 from cnn.errors import UserError
-from cnn.learner.state import read_state
+from cnn.learner.state import state_bytes
 from cnn.runs.checkpoint_record import check_exchange, check_record
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
 from cnn.runs.data_record import DATA, read_data
@@ -122,8 +122,7 @@ def _decide(settings: TrainingSettings, job: Job) -> Start:
     if given is not None and (run.resume is True or (run.resume == "auto" and holds_run(given))):
         if holds_run(given):
             job.carried = Carried(folder=given, lock=reserve_folder(given))
-        length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
-        check_same(given, settings.merged, must_agree=length)
+        _check_resumable(given, settings)
         return _continued("resumed", given, settings, None)
     if given is not None:
         check_unused(given)
@@ -159,6 +158,36 @@ def _continued(how: How, folder: Path, settings: TrainingSettings, checkpoint: C
     )
 
 
+def planned_start(settings: TrainingSettings) -> Start:
+    """Where a run would start, found without locking or writing anything.
+
+    Args:
+        settings: the given settings.
+
+    Raises:
+        UserError: as `decide_start`.
+    """
+    run = settings.run
+    folder = Path(run.run_dir) if run.run_dir is not None else default_folder(settings.data.data, settings.model.model)
+    if not (run.resume is True or (run.resume == "auto" and holds_run(folder))):
+        check_unused(folder)
+        return Start(how="fresh", folder=folder, settings=settings)
+    _check_resumable(folder, settings)
+    return Start(
+        how="resumed",
+        folder=folder,
+        settings=settings,
+        exchange=recorded_topology(folder).get("exchange"),
+        division=_recorded_division(folder),
+        data_checksum=recorded_checksum(folder),
+    )
+
+
+def _check_resumable(folder: Path, settings: TrainingSettings) -> None:
+    length = {"epochs", "steps"} if settings.schedule.depends_on_the_end else set()
+    check_same(folder, settings.merged, must_agree=length)
+
+
 def _recorded_division(folder: Path) -> Division:
     if (folder / DATA).exists():
         with contextlib.suppress(UserError):  # a damaged file, which training rewrites
@@ -184,8 +213,7 @@ def claim_folder(cluster: Cluster, start: Start, job: Job, variables: dict[str, 
         checkpoints.check_link()
         carried: Carried | None = job.carried
         if carried is None or start.how == "resumed":
-            size = sum(values.nbytes for values in read_state(variables).values())
-            check_room(folder, size, checkpoints.bytes())
+            check_room(folder, state_bytes(variables), checkpoints.bytes())
         if carried is None and start.settings.run.run_dir is None:
             folder = make_new_folder(folder)
         job.carried = carried or Carried(folder=folder)

@@ -36,6 +36,7 @@ from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
 from cnn.runs.data_record import write_data
 from cnn.runs.fine_tuning import check_origin, initialize_from
 from cnn.runs.loop import FIRST_CALL_SECONDS, Loop
+from cnn.runs.needs import needs_of_run
 from cnn.runs.next_steps import resume_command
 from cnn.runs.opening import few_steps, opening_lines, own_validation, range_of_class_weights
 from cnn.runs.report import Report
@@ -117,11 +118,12 @@ def _train(
         time_record = TimeRecord(folder, stopwatch, loop_state.step, cluster.world_size)
     step_timer = StepTimer(cluster, _circumstances(cluster, settings, learner, order))
     evaluate = Evaluator(model, learner.feed, validation, cluster, learner.average)
+    # On a GPU, timing makes the host wait in each step.
+    training_step = learner.make_step(timed=cluster.world_size > 1 or cluster.devices.gpu == "none")
     loop = Loop(
         cluster=cluster,
         order=order,
-        # On a GPU, timing makes the host wait in each step.
-        training_step=learner.make_step(timed=cluster.world_size > 1 or cluster.devices.gpu == "none"),
+        training_step=training_step,
         learning_rates=lambda first, steps: learning_rates(
             settings.schedule, settings.learning_rate, first, steps, order.steps_per_epoch, total_steps
         ),
@@ -165,6 +167,7 @@ def _train(
             time_record.update(loop_state.step)
             time_record.close()
         _leave(job, report, end, loop_state.step, total_steps)
+    needs = needs_of_run(cluster, learner, training_step, loop_state.step, total_steps, checkpoints)
     restore_and_broadcast(cluster, best_checkpoint(cluster, checkpoints), learner.variables, dataset)
     if learner.average is not None:
         learner.average.keep()
@@ -177,8 +180,19 @@ def _train(
         report.close()
         time_record.update(loop_state.step)
         time_record.close()
-        seconds = time.perf_counter() - begin
-        write_results(cluster, folder, settings, loop_state, order, dataset, test, total_steps, seconds, step_timer)
+        write_results(
+            cluster=cluster,
+            folder=folder,
+            settings=settings,
+            loop_state=loop_state,
+            order=order,
+            dataset=dataset,
+            test=test,
+            total_steps=total_steps,
+            seconds=time.perf_counter() - begin,
+            step_timer=step_timer,
+            needs=needs,
+        )
 
 
 def _open_report(

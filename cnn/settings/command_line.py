@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn.choices import described_default, is_positional, names_for
+from cnn.choices import described_default, is_momentary, is_positional, names_for
 from cnn.errors import UserError
 from cnn.optim.optimizers import default_rate
 from cnn.settings.options import NO, Option, Options, arranged, options_of, positional
 from cnn.settings.plain_yaml import dump_yaml
-from cnn.settings.setting_value import read_words
+from cnn.settings.setting_value import SwitchOrAuto, SwitchOrCount, read_words
 from cnn.settings.settings_file import read_group, typed
 from cnn.versions import version_line
 
@@ -36,9 +36,10 @@ def parse_words(
     Raises:
         UserError: a name is unknown or a value has the wrong type.
     """
-    from jsonargparse import Namespace  # imported late, as below
+    from jsonargparse import Namespace, set_dumper  # imported late, as below
 
     parser, options = _make_parser(description, groups), options_of(groups)
+    set_dumper("yaml", functools.partial(_dump_repeatable, options))  # for --print_config
     try:
         words = arranged(sys.argv[1:] if arguments is None else arguments, options)
         files = [word.removeprefix(_CONFIG) for word in words if word.startswith(_CONFIG)]
@@ -74,12 +75,17 @@ def _read_config(source: str, options: Options) -> dict[str, Any]:
         raise UserError(str(error)) from error
 
 
+def _dump_repeatable(options: Options, values: dict[str, Any]) -> str:
+    """The settings that a run can repeat, as YAML."""
+    left_out = {name for name, option in options.items() if is_momentary(option.field)}
+    return dump_yaml({name: value for name, value in values.items() if name not in left_out})
+
+
 @functools.cache
 def _make_parser(description: str, groups: tuple[type[Any], ...]) -> Any:
     import docstring_parser
     import jsonargparse  # takes a tenth of a second, which importing this module should not cost
 
-    jsonargparse.set_dumper("yaml", dump_yaml)  # for --print_config
     options = options_of(groups)
     folder = positional(options)
     parser = jsonargparse.ArgumentParser(
@@ -162,7 +168,8 @@ class _Setting(argparse.Action):
 
     def __init__(self, *, option: Option, **rest: Any) -> None:
         if option.is_switch:
-            rest |= {"nargs": "?", "metavar": "true|false" if option.hint is bool else "true|false|auto"}
+            more = {SwitchOrAuto: "|auto", SwitchOrCount: "|N"}.get(option.hint, "")
+            rest |= {"nargs": "?", "metavar": f"true|false{more}"}
         elif option.is_list:
             rest["nargs"] = "+"
         super().__init__(**rest)

@@ -10,7 +10,7 @@ from typing import Any
 
 from cnn.choices import is_positional
 from cnn.errors import UserError
-from cnn.settings.setting_value import SwitchOrAuto
+from cnn.settings.setting_value import SwitchOrAuto, SwitchOrCount
 from cnn.settings.unknown_word import refuse_option, refuse_word
 
 NO = "no_"
@@ -38,7 +38,7 @@ class Option:
 
     @property
     def is_switch(self) -> bool:
-        return self.hint in (bool, SwitchOrAuto)
+        return self.hint in (bool, SwitchOrAuto, SwitchOrCount)
 
     @property
     def is_list(self) -> bool:

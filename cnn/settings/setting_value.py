@@ -13,6 +13,9 @@ from cnn.settings.plain_yaml import NULLS
 SwitchOrAuto = bool | Literal["auto"]
 """A setting that is on, off, or chosen automatically."""
 
+SwitchOrCount = bool | int
+"""A setting that is on, off, or on with a number."""
+
 _SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 _HOME = "~"
@@ -50,7 +53,9 @@ def read_value(hint: Any, written: Any) -> Any:
     optional = origin is types.UnionType and type(None) in parts
     if hint == SwitchOrAuto:
         return written if written == "auto" else read_value(bool, written)
-    if origin is types.UnionType:
+    if hint == SwitchOrCount:
+        hint = bool if str(written).lower() in _SWITCHES else int
+    elif origin is types.UnionType:
         hint = next(each for each in parts if each is not type(None))
     if optional and (written is None or (written == _HOME and hint is not str)):
         return None
