@@ -27,7 +27,6 @@ from cnn.terminal import columns
 
 def write_results(
     *,
-    *,
     cluster: Cluster,
     folder: Path,
     settings: TrainingSettings,
