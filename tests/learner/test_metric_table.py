@@ -148,7 +148,7 @@ def test_a_run_records_a_new_row(
     records = read_metrics(tmp_path / "run" / "metrics.jsonl")
     train_points = [record for record in records if record["part"] == "train"]
     assert [(each["step"], each.keys() >= ROWS.keys()) for each in train_points] == [
-        (4, False), (6, False), (8, True), (11, True), (12, True), (14, True),
+        (4, False), (6, False), (8, True), (11, True), (14, True),
     ]  # fmt: skip
     for part in ("validation", "test"):
         last = [record for record in records if record["part"] == part][-1]
