@@ -1,8 +1,9 @@
 """The training loop: computes steps, and evaluates, checks and saves when these are due."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import keras
@@ -23,6 +24,7 @@ from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.curve import TrainingCurve
 from cnn.runs.loop_state import LoopState
 from cnn.runs.report import Report
+from cnn.runs.step_profile import StepProfile
 from cnn.runs.training_faults import DivergenceCheck, SlowRankCheck
 
 _CALL_SECONDS = 0.5
@@ -60,6 +62,8 @@ class Loop:
         state: the state from which to start or resume.
         total_steps: step at which to end.
         log_every: steps per point of the training curve.
+        histograms_every: steps per histogram of the weights; None for none.
+        profile: the profile of some steps; None for none.
         save_every: steps per checkpoint; None to save only at the ends of epochs.
         patience: epochs without a better evaluation after which to end; None to train until `total_steps`.
         on_progress: called once, after the first step and before any of its results are recorded, or at the end if no
@@ -87,6 +91,8 @@ class Loop:
         total_steps: int,
         log_every: int,
         save_every: int | None,
+        histograms_every: int | None = None,
+        profile: StepProfile | None = None,
         patience: int | None = None,
         on_progress: Callable[[], None] | None = None,
         stop_requested: Callable[[], bool] = lambda: False,
@@ -106,6 +112,9 @@ class Loop:
         self._total_steps = total_steps
         self._curve = TrainingCurve(log_every, order.steps_per_epoch, total_steps)
         self._save_every = save_every
+        self._histograms_every = histograms_every
+        self._profile = profile or StepProfile(None, None, print)
+        self._gradient_norms: Mapping[str, float] = {}
         self._patience = patience
         self._on_progress = on_progress
         self._stop_requested, self._change_heard = stop_requested, change_heard
@@ -120,7 +129,8 @@ class Loop:
         """Trains to the end, or until a rank is asked to stop or hears of a change of workers; returns which it was."""
         cluster = self._cluster
         coming = self._order.coming(self.state.step, self._total_steps, cluster.rank, cluster.world_size)
-        with self._training_step.reading_ahead(coming) as read, self._saver:
+        profile = contextlib.closing(self._profile)
+        with self._training_step.reading_ahead(coming) as read, self._saver, profile:
             if cluster.is_chief:
                 self._saver.hold(read_state(self._variables))
             return self._run(read)
@@ -158,6 +168,7 @@ class Loop:
             self._check_in_step()
         if epoch_ends:
             self._report_slow_rank()
+        self._report_weights(epoch_ends)
         evaluation = self._evaluate_now() if epoch_ends else None
         if save:
             is_sound = self._check_sound(evaluation, last=self._is_last())
@@ -210,7 +221,9 @@ class Loop:
         return self.state.step == self._total_steps
 
     def _epoch_ends(self) -> bool:
-        step = self.state.step
+        return self._ends_epoch(self.state.step)
+
+    def _ends_epoch(self, step: int) -> bool:
         return step % self._order.steps_per_epoch == 0 or step == self._total_steps
 
     def _due(self, every: int | None) -> bool:
@@ -219,8 +232,11 @@ class Loop:
     def _next_stop(self) -> int:
         """The next step after which something other than a step is due."""
         step = self.state.step
-        intervals = [self._order.steps_per_epoch, _CHECK_EVERY, *([self._save_every] if self._save_every else [])]
-        return min(self._total_steps, *(step - step % every + every for every in intervals))
+        optional = (self._save_every, self._histograms_every)
+        intervals = [self._order.steps_per_epoch, _CHECK_EVERY, *(every for every in optional if every)]
+        stop = min(self._total_steps, *(step - step % every + every for every in intervals))
+        most = self._profile.max_steps(step)
+        return stop if most is None else min(stop, step + most)
 
     def _call(self, steps: int, read: Read) -> StepResults:
         """Runs some steps and records their results."""
@@ -230,8 +246,11 @@ class Loop:
         rates = self._learning_rates(first, steps)
         begin = time.perf_counter()
         reports = Reports(self._seconds_per_step, self._stop_requested(), self._change_heard())
-        results = self._training_step.run(plan, rates, reports, read)
+        with_norms = self._report is not None and self._ends_epoch(first + steps)
+        with self._profile.call(first):
+            results = self._training_step.run(plan, rates, reports, read, with_norms=with_norms)
         seconds = time.perf_counter() - begin
+        self._gradient_norms = results.gradient_norms
         self._divergence.check(plan, first, results)
         self._slow_ranks.add(results)
         counts = plan.counts
@@ -264,6 +283,24 @@ class Loop:
 
     def _check_in_step(self) -> None:
         check_in_step(self._cluster, list(self._variables.values()), self.state.step)
+
+    def _report_weights(self, epoch_ends: bool) -> None:
+        if self._report is None:
+            return
+        tensorboard, step = self._report.tensorboard, self.state.step
+        if epoch_ends:
+            tensorboard.weights(step, self._weights(), self._gradient_norms)
+            tensorboard.memory(step)
+        if self._due(self._histograms_every):
+            tensorboard.histograms(step, self._weights())
+
+    def _weights(self) -> dict[str, np.ndarray]:
+        """The trainable weights, by name; see `read_state` for how long to hold them."""
+        names = [name for name, each in self._variables.items() if name.startswith("model/") and each.trainable]
+        return {
+            name.removeprefix("model/"): values
+            for name, values in read_state({n: self._variables[n] for n in names}).items()
+        }
 
     def _report_slow_rank(self) -> None:
         message = self._slow_ranks.message()

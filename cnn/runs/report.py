@@ -5,12 +5,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from cnn.data.dataset import Dataset
 from cnn.learner.evaluation import Evaluation
 from cnn.learner.totals import Total, Totals, add_totals, means
-from cnn.monitoring.events import EventWriter
 from cnn.monitoring.metrics import MetricsLog
 from cnn.monitoring.training_progress import Score, TrainingProgress
 from cnn.runs.curve import Point
+from cnn.runs.tensorboard_log import TensorBoardLog
 from cnn.terminal import has_terminal
 
 _SHOWN = ("loss", "accuracy")
@@ -19,12 +20,16 @@ _SHOWN = ("loss", "accuracy")
 class Report:
     """Shows and records a run's results.
 
+    Attributes:
+        tensorboard: what TensorBoard shows of the run.
+
     Args:
         folder: the run's folder.
         total_steps: number of steps at which the run ends.
         start_step: 0, or the step of the checkpoint that the run continues from.
         steps_per_epoch: number of steps per epoch.
         resumed: whether the run started earlier, in another job or with other workers.
+        dataset: the data set.
     """
 
     def __init__(
@@ -35,10 +40,11 @@ class Report:
         start_step: int,
         steps_per_epoch: int,
         resumed: bool,
+        dataset: Dataset | None = None,
     ) -> None:
         resume_step = start_step if resumed else None
         self._metrics = MetricsLog(folder / "metrics.jsonl", resume_step)
-        self._events = EventWriter(folder / "events", resume_step)
+        self.tensorboard = TensorBoardLog(folder, resume_step, dataset)
         terminal = has_terminal(sys.stdout, os.environ)
         self._progress = TrainingProgress(total_steps, start_step, steps_per_epoch, sys.stdout, terminal)
         self._steps_per_epoch = steps_per_epoch
@@ -64,15 +70,17 @@ class Report:
             learning_rate: the learning rate of its last step.
             images_per_second: speed of all workers together; None while it is not known.
         """
-        values = {**point.means, "learning_rate": learning_rate}
+        others = {"learning_rate": learning_rate}
         if images_per_second is not None:
-            values["images_per_second"] = images_per_second
-        self._write("train", point.step, values)
+            others["images_per_second"] = images_per_second
+        self._write("train", point.step, {**point.means, **others})
+        self.tensorboard.metrics("train", point.step, point.means)
+        self.tensorboard.scalars(point.step, others)
 
     def evaluation(self, part: str, step: int, evaluation: Evaluation) -> None:
         """Records an evaluation on a part (validation or test) after `step` steps."""
         self._write(part, step, evaluation.means)
-        self._events.flush()
+        self.tensorboard.evaluation(part, step, evaluation)
 
     def epoch(self, step: int, evaluation: Evaluation | None, *, best: bool) -> None:
         """Shows the result of an epoch that has ended.
@@ -85,6 +93,9 @@ class Report:
         training = _score(means(self._epoch_totals)) if self._epoch_totals else None
         self._progress.epoch(step, training, None if evaluation is None else _score(evaluation.means), best=best)
         self._epoch_totals = {}
+        if best and evaluation is not None:
+            self.tensorboard.best(step, evaluation.means["accuracy"])
+        self._tell_problem()
 
     def wait(self, text: str) -> None:
         """Shows what is being done until the first step has been taken."""
@@ -96,16 +107,22 @@ class Report:
 
     def _write(self, part: str, step: int, values: dict[str, float]) -> None:
         self._metrics.append(part, step, step / self._steps_per_epoch, values)
-        self._events.scalars(part, step, values)
+
+    def _tell_problem(self) -> None:
+        if problem := self.tensorboard.problem():
+            self.message(problem)
 
     def close_progress(self) -> None:
-        """Closes the progress display at the end of training."""
+        """Closes the progress display at the end of training, whose events are then all visible to TensorBoard."""
+        self.tensorboard.trained()
+        self.tensorboard.flush()
+        self._tell_problem()
         self._progress.close()
 
     def close(self) -> None:
         self._progress.close()
         self._metrics.close()
-        self._events.close()
+        self.tensorboard.close()
 
 
 def _score(metrics: Mapping[str, float]) -> Score:

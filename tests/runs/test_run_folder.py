@@ -20,6 +20,7 @@ from cnn.runs.run_folder import (
     check_same,
     check_unused,
     default_folder,
+    environment_of,
     in_one_unit,
     make_new_folder,
     record_settings,
@@ -176,7 +177,7 @@ def test_no_run_to_go_on_with(tmp_path: Path, place: str) -> None:
 
 
 def test_environment(tmp_path: Path) -> None:
-    write_environment(tmp_path, {"world_size": 2}, "abc")
+    write_environment(tmp_path, environment_of({"world_size": 2}, "abc"))
     environment = json.loads((tmp_path / "environment.json").read_text())
     assert environment["topology"] == {"world_size": 2}
     assert environment["data_checksum"] == "abc"
