@@ -40,5 +40,5 @@ def first_images(feed: Feed, plan: Plan, group_size: int, most: int = 16) -> Sho
     keys, weights = tf.constant(plan.keys[0, first]), tf.constant(plan.weights[0, first], feed.dtype)
     mixed = feed.training_batch(images[0], labels[0], keys, weights, group_size)
     chosen = np.flatnonzero(plan.weights[0, first])[:most]
-    values = (feed.pixels_of(mixed.images), *(None if each is None else each.numpy() for each in mixed[1:]))
-    return ShownImages(*(None if each is None else each[chosen] for each in values))
+    partners, shares = (None if each is None else each.numpy()[chosen] for each in (mixed.partners, mixed.shares))
+    return ShownImages(feed.pixels_of(mixed.images)[chosen], mixed.labels.numpy()[chosen], partners, shares)

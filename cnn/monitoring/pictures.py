@@ -13,13 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cnn.shown_text import on_one_line
 
-_SIDE = 128
+_SIDE = 100
 """Pixels of the longer side of an image in a grid."""
 
-_SMALL = 112
+_SMALL = 84
 """Images of fewer pixels a side are enlarged, so that they can be seen."""
 
-_LINE = 13
+_LINE = 14
 """Pixels of a line of a caption."""
 
 _CELL, _MIN_CELL = 26, 2
@@ -33,7 +33,7 @@ _MAX_NAME = 16
 """Characters of a class name beside a confusion matrix."""
 
 _BLUE = np.array([8, 48, 107])
-_FONT = ImageFont.load_default(11)
+_FONT = ImageFont.load_default(12)
 
 
 class Picture(NamedTuple):
@@ -107,7 +107,7 @@ def confusion_picture(names: Sequence[str], confusion: np.ndarray) -> Picture:
     if classes > _MAX_LABELLED_CLASSES:
         return _encoded(matrix)
     shown = [_shortened(name) for name in names]
-    margin = round(max(_FONT.getlength(name) for name in shown)) + 8
+    margin = round(max(_FONT.getlength(name) for name in (*shown, "true class"))) + 8
     canvas = Image.new("RGB", (margin + matrix.width + 2, margin + _LINE + matrix.height + 2), "white")
     canvas.paste(matrix, (margin, margin + _LINE))
     draw = ImageDraw.Draw(canvas)

@@ -296,11 +296,13 @@ class Loop:
 
     def _weights(self) -> dict[str, np.ndarray]:
         """The trainable weights, by name; see `read_state` for how long to hold them."""
-        names = [name for name, each in self._variables.items() if name.startswith("model/") and each.trainable]
-        return {
-            name.removeprefix("model/"): values
-            for name, values in read_state({n: self._variables[n] for n in names}).items()
-        }
+        return read_state(
+            {
+                name.removeprefix("model/"): variable
+                for name, variable in self._variables.items()
+                if name.startswith("model/") and variable.trainable
+            }
+        )
 
     def _report_slow_rank(self) -> None:
         message = self._slow_ranks.message()

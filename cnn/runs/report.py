@@ -74,8 +74,7 @@ class Report:
         if images_per_second is not None:
             others["images_per_second"] = images_per_second
         self._write("train", point.step, {**point.means, **others})
-        self.tensorboard.metrics("train", point.step, point.means)
-        self.tensorboard.scalars(point.step, others)
+        self.tensorboard.training(point.step, point.means, others)
 
     def evaluation(self, part: str, step: int, evaluation: Evaluation) -> None:
         """Records an evaluation on a part (validation or test) after `step` steps."""

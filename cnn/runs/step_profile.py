@@ -92,7 +92,9 @@ class StepProfile:
             self._is_running = True
             with self._told():
                 tf.profiler.experimental.start(str(self._folder))
-        return tf.profiler.experimental.Trace("train", step_num=step, _r=1)
+        trace: contextlib.AbstractContextManager[object]
+        trace = tf.profiler.experimental.Trace("train", step_num=step, _r=1)
+        return trace
 
     def close(self) -> None:
         """Writes the profile, if one is being made."""
@@ -109,6 +111,6 @@ class StepProfile:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (tf.errors.OpError, OSError) as error:
+        except (tf.errors.OpError, OSError, UnicodeError) as error:  # the last: a name that is not UTF-8
             self._say(f"there is no profile, as {self._folder} cannot be written: {error}")
             self._folder = None

@@ -11,6 +11,7 @@ import tensorflow as tf
 from cnn.data.dataset import Dataset
 from cnn.learner.evaluation import Evaluation
 from cnn.learner.first_images import ShownImages
+from cnn.learner.metric_table import METRICS
 from cnn.monitoring.event_values import charts, histogram, picture, table, text
 from cnn.monitoring.events import EventWriter
 from cnn.monitoring.hyperparameters import BEST_ACCURACY, session_end, session_start
@@ -30,6 +31,8 @@ _CHARTS = {
     },
 }
 """The charts of the CUSTOM SCALARS tab, by category, with the tags of their curves."""
+
+# TensorBoard opens the first two groups of curves only. In the order of their names, these are accuracy and loss.
 
 _MAX_RECALLS = 40
 """Maximum number of classes that each have a curve of their recall."""
@@ -87,7 +90,18 @@ class TensorBoardLog:
 
     def metrics(self, part: str, step: int, values: Mapping[str, float]) -> None:
         """Adds a point to each metric's curve of a part: train, validation or test."""
-        self.scalars(step, {f"{name}/{part}": value for name, value in values.items()})
+        self.scalars(step, {f"{METRICS[name].label}/{part}": value for name, value in values.items()})
+
+    def training(self, step: int, means: Mapping[str, float], others: Mapping[str, float]) -> None:
+        """Adds a point of the training curve.
+
+        Args:
+            step: steps done.
+            means: its metrics.
+            others: the learning rate, for example.
+        """
+        self.metrics("train", step, means)
+        self.scalars(step, {f"training/{name}": value for name, value in others.items()})
 
     def evaluation(self, part: str, step: int, evaluation: Evaluation) -> None:
         """Adds an evaluation: its metrics, each class's recall, the confusion matrix and the worst answers.
@@ -101,7 +115,7 @@ class TensorBoardLog:
         if len(names) <= _MAX_RECALLS:
             recalls = confusion.diagonal() / np.maximum(confusion.sum(1), 1)
             self.scalars(
-                step, {f"recall_{part}/{on_one_line(name)}": x for name, x in zip(names, recalls, strict=True)}
+                step, {f"recall in {part}/{on_one_line(name)}": x for name, x in zip(names, recalls, strict=True)}
             )
 
         def draw() -> list[Any]:
@@ -123,7 +137,7 @@ class TensorBoardLog:
             gradient_norms: the norms of their gradients in the last step; may be empty.
         """
         norms = {name: float(np.linalg.norm(values.ravel())) for name, values in weights.items()}
-        self.scalars(step, _by_layer("weight_norm", norms) | _by_layer("gradient_norm", gradient_norms))
+        self.scalars(step, _by_layer("norms of weights", norms) | _by_layer("norms of gradients", gradient_norms))
         kernel = next((values for values in weights.values() if values.ndim == 4), None)
         if kernel is not None and kernel.shape[2] in (1, 3):
             copied = np.array(kernel, np.float32)
@@ -167,7 +181,7 @@ class TensorBoardLog:
         return picture(f"images/most wrong in {part}", *image_grid(pixels, captions))
 
     def _name(self, label: int) -> str:
-        return str(label) if self._dataset is None else self._dataset.class_names[label]
+        return str(label) if self._dataset is None else on_one_line(self._dataset.class_names[label])
 
 
 def _by_layer(group: str, norms: Mapping[str, float]) -> dict[str, float]:

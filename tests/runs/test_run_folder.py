@@ -124,6 +124,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str) -> None:
 def test_going_on_from_the_last_step_with_more_epochs(run: Path) -> None:
     more = {**SETTINGS, "epochs": 9, "run_dir": "y", "resume": True, "steps": 5, "save_every": 3, "log_every": 1}
     more |= {"resident_mb": 0, "patience": 2, "stop_after": "8h", "class_table": True}
+    more |= {"histograms_every": 7, "profile_steps": "5:6", "profile_ranks": "all"}
     check_same(run, more)
     assert read_settings(run / "settings.yaml") == SETTINGS  # until it has gone on
     record_settings(run, more)
