@@ -1,6 +1,6 @@
 """The values of TensorBoard's events: one for each kind that a plugin reads, made with TensorBoard's protobufs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,31 @@ def charts(categories: Mapping[str, Mapping[str, Sequence[str]]]) -> Any:
         ]
     )
     return _tensor(CONFIG_SUMMARY_TAG, create_summary_metadata(), layout.SerializeToString())
+
+
+def graph(nodes: Iterable[tuple[str, str, Sequence[str], Sequence[int]]]) -> bytes:
+    """A graph, for `EventWriter.graph`.
+
+    Args:
+        nodes: for each node its name, its type, the names of its inputs and the shape of its output.
+    """
+    from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+    from tensorboard.compat.proto.node_def_pb2 import NodeDef
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+
+    def shape(sizes: Sequence[int]) -> Any:
+        dimensions = [TensorShapeProto.Dim(size=size) for size in (-1, *sizes)]  # -1: any number of images
+        return AttrValue(list=AttrValue.ListValue(shape=[TensorShapeProto(dim=dimensions)]))
+
+    found = GraphDef(
+        node=[
+            NodeDef(name=name, op=kind, input=inputs, attr={"_output_shapes": shape(sizes)})
+            for name, kind, inputs, sizes in nodes
+        ]
+    )
+    content: bytes = found.SerializeToString()
+    return content
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -30,7 +30,8 @@ _MAX_SECONDS = 20.0
 
 class _Event(NamedTuple):
     time: float
-    make: Callable[[], tuple[int, Sequence[Any]]]
+    make: Callable[[], tuple[int, dict[str, Any]]]
+    """Returns the step, and fields of TensorBoard's Event."""
 
 
 class EventWriter:
@@ -58,6 +59,13 @@ class EventWriter:
 
     def add_late(self, make: Callable[[], tuple[int, Sequence[Any]]]) -> None:
         """As `add`, but the function returns the step, too."""
+        self._put(lambda: _with_summary(*make()))
+
+    def graph(self, step: int, content: bytes) -> None:
+        """Adds the run's graph, from `cnn.monitoring.event_values.graph`."""
+        self._put(lambda: (step, {"graph_def": content}))
+
+    def _put(self, make: Callable[[], tuple[int, dict[str, Any]]]) -> None:
         if self._error is not None:  # a mistake in the code of an earlier one
             raise self._error
         try:
@@ -140,9 +148,14 @@ def _open(folder: Path, resume_step: int | None) -> Any:
     return writer
 
 
-def _serialised(when: float, step: int, values: Sequence[Any]) -> bytes:
-    from tensorboard.compat.proto.event_pb2 import Event
+def _with_summary(step: int, values: Sequence[Any]) -> tuple[int, dict[str, Any]]:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    event: bytes = Event(wall_time=when, step=step, summary=Summary(value=values)).SerializeToString()
+    return step, {"summary": Summary(value=values)}
+
+
+def _serialised(when: float, step: int, fields: dict[str, Any]) -> bytes:
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    event: bytes = Event(wall_time=when, step=step, **fields).SerializeToString()
     return event

@@ -91,6 +91,7 @@ class StepProfile:
         if not self._is_running and self._folder is not None:
             self._is_running = True
             with self._told():
+                str(self._folder).encode()  # TensorFlow has no way to write to a name that is not UTF-8
                 tf.profiler.experimental.start(str(self._folder))
         trace: contextlib.AbstractContextManager[object]
         trace = tf.profiler.experimental.Trace("train", step_num=step, _r=1)
@@ -103,7 +104,7 @@ class StepProfile:
             with self._told():
                 tf.profiler.experimental.stop()
                 path = shell_word(f"{self._folder}/plugins/profile")
-                advice = "" if importlib.util.find_spec(PLUGIN) else f", which `pip install {PLUGIN}` adds"
+                advice = "" if importlib.util.find_spec(PLUGIN) else f", which `pip install {PLUGIN}` adds,"
                 self._say(f"a profile for TensorBoard's PROFILE tab{advice} is in {path}")
                 self._folder = None
 
@@ -111,6 +112,6 @@ class StepProfile:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (tf.errors.OpError, OSError, UnicodeError) as error:  # the last: a name that is not UTF-8
+        except (tf.errors.OpError, OSError, UnicodeError) as error:
             self._say(f"there is no profile, as {self._folder} cannot be written: {error}")
             self._folder = None

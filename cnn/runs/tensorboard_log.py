@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -12,7 +13,8 @@ from cnn.data.dataset import Dataset
 from cnn.learner.evaluation import Evaluation
 from cnn.learner.first_images import ShownImages
 from cnn.learner.metric_table import METRICS
-from cnn.monitoring.event_values import charts, histogram, picture, table, text
+from cnn.models.layer_graph import layer_graph
+from cnn.monitoring.event_values import charts, graph, histogram, picture, table, text
 from cnn.monitoring.events import EventWriter
 from cnn.monitoring.hyperparameters import BEST_ACCURACY, session_end, session_start
 from cnn.monitoring.pictures import confusion_picture, filter_grid, image_grid
@@ -78,6 +80,10 @@ class TensorBoardLog:
                 session_start(compared),
             ],
         )
+
+    def network(self, step: int, model: keras.Model) -> None:
+        """Shows the network's layers as a graph."""
+        self._events.graph(step, graph(layer_graph(model)))
 
     def first_images(self, step: int, shown: ShownImages) -> None:
         """Shows the images of the step that follows `step`."""

@@ -105,6 +105,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
         )
         report = _open_report(start, folder, dataset, loop_state.step, order.steps_per_epoch, total_steps, messages)
         report.tensorboard.start(loop_state.step, settings.merged, environment)
+        report.tensorboard.network(loop_state.step, model)
         if loop_state.step < total_steps:
             plan = order.plan(loop_state.step, 1, cluster.rank, cluster.world_size)
             report.tensorboard.first_images(loop_state.step, first_images(learner.feed, plan, order.group_size))

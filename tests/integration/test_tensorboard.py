@@ -1,6 +1,7 @@
 """What a real TensorBoard shows of real runs."""
 
 import re
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,9 @@ def test_every_tab_is_filled(runs: Path) -> None:
         histograms = ask("histograms/histograms?run=one&tag=weights/conv1/kernel", "30")
         assert isinstance(histograms, list)
         assert [step for _, step, _ in histograms] == [20, 30]
+        with urllib.request.urlopen(f"{address}/data/plugin/graphs/graph?run=one&conceptual=false") as answer:
+            graph = answer.read().decode()
+        assert re.search(r'name: "conv2"\s+op: "Conv2D"\s+input: "\w+"', graph), graph
         experiment = ask("hparams/experiment", "global_batch_size", "accuracy/best", posted={"includeMetrics": True})
         assert isinstance(experiment, dict)
         hparams = {info["name"]: info for info in experiment["hparamInfos"]}

@@ -32,7 +32,7 @@ def test_each_image_has_its_place_and_caption(shape: tuple[int, int, int], side:
         shown = image[top + 2 : top + 2 + side, left + 2 : left + 2 + side]
         assert colours(shown) == {(10 * (number + 1),) * 3}, number
         below = image[top + 2 + side : top + height, left : left + width]
-        assert (0, 0, 0) in colours(below)
+        assert below.min() < 50  # black, at the edges of letters grey
 
 
 def test_a_long_caption_stays_in_its_column() -> None:

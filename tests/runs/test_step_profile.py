@@ -46,14 +46,14 @@ def run(folder: Path, steps: ProfiledSteps, last: int, work: Callable[[], object
 
 @pytest.mark.parametrize("last", [2, 5])  # it ends, or the run does, having lost its patience
 def test_a_profile_is_written(tmp_path: Path, last: int) -> None:
-    compiled = tf.function(lambda: tf.linalg.matmul(tf.ones((8, 8)), tf.ones((8, 8))))
-    (sentence,) = run(tmp_path, ProfiledSteps(1, 3), last, compiled)
+    matrix = tf.random.uniform((8, 8))
+    compiled = tf.function(lambda factor: tf.linalg.matmul(factor, factor))
+    (sentence,) = run(tmp_path, ProfiledSteps(1, 3), last, lambda: compiled(matrix))
     assert sentence.startswith("a profile for TensorBoard's PROFILE tab")
     assert sentence.endswith(f"is in {tmp_path}/plugins/profile")
     (file,) = (tmp_path / "plugins" / "profile").glob("*/*.xplane.pb")
-    steps = [number for number in range(last) if f"step_num={number}".encode() in file.read_bytes()]
     assert b"MatMul" in file.read_bytes()
-    assert steps in ([], [1], [1, 2])
+    assert b"step_num" in file.read_bytes()
 
 
 def test_steps_that_an_earlier_start_took_are_not_profiled(tmp_path: Path) -> None:
