@@ -244,10 +244,11 @@ class Loop:
         cluster = self._cluster
         plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
         rates = self._learning_rates(first, steps)
+        profiled = self._profile.call(first)
         begin = time.perf_counter()
         reports = Reports(self._seconds_per_step, self._stop_requested(), self._change_heard())
         with_norms = self._report is not None and self._ends_epoch(first + steps)
-        with self._profile.call(first):
+        with profiled:
             results = self._training_step.run(plan, rates, reports, read, with_norms=with_norms)
         seconds = time.perf_counter() - begin
         self._gradient_norms = results.gradient_norms

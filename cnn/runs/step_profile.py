@@ -114,4 +114,4 @@ class StepProfile:
             yield
         except (tf.errors.OpError, OSError, UnicodeError) as error:
             self._say(f"there is no profile, as {self._folder} cannot be written: {error}")
-            self._folder = None
+            self._folder, self._is_running = None, False

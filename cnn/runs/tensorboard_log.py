@@ -34,8 +34,6 @@ _CHARTS = {
 }
 """The charts of the CUSTOM SCALARS tab, by category, with the tags of their curves."""
 
-# TensorBoard opens the first two groups of curves only. In the order of their names, these are accuracy and loss.
-
 _MAX_RECALLS = 40
 """Maximum number of classes that each have a curve of their recall."""
 
@@ -96,6 +94,8 @@ class TensorBoardLog:
 
     def metrics(self, part: str, step: int, values: Mapping[str, float]) -> None:
         """Adds a point to each metric's curve of a part: train, validation or test."""
+        # TensorBoard opens only the first two groups of curves, in the order of their names: accuracy and loss. No
+        # other group's name should come before these.
         self.scalars(step, {f"{METRICS[name].label}/{part}": value for name, value in values.items()})
 
     def training(self, step: int, means: Mapping[str, float], others: Mapping[str, float]) -> None:

@@ -117,7 +117,6 @@ def test_merged_holds_every_setting_once() -> None:
         (["--profile_steps", "100:100"], ["--profile_steps 100:100 names no steps"]),
         (["--profile_steps", "100"], ["--profile_steps 100 names no steps"]),
         (["--profile_ranks", "0, 1"], ["--profile_ranks 0, 1 is not a list of ranks", "0,3", "or all"]),
-        (["--profile_ranks", ""], ["--profile_ranks  is not a list of ranks"]),
         (["--stop_after", "8"], ["--stop_after '8' is not a duration", "8h, 90m or 1h30m"]),
         (["--class_weights", "balance"], ["unknown choice for class_weights 'balance'", "Did you mean 'balanced'?"]),
         (["--seed", -1], ["--seed -1 is not in"]),
