@@ -122,23 +122,21 @@ def test_every_file_that_stays_open_is_opened_by_the_rule(folder: Path, canary: 
         (checkpoints / f"{name}.unfinished").symlink_to(canary)
         (checkpoints / name).symlink_to(canary)
     CheckpointFolder(checkpoints).save(1, {}, {}, best=True)
-    (folder / "events" / "train").mkdir(parents=True)
     for number in (1, 3):
-        (folder / "events" / "train" / f"events.out.tfevents.{number:010d}").symlink_to(canary)
-    writer = EventWriter(folder / "events", None)
-    writer.scalars("train", 1, {"loss": 1.0})
+        (folder / f"events.out.tfevents.{number:010d}").symlink_to(canary)
+    writer = EventWriter(folder, None)
+    writer.scalars(1, {"loss/train": 1.0})
     writer.close()
+    assert writer.problem() is None
 
 
 def test_folders_in_it_that_are_links(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "best.npz").write_bytes(CANARY)
-    for name in ("events", "checkpoints"):
-        (folder / name).symlink_to(other)
+    (folder / "checkpoints").symlink_to(other)
     for write in (
-        lambda: make_folder(folder / "events"),
-        lambda: EventWriter(folder / "events", None),
+        lambda: make_folder(folder / "checkpoints"),
         lambda: CheckpointFolder(folder / "checkpoints").save(1, {}, {}, best=True),
     ):
         assert read_or_sentence(write, "is a link", UserError) is None

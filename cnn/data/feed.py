@@ -125,6 +125,13 @@ class Feed:
         images = augmentation.erase(self._standardised(pixels), keys)
         return augmentation.mix(images, labels, keys, weights, group_size)
 
+    def pixels_of(self, images: Tensor) -> np.ndarray:
+        """The pixels, uint8, of standardised images (samples, height, width, channels)."""
+        rows = tf.cast(tf.reshape(images, (len(images), self._shape[0], -1)), tf.float32)
+        scale, shift = (tf.cast(each, tf.float32) for each in (self._scale, self._shift))
+        pixels = tf.clip_by_value((rows - shift) / scale, 0, 255)
+        return np.asarray(tf.cast(tf.round(tf.reshape(pixels, images.shape)), tf.uint8))
+
     def _labels_of(self, indices: np.ndarray) -> Tensor:
         return tf.constant(self._labels[indices])
 

@@ -2,7 +2,8 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -16,8 +17,22 @@ from cnn.learner.totals import Total, Totals, means
 from cnn.optim.averaging import WeightAverage
 from cnn.tensor import Tensor
 
+_WORST = 16
+"""Wrong answers of an evaluation that are reported one by one."""
+
 _PROBED = 8
 """Images that show whether a network overflows: so few that an epoch's end or a checkpoint hardly waits for them."""
+
+
+class WrongAnswer(NamedTuple):
+    """A sample for whose class the largest logit was another class's."""
+
+    loss: float
+    sample: int
+    """Index of the image."""
+
+    label: int
+    predicted: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +44,9 @@ class Evaluation:
 
     confusion: np.ndarray
     """int64 (classes, classes): numbers of samples by true class (row) and predicted class (column)."""
+
+    worst: Sequence[WrongAnswer] = ()
+    """The wrong answers with the largest losses, in descending order; empty unless they were asked for."""
 
     @property
     def means(self) -> dict[str, float]:
@@ -69,6 +87,7 @@ class Evaluator:
         average: the moving average to evaluate instead of the latest step's weights.
         batch_size: maximum number of images in one call, which has at least one group. No result depends on it.
         left_out: those of `samples` that are not evaluated after all; the others stay in their groups.
+        find_worst: whether to find the wrong answers with the largest losses.
     """
 
     def __init__(
@@ -80,7 +99,9 @@ class Evaluator:
         average: WeightAverage | None = None,
         batch_size: int = GROUP,
         left_out: Sequence[int] = (),
+        find_worst: bool = False,
     ) -> None:
+        self._find_worst = find_worst
         self._average = average
         groups = groups_of(samples)
         self._groups = [group[~np.isin(group, left_out)] for group in groups] if left_out else groups
@@ -105,11 +126,14 @@ class Evaluator:
         mine = own_groups(cluster, len(groups))
         confusion, images = np.zeros((classes, classes), np.int64), np.zeros(classes, np.int64)
         sums = {name: _zero_sums(metric, classes, len(groups)) for name, metric in self._metrics.items()}
+        worst: list[WrongAnswer] = []
         for number, (logits, labels) in zip(mine, self._classifier([groups[n] for n in mine]), strict=True):
             sound = answered(logits)
             np.add.at(confusion, (labels[sound], logits[sound].argmax(1)), 1)
             images += np.bincount(labels, minlength=classes)
             losses = -log_probabilities(logits)[np.arange(len(labels)), labels]
+            if self._find_worst:
+                worst = _worst([*worst, *_wrong_answers(groups[number], logits, labels, losses)])
             with tf.device("CPU:0"):  # where the logits are
                 computed = self._compiled(Answers(losses, logits, labels))
             for name, metric in self._metrics.items():
@@ -123,7 +147,22 @@ class Evaluator:
             name: Total(total.sum(-1), images if metric.per_class else count)
             for (name, metric), total in zip(self._metrics.items(), joint, strict=True)
         }
-        return Evaluation(totals=totals, confusion=confusion)
+        if self._find_worst:
+            worst = _worst([WrongAnswer(*each) for of_rank in cluster.gather(worst) for each in of_rank])
+        return Evaluation(totals=totals, confusion=confusion, worst=worst)
+
+
+def _wrong_answers(
+    samples: np.ndarray, logits: np.ndarray, labels: np.ndarray, losses: np.ndarray
+) -> Iterator[WrongAnswer]:
+    predicted = logits.argmax(1)
+    for place in np.flatnonzero(answered(logits) & (predicted != labels)):
+        yield WrongAnswer(*(values[place].item() for values in (losses, samples, labels, predicted)))
+
+
+def _worst(answers: Sequence[WrongAnswer]) -> list[WrongAnswer]:
+    """The answers with the largest losses; of equal losses the first sample comes first, whichever rank computed it."""
+    return sorted(answers, key=lambda answer: (-answer.loss, answer.sample))[:_WORST]
 
 
 def groups_of(samples: np.ndarray) -> list[np.ndarray]:

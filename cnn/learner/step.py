@@ -101,6 +101,8 @@ class TrainingStep:
         learning_rates: np.ndarray,
         reports: Reports = _NOTHING_TO_REPORT,
         read: Read | None = None,
+        *,
+        with_norms: bool = False,
     ) -> StepResults:
         """Runs one step for each row of the plan, in one compiled call or as many as the feed's memory limit requires.
 
@@ -109,6 +111,7 @@ class TrainingStep:
             learning_rates: floating (steps,).
             reports: this rank's reports; the results hold their sums over the ranks.
             read: the function of `reading_ahead`; None reads images when they are needed.
+            with_norms: whether to compute the norms of the last step's gradients. Ranks need not agree on it.
 
         Raises:
             RunError: the device's memory is too small for so many samples at a time.
@@ -120,17 +123,21 @@ class TrainingStep:
         parts = []
         for first in range(0, steps, max_steps):
             rates = tf.constant(learning_rates[first : first + max_steps], tf.float64)
+            with_norms_of = tf.constant(steps - 1 - first if with_norms else -1)
             try:
                 rows = self._rows(plan.part(first, first + max_steps), read)
-                parts.append(compiled(rows, rates, reported).numpy())
+                parts.append(compiled(rows, rates, reported, with_norms_of).numpy())
             except tf.errors.OpError as error:
                 raise self._out_of_memory(width) if is_out_of_device_memory(error) else error from None
         peak = peak_bytes()
         self.peak_bytes = None if peak is None else max(peak, self.peak_bytes or 0)
-        messages, diagnostics = np.split(np.concatenate(parts), [self._message.width], axis=1)
+        ends = np.cumsum([self._message.width, len(Diagnostics._fields)])
+        messages, diagnostics, norms = np.split(np.concatenate(parts), ends, axis=1)
+        paths = [variable.path for variable in self._model.trainable_variables] if with_norms else []
         skipped, *others = diagnostics.T
         totals, summed_reports = self._message.unpack(messages, plan.counts)
-        return StepResults(totals, summed_reports, Diagnostics(skipped > 0, *others))
+        of_last = dict(zip(paths, norms[-1].tolist(), strict=False))
+        return StepResults(totals, summed_reports, Diagnostics(skipped > 0, *others), of_last)
 
     def reading_ahead(self, coming: Iterator[np.ndarray]) -> contextlib.AbstractContextManager[Read]:
         """A function for `run` that may read images before they are needed; see `Feed.reading_ahead`."""
@@ -176,13 +183,14 @@ class TrainingStep:
                 counts=tf.TensorSpec((None,), tf.int64),
             )
             reports = tf.TensorSpec((len(Reports._fields),), self._model.dtype)
-            signature = [rows, tf.TensorSpec((None,), tf.float64), reports]
+            signature = [rows, tf.TensorSpec((None,), tf.float64), reports, tf.TensorSpec((), tf.int32)]
             # Loops and branches are TensorFlow operations already: AutoGraph would search for Python's for a second.
             self._compiled[width] = tf.function(self._steps, input_signature=signature, autograph=False)
         return self._compiled[width]
 
-    def _steps(self, rows: Row, rates: Tensor, reports: Tensor) -> Tensor:
-        """Runs the steps; returns a row for each: the message, summed over the ranks, and this rank's diagnostics."""
+    def _steps(self, rows: Row, rates: Tensor, reports: Tensor, with_norms_of: Tensor) -> Tensor:
+        """Runs the steps; returns a row for each: the message, summed over the ranks, this rank's diagnostics, and the
+        gradients' norms, which are zeros except in one step."""
 
         def run_step(step: Tensor, results: Tensor) -> tuple[Tensor, Tensor]:
             self._traced["step"] = tf.compat.v1.get_default_graph()
@@ -199,10 +207,11 @@ class TrainingStep:
             skipped = tf.logical_not(self._update(exchanged))
             diagnostics = Diagnostics(skipped, loss - begin, computed - begin, end - computed, local.sums["loss"][0])
             numbers = [tf.cast(each, reports.dtype) for each in diagnostics]
-            return step + 1, results.write(step, tf.concat([exchanged.message, numbers], 0))
+            norms = tf.cast(_norms(exchanged.gradients, tf.equal(step, with_norms_of)), reports.dtype)
+            return step + 1, results.write(step, tf.concat([exchanged.message, numbers, norms], 0))
 
         steps = tf.shape(rates)[0]
-        width = self._message.width + len(Diagnostics._fields)
+        width = self._message.width + len(Diagnostics._fields) + len(self._model.trainable_variables)
         results = tf.TensorArray(reports.dtype, size=steps, element_shape=(width,))
         # The loop is part of the graph, so that Python's time for a call does not limit small networks; one step at a
         # time, as each reads the weights that the previous one wrote.
@@ -356,6 +365,15 @@ def _gradients(loss: Tensor, tensors: list[Tensor]) -> list[Tensor]:
     """
     found: list[Tensor] = tf.gradients(loss, tensors, aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
     return found
+
+
+def _norms(gradients: list[Tensor], wanted: Tensor) -> Tensor:
+    """The gradients' norms (gradients,) if they are wanted, otherwise zeros, which take no time."""
+
+    def norms() -> Tensor:
+        return tf.sqrt(2 * tf.stack([tf.nn.l2_loss(gradient) for gradient in gradients]))
+
+    return tf.cond(wanted, norms, lambda: tf.zeros(len(gradients), gradients[0].dtype))
 
 
 def _stack_of(first: Tensor, pieces: int) -> Tensor:

@@ -36,6 +36,9 @@ class StepResults(NamedTuple):
     reports: Reports
     diagnostics: Diagnostics
 
+    gradient_norms: dict[str, float]
+    """The norms of the last step's exchanged gradients before clipping, by variable; empty unless asked for."""
+
 
 class Row(NamedTuple):
     """A plan's tensors on the device, for all its steps or for one.

@@ -1,8 +1,6 @@
 """Saves checkpoints in a background thread, so that training waits only while the state is copied."""
 
 import functools
-import os
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -12,9 +10,7 @@ import numpy as np
 
 from cnn.errors import RunError
 from cnn.runs.checkpoints import CheckpointFolder
-
-_NICENESS = 7
-"""Niceness of the writing thread: it gets a sixth of a core shared with training, so that it hardly delays a step."""
+from cnn.thread_priority import lower_priority
 
 
 class BackgroundSaver:
@@ -26,7 +22,7 @@ class BackgroundSaver:
 
     def __init__(self, checkpoints: CheckpointFolder) -> None:
         self._checkpoints = checkpoints
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint", initializer=_lower_priority)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint", initializer=lower_priority)
         self._write: Callable[[], None] = lambda: None
         self._last: Future[None] | None = None
         self._copies: dict[str, np.ndarray] = {}
@@ -64,7 +60,3 @@ class BackgroundSaver:
                 self.wait()
         finally:
             self._thread.shutdown()
-
-
-def _lower_priority() -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(_NICENESS, os.nice(0)))  # on Linux, of this thread

@@ -1,8 +1,9 @@
 """The training loop: computes steps, and evaluates, checks and saves when these are due."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import keras
@@ -25,6 +26,7 @@ from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.curve import TrainingCurve
 from cnn.runs.loop_state import LoopState
 from cnn.runs.report import Report
+from cnn.runs.step_profile import StepProfile
 from cnn.runs.step_times import StepTimer
 from cnn.runs.time_record import TimeRecord
 from cnn.runs.training_faults import DivergenceCheck
@@ -71,6 +73,8 @@ class Loop:
         state: the state from which to start or resume.
         total_steps: step at which to end.
         log_every: steps per point of the training curve.
+        histograms_every: steps per histogram of the weights; None for none.
+        profile: the profile of some steps; None for none.
         save_every: steps per checkpoint; None to save only at the ends of epochs.
         patience: epochs without a better evaluation after which to end; None to train until `total_steps`.
         on_progress: called once, after the first step and before any of its results are recorded, or at the end if no
@@ -101,6 +105,8 @@ class Loop:
         total_steps: int,
         log_every: int,
         save_every: int | None,
+        histograms_every: int | None = None,
+        profile: StepProfile | None = None,
         patience: int | None = None,
         on_progress: Callable[[], None] | None = None,
         stop_requested: Callable[[], bool] = lambda: False,
@@ -121,6 +127,9 @@ class Loop:
         self._total_steps = total_steps
         self._curve = TrainingCurve(log_every, order.steps_per_epoch, total_steps)
         self._save_every = save_every
+        self._histograms_every = histograms_every
+        self._profile = profile or StepProfile(None, None, print)
+        self._gradient_norms: Mapping[str, float] = {}
         self._patience = patience
         self._on_progress = on_progress
         self._stop_requested, self._change_heard = stop_requested, change_heard
@@ -136,7 +145,8 @@ class Loop:
         """Trains to the end, or until a rank is asked to stop or hears of a change of workers; returns which it was."""
         cluster = self._cluster
         coming = self._order.coming(self.state.step, self._total_steps, cluster.rank, cluster.world_size)
-        with self._training_step.reading_ahead(coming) as read, self._saver:
+        profile = contextlib.closing(self._profile)
+        with self._training_step.reading_ahead(coming) as read, self._saver, profile:
             if cluster.is_chief:
                 self._saver.hold(read_state(self._variables))
             return self._run(self._timed(read))
@@ -183,6 +193,7 @@ class Loop:
             self._check_in_step()
         if epoch_ends or self._uncompared_seconds > _COMPARE_SECONDS:
             self._compare_step_times()
+        self._report_weights(epoch_ends)
         evaluation = self._evaluate_now() if epoch_ends else None
         if save:
             is_sound = self._check_sound(evaluation, last=self._is_last())
@@ -246,7 +257,9 @@ class Loop:
         return self.state.step == self._total_steps
 
     def _epoch_ends(self) -> bool:
-        step = self.state.step
+        return self._ends_epoch(self.state.step)
+
+    def _ends_epoch(self, step: int) -> bool:
         return step % self._order.steps_per_epoch == 0 or step == self._total_steps
 
     def _due(self, every: int | None) -> bool:
@@ -255,8 +268,11 @@ class Loop:
     def _next_stop(self) -> int:
         """The next step after which something other than a step is due."""
         step = self.state.step
-        intervals = [self._order.steps_per_epoch, _CHECK_EVERY, *([self._save_every] if self._save_every else [])]
-        return min(self._total_steps, *(step - step % every + every for every in intervals))
+        optional = (self._save_every, self._histograms_every)
+        intervals = [self._order.steps_per_epoch, _CHECK_EVERY, *(every for every in optional if every)]
+        stop = min(self._total_steps, *(step - step % every + every for every in intervals))
+        most = self._profile.max_steps(step)
+        return stop if most is None else min(stop, step + most)
 
     def _call(self, steps: int, read: Read) -> StepResults:
         """Runs some steps and records their results."""
@@ -264,13 +280,16 @@ class Loop:
         cluster = self._cluster
         plan = self._order.plan(first, steps, cluster.rank, cluster.world_size)
         rates = self._learning_rates(first, steps)
+        profiled = self._profile.call(first)
         reports = Reports(self._seconds_per_step, self._stop_requested(), self._change_heard())
+        with_norms = self._report is not None and self._ends_epoch(first + steps)
         is_first = not self._seconds_per_step
         earlier_input = self._stopwatch.seconds().get(INPUT, 0.0)
         begin = time.perf_counter()
-        with self._stopwatch.during("compilation" if is_first else TRAINING):
-            results = self._training_step.run(plan, rates, reports, read)
+        with profiled, self._stopwatch.during("compilation" if is_first else TRAINING):
+            results = self._training_step.run(plan, rates, reports, read, with_norms=with_norms)
         seconds = time.perf_counter() - begin
+        self._gradient_norms = results.gradient_norms
         self._divergence.check(plan, first, results)
         counts = plan.counts
         speed = None
@@ -317,10 +336,30 @@ class Loop:
     def _compare_step_times(self) -> None:
         self._uncompared_seconds = 0.0
         ranks = self._step_timer.compare()
-        if self._report is not None and ranks:
-            self._report.step_times(self.state.step, ranks[self._cluster.rank])
+        if self._report is not None and self._time_record is not None and ranks:
+            self._report.times(self.state.step, ranks[self._cluster.rank], self._time_record.goodput())
             for message in self._step_timer.newly_found(ranks):
                 self._report.message(message)
+
+    def _report_weights(self, epoch_ends: bool) -> None:
+        if self._report is None:
+            return
+        tensorboard, step = self._report.tensorboard, self.state.step
+        if epoch_ends:
+            tensorboard.weights(step, self._weights(), self._gradient_norms)
+            tensorboard.memory(step)
+        if self._due(self._histograms_every):
+            tensorboard.histograms(step, self._weights())
+
+    def _weights(self) -> dict[str, np.ndarray]:
+        """The trainable weights, by name; see `read_state` for how long to hold them."""
+        return read_state(
+            {
+                name.removeprefix("model/"): variable
+                for name, variable in self._variables.items()
+                if name.startswith("model/") and variable.trainable
+            }
+        )
 
     def _evaluate_now(self) -> Evaluation | None:
         """Evaluates on the validation part, if there is one. Without it, the latest state counts as the best."""

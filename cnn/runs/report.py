@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnn.data.dataset import Dataset
 from cnn.learner.evaluation import Evaluation
 from cnn.learner.totals import Total, Totals, add_totals, means
 from cnn.monitoring.bottlenecks import StepTimes
-from cnn.monitoring.events import EventWriter
+from cnn.monitoring.goodput import Goodput
 from cnn.monitoring.metrics import MetricsLog
 from cnn.monitoring.training_progress import Score, TrainingProgress
 from cnn.runs.curve import Point
+from cnn.runs.tensorboard_log import TensorBoardLog
 from cnn.terminal import has_terminal
 
 if TYPE_CHECKING:
@@ -24,12 +26,16 @@ _SHOWN = ("loss", "accuracy")
 class Report:
     """Shows and records a run's results.
 
+    Attributes:
+        tensorboard: what TensorBoard shows of the run.
+
     Args:
         folder: the run's folder.
         total_steps: number of steps at which the run ends.
         start_step: 0, or the step of the checkpoint that the run continues from.
         steps_per_epoch: number of steps per epoch.
         resumed: whether the run started earlier, in another job or with other workers.
+        dataset: the data set.
         served: the numbers that Prometheus reads; None if none are served.
     """
 
@@ -41,11 +47,12 @@ class Report:
         start_step: int,
         steps_per_epoch: int,
         resumed: bool,
+        dataset: Dataset | None = None,
         served: "ServedNumbers | None" = None,
     ) -> None:
         resume_step = start_step if resumed else None
         self._metrics = MetricsLog(folder / "metrics.jsonl", resume_step)
-        self._events = EventWriter(folder / "events", resume_step)
+        self.tensorboard = TensorBoardLog(folder, resume_step, dataset)
         terminal = has_terminal(sys.stdout, os.environ)
         self._progress = TrainingProgress(total_steps, start_step, steps_per_epoch, sys.stdout, terminal)
         self._steps_per_epoch = steps_per_epoch
@@ -78,19 +85,20 @@ class Report:
             learning_rate: the learning rate of its last step.
             images_per_second: speed of all workers together; None while it is not known.
         """
-        values = {**point.means, "learning_rate": learning_rate}
+        others = {"learning_rate": learning_rate}
         if images_per_second is not None:
-            values["images_per_second"] = images_per_second
-        self._write("train", point.step, values)
+            others["images_per_second"] = images_per_second
+        self._write("train", point.step, {**point.means, **others})
+        self.tensorboard.training(point.step, point.means, others)
         if self._served is not None:
             self._served.learning_rate(learning_rate)
 
     def evaluation(self, part: str, step: int, evaluation: Evaluation) -> None:
         """Records an evaluation on a part (validation or test) after `step` steps."""
         self._write(part, step, evaluation.means)
+        self.tensorboard.evaluation(part, step, evaluation)
         if self._served is not None:
             self._served.means(part, evaluation.means)
-        self._events.flush()
 
     def epoch(self, step: int, evaluation: Evaluation | None, *, best: bool) -> None:
         """Shows the result of an epoch that has ended.
@@ -103,15 +111,24 @@ class Report:
         training = _score(means(self._epoch_totals)) if self._epoch_totals else None
         self._progress.epoch(step, training, None if evaluation is None else _score(evaluation.means), best=best)
         self._epoch_totals = {}
+        if best and evaluation is not None:
+            self.tensorboard.best(step, evaluation.means["accuracy"])
+        self._tell_problem()
 
-    def step_times(self, step: int, times: StepTimes) -> None:
-        """Records where the time of the latest steps went.
+    def times(self, step: int, of_step: StepTimes, whole: Goodput) -> None:
+        """Records where the time goes.
 
         Args:
             step: number of steps done.
-            times: rank 0's times.
+            of_step: rank 0's times of the latest steps.
+            whole: the run's time so far.
         """
-        self._events.scalars("train", step, {f"seconds_per_step/{part}": value for part, value in times.parts.items()})
+        self.tensorboard.scalars(
+            step,
+            {f"time of a step/{part} (ms)": 1000 * seconds for part, seconds in of_step.parts.items()}
+            | {f"time of the run/{activity} (s)": seconds for activity, seconds in whole.seconds.items()}
+            | {"time of the run/goodput": whole.share},
+        )
 
     def wait(self, text: str) -> None:
         """Shows what is being done until the first step has been taken."""
@@ -123,16 +140,22 @@ class Report:
 
     def _write(self, part: str, step: int, values: dict[str, float]) -> None:
         self._metrics.append(part, step, step / self._steps_per_epoch, values)
-        self._events.scalars(part, step, values)
+
+    def _tell_problem(self) -> None:
+        if problem := self.tensorboard.problem():
+            self.message(problem)
 
     def close_progress(self) -> None:
-        """Closes the progress display at the end of training."""
+        """Closes the progress display at the end of training, whose events are then all visible to TensorBoard."""
+        self.tensorboard.trained()
+        self.tensorboard.flush()
+        self._tell_problem()
         self._progress.close()
 
     def close(self) -> None:
         self._progress.close()
         self._metrics.close()
-        self._events.close()
+        self.tensorboard.close()
 
 
 def _score(metrics: Mapping[str, float]) -> Score:

@@ -1,6 +1,5 @@
 """The results of a finished run: its figure and summary in the run folder, and its last words."""
 
-import contextlib
 import dataclasses
 import sys
 from collections.abc import Mapping
@@ -9,18 +8,16 @@ from pathlib import Path
 from cnn.cluster.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
-from cnn.errors import UserError
 from cnn.learner.evaluation import Evaluation
 from cnn.monitoring.confusion import class_rows, class_table
 from cnn.monitoring.figure import draw_curves
-from cnn.monitoring.goodput import goodput
+from cnn.monitoring.goodput import Goodput
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
 from cnn.runs.loop_state import LoopState
 from cnn.runs.needs import Needs
 from cnn.runs.next_steps import next_steps
 from cnn.runs.step_times import StepTimer
-from cnn.runs.time_record import read_times
 from cnn.settings.settings import TrainingSettings
 from cnn.terminal import columns
 
@@ -37,6 +34,7 @@ def write_results(
     total_steps: int,
     seconds: float,
     step_timer: StepTimer,
+    whole: Goodput,
     needs: Mapping[str, Needs | None],
 ) -> None:
     """Writes curves.png and summary.json, and prints the result; called by rank 0.
@@ -52,6 +50,7 @@ def write_results(
         total_steps: the step at which the run would have ended, had its patience lasted.
         seconds: duration of this job.
         step_timer: the times of this job's steps.
+        whole: where the time of the run went.
         needs: what training needed, by `predicted` and `measured`.
     """
     figure = folder / "curves.png"
@@ -59,9 +58,6 @@ def write_results(
     draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title, folder, loop_state.best_step)
     accuracy = test.totals["accuracy"]
     times, limits = step_timer.overall()
-    whole = None
-    with contextlib.suppress(UserError):  # an earlier start's record is damaged
-        whole = goodput(read_times(folder))
     summary = {
         "model": settings.model.model,
         "data": settings.data.data,
@@ -78,7 +74,7 @@ def write_results(
         "seconds": seconds,
         "seconds_per_step": None if times is None else times.parts,
         "limits": [sentence for _, sentence in limits],
-        "goodput": None if whole is None else {"share": whole.share, "seconds": whole.seconds},
+        "goodput": {"share": whole.share, "seconds": whole.seconds},
         "run_dir": str(folder),
         "figure": str(figure),
         **{name: None if each is None else dataclasses.asdict(each) for name, each in needs.items()},

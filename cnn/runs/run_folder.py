@@ -18,8 +18,7 @@ from cnn.runs.checkpoints import KEPT
 from cnn.runs.folder_lock import lock_folder, locked_by
 from cnn.settings.settings import read_settings, training_defaults, write_settings
 
-# Settings that may differ when a run is resumed: locations, intervals of saving and logging, output, and length.
-_MAY_DIFFER = {
+MAY_DIFFER = {
     "run_dir",
     "resume",
     "initialize_from",
@@ -34,7 +33,12 @@ _MAY_DIFFER = {
     "class_table",
     "metrics_port",
     "metrics_address",
+    "histograms_every",
+    "profile_steps",
+    "profile_ranks",
 }
+"""Settings that may differ when a run is resumed: locations, intervals of saving and logging, output, and length."""
+
 SETTINGS = "settings.yaml"
 ENVIRONMENT = "environment.json"
 
@@ -180,7 +184,7 @@ def differences(path: Path, settings: Mapping[str, Any], must_agree: Collection[
         before["learning_rate"] = default_rate(before["optimizer"])
     return ", ".join(
         f"{name} ({before.get(name)} there, {settings.get(name)} now)"
-        for name in sorted(set(settings) - (_MAY_DIFFER - set(must_agree)))
+        for name in sorted(set(settings) - (MAY_DIFFER - set(must_agree)))
         if before.get(name) != settings.get(name)
     )
 
@@ -193,11 +197,15 @@ def holds_run(path: Path) -> bool:
         return False
 
 
-def write_environment(
-    path: Path, topology: Mapping[str, Any], data_checksum: str, origin: Mapping[str, Any] | None = None
-) -> None:
-    """Records the run's environment: versions, topology, checksum of the data, and origin of its initial weights."""
-    environment = {"versions": versions(), "topology": topology, "data_checksum": data_checksum, "origin": origin}
+def environment_of(
+    topology: Mapping[str, Any], data_checksum: str, origin: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A run's environment: versions, topology, checksum of the data, and origin of its initial weights."""
+    return {"versions": versions(), "topology": topology, "data_checksum": data_checksum, "origin": origin}
+
+
+def write_environment(path: Path, environment: Mapping[str, Any]) -> None:
+    """Records the run's environment, from `environment_of`."""
     write_json(path / ENVIRONMENT, environment)
 
 

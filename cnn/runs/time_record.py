@@ -12,7 +12,7 @@ from pathlib import Path
 from cnn.errors import UserError
 from cnn.foreign_folder import make_folder, open_new, read_file
 from cnn.from_json import from_json, parse_json
-from cnn.monitoring.goodput import ACTIVITIES, StartTimes
+from cnn.monitoring.goodput import ACTIVITIES, Goodput, StartTimes, goodput
 from cnn.monitoring.metrics import MAX_STEPS
 from cnn.monitoring.stopwatch import Stopwatch
 
@@ -45,6 +45,9 @@ class TimeRecord:
         self._stopwatch = stopwatch
         begin = time.time() - sum(stopwatch.seconds().values())
         self._times = StartTimes(begin=begin, world_size=world_size, first_step=step, step=step, seconds={})
+        self._earlier: list[StartTimes] = []
+        with contextlib.suppress(UserError):  # a damaged record
+            self._earlier = read_times(folder)
         make_folder(folder / TIMES)
         paths = (folder / TIMES / f"{number:04d}.json" for number in itertools.count(1))
         self._file = open_new(next(path for path in paths if not os.path.lexists(path)))
@@ -67,6 +70,10 @@ class TimeRecord:
         self._size = max(self._size, len(content))
         with contextlib.suppress(OSError):
             os.pwrite(self._file.fileno(), content.ljust(self._size), 0)  # in one call, so that it is always complete
+
+    def goodput(self) -> Goodput:
+        """Where the time of the run went so far."""
+        return goodput([*self._earlier, self._times])
 
     def close(self) -> None:
         """Closes the file."""

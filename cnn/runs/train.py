@@ -26,6 +26,7 @@ from cnn.duration import duration, seconds_of
 from cnn.errors import StoppedError, UserError, diverged
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
 from cnn.learner.exchange_selection import dense_kernels
+from cnn.learner.first_images import first_images
 from cnn.learner.learner import Learner, assemble, build_model, make_order
 from cnn.learner.precision import PRECISIONS
 from cnn.monitoring.bottlenecks import Circumstances
@@ -42,9 +43,16 @@ from cnn.runs.opening import few_steps, opening_lines, own_validation, range_of_
 from cnn.runs.report import Report
 from cnn.runs.results import write_results
 from cnn.runs.resumption import best_checkpoint, check_data, check_length, restore_and_broadcast
-from cnn.runs.run_folder import record_settings, recorded_origin, recorded_topology, write_environment
+from cnn.runs.run_folder import (
+    environment_of,
+    record_settings,
+    recorded_origin,
+    recorded_topology,
+    write_environment,
+)
 from cnn.runs.serving import serving
 from cnn.runs.start import Carried, Start, claim_folder, decide_start
+from cnn.runs.step_profile import ProfiledSteps, StepProfile, profiled_ranks, profiled_steps
 from cnn.runs.step_times import StepTimer
 from cnn.runs.time_record import TimeRecord, process_age
 from cnn.settings.settings import RunSettings, TrainingSettings
@@ -79,6 +87,8 @@ def _train(
     model = build_model(settings.learner, dataset)
     order = make_order(cluster, settings.learner, model, training, run.global_batch_size)
     total_steps = check_length(cluster, start, run, order.steps_per_epoch)
+    profiled = profiled_steps(run.profile_steps, total_steps)
+    profiling_ranks = profiled_ranks(run.profile_ranks, cluster.world_size)
     initial = None if start.has_checkpoint else cluster.on_chief(lambda: _initialize(start, model))
     initial_message, origin = initial or (None, None)
     learner = assemble(cluster, settings.learner, dataset, order, model, start.exchange)
@@ -88,7 +98,8 @@ def _train(
     checkpoints = CheckpointFolder(folder / "checkpoints")
     report = time_record = None
     numerics = arithmetic(cluster)
-    describe = functools.partial(_describe, cluster, start, folder, dataset, learner.exchange.record, numerics, origin)
+    environment = _environment(cluster, folder, dataset, learner.exchange.record, numerics, origin)
+    describe = functools.partial(_describe, start, folder, dataset, environment)
     if cluster.is_chief:
         other_bits = _other_bits(folder, numerics) if start.has_checkpoint else ""
         if not start.has_checkpoint:
@@ -114,10 +125,17 @@ def _train(
             learner.exchange.message,
             range_of_class_weights(dataset, learner.class_weights),
         )
-        report = _open_report(start, folder, loop_state.step, order.steps_per_epoch, total_steps, messages, served)
+        report = _open_report(
+            start, folder, dataset, loop_state.step, order.steps_per_epoch, total_steps, messages, served
+        )
+        report.tensorboard.start(loop_state.step, settings.merged, environment)
+        report.tensorboard.network(loop_state.step, model)
+        if loop_state.step < total_steps:
+            plan = order.plan(loop_state.step, 1, cluster.rank, cluster.world_size)
+            report.tensorboard.first_images(loop_state.step, first_images(learner.feed, plan, order.group_size))
         time_record = TimeRecord(folder, stopwatch, loop_state.step, cluster.world_size)
     step_timer = StepTimer(cluster, _circumstances(cluster, settings, learner, order))
-    evaluate = Evaluator(model, learner.feed, validation, cluster, learner.average)
+    evaluate = Evaluator(model, learner.feed, validation, cluster, learner.average, find_worst=True)
     # On a GPU, timing makes the host wait in each step.
     training_step = learner.make_step(timed=cluster.world_size > 1 or cluster.devices.gpu == "none")
     loop = Loop(
@@ -145,6 +163,8 @@ def _train(
         total_steps=total_steps,
         log_every=run.log_every,
         save_every=run.save_every,
+        histograms_every=run.histograms_every,
+        profile=_profile(cluster, profiled, profiling_ranks, folder, report),
         patience=run.patience,
         on_progress=describe if cluster.is_chief and start.has_checkpoint else None,
         stop_requested=lambda: job.stop_requested() or _is_time_over(job, run),
@@ -177,6 +197,7 @@ def _train(
         raise diverged(loop_state.step, f"the loss on the test images is {test.means['loss']}")
     if report is not None and time_record is not None:
         report.evaluation("test", loop_state.step, test)
+        report.tensorboard.completed(loop_state.step)
         report.close()
         time_record.update(loop_state.step)
         time_record.close()
@@ -191,6 +212,7 @@ def _train(
             total_steps=total_steps,
             seconds=time.perf_counter() - begin,
             step_timer=step_timer,
+            whole=time_record.goodput(),
             needs=needs,
         )
 
@@ -198,6 +220,7 @@ def _train(
 def _open_report(
     start: Start,
     folder: Path,
+    dataset: Dataset,
     step: int,
     steps_per_epoch: int,
     total_steps: int,
@@ -210,12 +233,23 @@ def _open_report(
         start_step=step,
         steps_per_epoch=steps_per_epoch,
         resumed=start.how != "fresh",
+        dataset=dataset,
         served=served,
     )
     for message in (*start.damage, *messages):
         if message:
             report.message(message)
     return report
+
+
+def _profile(
+    cluster: Cluster, steps: ProfiledSteps | None, ranks: set[int], folder: Path, report: Report | None
+) -> StepProfile:
+    """The profile that this rank makes. In the run folder, ranks other than 0 have a folder each."""
+    own = None
+    if cluster.rank in ranks:
+        own = folder if cluster.is_chief else folder / f"rank-{cluster.rank}"
+    return StepProfile(steps, own, print if report is None else report.message)
 
 
 def _check_patience(run: RunSettings, validation: np.ndarray) -> None:
@@ -287,17 +321,14 @@ def _other_bits(folder: Path, numerics: list[dict[str, str]]) -> str:
     return other and f"{other}: the result will not have the same bits as without the interruption."
 
 
-def _describe(
+def _environment(
     cluster: Cluster,
-    start: Start,
     folder: Path,
     dataset: Dataset,
     exchange: dict[str, Any],
     numerics: list[dict[str, str]],
     origin: dict[str, Any] | None,
-) -> None:
-    if start.settings.run.resume:
-        record_settings(folder, start.settings.merged)
+) -> dict[str, Any]:
     topology = {
         "world_size": cluster.world_size,
         "controller": cluster.controller,
@@ -306,7 +337,14 @@ def _describe(
         "arithmetic": numerics,
         "exchange": exchange,
     }
-    write_environment(folder, topology, dataset.checksum, origin or recorded_origin(folder) or None)
+    recorded = recorded_origin(folder) if cluster.is_chief else None  # another host may not have the folder
+    return environment_of(topology, dataset.checksum, origin or recorded or None)
+
+
+def _describe(start: Start, folder: Path, dataset: Dataset, environment: dict[str, Any]) -> None:
+    if start.settings.run.resume:
+        record_settings(folder, start.settings.merged)
+    write_environment(folder, environment)
     write_data(folder, dataset)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,11 +73,21 @@ class RunSettings:
     stop_after: str | None = None
     """Stop, as a signal would, when the job has run for this time: 90m, 8h or 1h30m, for example. Exit code 75."""
 
+    histograms_every: int | None = None
+    """Steps between histograms of the weights for TensorBoard. Default: none."""
+
+    profile_steps: str | None = None
+    """Write a profile of some steps for TensorBoard: 100:110 for the ten steps that follow the first hundred."""
+
+    profile_ranks: str = "0"
+    """The workers that write this profile: ranks with commas between them, or all."""
+
     class_table: bool = False
     """Also print the test result of each class at the end."""
 
     def __post_init__(self) -> None:
         check_counts(self, "epochs", "steps", "global_batch_size", "save_every", "log_every", "patience")
+        check_counts(self, "histograms_every")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--seed {self.seed} is not in [0, 2**32): give a whole number in this range.")
         if not 0 <= self.validation_fraction < 1:
@@ -87,6 +98,7 @@ class RunSettings:
         if self.resume and self.run_dir is None:
             raise UserError("--resume needs --run_dir: name the folder of the run to continue.")
         self._check_stop_after()
+        self._check_profile()
 
     def _check_stop_after(self) -> None:
         try:
@@ -97,6 +109,19 @@ class RunSettings:
                 f"--stop_after {error}: write days, hours, minutes and seconds with their letters, 8h, 90m or 1h30m "
                 "for example."
             ) from error
+
+    def _check_profile(self) -> None:
+        steps = re.fullmatch(r"(\d{1,15}):(\d{1,15})", self.profile_steps or "0:1", re.ASCII)
+        if steps is None or int(steps[1]) >= int(steps[2]):
+            raise UserError(
+                f"--profile_steps {self.profile_steps} names no steps: write how many are done before them and after "
+                "them, 100:110 for ten steps, for example."
+            )
+        if not re.fullmatch(r"all|\d{1,9}(,\d{1,9})*", self.profile_ranks, re.ASCII):
+            raise UserError(
+                f"--profile_ranks {self.profile_ranks} is not a list of ranks: write 0,3 for two workers, for example, "
+                "or all."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

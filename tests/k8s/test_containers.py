@@ -83,7 +83,7 @@ def test_launcher_awaits_workers_and_tensorboard_shows_the_run(
     board = job.pods.start(pod)
     address = docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", board.name)
     board.await_line("Press CTRL")
-    assert _served(f"http://{address}:6006/data/plugin/scalars/tags", "train/events/train")
+    assert _served(f"http://{address}:6006/data/plugin/scalars/tags", "loss/train")
 
 
 def _served(url: str, run: str) -> dict[str, Any]:

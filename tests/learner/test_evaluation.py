@@ -120,3 +120,23 @@ def test_samples_that_are_left_out_do_not_count(
     assert count(evaluation, "accuracy") == (found == part.labels[kept]).sum()
     assert evaluation.totals["accuracy"].samples.tolist() == [len(kept)]
     assert evaluation.confusion.sum(1).tolist() == np.bincount(part.labels[kept], minlength=4).tolist()
+
+
+def test_the_worst_answers_are_found(cluster: Cluster, make_feed, make_network, part: Part, float64: str) -> None:
+    model = make_network("lenet5-like")
+    chosen = np.random.default_rng(1).permutation(250)[:237]
+    assert not Evaluator(model, make_feed(), chosen, cluster)().worst
+    worst = Evaluator(model, make_feed(), chosen, cluster, find_worst=True)().worst
+    logits = model((part.images[chosen] / 255 - 0.5) / 0.25, training=False).numpy()
+    labels, predicted = part.labels[chosen], logits.argmax(1)
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(237), labels]
+    order = sorted((place for place in range(237) if labels[place] != predicted[place]), key=lambda n: -losses[n])[:16]
+    assert [answer[1:] for answer in worst] == [(chosen[n], labels[n], predicted[n]) for n in order]
+    np.testing.assert_allclose([answer.loss for answer in worst], losses[order])
+
+
+def test_who_is_always_right_has_no_worst_answers(cluster: Cluster, make_feed, make_network, part: Part) -> None:
+    model = make_network("fcnn")
+    model.trainable_variables[1].assign([0, 0, 1000, 0])
+    of_class = np.flatnonzero(part.labels == 2)
+    assert not Evaluator(model, make_feed(), of_class, cluster, find_worst=True)().worst

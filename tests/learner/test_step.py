@@ -450,3 +450,30 @@ def test_a_rank_knows_its_own_loss_and_time(make_step) -> None:
     assert (own.computing_seconds < 60).all()
     assert (own.exchange_seconds >= 0).all()
     assert (own.exchange_seconds < own.computing_seconds).all()  # there is nothing to exchange
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 0.01, "l2": 0.1}, {"micro_batch_size": 20}])
+def test_norms_are_those_of_the_last_gradients_and_change_no_bits(make_step, options: dict[str, Any]) -> None:
+    plain, looked_at = make_step(**options), make_step(**options)
+    plain.run(ORDER.plan(0, 3, 0, 1), rates(3))
+    gradients = plain.gradients(ORDER.plan(3, 1, 0, 1))
+    assert plain.run(ORDER.plan(3, 1, 0, 1), rates(1)).gradient_norms == {}
+    looked_at.run(ORDER.plan(0, 1, 0, 1), rates(3)[:1], with_norms=True)
+    looked_at.run(ORDER.plan(1, 2, 0, 1), rates(3)[1:])
+    norms = looked_at.run(ORDER.plan(3, 1, 0, 1), rates(1), with_norms=True).gradient_norms
+    assert list(norms) == [each.path for each in looked_at.model.trainable_variables]
+    np.testing.assert_allclose(list(norms.values()), [np.linalg.norm(each) for each in gradients], rtol=1e-5)
+    assert_same_bits(state(plain), state(looked_at))
+
+
+def test_norms_of_many_steps_are_those_of_the_last(
+    make_step, make_feed, stored: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if they take several calls, as streamed images do."""
+    monkeypatch.setattr(pixels, "STREAMED_BYTES", 2 * 80 * stored.images[0].nbytes)
+    many, single = make_step(feed=make_feed(stored, 0)), make_step()
+    norms = many.run(ORDER.plan(0, 3, 0, 1), rates(3), with_norms=True).gradient_norms
+    for number in range(3):
+        expected = single.run(ORDER.plan(number, 1, 0, 1), rates(3)[number : number + 1], with_norms=True)
+    assert norms == expected.gradient_norms
+    assert all(norm > 0 for norm in norms.values())

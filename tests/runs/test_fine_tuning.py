@@ -10,7 +10,7 @@ import pytest
 from cnn.errors import UserError
 from cnn.models.registry import ModelSettings, build_network
 from cnn.runs.fine_tuning import check_origin, initialize_from, recorded_start
-from cnn.runs.run_folder import start_folder, write_environment
+from cnn.runs.run_folder import environment_of, start_folder, write_environment
 from cnn.runs.saved_run import SavedRun
 from cnn.settings.settings import TrainingSettings, parse_settings
 
@@ -112,7 +112,7 @@ def test_with_a_checkpoint_it_does_not_matter_and_stays_recorded(make_run: Calla
 def test_weights_that_changed_are_noticed_and_moved_ones_are_known(run: SavedRun, tmp_path: Path) -> None:
     tuned = begin(tmp_path / "tuned", "--initialize_from", run.folder)
     origin = initialize_from(run.folder, network())[1]
-    write_environment(tuned, {}, "abc", origin)
+    write_environment(tuned, environment_of({}, "abc", origin))
     check_origin(tuned, origin)
     check_origin(tmp_path / "new", origin)
     moved = run.folder.rename(tmp_path / "moved")

@@ -20,6 +20,7 @@ from cnn.runs.run_folder import (
     check_same,
     check_unused,
     default_folder,
+    environment_of,
     in_one_unit,
     make_new_folder,
     record_settings,
@@ -124,6 +125,7 @@ def test_going_on_from_the_last_step_with_more_epochs(run: Path) -> None:
     more = {**SETTINGS, "epochs": 9, "run_dir": "y", "resume": True, "steps": 5, "save_every": 3, "log_every": 1}
     more |= {"resident_mb": 0, "patience": 2, "stop_after": "8h", "class_table": True}
     more |= {"metrics_port": 9400, "metrics_address": "0.0.0.0"}
+    more |= {"histograms_every": 7, "profile_steps": "5:6", "profile_ranks": "all"}
     check_same(run, more)
     assert read_settings(run / "settings.yaml") == SETTINGS  # until it has gone on
     record_settings(run, more)
@@ -177,7 +179,7 @@ def test_no_run_to_go_on_with(tmp_path: Path, place: str) -> None:
 
 
 def test_environment(tmp_path: Path) -> None:
-    write_environment(tmp_path, {"world_size": 2}, "abc")
+    write_environment(tmp_path, environment_of({"world_size": 2}, "abc"))
     environment = json.loads((tmp_path / "environment.json").read_text())
     assert environment["topology"] == {"world_size": 2}
     assert environment["data_checksum"] == "abc"

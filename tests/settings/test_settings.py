@@ -112,6 +112,11 @@ def test_merged_holds_every_setting_once() -> None:
         (["--save_every", 0], ["--save_every 0"]),
         (["--log_every", 0], ["--log_every 0"]),
         (["--patience", 0], ["--patience 0 is less than 1"]),
+        (["--histograms_every", 0], ["--histograms_every 0 is less than 1"]),
+        (["--profile_steps", "110:100"], ["--profile_steps 110:100 names no steps", "100:110 for ten steps"]),
+        (["--profile_steps", "100:100"], ["--profile_steps 100:100 names no steps"]),
+        (["--profile_steps", "100"], ["--profile_steps 100 names no steps"]),
+        (["--profile_ranks", "0, 1"], ["--profile_ranks 0, 1 is not a list of ranks", "0,3", "or all"]),
         (["--stop_after", "8"], ["--stop_after '8' is not a duration", "8h, 90m or 1h30m"]),
         (["--class_weights", "balance"], ["unknown choice for class_weights 'balance'", "Did you mean 'balanced'?"]),
         (["--seed", -1], ["--seed -1 is not in"]),
@@ -572,6 +577,18 @@ def test_whole_numbers_that_nothing_could_hold(name: str, digits: int) -> None:
     assert name in said
     assert len(said) < 200 or digits == 5000
     assert str(digits) in said or digits == 5000
+
+
+@pytest.mark.parametrize(("steps", "ranks"), [("100:110", "0"), ("0:1", "0,3"), ("1:59", "all"), ("10:30", "10,30")])
+def test_what_a_profile_is_made_of(tmp_path: Path, steps: str, ranks: str) -> None:
+    """YAML has numbers of base 60, and with commas."""
+    settings = parse("--profile_steps", steps, "--profile_ranks", ranks)
+    assert (settings.run.profile_steps, settings.run.profile_ranks) == (steps, ranks)
+    write_settings(tmp_path / "a.yaml", settings.merged)
+    (tmp_path / "b.yaml").write_text(f"profile_steps: {steps}\nprofile_ranks: {ranks}\n")
+    for name in ("a.yaml", "b.yaml"):
+        run = parse("--config", tmp_path / name).run
+        assert (run.profile_steps, run.profile_ranks) == (steps, ranks), name
 
 
 def test_a_scaled_rate_that_is_no_number() -> None:
