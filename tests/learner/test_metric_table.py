@@ -159,6 +159,6 @@ def test_a_run_records_a_new_row(
     _, record = load_checkpoint(checkpoints.path(14))
     pending = record["progress"]["pending"]
     assert pending.keys() == {"loss", "accuracy", *ROWS}
-    assert all(sum(pending[name]["samples"]) == 2 * 128 for name in pending)
+    assert all(sum(pending[name]["samples"]) == 3 * 128 for name in pending)
     assert all(type(each) is int for each in pending["class_hits"]["sums"])
     assert record["progress"]["best"].keys() == set(BEST_BY)

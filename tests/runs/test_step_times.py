@@ -16,7 +16,7 @@ STREAMED = Circumstances(
 def results(steps: int, computing: float) -> StepResults:
     zeros = np.zeros(steps)
     each = np.full(steps, computing)
-    return StepResults({}, Reports(), Diagnostics(zeros > 0, each / 2, each, zeros, zeros))
+    return StepResults({}, Reports(), Diagnostics(zeros > 0, each / 2, each, zeros, zeros), {})
 
 
 def test_times_are_means_over_the_steps_since_the_last_comparison(cluster: Cluster) -> None:
