@@ -67,7 +67,7 @@ def assert_every_tab_is_filled(runs: Path) -> None:
         first = ask("images/images?run=one&tag=images/first%20step&sample=0", "blob_key")
         assert isinstance(first, list)
         assert [each["step"] for each in first] == [0, 15]  # of each start
-        texts = ask("text/text?run=one&tag=environment", "tensorboard")
+        texts = ask("text/text?run=one&tag=environment", "data_checksum")
         assert isinstance(texts, list)
         assert "<td>topology.world_size</td>\n<td>1</td>" in texts[-1]["text"]
         histograms = ask("histograms/histograms?run=one&tag=weights/conv1/kernel", "30")

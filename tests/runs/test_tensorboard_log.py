@@ -45,7 +45,7 @@ def test_settings_tell_what_is_not_the_default(tmp_path: Path) -> None:
     events = written(tmp_path, lambda log: log.start(40, settings, environment))
     texts = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in ("settings", "environment")}
     assert "| model | vgg16 | lenet5-like |\n" in texts["settings"]
-    assert "| run\\_dir | a\\|b\\nc | None |\n" in texts["settings"]
+    assert "| run\\_dir | a\\|b\\\\nc | None |\n" in texts["settings"]
     assert "| epochs | 10 |  |\n" in texts["settings"]
     assert texts["environment"].splitlines()[2:] == [
         "| versions.keras | 3 |",
