@@ -174,11 +174,12 @@ class TensorBoardLog:
         self._events.add(step, lambda: [session_end(done=True)])
 
     def _caption(self, shown: ShownImages, place: int) -> str:
-        label = self._name(shown.labels[place])
-        if shown.partners is None or shown.shares is None or shown.shares[place] == 1:
-            return label
-        share = round(100 * float(shown.shares[place]))
-        return f"{share} % {label}\n{100 - share} % {self._name(shown.partners[place])}"
+        share = 100 if shown.shares is None else round(100 * float(shown.shares[place]))
+        parts = [(share, shown.labels[place])]
+        if shown.partners is not None:
+            parts.append((100 - share, shown.partners[place]))
+        lines = [(percent, self._name(label)) for percent, label in sorted(parts, reverse=True) if percent]
+        return "\n".join(name if percent == 100 else f"{percent} % {name}" for percent, name in lines)
 
     def _worst(self, part: str, evaluation: Evaluation) -> Any:
         assert self._dataset is not None

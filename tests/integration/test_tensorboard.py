@@ -2,11 +2,9 @@
 
 import re
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ..monitoring.tensorboard_server import get_when, tensorboard
@@ -18,22 +16,25 @@ SETTINGS = (
 """15 steps an epoch."""
 
 
-@pytest.fixture(scope="module")
-def runs(jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def test_a_real_tensorboard_shows_real_runs(jobs, tmp_path: Path) -> None:
     """A run that was resumed, and one of two workers."""
-    folder = tmp_path_factory.mktemp("runs")
     watched = ("--histograms_every", 10, "--profile_steps", "20:22", "--profile_ranks")
+    one, two = tmp_path / "one", tmp_path / "two"
     for epochs, more in ((1, ()), (2, ("--resume", *watched, 0))):
-        code, output = jobs.run("jobs/train.py", *SETTINGS, "--epochs", epochs, "--run_dir", folder / "one", *more)
+        code, output = jobs.run("jobs/train.py", *SETTINGS, "--epochs", epochs, "--run_dir", one, *more)
         assert code == 0, output
-    assert f"is in {folder}/one/plugins/profile" in output
-    command = ("jobs/train.py", *SETTINGS, "--epochs", 2, "--run_dir", folder / "two", *watched, "all")
+    assert f"is in {one}/plugins/profile" in output
+    command = ("jobs/train.py", *SETTINGS, "--epochs", 2, "--run_dir", two, *watched, "all")
     code, output = jobs.run(*command, launcher="mpirun", workers=2)
     assert code == 0, output
-    yield folder
+    assert_every_tab_is_filled(tmp_path)
+    files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.xplane.pb")]
+    found = sorted(re.sub(r"/plugins/profile/[\d_]+/[^/]+$", "", file) for file in files)
+    assert found == ["one", "two", "two/rank-1"]
+    assert_same_at_the_end(one, two)
 
 
-def test_every_tab_is_filled(runs: Path) -> None:
+def assert_every_tab_is_filled(runs: Path) -> None:
     with tensorboard(runs) as (process, address):
 
         def ask(route: str, *ready: str, posted: object = None) -> object:
@@ -66,7 +67,7 @@ def test_every_tab_is_filled(runs: Path) -> None:
         first = ask("images/images?run=one&tag=images/first%20step&sample=0", "blob_key")
         assert isinstance(first, list)
         assert [each["step"] for each in first] == [0, 15]  # of each start
-        texts = ask("text/text?run=one&tag=environment", "tensorboard")
+        texts = ask("text/text?run=one&tag=environment", "data_checksum")
         assert isinstance(texts, list)
         assert "<td>topology.world_size</td>\n<td>1</td>" in texts[-1]["text"]
         histograms = ask("histograms/histograms?run=one&tag=weights/conv1/kernel", "30")
@@ -82,14 +83,8 @@ def test_every_tab_is_filled(runs: Path) -> None:
         assert hparams["model"]["domainDiscrete"] == ["lenet5-like"]
 
 
-def test_the_profile_of_every_rank_that_was_asked_for_is_there(runs: Path) -> None:
-    files = [path.relative_to(runs).as_posix() for path in runs.rglob("*.xplane.pb")]
-    found = sorted(re.sub(r"/plugins/profile/[\d_]+/[^/]+$", "", file) for file in files)
-    assert found == ["one", "two", "two/rank-1"]
-
-
-def test_workers_show_what_one_shows(runs: Path) -> None:
-    one, two = (EventAccumulator(str(runs / name), {"images": 0, "scalars": 0}).Reload() for name in ("one", "two"))
+def assert_same_at_the_end(*runs: Path) -> None:
+    one, two = (EventAccumulator(str(run), {"images": 0, "scalars": 0}).Reload() for run in runs)
     tags = [tag for tag in one.Tags()["scalars"] if tag.startswith(("norms", "recall", "loss", "accuracy"))]
     assert tags
     for tag in tags:

@@ -130,9 +130,16 @@ def test_histograms_count_every_finite_weight(tmp_path: Path) -> None:
 
 def test_first_images_have_their_labels_and_what_is_mixed_in(tmp_path: Path) -> None:
     log = TensorBoardLog(tmp_path, None, dataset(3))
-    images = np.zeros((2, 8, 8, 1), np.uint8)
-    shown = ShownImages(images, np.array([1, 2]), np.array([0, 0]), np.array([0.75, 1.0]))
-    assert [log._caption(shown, place) for place in (0, 1)] == ["75 % class|1\\n\n25 % class|0\\n", "class|2\\n"]
+    images = np.zeros((4, 8, 8, 1), np.uint8)
+    labels, partners = np.array([1, 2, 1, 1]), np.array([0, 0, 0, 2])
+    shown = ShownImages(images, labels, partners, np.array([0.75, 0.999, 0.25, 0.0]))
+    assert [log._caption(shown, place) for place in range(4)] == [
+        "75 % class|1\\n\n25 % class|0\\n",
+        "class|2\\n",
+        "75 % class|0\\n\n25 % class|1\\n",
+        "class|2\\n",
+    ]
+    assert log._caption(ShownImages(images, labels, None, None), 0) == "class|1\\n"
     log.first_images(4, shown)
     log.close()
     events = EventAccumulator(str(tmp_path)).Reload()
