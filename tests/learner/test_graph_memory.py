@@ -2,7 +2,6 @@
 
 import collections
 
-import pytest
 import tensorflow as tf
 
 from cnn.learner.graph_memory import GraphRun, Node, Peak, nodes_of
@@ -78,4 +77,5 @@ def test_a_graph_is_read_without_what_tensorflow_removes() -> None:
     assert operations["MatMul"] == 2
     assert "IdentityN" not in operations
     assert operations["AssignSubVariableOp"] == 1
-    assert GraphRun(nodes_of(graph), PoolAllocator(), {}).run().used == pytest.approx(2 * 40_000, abs=100)
+    # One product at a time, and the sum of the first.
+    assert GraphRun(nodes_of(graph), PoolAllocator(), {}).run().used == 40_004
