@@ -47,7 +47,7 @@ def assert_every_tab_is_filled(runs: Path) -> None:
             groups = {tag.split("/")[0] for tag in of_run}
             assert sorted(groups) == [
                 *("accuracy", "loss", "mean class accuracy", "memory", "norms of gradients", "norms of weights"),
-                *("recall in test", "recall in validation", "top-5", "training"),
+                *("recall in test", "recall in validation", "time of a step", "time of the run", "top-5", "training"),
             ]
             assert {"loss/train", "loss/validation", "loss/test", "training/learning_rate"} <= of_run.keys()
             assert {"recall in validation/7", "norms of gradients/conv1", "norms of weights/logits"} <= of_run.keys()
