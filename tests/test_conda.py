@@ -8,7 +8,11 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 
-OTHER_NAMES = {"matplotlib-base": "matplotlib", "tensorflow": "tensorflow-cpu"}
+OTHER_NAMES = {
+    "matplotlib-base": "matplotlib",
+    "prometheus_client": "prometheus-client",
+    "tensorflow": "tensorflow-cpu",
+}
 OTHER_VERSIONS = {"openmpi": ">=5,<6"}
 """What conda-forge's Horovod is built with."""
 
