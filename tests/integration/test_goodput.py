@@ -57,8 +57,10 @@ def test_a_folder_without_a_record_of_its_times(jobs, tmp_path: Path) -> None:
     code, output = jobs.run("jobs/report.py", tmp_path)
     assert code == 2
     assert "holds no run" in output
-    (tmp_path / "settings.yaml").write_text("model: fcnn\n")
-    code, output = jobs.run("jobs/report.py", tmp_path)
+    folder = tmp_path / "run"  # not tmp_path itself: beside it, other tests look for runs
+    folder.mkdir()
+    (folder / "settings.yaml").write_text("model: fcnn\n")
+    code, output = jobs.run("jobs/report.py", folder)
     assert code == 2
     assert "has no record of its times" in output
     code, output = jobs.run("jobs/report.py")
