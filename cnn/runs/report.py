@@ -13,7 +13,7 @@ from cnn.data.dataset import Dataset
 from cnn.learner.evaluation import Evaluation
 from cnn.learner.state import read_state
 from cnn.learner.totals import Total, Totals, add_totals, means
-from cnn.monitoring.bottlenecks import StepTimes
+from cnn.monitoring.bottlenecks import Bottleneck, StepTimes
 from cnn.monitoring.goodput import Goodput
 from cnn.monitoring.metrics import MetricsLog
 from cnn.monitoring.training_progress import Score, TrainingProgress
@@ -133,6 +133,15 @@ class Report:
             | {f"time of the run/{activity} (s)": seconds for activity, seconds in whole.seconds.items()}
             | {"time of the run/goodput": whole.share},
         )
+        if self._served is not None:
+            self._served.times(of_step.parts, whole.seconds, whole.share)
+
+    def limit(self, step: int, limit: Bottleneck) -> None:
+        """Shows and records a cause of slow steps."""
+        self.message(limit.sentence)
+        self.tensorboard.limit(step, limit.cause, limit.sentence)
+        if self._served is not None:
+            self._served.limit(limit.cause)
 
     def weights(self, step: int, variables: Mapping[str, keras.Variable], gradient_norms: Mapping[str, float]) -> None:
         """Records the norms of the network's weights and of their gradients, filters, and the memory in use.

@@ -90,8 +90,8 @@ class Timekeeper:
         ranks = self._step_timer.compare()
         if report is not None and self._record is not None and ranks:
             report.times(step, ranks[0], self._record.goodput())
-            for message in self._step_timer.newly_found(ranks):
-                report.message(message)
+            for limit in self._step_timer.newly_found(ranks):
+                report.limit(step, limit)
 
     def _input_seconds(self) -> float:
         return self._stopwatch.seconds().get(INPUT, 0.0)
