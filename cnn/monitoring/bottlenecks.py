@@ -9,8 +9,9 @@ from cnn.shown_text import counted
 _INPUT_SHARE, _EXCHANGE_SHARE, _OVERHEAD_SHARE = 0.1, 0.2, 0.5
 """Shares of a step from which the input, the exposed exchange, or all that is not computing is worth a sentence."""
 
-_SLOW_RATIO, _SLOW_SECONDS = 1.2, 0.005
-"""A rank is slow if its time exceeds the others' median by this factor, and by this many seconds."""
+_SLOW_RATIO, _SLOW_SECONDS, _SLOW_SHARE = 1.2, 0.005, 0.1
+"""A rank is slow if its time exceeds the others' median by this factor, and by this many seconds in a usual step, or in
+the mean over many steps by this share of a step."""
 
 _LATENCY_SECONDS, _FAST_LINK = 0.01, 1e9
 """An exchange that takes longer than this, besides its bytes at this rate per second, is slow because of the link."""
@@ -26,7 +27,10 @@ class StepTimes(NamedTuple):
     """Waiting for images."""
 
     loss: float
-    """Computing the loss, which is a part of `computing`; 0 if not measured."""
+    """Computing the loss, which is a part of `computing`, median; 0 if not measured."""
+
+    mean_loss: float
+    """The same, mean, to which interruptions count."""
 
     computing: float
     """Computing the gradients of this rank's samples, while their exchange has begun; 0 if not measured."""
@@ -85,7 +89,7 @@ def bottlenecks(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottlene
         ranks: the times of each rank.
         run: what they depend on.
     """
-    found = [*_input(ranks, run), *slow_ranks(ranks, run), *_exchange(ranks, run)]
+    found = [*_input(ranks, run), *(slow_rank(ranks, run) or _interrupted_rank(ranks, run)), *_exchange(ranks, run)]
     return found or list(_overhead(ranks, run))
 
 
@@ -105,14 +109,24 @@ def _input(ranks: Sequence[StepTimes], run: Circumstances) -> Iterator[Bottlenec
     )
 
 
-def slow_ranks(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottleneck]:
-    """The slowest rank, if it computes so much more slowly than the others that all wait for it."""
-    if len(ranks) < 2:
+def slow_rank(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottleneck]:
+    """The slowest rank, if it computes a usual step so much more slowly than the others that all wait for it."""
+    return _slowest([times.loss for times in ranks], run, _SLOW_SECONDS)
+
+
+def _interrupted_rank(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottleneck]:
+    """As `slow_rank`, if it is slow because it is interrupted now and then: other programs, a limit of its cores."""
+    return _slowest([times.mean_loss for times in ranks], run, _SLOW_SHARE * ranks[0].total)
+
+
+def _slowest(losses: Sequence[float], run: Circumstances, least: float) -> list[Bottleneck]:
+    """The rank that takes longest for the loss, if that is `least` seconds longer than the others' median."""
+    if len(losses) < 2:
         return []
-    slowest = max(range(len(ranks)), key=lambda each: ranks[each].loss)
-    seconds = ranks[slowest].loss
-    others = statistics.median(times.loss for rank, times in enumerate(ranks) if rank != slowest)
-    if seconds <= _SLOW_RATIO * others or seconds - others <= _SLOW_SECONDS:
+    slowest = max(range(len(losses)), key=lambda rank: losses[rank])
+    seconds = losses[slowest]
+    others = statistics.median(each for rank, each in enumerate(losses) if rank != slowest)
+    if seconds <= _SLOW_RATIO * others or seconds - others <= least:
         return []
     sentence = (
         f"rank {slowest} (on {run.hosts[slowest]}) is slow: it computes a batch's loss in {seconds:.3g} s, the others "

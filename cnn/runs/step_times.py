@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn.cluster.collectives import Cluster
 from cnn.learner.step_results import StepResults
-from cnn.monitoring.bottlenecks import Bottleneck, Circumstances, StepTimes, bottlenecks, slow_ranks
+from cnn.monitoring.bottlenecks import Bottleneck, Circumstances, StepTimes, bottlenecks, slow_rank
 
 _ENOUGH_SECONDS = 20.0
 """Seconds of steps from which a cause is worth a message; for a slow rank, less is enough."""
@@ -55,7 +55,8 @@ class StepTimer:
         own = StepTimes(
             total=self._seconds / steps,
             input=self._input_seconds / steps,
-            loss=statistics.median(self._loss_seconds),  # a mean would blame a rank for one interruption
+            loss=statistics.median(self._loss_seconds),  # soon after the start, a mean blames one interruption
+            mean_loss=statistics.mean(self._loss_seconds),
             computing=self._computing_seconds / steps,
             exchange=self._exchange_seconds / steps,
         )
@@ -71,7 +72,7 @@ class StepTimer:
         Args:
             ranks: the result of `compare`.
         """
-        found = slow_ranks(ranks, self._circumstances)
+        found = slow_rank(ranks, self._circumstances)
         if self._window.seconds >= _ENOUGH_SECONDS:
             found += bottlenecks(self._window.means, self._circumstances)
             self._window = _Sums()

@@ -13,7 +13,7 @@ RUN = Circumstances(
     can_compress=True,
     can_factor=False,
 )
-HEALTHY = StepTimes(total=1.0, input=0.001, loss=0.3, computing=0.9, exchange=0.05)
+HEALTHY = StepTimes(total=1.0, input=0.001, loss=0.3, mean_loss=0.3, computing=0.9, exchange=0.05)
 
 
 def found(ranks: list[StepTimes], run: Circumstances = RUN) -> dict[str, str]:
@@ -29,7 +29,7 @@ def test_a_healthy_run_gets_no_sentence() -> None:
     ("spare_mb", "remedy"), [(9000, "--resident_mb 5000"), (4000, "a faster disk, or choose a smaller --image_size")]
 )
 def test_input(spare_mb: int, remedy: str) -> None:
-    slow = StepTimes(total=1.0, input=0.41, loss=0.2, computing=0.5, exchange=0.01)
+    slow = StepTimes(total=1.0, input=0.41, loss=0.2, mean_loss=0.2, computing=0.5, exchange=0.01)
     waiting = slow._replace(input=0.001, exchange=0.42)
     named = found([waiting, waiting, slow], RUN._replace(streamed_mb=5000, spare_mb=spare_mb))
     assert named.keys() == {"input"}
@@ -38,7 +38,7 @@ def test_input(spare_mb: int, remedy: str) -> None:
 
 
 def test_a_slow_rank() -> None:
-    slow = StepTimes(total=1.4, input=0.0, loss=0.42, computing=1.3, exchange=0.02)
+    slow = StepTimes(total=1.4, input=0.0, loss=0.42, mean_loss=0.42, computing=1.3, exchange=0.02)
     waiting = slow._replace(loss=0.3, computing=0.9, exchange=0.42)
     named = found([waiting, slow, waiting])
     assert named.keys() == {"slow rank"}
@@ -47,8 +47,16 @@ def test_a_slow_rank() -> None:
     )
 
 
+@pytest.mark.parametrize(("mean_loss", "is_named"), [(0.003, True), (0.0015, False)])
+def test_a_rank_that_is_interrupted_in_some_steps(mean_loss: float, is_named: bool) -> None:
+    others = StepTimes(total=0.006, input=0.0, loss=0.001, mean_loss=0.001, computing=0.0045, exchange=0.0005)
+    named = found([others, others._replace(mean_loss=mean_loss), others])
+    assert named.keys() == ({"slow rank"} if is_named else set())
+    assert not is_named or "rank 1 (on node-b) is slow: it computes a batch's loss in 0.003 s" in named["slow rank"]
+
+
 def test_the_exchange() -> None:
-    times = StepTimes(total=1.0, input=0.0, loss=0.2, computing=0.55, exchange=0.4)
+    times = StepTimes(total=1.0, input=0.0, loss=0.2, mean_loss=0.2, computing=0.55, exchange=0.4)
     named = found([times] * 3, RUN._replace(can_factor=True))
     assert named.keys() == {"exchange"}
     assert "a step waits 400 of 1,000 ms (40 %) for it, in which each worker sends 200 MB" in named["exchange"]
@@ -59,13 +67,13 @@ def test_the_exchange() -> None:
 
 
 def test_a_small_batch_is_not_blamed_on_the_link() -> None:
-    times = StepTimes(total=0.003, input=0.0, loss=0.0003, computing=0.001, exchange=0.001)
+    times = StepTimes(total=0.003, input=0.0, loss=0.0003, mean_loss=0.0003, computing=0.001, exchange=0.001)
     named = found([times] * 2, RUN._replace(samples=4, sent_bytes=100_000))
     assert named.keys() == {"batch"}
     assert "only 1 of 3 ms (33 %) on computing its 4 samples per worker" in named["batch"]
-    link = StepTimes(total=0.03, input=0.0, loss=0.0003, computing=0.001, exchange=0.028)
+    link = StepTimes(total=0.03, input=0.0, loss=0.0003, mean_loss=0.0003, computing=0.001, exchange=0.028)
     assert found([link] * 2, RUN._replace(samples=4, sent_bytes=100_000)).keys() == {"exchange"}
 
 
 def test_times_that_were_not_measured_are_no_cause() -> None:
-    assert found([StepTimes(total=1.0, input=0.0, loss=0.0, computing=0.0, exchange=0.0)]) == {}
+    assert found([StepTimes(total=1.0, input=0.0, loss=0.0, mean_loss=0.0, computing=0.0, exchange=0.0)]) == {}
