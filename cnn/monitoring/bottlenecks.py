@@ -18,7 +18,7 @@ _LATENCY_SECONDS, _FAST_LINK = 0.01, 1e9
 
 
 class StepTimes(NamedTuple):
-    """One rank's times of a training step, means in seconds."""
+    """One rank's times of a training step in seconds: means, to which interruptions count, and medians."""
 
     total: float
     """From one step's start to the next one's; the same on every rank, but for noise."""
@@ -27,16 +27,19 @@ class StepTimes(NamedTuple):
     """Waiting for images."""
 
     loss: float
-    """Computing the loss, which is a part of `computing`, median; 0 if not measured."""
-
-    mean_loss: float
-    """The same, mean, to which interruptions count."""
+    """Computing the loss, which is a part of `computing`; 0 if not measured."""
 
     computing: float
     """Computing the gradients of this rank's samples, while their exchange has begun; 0 if not measured."""
 
     exchange: float
     """Waiting for the rest of the exchange, and for slower ranks; 0 if not measured."""
+
+    usual_loss: float
+    """Median of `loss`."""
+
+    usual_exchange: float
+    """Median of `exchange`, to which other ranks' interruptions do not count."""
 
     @property
     def rest(self) -> float:
@@ -111,12 +114,12 @@ def _input(ranks: Sequence[StepTimes], run: Circumstances) -> Iterator[Bottlenec
 
 def slow_rank(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottleneck]:
     """The slowest rank, if it computes a usual step so much more slowly than the others that all wait for it."""
-    return _slowest([times.loss for times in ranks], run, _SLOW_SECONDS)
+    return _slowest([times.usual_loss for times in ranks], run, _SLOW_SECONDS)
 
 
 def _interrupted_rank(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottleneck]:
     """As `slow_rank`, if it is slow because it is interrupted now and then: other programs, a limit of its cores."""
-    return _slowest([times.mean_loss for times in ranks], run, _SLOW_SHARE * ranks[0].total)
+    return _slowest([times.loss for times in ranks], run, _SLOW_SHARE * ranks[0].total)
 
 
 def _slowest(losses: Sequence[float], run: Circumstances, least: float) -> list[Bottleneck]:
@@ -137,9 +140,10 @@ def _slowest(losses: Sequence[float], run: Circumstances, least: float) -> list[
 
 def _exchange(ranks: Sequence[StepTimes], run: Circumstances) -> Iterator[Bottleneck]:
     # The rank that waits least for the exchange waits for no other rank.
-    times = min(ranks, key=lambda each: each.exchange)
-    by_link = times.exchange > _LATENCY_SECONDS + run.sent_bytes / _FAST_LINK
-    if times.exchange < _EXCHANGE_SHARE * times.total or not by_link:
+    times = min(ranks, key=lambda each: each.usual_exchange)
+    seconds = times.usual_exchange
+    by_link = seconds > _LATENCY_SECONDS + run.sent_bytes / _FAST_LINK
+    if seconds < _EXCHANGE_SHARE * times.total or not by_link:
         return
     actions = ["a larger --global_batch_size exchanges as much less often"]
     if run.can_factor:
@@ -150,7 +154,7 @@ def _exchange(ranks: Sequence[StepTimes], run: Circumstances) -> Iterator[Bottle
         actions.append("jobs/doctor.py measures the links")
     yield Bottleneck(
         "exchange",
-        f"the exchange of gradients is the limit: a step waits {_share(times.exchange, times)} for it, in which each "
+        f"the exchange of gradients is the limit: a step waits {_share(seconds, times)} for it, in which each "
         f"worker sends {run.sent_bytes / 1e6:,.3g} MB; {'; '.join(actions)}.",
     )
 

@@ -30,8 +30,9 @@ class StepTimer:
         self._start_interval()
 
     def _start_interval(self) -> None:
-        self._seconds = self._input_seconds = self._computing_seconds = self._exchange_seconds = 0.0
+        self._seconds = self._input_seconds = self._computing_seconds = 0.0
         self._loss_seconds: list[float] = []
+        self._exchange_seconds: list[float] = []
 
     def add(self, seconds: float, input_seconds: float, results: StepResults) -> None:
         """Adds the steps of a call.
@@ -44,8 +45,8 @@ class StepTimer:
         self._seconds += seconds
         self._input_seconds += input_seconds
         self._computing_seconds += float(results.diagnostics.computing_seconds.sum())
-        self._exchange_seconds += float(results.diagnostics.exchange_seconds.sum())
         self._loss_seconds += results.diagnostics.loss_seconds.tolist()
+        self._exchange_seconds += results.diagnostics.exchange_seconds.tolist()
 
     def compare(self) -> list[StepTimes]:
         """Every rank's times of the steps since the last call; empty if there were none."""
@@ -55,10 +56,11 @@ class StepTimer:
         own = StepTimes(
             total=self._seconds / steps,
             input=self._input_seconds / steps,
-            loss=statistics.median(self._loss_seconds),  # soon after the start, a mean blames one interruption
-            mean_loss=statistics.mean(self._loss_seconds),
+            loss=statistics.mean(self._loss_seconds),
             computing=self._computing_seconds / steps,
-            exchange=self._exchange_seconds / steps,
+            exchange=statistics.mean(self._exchange_seconds),
+            usual_loss=statistics.median(self._loss_seconds),
+            usual_exchange=statistics.median(self._exchange_seconds),
         )
         self._start_interval()
         ranks = [StepTimes(*each) for each in self._cluster.gather(list(own))]
