@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import math
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ import psutil
 from cnn.cluster.arithmetic import arithmetic, other_arithmetic
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.elastic import WorkersChangedError, is_elastic
+from cnn.cluster.expected_workers import unexpected_workers
 from cnn.cluster.installation import check_alike
 from cnn.cluster.job import Job
 from cnn.data.dataset import Dataset
@@ -68,6 +70,7 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains a network, tests it and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
+    cluster.agree(unexpected_workers([host for host, _ in cluster.peers], os.environ))
     with serving(cluster, settings, job) as served:
         _train(cluster, settings, job, served, begin)
 

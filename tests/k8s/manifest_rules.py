@@ -126,6 +126,11 @@ def _mpijob_faults(job: Manifest) -> Iterator[str]:
         yield f"sshAuthMountPath is not {_SSH_FOLDER}: that is where the image looks for the key"
     if "Launcher" in replicas and _gpus(replicas["Launcher"]["template"]["spec"]):
         yield "the launcher asks for a GPU: it has no ranks"
+    if "Launcher" in replicas and "Worker" in replicas:
+        launcher = replicas["Launcher"]["template"]["spec"]["containers"][0]
+        command = launcher.get("command", [])
+        hosts = "-".join(command[3:5]) if "--elastic" in command else str(replicas["Worker"].get("replicas"))
+        yield from _order_faults(launcher, hosts, complete["spec"]["slotsPerWorker"])
     gpus = _gpus(replicas["Worker"]["template"]["spec"]) if "Worker" in replicas else 0
     if gpus and gpus != complete["spec"]["slotsPerWorker"]:
         yield f"a worker has {gpus} GPUs and {complete['spec']['slotsPerWorker']} ranks: each rank takes one"
@@ -148,14 +153,28 @@ def _job_faults(job: Manifest) -> Iterator[str]:
     else:
         yield f"Job {name}: without podFailurePolicy a mistake is repeated"
     if spec.get("completionMode") == "Indexed":
-        variables = {each["name"]: each.get("value") for each in pod["containers"][0].get("env", [])}
-        counts = {str(spec.get("completions")), str(spec.get("parallelism")), variables.get("WORKERS")}
-        if len(counts) > 1:
-            yield f"Job {name}: completions, parallelism and WORKERS differ"
+        variables = _variables(pod["containers"][0])
+        if spec.get("completions") != spec.get("parallelism"):
+            yield f"Job {name}: completions and parallelism differ"
+        yield from _order_faults(pod["containers"][0], str(spec.get("completions")))
         if {"succeededIndexes": "0"} not in spec.get("successPolicy", {}).get("rules", []):
             yield f"Job {name}: without successPolicy for index 0 it would never end"
         if variables.get("SERVICE") != pod.get("subdomain"):
             yield f"Job {name}: SERVICE is not the subdomain of its pods"
+
+
+def _order_faults(container: Manifest, hosts: str, workers_per_host: int | None = None) -> Iterator[str]:
+    """Whether what is ordered of a container's job is what the job will have."""
+    variables = _variables(container)
+    if variables.get("CNN_EXPECTED_HOSTS") != hosts:
+        yield f"CNN_EXPECTED_HOSTS is {variables.get('CNN_EXPECTED_HOSTS')}, and the job has {hosts}"
+    workers = variables.get("CNN_EXPECTED_WORKERS_PER_HOST")
+    if workers is None or workers_per_host not in (None, int(workers)):
+        yield f"CNN_EXPECTED_WORKERS_PER_HOST is {workers}, and the job has {workers_per_host}"
+
+
+def _variables(container: Manifest) -> dict[str, str | None]:
+    return {each["name"]: each.get("value") for each in container.get("env", [])}
 
 
 def _pod_faults(spec: Manifest) -> Iterator[str]:

@@ -188,6 +188,12 @@ def _empty_hostfile(job: EmulatedJob) -> dict[str, str]:
     return {}
 
 
+def _hostfile_of_one(job: EmulatedJob) -> dict[str, str]:
+    job.start_workers()
+    job.give_hostfile(job.workload.config["hostfile"].splitlines(keepends=True)[0])
+    return {}
+
+
 def _no_marker(job: EmulatedJob) -> dict[str, str]:
     for marker in job.pods.claim("cnn-data").glob("prepared-*"):
         marker.unlink()
@@ -219,6 +225,7 @@ MISTAKES: dict[str, tuple[Callable[[EmulatedJob], dict[str, str]], bool, str]] =
         r"host train-worker-1\S* is unreachable after \d+ s \(its name is unknown",
     ),
     "hostfile empty": (_empty_hostfile, False, "hostfile /etc/mpi/hostfile names no host"),
+    "hostfile of one": (_hostfile_of_one, False, r"\(CNN_EXPECTED_HOSTS=2, .*\): there are 1 on train-worker-0\."),
     "data not prepared": (_no_marker, True, r"data are not prepared after 2 s \(/data/prepared-\w+ is missing\)"),
     "volume read-only": (_read_only, False, r"run folder /runs/train cannot be written"),
     "volume full": (_full, False, r"disk of /runs/train has \d+ kB free"),

@@ -83,7 +83,23 @@ MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
     "replica key": ("overlays/cpu", "MPIJob", "train", _rename_worker, "only Launcher and Worker are looked at"),
     "no number of workers": (
         "overlays/cpu", "MPIJob", "train", lambda job: _without(_worker(job), "replicas"),
-        r"\[Worker\].replicas: must be 1 or more",
+        r"\[Worker\].replicas: must be 1 or more|CNN_EXPECTED_HOSTS is 2, and the job has None",
+    ),
+    "more workers than ordered": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _worker(job).update(replicas=3),
+        "CNN_EXPECTED_HOSTS is 2, and the job has 3",
+    ),
+    "more workers on a host than ordered": (
+        "overlays/cpu", "MPIJob", "train", lambda job: job["spec"].update(slotsPerWorker=2),
+        "CNN_EXPECTED_WORKERS_PER_HOST is 1, and the job has 2",
+    ),
+    "more workers than an elastic job orders": (
+        "overlays/elastic", "MPIJob", "train", lambda job: _container(_launcher(job))["command"].__setitem__(4, "4"),
+        "CNN_EXPECTED_HOSTS is 1-3, and the job has 1-4",
+    ),
+    "no order": (
+        "overlays/gpu", "MPIJob", "train", lambda job: _container(_launcher(job)).update(env=[]),
+        "CNN_EXPECTED_(HOSTS|WORKERS_PER_HOST) is None",
     ),
     "name that is no label": (
         "overlays/cpu", "MPIJob", "train", lambda job: job["metadata"].update(name="8-flowers"),
@@ -186,7 +202,7 @@ MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
     ),
     "numbers of workers differ": (
         "standalone", "Job", "train", lambda job: job["spec"].update(completions=3),
-        "completions, parallelism and WORKERS differ",
+        "completions and parallelism differ|CNN_EXPECTED_HOSTS is 2, and the job has 3",
     ),
     "job that never ends": (
         "standalone", "Job", "train", lambda job: job["spec"].pop("successPolicy"), "it would never end",
