@@ -1,4 +1,4 @@
-"""What is wrong with rendered manifests: schemas, what the MPI operator wants, references, and hardening."""
+"""What is wrong with rendered manifests: schemas, what the operators want, references, and hardening."""
 
 import functools
 import json
@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 
+from tests.k8s import kubeflow_trainer
 from tests.k8s.mpi_operator import faults as operator_faults
 from tests.k8s.mpi_operator import with_defaults
 from tests.k8s.rendering import K8S, Manifest
@@ -61,11 +62,15 @@ def all_faults(manifests: list[Manifest]) -> list[str]:
         if manifest["kind"] == "MPIJob":
             found += _mpijob_faults(manifest)
         if manifest["kind"] == "Job":
-            found += _job_faults(manifest)
+            found += _job_faults(f"Job {manifest['metadata']['name']}", manifest["spec"])
+        if manifest["kind"] == "TrainJob":
+            found += _trainjob_faults(manifest, manifests)
     for name, labels, spec in pod_templates(manifests):
         found += [f"{name}: {fault}" for fault in (*_pod_faults(spec), *_reference_faults(spec, manifests))]
         if labels.get("app.kubernetes.io/component") == "worker":
             found += [f"{name}: {fault}" for fault in _worker_faults(spec)]
+            if name.startswith("MPIJob"):
+                found += [f"{name}: {fault}" for fault in _readiness_faults(spec)]
     found += _named_port_faults(manifests)
     return found + _selection_faults(manifests) + _worker_count_faults(manifests)
 
@@ -78,15 +83,31 @@ def pod_templates(manifests: list[Manifest]) -> Iterator[tuple[str, dict[str, st
         if manifest["kind"] == "MPIJob":
             replicas = manifest["spec"]["mpiReplicaSpecs"]
             templates = {f"{name} {role}": replica["template"] for role, replica in replicas.items()}
+        elif manifest["kind"] == "TrainingRuntime":
+            jobs = manifest["spec"]["template"]["spec"]["replicatedJobs"]
+            templates = {f"{name} {job['name']}": job["template"]["spec"]["template"] for job in jobs}
         elif "template" in manifest.get("spec", {}):
             templates = {name: manifest["spec"]["template"]}
         for each, template in templates.items():
             yield each, template.get("metadata", {}).get("labels", {}), template["spec"]
 
 
+_SCHEMAS = {
+    "MPIJob": "mpijob-v2beta1.json",
+    "TrainJob": "trainjob-v1alpha1.json",
+    "TrainingRuntime": "trainingruntime-v1alpha1.json",
+}
+"""The schemas of custom resources, in k8s/schemas, made from what their projects publish."""
+
+
 @functools.cache
-def _mpijob_schema() -> jsonschema.Draft7Validator:
-    return jsonschema.Draft7Validator(json.loads((K8S / "schemas" / "mpijob-v2beta1.json").read_text()))
+def _custom_schema(kind: str) -> jsonschema.Draft7Validator | None:
+    """The schema of a kind that Kubernetes itself does not have; None if it has."""
+    if kind == "PodMonitor":
+        return jsonschema.Draft7Validator(_POD_MONITOR)
+    if kind not in _SCHEMAS:
+        return None
+    return jsonschema.Draft7Validator(json.loads((K8S / "schemas" / _SCHEMAS[kind]).read_text()))
 
 
 @functools.cache
@@ -94,15 +115,11 @@ def _schema_faults(text: str) -> list[str]:
     """Of a manifest as JSON: what has been looked at once is not again."""
     manifest = json.loads(text)
     name = f"{manifest['kind']} {manifest['metadata']['name']}"
-    if manifest["kind"] == "MPIJob":
+    schema = _custom_schema(manifest["kind"])
+    if schema is not None:
         return [
             f"{name}: {'.'.join(map(str, error.absolute_path))}: {error.message}"
-            for error in _mpijob_schema().iter_errors(manifest)
-        ]
-    if manifest["kind"] == "PodMonitor":
-        return [
-            f"{name}: {'.'.join(map(str, error.absolute_path))}: {error.message}"
-            for error in jsonschema.Draft7Validator(_POD_MONITOR).iter_errors(manifest)
+            for error in schema.iter_errors(manifest)
         ]
     try:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
@@ -136,31 +153,59 @@ def _mpijob_faults(job: Manifest) -> Iterator[str]:
         yield f"a worker has {gpus} GPUs and {complete['spec']['slotsPerWorker']} ranks: each rank takes one"
 
 
-def _job_faults(job: Manifest) -> Iterator[str]:
-    spec, name = job["spec"], job["metadata"]["name"]
+def _trainjob_faults(job: Manifest, manifests: list[Manifest]) -> Iterator[str]:
+    runtime = kubeflow_trainer.runtime_of(job, manifests)
+    if runtime is None:
+        yield f"there is no runtime {job['spec']['runtimeRef']} before the TrainJob"
+        return
+    yield from kubeflow_trainer.faults(runtime, job)
+    spec, trainer = runtime["spec"], job["spec"].get("trainer", {})
+    mpi, jobs = spec["mlPolicy"]["mpi"], spec["template"]["spec"]["replicatedJobs"]
+    if spec["mlPolicy"].get("numNodes", 1) != 1:
+        yield "numNodes of the runtime is the number of launchers: it must be 1"
+    if not mpi["runLauncherAsNode"]:
+        yield "runLauncherAsNode is not true: the launcher, whose progress the Trainer takes, would have no rank"
+    if trainer.get("numNodes", 1) < 2:
+        yield "numNodes is less than 2, but the Trainer starts a launcher and a node"
+    if mpi["sshAuthMountPath"] != _SSH_FOLDER:
+        yield f"sshAuthMountPath is not {_SSH_FOLDER}: that is where the image looks for the key"
+    if jobs[0]["name"] != "launcher":
+        yield "the launcher is not the first job, and so not the first in the hostfile: it would not have rank 0"
+    if spec["template"]["spec"].get("successPolicy", {}).get("targetReplicatedJobs") != ["launcher"]:
+        yield "the TrainJob does not end with its launcher"
+    processes = trainer.get("numProcPerNode", mpi["numProcPerNode"])
+    yield from _order_faults(trainer, str(trainer.get("numNodes", 1)), processes)
+    for each in jobs:
+        yield from _job_faults(f"job {each['name']}", each["template"]["spec"])
+        gpus = _gpus(each["template"]["spec"]["template"]["spec"])
+        if gpus and gpus != processes:
+            yield f"a node has {gpus} GPUs and {processes} ranks: each rank takes one"
+
+
+def _job_faults(name: str, spec: Manifest) -> Iterator[str]:
     pod = spec["template"]["spec"]
     if pod.get("restartPolicy") not in ("Never", "OnFailure"):
-        yield f"Job {name}: restartPolicy must be Never or OnFailure"
+        yield f"{name}: restartPolicy must be Never or OnFailure"
     if "podFailurePolicy" in spec:
         if pod.get("restartPolicy") != "Never":
-            yield f"Job {name}: podFailurePolicy needs restartPolicy Never"
+            yield f"{name}: podFailurePolicy needs restartPolicy Never"
         rules = [rule["onExitCodes"] for rule in spec["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
         containers = {container["name"] for container in pod["containers"]}
         for rule in rules:
             container = rule.get("containerName")
             if container not in containers:
-                yield f"Job {name}: podFailurePolicy names the container {container}, which is not there"
+                yield f"{name}: podFailurePolicy names the container {container}, which is not there"
     else:
-        yield f"Job {name}: without podFailurePolicy a mistake is repeated"
+        yield f"{name}: without podFailurePolicy a mistake is repeated"
     if spec.get("completionMode") == "Indexed":
         variables = _variables(pod["containers"][0])
         if spec.get("completions") != spec.get("parallelism"):
-            yield f"Job {name}: completions and parallelism differ"
+            yield f"{name}: completions and parallelism differ"
         yield from _order_faults(pod["containers"][0], str(spec.get("completions")))
         if {"succeededIndexes": "0"} not in spec.get("successPolicy", {}).get("rules", []):
-            yield f"Job {name}: without successPolicy for index 0 it would never end"
+            yield f"{name}: without successPolicy for index 0 it would never end"
         if variables.get("SERVICE") != pod.get("subdomain"):
-            yield f"Job {name}: SERVICE is not the subdomain of its pods"
+            yield f"{name}: SERVICE is not the subdomain of its pods"
 
 
 def _order_faults(container: Manifest, hosts: str, workers_per_host: int | None = None) -> Iterator[str]:
@@ -224,7 +269,10 @@ def _worker_faults(spec: Manifest) -> Iterator[str]:
         yield "terminationGracePeriodSeconds is too short for a checkpoint"
     if "topologySpreadConstraints" not in spec:
         yield "workers are not spread over nodes"
-    if "subdomain" not in spec and "tcpSocket" not in container.get("readinessProbe", {}):
+
+
+def _readiness_faults(spec: Manifest) -> Iterator[str]:
+    if "tcpSocket" not in spec["containers"][0].get("readinessProbe", {}):
         yield "a worker has no readinessProbe of its ssh port, so its name would be known too early"
 
 
@@ -294,6 +342,8 @@ def _worker_count_faults(manifests: list[Manifest]) -> list[str]:
             workers = manifest["spec"]["mpiReplicaSpecs"].get("Worker", {}).get("replicas")
         elif manifest["kind"] == "Job" and manifest["spec"].get("completionMode") == "Indexed":
             workers = manifest["spec"]["completions"]
+        elif manifest["kind"] == "TrainJob":
+            workers = manifest["spec"].get("trainer", {}).get("numNodes")
     for manifest in manifests:
         if manifest["kind"] == "PodDisruptionBudget":
             least = manifest["spec"].get("minAvailable")

@@ -10,7 +10,7 @@ import yaml
 
 Manifest = dict[str, Any]
 K8S = Path(__file__).parents[2] / "k8s"
-FOLDERS = ("overlays/cpu", "overlays/gpu", "overlays/elastic", "standalone")
+FOLDERS = ("overlays/cpu", "overlays/gpu", "overlays/elastic", "overlays/trainjob", "standalone")
 KUBECTL = shutil.which("kubectl")
 NO_KUBECTL = "kubectl is not on PATH, which renders the manifests: install version 1.27 or newer"
 

@@ -33,6 +33,11 @@ def _container(owner: Manifest) -> Manifest:
     return _pod(owner)["containers"][0]
 
 
+def _replicated(runtime: Manifest, index: int) -> Manifest:
+    """The Job of a TrainingRuntime's launcher (0) or nodes (1)."""
+    return runtime["spec"]["template"]["spec"]["replicatedJobs"][index]["template"]["spec"]
+
+
 def _rename_worker(job: Manifest) -> None:
     replicas = job["spec"]["mpiReplicaSpecs"]
     replicas["worker"] = replicas.pop("Worker")
@@ -41,6 +46,9 @@ def _rename_worker(job: Manifest) -> None:
 def _without(mapping: Manifest, key: str) -> None:
     del mapping[key]
 
+
+OPERATED = {"standalone": set(), "overlays/trainjob": {"TrainJob"}}
+"""The kinds in a folder that an operator takes care of, where it is not an MPIJob."""
 
 # The folder, the kind and name of the manifest that is changed, the change, and what must be said of it: that alone.
 MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
@@ -220,6 +228,74 @@ MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
         "standalone", "Secret", "train-ssh", lambda each: each["metadata"].update(name="ssh"),
         "there is no Secret train-ssh",
     ),
+    "unknown field of a TrainJob": (
+        "overlays/trainjob", "TrainJob", "train", lambda job: job["spec"]["trainer"].update(numNode=2),
+        "'numNode' was unexpected",
+    ),
+    "unknown field of a runtime": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: runtime["spec"]["mlPolicy"]["mpi"].update(runLauncherAsWorker=True),
+        "'runLauncherAsWorker' was unexpected",
+    ),
+    "unknown field of a runtime's pod": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _container(_replicated(runtime, 1)).update(comand=["x"]), "'comand' was unexpected",
+    ),
+    "runtime for the whole cluster": (
+        "overlays/trainjob", "TrainJob", "train", lambda job: _without(job["spec"]["runtimeRef"], "kind"),
+        "there is no runtime .* before the TrainJob",
+    ),
+    "runtime of another name": (
+        "overlays/trainjob", "TrainingRuntime", "cnn", lambda runtime: runtime["metadata"].update(name="mpi"),
+        "there is no runtime .* before the TrainJob",
+    ),
+    "TrainJob of one node": (
+        "overlays/trainjob", "TrainJob", "train", lambda job: job["spec"]["trainer"].update(numNodes=1),
+        "numNodes is less than 2|CNN_EXPECTED_HOSTS is 2, and the job has 1|minAvailable 2 is more than the 1 workers",
+    ),
+    "TrainJob of more nodes than ordered": (
+        "overlays/trainjob", "TrainJob", "train", lambda job: job["spec"]["trainer"].update(numNodes=3),
+        "CNN_EXPECTED_HOSTS is 2, and the job has 3",
+    ),
+    "two launchers of a TrainJob": (
+        "overlays/trainjob", "TrainingRuntime", "cnn", lambda runtime: runtime["spec"]["mlPolicy"].update(numNodes=2),
+        "number of launchers: it must be 1",
+    ),
+    "launcher without a rank": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: runtime["spec"]["mlPolicy"]["mpi"].update(runLauncherAsNode=False),
+        "runLauncherAsNode is not true",
+    ),
+    "key of a TrainJob elsewhere": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _without(runtime["spec"]["mlPolicy"]["mpi"], "sshAuthMountPath"),
+        "sshAuthMountPath is not /home/mpiuser/.ssh",
+    ),
+    "container that the Trainer does not find": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _container(_replicated(runtime, 0)).update(name="trainer"),
+        "must contain the required container|names the container node, which is not there",
+    ),
+    "reserved variable": (
+        "overlays/trainjob", "TrainJob", "train",
+        lambda job: job["spec"]["trainer"]["env"].append({"name": "OMPI_MCA_plm_rsh_args", "value": "-v"}),
+        "must not have reserved envs: OMPI_MCA_plm_rsh_args",
+    ),
+    "nodes before the launcher": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: runtime["spec"]["template"]["spec"]["replicatedJobs"].reverse(),
+        "the launcher is not the first job",
+    ),
+    "TrainJob that never ends": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _without(runtime["spec"]["template"]["spec"], "successPolicy"),
+        "does not end with its launcher",
+    ),
+    "nodes that repeat mistakes": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _without(_replicated(runtime, 1), "podFailurePolicy"),
+        "job node: without podFailurePolicy a mistake is repeated",
+    ),
     "other subdomain": (
         "standalone", "Job", "train", lambda job: _pod(job["spec"]).update(subdomain="cnn"),
         "SERVICE is not the subdomain",
@@ -242,7 +318,7 @@ def test_rendered_manifests_have_no_fault(rendered: dict[str, list[Manifest]], f
         "NetworkPolicy",
     }
     assert expected <= kinds
-    assert ("MPIJob" in kinds) == (folder != "standalone")
+    assert kinds & {"MPIJob", "TrainJob"} == OPERATED.get(folder, {"MPIJob"})
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
@@ -284,15 +360,27 @@ def test_prometheus_finds_the_numbers_where_they_are_served(
 ) -> None:
     manifests = with_prometheus(copy_with_key(tmp_path) / folder / "kustomization.yaml")
     assert all_faults(manifests) == []
-    job = find(manifests, "Job" if folder == "standalone" else "MPIJob", "train")
-    launcher, worker = (job["spec"],) * 2 if folder == "standalone" else (_launcher(job), _worker(job))
-    settings = parse_settings("", TrainingSettings, _container(launcher)["args"][4:])
+    launcher, worker, own = _parts(manifests, folder)
+    settings = parse_settings("", TrainingSettings, launcher["args"][4:])
     assert (settings.metrics.metrics_port, settings.metrics.metrics_address) == (9400, "0.0.0.0")
     assert {"name": "metrics", "containerPort": 9400} in _container(worker)["ports"]
     assert worker["template"]["metadata"]["annotations"]["prometheus.io/port"] == "9400"
     changed = {(each["kind"], each["metadata"]["name"]) for each in manifests if each not in rendered[folder]}
     changed = {(kind, name) for kind, name in changed if kind != "Secret"}  # of a key that was made anew
-    assert changed == {(job["kind"], "train"), ("PodMonitor", "train"), ("NetworkPolicy", "metrics")}
+    assert changed == {*own, ("PodMonitor", "train"), ("NetworkPolicy", "metrics")}
+
+
+def _parts(manifests: list[Manifest], folder: str) -> tuple[Manifest, Manifest, set[tuple[str, str]]]:
+    """What has the launcher's arguments, the owner of the pod of rank 0, and the names of the manifests with both."""
+    if folder == "standalone":
+        spec = find(manifests, "Job", "train")["spec"]
+        return _container(spec), spec, {("Job", "train")}
+    if folder == "overlays/trainjob":
+        runtime, trainer = find(manifests, "TrainingRuntime", "cnn"), find(manifests, "TrainJob", "train")
+        own = {("TrainingRuntime", "cnn"), ("TrainJob", "train")}
+        return trainer["spec"]["trainer"], _replicated(runtime, 0), own
+    job = find(manifests, "MPIJob", "train")
+    return _container(_launcher(job)), _worker(job), {("MPIJob", "train")}
 
 
 @pytest.mark.parametrize("kind", ["PodMonitor", "NetworkPolicy"])
