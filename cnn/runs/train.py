@@ -6,9 +6,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -32,6 +32,7 @@ from cnn.learner.first_images import first_images
 from cnn.learner.learner import Learner, assemble, build_model, make_order
 from cnn.learner.precision import PRECISIONS
 from cnn.monitoring.bottlenecks import Circumstances
+from cnn.monitoring.numbers_receiver import NumbersReceiver
 from cnn.monitoring.stopwatch import Stopwatch
 from cnn.optim.schedules import learning_rates
 from cnn.runs.checked_data import open_training_data
@@ -59,9 +60,6 @@ from cnn.runs.step_times import StepTimer
 from cnn.runs.time_record import TimeRecord, process_age
 from cnn.settings.settings import RunSettings, TrainingSettings
 
-if TYPE_CHECKING:
-    from cnn.monitoring.served_numbers import ServedNumbers
-
 _MAX_SECONDS = 1e6
 """Longer than any step."""
 
@@ -71,12 +69,12 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     cluster.agree(unexpected_workers([host for host, _ in cluster.peers], os.environ))
-    with serving(cluster, settings, job) as served:
-        _train(cluster, settings, job, served, begin)
+    with serving(cluster, settings, job) as receivers:
+        _train(cluster, settings, job, receivers, begin)
 
 
 def _train(
-    cluster: Cluster, settings: TrainingSettings, job: Job, served: "ServedNumbers | None", begin: float
+    cluster: Cluster, settings: TrainingSettings, job: Job, receivers: Sequence[NumbersReceiver], begin: float
 ) -> None:
     # A worker that has stayed in a job whose workers change starts again without having been started.
     stopwatch = Stopwatch("start", process_age() if job.carried is None else 0.0)
@@ -129,7 +127,7 @@ def _train(
             range_of_class_weights(dataset, learner.class_weights),
         )
         report = _open_report(
-            start, folder, dataset, loop_state.step, order.steps_per_epoch, total_steps, messages, served
+            start, folder, dataset, loop_state.step, order.steps_per_epoch, total_steps, messages, receivers
         )
         report.tensorboard.start(loop_state.step, settings.merged, environment)
         report.tensorboard.network(loop_state.step, model)
@@ -228,7 +226,7 @@ def _open_report(
     steps_per_epoch: int,
     total_steps: int,
     messages: Iterable[str | None],
-    served: "ServedNumbers | None",
+    receivers: Sequence[NumbersReceiver],
 ) -> Report:
     report = Report(
         folder,
@@ -237,7 +235,7 @@ def _open_report(
         steps_per_epoch=steps_per_epoch,
         resumed=start.how != "fresh",
         dataset=dataset,
-        served=served,
+        receivers=receivers,
     )
     for message in (*start.damage, *messages):
         if message:
