@@ -15,6 +15,7 @@ from tests.k8s.mpi_operator import with_defaults
 from tests.k8s.rendering import K8S, Manifest
 
 KUBERNETES = "1.33"
+KUBERNETES_WITH_GANGS = "1.37"
 _SSH_FOLDER = "/home/mpiuser/.ssh"
 _LEAST_GRACE = 60
 """Seconds that a step and a checkpoint may take."""
@@ -55,7 +56,10 @@ _POD_MONITOR = {
 
 def all_faults(manifests: list[Manifest]) -> list[str]:
     """Everything that is wrong, a sentence each; empty when all is well."""
-    found = [fault for manifest in manifests for fault in _schema_faults(json.dumps(manifest, sort_keys=True))]
+    has_gang = any(manifest["kind"] == "PodGroup" for manifest in manifests)
+    version = KUBERNETES_WITH_GANGS if has_gang else KUBERNETES
+    texts = [json.dumps(manifest, sort_keys=True) for manifest in manifests]
+    found = [fault for text in texts for fault in _schema_faults(text, version)]
     if found:
         return found  # the rest relies on the shape
     for manifest in manifests:
@@ -72,6 +76,7 @@ def all_faults(manifests: list[Manifest]) -> list[str]:
             if name.startswith("MPIJob"):
                 found += [f"{name}: {fault}" for fault in _readiness_faults(spec)]
     found += _named_port_faults(manifests)
+    found += _gang_faults(manifests)
     return found + _selection_faults(manifests) + _worker_count_faults(manifests)
 
 
@@ -111,8 +116,8 @@ def _custom_schema(kind: str) -> jsonschema.Draft7Validator | None:
 
 
 @functools.cache
-def _schema_faults(text: str) -> list[str]:
-    """Of a manifest as JSON: what has been looked at once is not again."""
+def _schema_faults(text: str, version: str) -> list[str]:
+    """Of a manifest as JSON, for a version of Kubernetes: what has been looked at once is not again."""
     manifest = json.loads(text)
     name = f"{manifest['kind']} {manifest['metadata']['name']}"
     schema = _custom_schema(manifest["kind"])
@@ -122,7 +127,7 @@ def _schema_faults(text: str) -> list[str]:
             for error in schema.iter_errors(manifest)
         ]
     try:
-        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+        kubernetes_validate.validate(manifest, version, strict=True)
     except kubernetes_validate.ValidationError as error:
         return [f"{name}: {'.'.join(map(str, error.path))}: {error.message}"]
     return []
@@ -234,8 +239,12 @@ def _pod_faults(spec: Manifest) -> Iterator[str]:
     for host in ("hostNetwork", "hostPID", "hostIPC"):
         if spec.get(host):
             yield f"{host} is set"
-    for container in spec["containers"]:
+    for container in _all_containers(spec):
         yield from _container_faults(container)
+
+
+def _all_containers(spec: Manifest) -> list[Manifest]:
+    return [*spec.get("initContainers", []), *spec["containers"]]
 
 
 def _container_faults(container: Manifest) -> Iterator[str]:
@@ -262,7 +271,10 @@ def _worker_faults(spec: Manifest) -> Iterator[str]:
     memory = mounted.get("/dev/shm", {}).get("emptyDir", {})
     if memory.get("medium") != "Memory" or "sizeLimit" not in memory:
         yield "/dev/shm is no memory with a size limit: 64 MB are too little for NCCL and MPI"
-    for path in ("/data", "/runs"):
+    is_cached = "emptyDir" in mounted.get("/data", {}) and any(
+        each["name"] == "cache" for each in spec.get("initContainers", [])
+    )
+    for path in ("/runs",) if is_cached else ("/data", "/runs"):
         if "persistentVolumeClaim" not in mounted.get(path, {}):
             yield f"{path} is no claim"
     if spec.get("terminationGracePeriodSeconds", 30) < _LEAST_GRACE:
@@ -278,6 +290,11 @@ def _readiness_faults(spec: Manifest) -> Iterator[str]:
 
 def _reference_faults(spec: Manifest, manifests: list[Manifest]) -> Iterator[str]:
     names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
+    commands = [spec["containers"][0].get("command", []) for _, _, spec in pod_templates(manifests)]
+    names |= {("Secret", command[3]) for command in commands if command[1:3] == ["-m", "cnn.launching.job_key"]}
+    account = spec.get("serviceAccountName")
+    if account is not None and ("ServiceAccount", account) not in names:
+        yield f"there is no ServiceAccount {account}"
     volumes = spec.get("volumes", [])
     for volume in volumes:
         if volume.get("persistentVolumeClaim", {}).get("readOnly"):
@@ -290,7 +307,7 @@ def _reference_faults(spec: Manifest, manifests: list[Manifest]) -> Iterator[str
             if key in volume and (kind, volume[key][field]) not in names:
                 yield f"there is no {kind} {volume[key][field]}"
     declared = {volume["name"] for volume in volumes}
-    for container in spec["containers"]:
+    for container in _all_containers(spec):
         for mount in container.get("volumeMounts", []):
             if mount["name"] not in declared:
                 yield f"there is no volume {mount['name']}"
@@ -335,7 +352,23 @@ def _matches(selector: Manifest, labels: dict[str, str]) -> bool:
     )
 
 
-def _worker_count_faults(manifests: list[Manifest]) -> list[str]:
+def _gang_faults(manifests: list[Manifest]) -> Iterator[str]:
+    groups = {each["metadata"]["name"]: each["spec"] for each in manifests if each["kind"] == "PodGroup"}
+    named = [
+        spec["schedulingGroup"]["podGroupName"] for _, _, spec in pod_templates(manifests) if "schedulingGroup" in spec
+    ]
+    for name in set(named) - groups.keys():
+        yield f"there is no PodGroup {name}"
+    for name, spec in groups.items():
+        count = spec["schedulingPolicy"]["gang"]["minCount"]
+        if name not in named:
+            yield f"no pod belongs to the PodGroup {name}"
+        elif count != _worker_count(manifests):
+            yield f"PodGroup {name}: minCount is {count}, and there are {_worker_count(manifests)} pods"
+
+
+def _worker_count(manifests: list[Manifest]) -> int | None:
+    """The number of pods with ranks."""
     workers = None
     for manifest in manifests:
         if manifest["kind"] == "MPIJob":
@@ -344,6 +377,11 @@ def _worker_count_faults(manifests: list[Manifest]) -> list[str]:
             workers = manifest["spec"]["completions"]
         elif manifest["kind"] == "TrainJob":
             workers = manifest["spec"].get("trainer", {}).get("numNodes")
+    return workers
+
+
+def _worker_count_faults(manifests: list[Manifest]) -> list[str]:
+    workers = _worker_count(manifests)
     for manifest in manifests:
         if manifest["kind"] == "PodDisruptionBudget":
             least = manifest["spec"].get("minAvailable")

@@ -12,7 +12,7 @@ import yaml
 from cnn.settings.settings import TrainingSettings, parse_settings
 
 from .manifest_rules import all_faults, pod_templates
-from .rendering import FOLDERS, Manifest, copy_with_key, find, render, with_prometheus
+from .rendering import FOLDERS, Manifest, copy_manifests, find, render, with_components
 
 Change = Callable[[Any], None]
 
@@ -225,8 +225,12 @@ MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
         "podFailurePolicy needs restartPolicy Never",
     ),
     "no key": (
-        "standalone", "Secret", "train-ssh", lambda each: each["metadata"].update(name="ssh"),
+        "standalone", "Job", "key", lambda job: _container(job["spec"])["command"].__setitem__(3, "ssh"),
         "there is no Secret train-ssh",
+    ),
+    "account that is not there": (
+        "standalone", "ServiceAccount", "key", lambda each: each["metadata"].update(name="keys"),
+        "there is no ServiceAccount key",
     ),
     "unknown field of a TrainJob": (
         "overlays/trainjob", "TrainJob", "train", lambda job: job["spec"]["trainer"].update(numNode=2),
@@ -347,7 +351,7 @@ def test_gpus_are_on_workers_and_their_image_alone(rendered: dict[str, list[Mani
 def test_the_name_of_a_registry_is_one_line_of_the_folder_that_is_applied(
     rendered: dict[str, list[Manifest]], tmp_path: Path, folder: str
 ) -> None:
-    kustomization = copy_with_key(tmp_path) / folder / "kustomization.yaml"
+    kustomization = copy_manifests(tmp_path) / folder / "kustomization.yaml"
     kustomization.write_text(kustomization.read_text().replace("newName: cnn", "newName: registry.example/cnn"))
     names = {spec["containers"][0]["image"] for _, _, spec in pod_templates(render(kustomization.parent))}
     before = {spec["containers"][0]["image"] for _, _, spec in pod_templates(rendered[folder])}
@@ -358,7 +362,7 @@ def test_the_name_of_a_registry_is_one_line_of_the_folder_that_is_applied(
 def test_prometheus_finds_the_numbers_where_they_are_served(
     rendered: dict[str, list[Manifest]], tmp_path: Path, folder: str
 ) -> None:
-    manifests = with_prometheus(copy_with_key(tmp_path) / folder / "kustomization.yaml")
+    manifests = with_components(copy_manifests(tmp_path) / folder / "kustomization.yaml", ["prometheus"])
     assert all_faults(manifests) == []
     launcher, worker, own = _parts(manifests, folder)
     settings = parse_settings("", TrainingSettings, launcher["args"][4:])
@@ -366,7 +370,6 @@ def test_prometheus_finds_the_numbers_where_they_are_served(
     assert {"name": "metrics", "containerPort": 9400} in _container(worker)["ports"]
     assert worker["template"]["metadata"]["annotations"]["prometheus.io/port"] == "9400"
     changed = {(each["kind"], each["metadata"]["name"]) for each in manifests if each not in rendered[folder]}
-    changed = {(kind, name) for kind, name in changed if kind != "Secret"}  # of a key that was made anew
     assert changed == {*own, ("PodMonitor", "train"), ("NetworkPolicy", "metrics")}
 
 
@@ -385,7 +388,7 @@ def _parts(manifests: list[Manifest], folder: str) -> tuple[Manifest, Manifest, 
 
 @pytest.mark.parametrize("kind", ["PodMonitor", "NetworkPolicy"])
 def test_a_port_that_no_container_has_is_found(rendered: dict[str, list[Manifest]], tmp_path: Path, kind: str) -> None:
-    manifests = with_prometheus(copy_with_key(tmp_path) / "overlays/cpu" / "kustomization.yaml")
+    manifests = with_components(copy_manifests(tmp_path) / "overlays/cpu" / "kustomization.yaml", ["prometheus"])
     spec = find(manifests, kind, "train" if kind == "PodMonitor" else "metrics")["spec"]
     if kind == "PodMonitor":
         spec["podMetricsEndpoints"][0]["port"] = "metric"
@@ -396,7 +399,7 @@ def test_a_port_that_no_container_has_is_found(rendered: dict[str, list[Manifest
 
 
 def test_a_misspelt_field_of_a_pod_monitor_is_found(rendered: dict[str, list[Manifest]], tmp_path: Path) -> None:
-    manifests = with_prometheus(copy_with_key(tmp_path) / "overlays/cpu" / "kustomization.yaml")
+    manifests = with_components(copy_manifests(tmp_path) / "overlays/cpu" / "kustomization.yaml", ["prometheus"])
     find(manifests, "PodMonitor", "train")["spec"]["podMetricsEndpoints"][0]["intervall"] = "15s"
     (fault,) = all_faults(manifests)
     assert "'intervall' was unexpected" in fault
