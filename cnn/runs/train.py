@@ -32,6 +32,7 @@ from cnn.learner.first_images import first_images
 from cnn.learner.learner import Learner, assemble, build_model, make_order
 from cnn.learner.precision import PRECISIONS
 from cnn.monitoring.bottlenecks import Circumstances
+from cnn.monitoring.heartbeat import heartbeat
 from cnn.monitoring.numbers_receiver import NumbersReceiver
 from cnn.monitoring.stopwatch import Stopwatch
 from cnn.optim.schedules import learning_rates
@@ -77,7 +78,8 @@ def _train(
     cluster: Cluster, settings: TrainingSettings, job: Job, receivers: Sequence[NumbersReceiver], begin: float
 ) -> None:
     # A worker that has stayed in a job whose workers change starts again without having been started.
-    stopwatch = Stopwatch("start", process_age() if job.carried is None else 0.0)
+    age = process_age() if job.carried is None else 0.0
+    stopwatch = Stopwatch("start", age, heartbeat(os.environ, cluster.rank))
     start = decide_start(cluster, settings, job)
     settings, run = start.settings, start.settings.run
     with stopwatch.during("data"):
@@ -168,7 +170,7 @@ def _train(
         profile=_profile(cluster, profiled, profiling_ranks, folder, report),
         patience=run.patience,
         on_progress=describe if cluster.is_chief and start.has_checkpoint else None,
-        stop_requested=lambda: job.stop_requested() or _is_time_over(job, run),
+        stop_requested=lambda: job.stop_requested() or job.membership.stop_requested() or _is_time_over(job, run),
         change_heard=job.membership.changed,
         commit=functools.partial(_keep, job.carried) if is_elastic() else None,
     )

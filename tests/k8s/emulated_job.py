@@ -87,13 +87,6 @@ class EmulatedJob:
             assert launcher.runs(), launcher.logs()
             assert time.monotonic() < deadline, launcher.logs()
 
-    def await_saved(self) -> None:
-        """Until rank 0 has recorded that it was stopped and has saved, which it may do after the launcher has ended."""
-        deadline = time.monotonic() + 60
-        log = self.runs / "failure.log"
-        while not (log.exists() and "which is saved" in log.read_text()):
-            assert time.monotonic() < deadline
-
     def saved_steps(self) -> list[int]:
         """Steps of which there is a checkpoint."""
         return sorted(int(path.stem.removeprefix("step-")) for path in self.runs.glob("checkpoints/step-*.npz"))

@@ -279,6 +279,8 @@ def _worker_faults(spec: Manifest) -> Iterator[str]:
             yield f"{path} is no claim"
     if spec.get("terminationGracePeriodSeconds", 30) < _LEAST_GRACE:
         yield "terminationGracePeriodSeconds is too short for a checkpoint"
+    if container.get("livenessProbe", {}).get("exec", {}).get("command") != ["bash", "launch/pod_alive.sh"]:
+        yield "nothing notices a rank that stands still"
     if "topologySpreadConstraints" not in spec:
         yield "workers are not spread over nodes"
 

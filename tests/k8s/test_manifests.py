@@ -174,6 +174,10 @@ MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
         "overlays/cpu", "MPIJob", "train", lambda job: _container(_worker(job)).pop("readinessProbe"),
         "no readinessProbe",
     ),
+    "no probe": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _container(_replicated(runtime, 0)).pop("livenessProbe"), "nothing notices a rank",
+    ),
     "ConfigMap without its hash": (
         "overlays/cpu", "MPIJob", "train",
         lambda job: _pod(_worker(job))["volumes"][0]["configMap"].update(name="cnn-settings"),
