@@ -15,5 +15,4 @@ export CNN_HOSTFILE=/tmp/hostfile
   echo "$HOSTNAME slots=$slots"
   for ((index = 1; index < CNN_EXPECTED_HOSTS; index++)); do echo "${HOSTNAME%-0}-$index.$SERVICE slots=$slots"; done
 } >"$CNN_HOSTFILE"
-unset JOB_COMPLETION_INDEX  # with it, a rank would be refused as one of several unconnected processes
 exec bash launch/pod_launcher.sh "$@"

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from cnn.foreign_folder import open_new
@@ -19,8 +19,9 @@ _OTHER_LIMIT = 3600
 _WIDTH = 80
 
 
-def heartbeat(environ: Mapping[str, str], rank: int) -> Callable[[str], None]:
-    """Returns a function that writes which activity a worker begins.
+@contextlib.contextmanager
+def heartbeat(environ: Mapping[str, str], rank: int) -> Iterator[Callable[[str], None]]:
+    """Yields a function that writes which activity a worker begins, to be used in the context.
 
     It overwrites the one line of the file rank-RANK, whose modification time thus says when the activity began:
     `PROCESS SECONDS ACTIVITY`, where SECONDS is how long the activity may take. launch/pod_alive.sh reads it. If the
@@ -30,19 +31,19 @@ def heartbeat(environ: Mapping[str, str], rank: int) -> Callable[[str], None]:
         environ: the environment, which names the folder.
         rank: the worker's rank.
     """
-    folder = environ.get(FOLDER)
-    if not folder:
-        return lambda activity: None
-    path = Path(folder) / f"rank-{rank}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open_new(path)
-    except OSError:
-        return lambda activity: None
+    folder, file = environ.get(FOLDER), None
+    if folder:
+        path = Path(folder) / f"rank-{rank}"
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open_new(path)
 
     def write(activity: str) -> None:
+        if file is None:
+            return
         line = f"{os.getpid()} {_LIMITS.get(activity, _OTHER_LIMIT)} {activity}"
         with contextlib.suppress(OSError):
             os.pwrite(file.fileno(), f"{line:<{_WIDTH}}\n".encode(), 0)
 
-    return write
+    with file or contextlib.nullcontext():
+        yield write

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -70,16 +70,21 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     cluster.agree(unexpected_workers([host for host, _ in cluster.peers], os.environ))
-    with serving(cluster, settings, job) as receivers:
-        _train(cluster, settings, job, receivers, begin)
+    with heartbeat(os.environ, cluster.rank) as beat, serving(cluster, settings, job) as receivers:
+        _train(cluster, settings, job, receivers, beat, begin)
 
 
 def _train(
-    cluster: Cluster, settings: TrainingSettings, job: Job, receivers: Sequence[NumbersReceiver], begin: float
+    cluster: Cluster,
+    settings: TrainingSettings,
+    job: Job,
+    receivers: Sequence[NumbersReceiver],
+    beat: Callable[[str], None],
+    begin: float,
 ) -> None:
     # A worker that has stayed in a job whose workers change starts again without having been started.
     age = process_age() if job.carried is None else 0.0
-    stopwatch = Stopwatch("start", age, heartbeat(os.environ, cluster.rank))
+    stopwatch = Stopwatch("start", age, beat)
     start = decide_start(cluster, settings, job)
     settings, run = start.settings, start.settings.run
     with stopwatch.during("data"):
