@@ -5,7 +5,8 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 help_if_asked "$@"
 
-for file in "${CNN_HEARTBEAT_DIR:?is not set}"/rank-*; do
+[ -n "${CNN_HEARTBEAT_DIR:-}" ] || { echo "error: CNN_HEARTBEAT_DIR is not set: name the folder that ranks write to." >&2; exit 2; }
+for file in "$CNN_HEARTBEAT_DIR"/rank-*; do
   [ -s "$file" ] || continue
   read -r process seconds activity <"$file"
   [ -d "/proc/$process" ] || continue  # it has ended

@@ -153,6 +153,16 @@ def test_what_is_wrong_with_the_server_is_named(
     assert trainer.posts.empty()
 
 
+def test_a_server_that_never_answers_is_not_awaited(server: StatusServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnn.monitoring.trainjob_status._TIMEOUT_SECONDS", 0.1)
+    warnings: queue.Queue[str] = queue.Queue()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        status = TrainJobStatus(dataclasses.replace(server, port=silent.getsockname()[1]), warnings.put, OFTEN)
+        status.begin("/runs/train", 0, 400, 4)
+        assert "timed out" in warnings.get(timeout=SECONDS)
+        status.close()
+
+
 def test_without_the_variables_there_is_no_server() -> None:
     assert status_server({"KUBEFLOW_TRAINER_SERVER_URL": ""}) is None
 
