@@ -32,3 +32,15 @@ class NumbersReceiver(Protocol):
 
     def means(self, part: str, means: Mapping[str, float]) -> None:
         """Sets the metrics of a part (train, validation or test) by name."""
+
+    def times(self, parts: Mapping[str, float], activities: Mapping[str, float], goodput: float) -> None:
+        """Sets where the time goes.
+
+        Args:
+            parts: seconds of each part of a step.
+            activities: seconds of the run by activity, over all its starts.
+            goodput: the share of the run's time that became kept progress, 0 to 1.
+        """
+
+    def limit(self, cause: str) -> None:
+        """Notes a cause of slow steps."""

@@ -158,6 +158,15 @@ class TrainJobStatus:
         """As `NumbersReceiver`."""
         self._set_metrics({f"{part}_{name}": mean for name, mean in means.items()})
 
+    def times(self, parts: Mapping[str, float], activities: Mapping[str, float], goodput: float) -> None:
+        """As `NumbersReceiver`. The parts are left out."""
+        self._set_metrics({"goodput": goodput})
+
+    def limit(self, cause: str) -> None:
+        """As `NumbersReceiver`."""
+        with self._lock:
+            self._metrics["limited_by"] = cause
+
     def close(self) -> None:
         """Posts the last status, and waits for the answer, but not for long."""
         self._closed.set()

@@ -76,6 +76,8 @@ def test_the_last_status_has_what_came_last(trainer: TrainerServer, server: Stat
         status.progress(101, 1, 64, None)
         status.progress(400, 299, 299 * 64, 1234.5678)
         status.learning_rate(0.001)
+        status.limit("input")
+        status.times({}, {"training": 30.0}, 0.75)
         status.means("test", {"loss": 0.123456789, "accuracy": 0.5})
     posts = [trainer.next()]
     while not trainer.posts.empty():
@@ -85,6 +87,7 @@ def test_the_last_status_has_what_came_last(trainer: TrainerServer, server: Stat
     assert last.status["estimatedRemainingSeconds"] == 0
     assert last.metrics["images_per_second"] == "1234.57"
     assert last.metrics["learning_rate"] == "0.001"
+    assert (last.metrics["limited_by"], last.metrics["goodput"]) == ("input", "0.75")
     assert (last.metrics["test_loss"], last.metrics["test_accuracy"]) == ("0.123457", "0.5")
     assert all(len(each["value"]) <= 64 for each in last.status["metrics"])
 
