@@ -29,7 +29,7 @@ _BACKLOG = 1024
 _PREFIX_BYTES = 256
 """More than the length of a method and the secret."""
 
-_SILENT_SECONDS = 10.0
+_SILENT_SECONDS = 5.0
 """Time after which a worker that has not polled has ended: they poll every second."""
 
 _CHECK_SECONDS = 0.2
