@@ -52,10 +52,13 @@ def server(environ: dict[str, str]) -> StatusServer:
 
 @contextlib.contextmanager
 def posting(
-    server: StatusServer, warnings: "queue.Queue[str] | None" = None, clock: Callable[[], float] = time.monotonic
+    server: StatusServer,
+    warnings: "queue.Queue[str] | None" = None,
+    clock: Callable[[], float] = time.monotonic,
+    interval: float = OFTEN,
 ) -> Iterator[TrainJobStatus]:
     """The status of a run that has done 100 of 400 steps, four of which are an epoch."""
-    status = TrainJobStatus(server, (queue.Queue() if warnings is None else warnings).put, OFTEN, clock)
+    status = TrainJobStatus(server, (queue.Queue() if warnings is None else warnings).put, interval, clock)
     status.begin("/runs/train", 100, 400, 4)
     with contextlib.closing(status):
         yield status
@@ -72,17 +75,16 @@ def test_a_status_says_how_far_the_run_is(trainer: TrainerServer, server: Status
 
 
 def test_the_last_status_has_what_came_last(trainer: TrainerServer, server: StatusServer) -> None:
-    with posting(server) as status:
+    with posting(server, interval=3600.0) as status:
+        trainer.next()
         status.progress(101, 1, 64, None)
         status.progress(400, 299, 299 * 64, 1234.5678)
         status.learning_rate(0.001)
         status.limit("input")
         status.times({}, {"training": 30.0}, 0.75)
         status.means("test", {"loss": 0.123456789, "accuracy": 0.5})
-    posts = [trainer.next()]
-    while not trainer.posts.empty():
-        posts.append(trainer.next())
-    last = posts[-1]
+    last = trainer.next()
+    assert trainer.posts.empty()
     assert last.status["progressPercentage"] == 100
     assert last.status["estimatedRemainingSeconds"] == 0
     assert last.metrics["images_per_second"] == "1234.57"
