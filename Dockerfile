@@ -40,6 +40,7 @@ ARG DEVICE=cpu
 ENV PATH=/opt/cnn/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     CNN_DEVICE=${DEVICE} \
     CNN_CACHE_DIR=/data \
+    CNN_HEARTBEAT_DIR=/tmp/heartbeat \
     MPLCONFIGDIR=/tmp/matplotlib \
     PYTHONDONTWRITEBYTECODE=1 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \

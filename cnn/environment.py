@@ -36,7 +36,10 @@ _GPU_NAME = r"-?\d+|(GPU|MIG)-[\w/-]+"
 
 _FORMATS = {
     "CNN_DEVICE": _choice("gpu", "cpu"),
+    "CNN_LOG_FORMAT": _choice("text", "json"),
     "CNN_PROGRESS": _choice("bar", "lines"),
+    "CNN_EXPECTED_HOSTS": _Format("a number of hosts of at least 1, or a range, for example 1-3", r"\d+(-\d+)?", low=1),
+    "CNN_EXPECTED_WORKERS_PER_HOST": _POSITIVE,
     "CUDA_VISIBLE_DEVICES": _Format(
         "numbers of GPUs, or their names (GPU-..., MIG-...), separated by commas",
         rf"NoDevFiles|({_GPU_NAME})( *, *({_GPU_NAME}))*,?",

@@ -5,8 +5,10 @@ import io
 import os
 import select
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
+from cnn.json_lines import json_line, wants_json
 from cnn.shown_text import inert, on_one_line
 from cnn.terminal import columns, has_terminal
 
@@ -49,10 +51,31 @@ class _Text(io.TextIOWrapper):
         return len(text)
 
 
+class _JsonText(io.TextIOWrapper):
+    """Text stream that prints each complete line as a JSON object, and omits empty ones."""
+
+    level = "info"
+    """Of a line that does not say it."""
+
+    _incomplete = ""
+
+    def write(self, text: str) -> int:
+        with _complete:
+            *lines, self._incomplete = f"{self._incomplete}{text}".split("\n")
+            for line in filter(str.strip, lines):
+                super().write(f"{json_line(line, self.level, os.environ)}\n")
+        return len(text)
+
+
+_complete = threading.RLock()
+"""Held while lines are completed, as several threads print."""
+
+
 def wrap_output() -> None:
     """Replaces standard output and error by streams that can print any name.
 
-    Characters that cannot be encoded or would drive a terminal are escaped. Standard output raises OSError, with its
+    With CNN_LOG_FORMAT=json each line is a JSON object. Otherwise, characters that cannot be encoded or would drive a
+    terminal are escaped. Standard output raises OSError, with its
     name, when it cannot be written; standard error discards what it cannot write.
     """
     _replace("stdout", STANDARD_OUTPUT, None)
@@ -112,12 +135,14 @@ def _replace(name: str, shown_name: str, on_lost: Callable[[OSError], None] | No
         raw.on_lost = on_lost
     elif stream is getattr(sys, f"__{name}__"):
         raw = _Descriptor(stream.fileno(), shown_name, on_lost)
-        text = _Text(
+        text = (_JsonText if wants_json(os.environ) else _Text)(
             io.BufferedWriter(raw),  # type: ignore[type-var]  # typeshed requires a wider write
             encoding=stream.encoding,
             errors="backslashreplace",
             line_buffering=stream.line_buffering,
             write_through=stream.write_through,
         )
+        if isinstance(text, _JsonText) and name == "stderr":
+            text.level = "warning"
         setattr(sys, name, text)
         setattr(sys, f"__{name}__", text)

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import TextIO
 
+from cnn.json_lines import wants_json
+
 PROGRESS = "CNN_PROGRESS"
 """The environment variable that decides how progress is shown: `bar` or `lines`."""
 
@@ -12,7 +14,12 @@ _DEFAULT_COLUMNS = 80
 
 
 def has_terminal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether to draw a bar on the stream: CNN_PROGRESS decides if it is set, else whether the stream is a terminal."""
+    """Whether to draw a bar on the stream.
+
+    No, if lines are printed as JSON; else CNN_PROGRESS decides if it is set, else whether the stream is a terminal.
+    """
+    if wants_json(environ):
+        return False
     choice = environ.get(PROGRESS, "")
     if choice:
         return choice == "bar"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A container of an Indexed Job, which needs no operator: index 0 is the launcher and also runs ranks, the others are
-# workers. WORKERS is the number of containers, SLOTS the ranks in each, SERVICE the headless Service for their names.
+# workers. CNN_EXPECTED_HOSTS is the number of containers, CNN_EXPECTED_WORKERS_PER_HOST the ranks in each, SERVICE the
+# headless Service for their names.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
 help_if_asked "$@"
@@ -10,8 +11,8 @@ if [ "$JOB_COMPLETION_INDEX" -ne 0 ]; then
 fi
 export CNN_HOSTFILE=/tmp/hostfile
 {
-  echo "$HOSTNAME slots=$SLOTS"
-  for ((index = 1; index < WORKERS; index++)); do echo "${HOSTNAME%-0}-$index.$SERVICE slots=$SLOTS"; done
+  slots=$CNN_EXPECTED_WORKERS_PER_HOST
+  echo "$HOSTNAME slots=$slots"
+  for ((index = 1; index < CNN_EXPECTED_HOSTS; index++)); do echo "${HOSTNAME%-0}-$index.$SERVICE slots=$slots"; done
 } >"$CNN_HOSTFILE"
-unset JOB_COMPLETION_INDEX  # with it, a rank would be refused as one of several unconnected processes
 exec bash launch/pod_launcher.sh "$@"

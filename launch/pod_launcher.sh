@@ -11,6 +11,7 @@ help_if_asked "$@"
 
 seconds=${CNN_WAIT_SECONDS:-600}  # for the data, and then for the workers
 [[ $seconds =~ ^[0-9]+$ ]] || { echo "error: CNN_WAIT_SECONDS '$seconds' is not a whole number of seconds: set it to 600, for example." >&2; exit 2; }
+unset JOB_COMPLETION_INDEX  # of an Indexed Job: with it, a rank would be refused as one of several unconnected processes
 restart=75
 # Open MPI forwards SIGUSR1 to all ranks. Before they run, there is nothing to save, and the signal ends the launcher.
 start=(launch/mpirun.sh --oversubscribe) stop_signal=USR1

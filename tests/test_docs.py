@@ -43,6 +43,7 @@ OPTIONS_OF_OTHERS = {
     *("--check-build", "--gloo"),  # horovodrun
     *("--file", "--no-deps", "--editable"),  # conda, pip
     *("--bind_all", "--prefix"),  # tensorboard, mpirun
+    "--gang-scheduling",  # the MPI operator
 }
 
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

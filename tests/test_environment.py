@@ -43,6 +43,11 @@ BAD = [
     ("CUDA_VISIBLE_DEVICES", "0 1"),
     ("CNN_DEVICE", "GPU"),
     ("CNN_PROGRESS", "off"),
+    ("CNN_LOG_FORMAT", "JSON"),
+    ("CNN_EXPECTED_HOSTS", "two"),
+    ("CNN_EXPECTED_HOSTS", "0-3"),
+    ("CNN_EXPECTED_HOSTS", "1-"),
+    ("CNN_EXPECTED_WORKERS_PER_HOST", "1-3"),
     ("TF_CPP_MIN_LOG_LEVEL", "\u0663"),
 ]
 

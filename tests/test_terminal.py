@@ -37,6 +37,7 @@ def test_the_terminal_is_found_and_the_environment_overrules_it(terminal: TextIO
     assert not has_terminal(terminal, {"TERM": "dumb"})
     assert not has_terminal(io.StringIO(), {})
     assert has_terminal(io.StringIO(), {"CNN_PROGRESS": "bar"})
+    assert not has_terminal(io.StringIO(), {"CNN_PROGRESS": "bar", "CNN_LOG_FORMAT": "json"})
 
 
 def test_the_width_is_the_terminal_s_unless_it_is_given(terminal: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,10 @@ import time
 from cnn.errors import RunError
 
 CHANGES = "changes"
-"""The scope of the key that the launcher's server, cnn.cluster.rendezvous, answers with 1 when hosts have changed."""
+"""The scope of the key that the launcher's server, cnn.cluster.rendezvous, answers with one of the following."""
+
+UNCHANGED, CHANGED, STOP = b"0", b"1", b"2"
+"""Nothing is new; hosts have changed; the launcher has been asked to end, so all ranks are to save and stop."""
 
 _SERVER, _SERVER_PORT = "HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT"
 _POLL_SECONDS = 1
@@ -41,17 +44,21 @@ def is_lost_peer_error(error: BaseException) -> bool:
 
 
 class Membership:
-    """Polls the launcher for changes of the job's hosts."""
+    """Polls the launcher for changes of the job's hosts, and for its request to stop."""
 
     def __init__(self) -> None:
-        self._changed = False
+        self._answer = UNCHANGED
         self._polling = threading.Lock()
         if is_elastic():
             threading.Thread(target=self._keep_polling, daemon=True).start()
 
     def changed(self) -> bool:
         """Whether the hosts have changed since this rank was last assigned its place, so that all must rejoin."""
-        return self._changed
+        return self._answer == CHANGED
+
+    def stop_requested(self) -> bool:
+        """Whether the launcher has been asked to end."""
+        return self._answer == STOP
 
     def refresh(self) -> None:
         """Polls immediately, after the workers have rejoined."""
@@ -65,16 +72,16 @@ class Membership:
     def _poll(self) -> None:
         """Ignores a launcher that does not answer: once it has gone, the ranks end anyway."""
         with self._polling, contextlib.suppress(OSError, http.client.HTTPException):
-            self._changed = _hosts_have_changed()
+            self._answer = _ask_launcher()
 
 
-def _hosts_have_changed() -> bool:
-    """Asks the launcher whether the hosts have changed since it last assigned ranks."""
+def _ask_launcher() -> bytes:
+    """Asks the launcher what is new since it last assigned ranks."""
     address, port = os.environ[_SERVER], os.environ[_SERVER_PORT]
     host, _, secret = address.partition("/")
     connection = http.client.HTTPConnection(host, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", f"/{secret}:{port}/{CHANGES}/any")
-        return connection.getresponse().read() == b"1"
+        return connection.getresponse().read()
     finally:
         connection.close()

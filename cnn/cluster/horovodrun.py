@@ -8,10 +8,12 @@ import os
 import re
 import secrets
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cnn.cluster.command_line import COMMAND, own_words
 from cnn.cluster.host_script import HostScript, run_host_script
@@ -20,6 +22,9 @@ from cnn.errors import RunError, report_errors
 from cnn.interruption import temporarily_exit_on_interrupt
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.terminal import pass_terminal_on
+
+if TYPE_CHECKING:
+    from cnn.cluster.rendezvous import Rendezvous
 
 _SECRET = "_HOROVOD_SECRET_KEY"
 """The only variable that Horovod keeps out of command lines, which every user of a host can read."""
@@ -80,10 +85,27 @@ def _on_one_interface(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
         if not args.nics:
             args.nics = {_interface_for(args)}
         address = address_of(next(iter(args.nics)))
-        gloo_run.RendezvousServer = lambda verbose: Rendezvous(address, os.environ[_SECRET], verbose)
+
+        def make_server(verbose: int) -> Rendezvous:
+            server = Rendezvous(address, os.environ[_SECRET], verbose)
+            if args.host_discovery_script:
+                _end_after_ranks(server)
+            return server
+
+        gloo_run.RendezvousServer = make_server
         return run(args)
 
     return run_on_interface
+
+
+def _end_after_ranks(server: "Rendezvous") -> None:
+    """Makes SIGUSR1 end an elastic job when its ranks, wherever they are, have saved; SIGTERM would end it at once."""
+
+    def end() -> None:
+        server.stop_ranks()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGUSR1, lambda *_: threading.Thread(target=end, daemon=True).start())
 
 
 def _with_terminal(run: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -11,21 +11,28 @@ configured address, the port, the scope and the key; so the address `ADDRESS:POR
 """
 
 import hmac
+import math
 import socket
 import socketserver
 import sys
+import time
 from typing import Any
 
 from horovod.runner.http.http_server import KVStoreHandler, RendezvousHandler, RendezvousHTTPServer, RendezvousServer
 from horovod.runner.util.threads import in_thread
 
-from cnn.cluster.elastic import CHANGES
+from cnn.cluster.elastic import CHANGED, CHANGES, STOP, UNCHANGED
 
 _BACKLOG = 1024
 """Connections that may wait to be accepted: all ranks may connect at the same time."""
 
 _PREFIX_BYTES = 256
 """More than the length of a method and the secret."""
+
+_SILENT_SECONDS = 5.0
+"""Time after which a worker that has not polled has ended: they poll every second."""
+
+_CHECK_SECONDS = 0.2
 
 
 def address_with_secret(address: str, port: int, secret: str) -> str:
@@ -38,8 +45,11 @@ class _Server(RendezvousHTTPServer):
 
     daemon_threads = True
     request_queue_size = _BACKLOG
-    changed = False
-    """Whether the hosts have changed since ranks were last assigned."""
+    news = UNCHANGED
+    """What a worker hears when it polls."""
+
+    polled = -math.inf
+    """When a worker last polled, by time.monotonic."""
 
     def __init__(self, address: str, handler: type, secret: str, verbose: int) -> None:
         super().__init__((address, 0), handler, verbose)
@@ -77,7 +87,8 @@ class _Guarded(KVStoreHandler):
 
     def _get_value(self, scope: str, key: str) -> bytes | None:
         if scope == CHANGES:
-            return str(int(self.server.changed)).encode()
+            self.server.polled = time.monotonic()
+            return bytes(self.server.news)
         value: bytes | None = super()._get_value(scope, key)
         return value
 
@@ -102,8 +113,16 @@ class Rendezvous(RendezvousServer):
     def init(self, host_alloc_plan: Any) -> None:
         """Publishes a new assignment of ranks."""
         super().init(host_alloc_plan)
-        self._httpd.changed = False
+        if self._httpd.news != STOP:
+            self._httpd.news = UNCHANGED
 
     def notify_hosts_updated(self, timestamp: int, update_res: Any) -> None:
         """Called by Horovod's driver, in place of a worker's client, when hosts have changed."""
-        self._httpd.changed = True
+        if self._httpd.news != STOP:
+            self._httpd.news = CHANGED
+
+    def stop_ranks(self) -> None:
+        """Asks the workers to save and stop, and waits until none has polled for some time, as none is left."""
+        self._httpd.news = STOP
+        while time.monotonic() - self._httpd.polled < _SILENT_SECONDS:
+            time.sleep(_CHECK_SECONDS)

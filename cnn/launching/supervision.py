@@ -32,8 +32,9 @@ def run_horovodrun(command: Sequence[str], program: Sequence[str], *, elastic: b
     """Runs the command, and exits with its exit code.
 
     horovodrun forwards no signals; after SIGTERM it closes the ssh connections to other hosts, and sends SIGKILL after
-    five seconds. So the first request to stop is sent as SIGUSR1 to a rank on this host, which makes all ranks stop; a
-    second one, or the first if there is no such rank, is sent to horovodrun as SIGTERM.
+    five seconds. So the first request to stop is sent as SIGUSR1 to a rank on this host, which makes all ranks stop. If
+    there is no such rank, it is sent to horovodrun: as SIGUSR1 in an elastic job, which then ends after its ranks, and
+    else as SIGTERM. A second request is always sent to horovodrun as SIGTERM.
 
     Args:
         command: the command that starts horovodrun.
@@ -50,7 +51,9 @@ def run_horovodrun(command: Sequence[str], program: Sequence[str], *, elastic: b
                 rank.send_signal(signal.SIGUSR1)
                 if elastic:
                     rank.wait()
-        if rank is None or elastic:
+        if rank is None and elastic:
+            process.send_signal(signal.SIGUSR1)
+        elif rank is None or elastic:
             process.terminate()
 
     _run(command, stop_a_rank, code_for_0=StoppedError.exit_code if elastic else 0)

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCo
 
 
 class ServedNumbers:
-    """A run's numbers, each a metric of Prometheus whose name begins with cnn_. Only rank 0 has them.
+    """A run's numbers, each a metric of Prometheus whose name begins with cnn_. Is a `NumbersReceiver`.
 
     They are set once a call of the compiled step or less often, and turned into text when Prometheus asks. The
     dashboard docs/grafana.json shows them.
@@ -54,28 +54,14 @@ class ServedNumbers:
         self._steps_per_epoch = 1
 
     def begin(self, folder: str, step: int, last_step: int, steps_per_epoch: int) -> None:
-        """Sets the run's folder and where it starts.
-
-        Args:
-            folder: the run's folder.
-            step: 0, or the step that the run resumes from.
-            last_step: the step at which the run ends.
-            steps_per_epoch: number of steps per epoch.
-        """
+        """As `NumbersReceiver`."""
         self._run.info({**self._about, "folder": folder})
         self._steps_per_epoch = steps_per_epoch
         self._last_step.set(last_step)
         self._set_step(step)
 
     def progress(self, step: int, taken: int, samples: int, samples_per_second: float | None) -> None:
-        """Counts steps that were computed.
-
-        Args:
-            step: number of steps of the run done.
-            taken: number of steps computed since the last call.
-            samples: the samples in them, over all workers.
-            samples_per_second: speed of all workers together; None while it is not known.
-        """
+        """As `NumbersReceiver`."""
         self._steps.inc(taken)
         self._samples.inc(samples)
         self._set_step(step)
@@ -84,17 +70,11 @@ class ServedNumbers:
             self._step_seconds.set(samples / samples_per_second / taken)
 
     def learning_rate(self, rate: float) -> None:
-        """Sets the learning rate."""
+        """As `NumbersReceiver`."""
         self._rate.set(rate)
 
     def times(self, parts: Mapping[str, float], activities: Mapping[str, float], goodput: float) -> None:
-        """Sets where the time goes.
-
-        Args:
-            parts: seconds of each part of a step.
-            activities: seconds of the run by activity, over all its starts.
-            goodput: the share of the run's time that became kept progress, 0 to 1.
-        """
+        """As `NumbersReceiver`."""
         for part, seconds in parts.items():
             self._parts.labels(part).set(seconds)
         for activity, seconds in activities.items():
@@ -102,11 +82,11 @@ class ServedNumbers:
         self._goodput.set(goodput)
 
     def limit(self, cause: str) -> None:
-        """Notes a cause of slow steps."""
+        """As `NumbersReceiver`."""
         self._limited.labels(cause).set(1)
 
     def means(self, part: str, means: Mapping[str, float]) -> None:
-        """Sets the metrics of a part (train, validation or test) by name."""
+        """As `NumbersReceiver`."""
         for name, mean in means.items():
             if name not in self._means:
                 text = f"Mean {name} of a part's samples; accuracies are fractions of 1."

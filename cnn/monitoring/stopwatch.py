@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 class Stopwatch:
@@ -11,12 +11,17 @@ class Stopwatch:
     Args:
         activity: what the process has been doing until now.
         seconds: for how long.
+        begun: called with each activity that begins, also with one that goes on.
     """
 
-    def __init__(self, activity: str, seconds: float = 0.0) -> None:
+    def __init__(
+        self, activity: str, seconds: float = 0.0, begun: Callable[[str], None] = lambda activity: None
+    ) -> None:
+        self._begun = begun
         self._seconds = {activity: seconds}
         self._activity = activity
         self._since = time.perf_counter()
+        begun(activity)
 
     def switch(self, activity: str) -> str:
         """Attributes the time from now on to an activity; returns the one that ends."""
@@ -24,6 +29,7 @@ class Stopwatch:
         self._seconds[ended] += now - self._since
         self._seconds.setdefault(activity, 0.0)
         self._activity, self._since = activity, now
+        self._begun(activity)
         return ended
 
     @contextlib.contextmanager

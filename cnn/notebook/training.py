@@ -72,7 +72,8 @@ def _command(words: Sequence[str], workers: int) -> list[str]:
 def _run(command: Sequence[str], folder: Path, title: str) -> None:
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     curve = LiveCurve(folder, title)
-    with Child(command, {**os.environ, "PYTHONPATH": path, "CNN_PROGRESS": "lines"}) as child:
+    printed = {"CNN_PROGRESS": "lines", "CNN_LOG_FORMAT": "text"}
+    with Child(command, {**os.environ, "PYTHONPATH": path, **printed}) as child:
         try:
             child.follow(curve.update)
         except KeyboardInterrupt:

@@ -2,9 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -16,13 +15,11 @@ from cnn.learner.totals import Total, Totals, add_totals, means
 from cnn.monitoring.bottlenecks import Bottleneck, StepTimes
 from cnn.monitoring.goodput import Goodput
 from cnn.monitoring.metrics import MetricsLog
+from cnn.monitoring.numbers_receiver import NumbersReceiver
 from cnn.monitoring.training_progress import Score, TrainingProgress
 from cnn.runs.curve import Point
 from cnn.runs.tensorboard_log import TensorBoardLog
 from cnn.terminal import has_terminal
-
-if TYPE_CHECKING:
-    from cnn.monitoring.served_numbers import ServedNumbers
 
 _SHOWN = ("loss", "accuracy")
 
@@ -40,7 +37,7 @@ class Report:
         steps_per_epoch: number of steps per epoch.
         resumed: whether the run started earlier, in another job or with other workers.
         dataset: the data set.
-        served: the numbers that Prometheus reads; None if none are served.
+        receivers: what else gets the run's numbers.
     """
 
     def __init__(
@@ -52,7 +49,7 @@ class Report:
         steps_per_epoch: int,
         resumed: bool,
         dataset: Dataset | None = None,
-        served: "ServedNumbers | None" = None,
+        receivers: Sequence[NumbersReceiver] = (),
     ) -> None:
         resume_step = start_step if resumed else None
         self._metrics = MetricsLog(folder / "metrics.jsonl", resume_step)
@@ -61,9 +58,9 @@ class Report:
         self._progress = TrainingProgress(total_steps, start_step, steps_per_epoch, sys.stdout, terminal)
         self._steps_per_epoch = steps_per_epoch
         self._epoch_totals: Totals = {}
-        self._served = served
-        if served is not None:
-            served.begin(str(folder), start_step, total_steps, steps_per_epoch)
+        self._receivers = receivers
+        for receiver in receivers:
+            receiver.begin(str(folder), start_step, total_steps, steps_per_epoch)
 
     def steps(self, done: int, totals: Totals, images_per_second: float | None) -> None:
         """Shows the progress of the run.
@@ -76,10 +73,10 @@ class Report:
         latest = {name: Total(totals[name].sums.sum(0), totals[name].samples.sum(0)) for name in _SHOWN}
         self._epoch_totals = add_totals(self._epoch_totals, latest)
         self._progress.update(done, _score(means(latest)), images_per_second)
-        if self._served is not None:
-            samples, taken = int(latest["loss"].samples.sum()), len(totals["loss"].sums)
-            self._served.progress(done, taken, samples, images_per_second)
-            self._served.means("train", means(latest))
+        samples, taken = int(latest["loss"].samples.sum()), len(totals["loss"].sums)
+        for receiver in self._receivers:
+            receiver.progress(done, taken, samples, images_per_second)
+            receiver.means("train", means(latest))
 
     def point(self, point: Point, learning_rate: float, images_per_second: float | None) -> None:
         """Records a point of the training curve.
@@ -94,15 +91,15 @@ class Report:
             others["images_per_second"] = images_per_second
         self._write("train", point.step, {**point.means, **others})
         self.tensorboard.training(point.step, point.means, others)
-        if self._served is not None:
-            self._served.learning_rate(learning_rate)
+        for receiver in self._receivers:
+            receiver.learning_rate(learning_rate)
 
     def evaluation(self, part: str, step: int, evaluation: Evaluation) -> None:
         """Records an evaluation on a part (validation or test) after `step` steps."""
         self._write(part, step, evaluation.means)
         self.tensorboard.evaluation(part, step, evaluation)
-        if self._served is not None:
-            self._served.means(part, evaluation.means)
+        for receiver in self._receivers:
+            receiver.means(part, evaluation.means)
 
     def epoch(self, step: int, evaluation: Evaluation | None, *, best: bool) -> None:
         """Shows the result of an epoch that has ended.
@@ -133,15 +130,15 @@ class Report:
             | {f"time of the run/{activity} (s)": seconds for activity, seconds in whole.seconds.items()}
             | {"time of the run/goodput": whole.share},
         )
-        if self._served is not None:
-            self._served.times(of_step.parts, whole.seconds, whole.share)
+        for receiver in self._receivers:
+            receiver.times(of_step.parts, whole.seconds, whole.share)
 
     def limit(self, step: int, limit: Bottleneck) -> None:
         """Shows and records a cause of slow steps."""
         self.message(limit.sentence)
         self.tensorboard.limit(step, limit.cause, limit.sentence)
-        if self._served is not None:
-            self._served.limit(limit.cause)
+        for receiver in self._receivers:
+            receiver.limit(limit.cause)
 
     def weights(self, step: int, variables: Mapping[str, keras.Variable], gradient_norms: Mapping[str, float]) -> None:
         """Records the norms of the network's weights and of their gradients, filters, and the memory in use.

@@ -3,15 +3,18 @@
 import functools
 import json
 import math
+import os
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import psutil
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.elastic import WorkersChangedError, is_elastic
+from cnn.cluster.expected_workers import unexpected_workers
 from cnn.cluster.installation import check_alike
 from cnn.cluster.job import Job
 from cnn.data.feed import Feed
@@ -23,6 +26,8 @@ from cnn.learner.first_images import first_images
 from cnn.learner.precision import PRECISIONS
 from cnn.learner.step import TrainingStep
 from cnn.monitoring.bottlenecks import Circumstances
+from cnn.monitoring.heartbeat import heartbeat
+from cnn.monitoring.numbers_receiver import NumbersReceiver
 from cnn.monitoring.stopwatch import Stopwatch
 from cnn.optim.schedules import learning_rates
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
@@ -40,9 +45,6 @@ from cnn.runs.time_record import TimeRecord, process_age
 from cnn.runs.timekeeper import Timekeeper
 from cnn.settings.settings import RunSettings, TrainingSettings
 
-if TYPE_CHECKING:
-    from cnn.monitoring.served_numbers import ServedNumbers
-
 _MAX_SECONDS = 1e6
 """Longer than any step."""
 
@@ -51,20 +53,26 @@ def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
     """Trains a network, tests it and writes the run folder; every rank calls it."""
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
-    with serving(cluster, settings, job) as served:
-        _train(cluster, settings, job, served, begin)
+    cluster.agree(unexpected_workers([host for host, _ in cluster.peers], os.environ))
+    with heartbeat(os.environ, cluster.rank) as beat, serving(cluster, settings, job) as receivers:
+        _train(cluster, settings, job, receivers, beat, begin)
 
 
 def _train(
-    cluster: Cluster, settings: TrainingSettings, job: Job, served: "ServedNumbers | None", begin: float
+    cluster: Cluster,
+    settings: TrainingSettings,
+    job: Job,
+    receivers: Sequence[NumbersReceiver],
+    beat: Callable[[str], None],
+    begin: float,
 ) -> None:
     # A worker that has stayed in a job whose workers change starts again without having been started.
-    stopwatch = Stopwatch("start", process_age() if job.carried is None else 0.0)
+    stopwatch = Stopwatch("start", process_age() if job.carried is None else 0.0, beat)
     prepared = prepare_run(cluster, settings, job, stopwatch)
     learner, state = prepared.learner, prepared.state
     report = time_record = None
     if cluster.is_chief:
-        report = _open_report(cluster, prepared, served)
+        report = _open_report(cluster, prepared, receivers)
         time_record = TimeRecord(prepared.folder, stopwatch, state.step, cluster.world_size)
     step_timer = StepTimer(cluster, _circumstances(cluster, prepared))
     # On a GPU, timing makes the host wait in each step.
@@ -115,7 +123,7 @@ def _train(
         )
 
 
-def _open_report(cluster: Cluster, prepared: PreparedRun, served: "ServedNumbers | None") -> Report:
+def _open_report(cluster: Cluster, prepared: PreparedRun, receivers: Sequence[NumbersReceiver]) -> Report:
     step, learner, order = prepared.state.step, prepared.learner, prepared.order
     report = Report(
         prepared.folder,
@@ -124,7 +132,7 @@ def _open_report(cluster: Cluster, prepared: PreparedRun, served: "ServedNumbers
         steps_per_epoch=order.steps_per_epoch,
         resumed=prepared.start.how != "fresh",
         dataset=prepared.dataset,
-        served=served,
+        receivers=receivers,
     )
     for message in prepared.messages:
         report.message(message)
@@ -174,7 +182,7 @@ def _loop(
         profile=_profile(cluster, prepared, report),
         patience=run.patience,
         on_progress=prepared.describe if cluster.is_chief and prepared.start.has_checkpoint else None,
-        stop_requested=lambda: job.stop_requested() or _is_time_over(job, run),
+        stop_requested=lambda: job.stop_requested() or job.membership.stop_requested() or _is_time_over(job, run),
         change_heard=job.membership.changed,
         commit=functools.partial(_keep, job.carried) if is_elastic() else None,
     )

@@ -212,6 +212,7 @@ def train_runs(
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "CNN_PROGRESS": "lines",
+        "CNN_LOG_FORMAT": "text",  # the sweep reads what runs print
     }
     waiting = {run.combination.name: run for run in runs if not run.ended}
 

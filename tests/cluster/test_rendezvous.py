@@ -4,6 +4,8 @@ import base64
 import os
 import pickle
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
 from horovod.runner.elastic.rendezvous import create_rendezvous_handler
 from horovod.runner.http.http_client import put_data_into_kvstore
 
-from cnn.cluster.elastic import Membership
+from cnn.cluster.elastic import STOP, UNCHANGED, Membership
 from cnn.cluster.rendezvous import Rendezvous, address_with_secret
 
 SECRET = "0123456789abcdef"
@@ -137,12 +139,54 @@ def test_a_rank_hears_of_changes_until_it_is_given_its_place_anew(
     monkeypatch.setenv("HOROVOD_GLOO_RENDEZVOUS_ADDR", address_with_secret("127.0.0.1", server.port, SECRET))
     monkeypatch.setenv("HOROVOD_GLOO_RENDEZVOUS_PORT", str(server.port))
     membership = Membership()
-    heard = []
+    heard, stops = [], set()
     for step in (lambda: None, lambda: server.notify_hosts_updated(0, None), lambda: server.init(PLAN)):
         step()
         membership.refresh()
         heard.append(membership.changed())
+        stops.add(membership.stop_requested())
     assert heard == [False, True, False]
+    assert stops == {False}
+
+
+def test_a_rank_hears_that_it_is_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Rendezvous("127.0.0.1", SECRET)
+    port = server.start()
+    monkeypatch.setenv("HOROVOD_GLOO_RENDEZVOUS_ADDR", address_with_secret("127.0.0.1", port, SECRET))
+    monkeypatch.setenv("HOROVOD_GLOO_RENDEZVOUS_PORT", str(port))
+    server.stop_ranks()
+    membership = Membership()
+    membership.refresh()
+    assert membership.stop_requested() and not membership.changed()
+    server.stop()
+
+
+def test_a_launcher_that_is_to_end_waits_until_no_rank_asks_any_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Rendezvous("127.0.0.1", SECRET)
+    port = server.start()
+    monkeypatch.setattr("cnn.cluster.rendezvous._SILENT_SECONDS", 1.0)
+    assert ask(port, "GET /changes/any") == ("200", UNCHANGED)
+    begin = time.monotonic()
+    waiting = threading.Thread(target=server.stop_ranks)
+    waiting.start()
+    heard = set()
+    for _ in range(20):  # a rank that still saves
+        heard.add(ask(port, "GET /changes/any")[1])
+        assert waiting.is_alive()
+    server.init(PLAN)  # as if a worker had been replaced meanwhile
+    server.notify_hosts_updated(0, None)
+    heard_last = ask(port, "GET /changes/any")[1]
+    waiting.join(timeout=60)
+    assert not waiting.is_alive() and time.monotonic() - begin >= 1.0
+    assert STOP in heard and heard_last == STOP
+    server.stop()
+
+
+def test_a_launcher_whose_ranks_have_not_begun_waits_for_none() -> None:
+    server = Rendezvous("127.0.0.1", SECRET)
+    server.start()
+    server.stop_ranks()
+    server.stop()
 
 
 def test_without_the_launcher_a_rank_hears_nothing(server: Rendezvous, monkeypatch: pytest.MonkeyPatch) -> None:

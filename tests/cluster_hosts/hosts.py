@@ -147,12 +147,6 @@ class Host:
         """The command lines of the processes there in which something occurs."""
         return _call(*self.command("pgrep", "--full", "--list-full", pattern), check=False).stdout
 
-    def await_end_of(self, pattern: str) -> None:
-        """Until none of its processes has such a command line."""
-        deadline = time.monotonic() + _SECONDS
-        while self.processes(pattern):
-            assert time.monotonic() < deadline
-
     @contextlib.contextmanager
     def called(self, name: str) -> Iterator[None]:
         """Meanwhile this host calls itself by another name."""

@@ -111,6 +111,9 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
         "launcher": Mistake(new, "environment variables are incomplete", {"OMPI_COMM_WORLD_SIZE": "2"}),
         "device": Mistake(new, "CNN_DEVICE is 'tpu': set it to one of gpu, cpu", {"CNN_DEVICE": "tpu"}),
         "progress": Mistake(new, "CNN_PROGRESS is 'bars': set it to one of bar, lines", {"CNN_PROGRESS": "bars"}),
+        "alone": Mistake(
+            new, "those that its manifest orders (CNN_EXPECTED_HOSTS=2): there are 1 on ", {"CNN_EXPECTED_HOSTS": "2"}
+        ),
         "cache": Mistake(new, "cache folder", {"CNN_CACHE_DIR": str(file)}),
         **mistakes_in_values(new),
         **mistakes_of_other_programs(empty),
@@ -209,6 +212,21 @@ def test_of_several_ranks_one_says_the_sentence(
     code, output = jobs.run("jobs/train.py", *arguments, "--run_dir", tmp_path / "run", launcher="mpirun", workers=2)
     assert code == 2, output
     assert output.count(f"error: {sentence}") == 1
+    assert output.count(sentence) == 1
+    assert "Traceback" not in output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+def test_a_launcher_that_starts_all_workers_on_one_host_of_two_trains_nothing(
+    jobs, tmp_path: Path, launcher: str
+) -> None:
+    """As an MPI does that ignores the operator's hostfile."""
+    order = {"CNN_EXPECTED_HOSTS": "2", "CNN_EXPECTED_WORKERS_PER_HOST": "1"}
+    run = ("--data", "digits", "--run_dir", tmp_path / "run")
+    code, output = jobs.run("jobs/train.py", *run, launcher=launcher, workers=2, **order)
+    assert code == 2, output
+    sentence = "(CNN_EXPECTED_HOSTS=2, CNN_EXPECTED_WORKERS_PER_HOST=1): there are 2 on "
     assert output.count(sentence) == 1
     assert "Traceback" not in output
     assert not (tmp_path / "run").exists()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from .docker_image import build_image, running_docker
-from .rendering import FOLDERS, KUBECTL, NO_KUBECTL, Manifest, copy_with_key, render
+from .rendering import FOLDERS, KUBECTL, NO_KUBECTL, Manifest, copy_manifests, render
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +13,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifes
     """The manifests of every folder that a user applies."""
     if KUBECTL is None:
         pytest.skip(NO_KUBECTL)
-    folder = copy_with_key(tmp_path_factory.mktemp("rendered"))
+    folder = copy_manifests(tmp_path_factory.mktemp("rendered"))
     return {name: render(folder / name) for name in FOLDERS}
 
 

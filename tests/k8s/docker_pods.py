@@ -92,7 +92,7 @@ class Pods:
     namespace = "default"
 
     def __init__(self, folder: Path, image: str) -> None:
-        self._folder, self._image = folder, image
+        self._folder, self.image = folder, image
         self._id = f"cnn-test-{uuid.uuid4().hex[:8]}"
         self._folders: dict[tuple[str, str], list[Path]] = {}
         self._claims: dict[str, str] = {}
@@ -159,7 +159,7 @@ class Pods:
         for mount in container.get("volumeMounts", []):
             command += self._mount(volumes[mount["name"]], mount, context)
         entry, *arguments = [*container["command"], *container.get("args", [])]
-        docker(*command, "--entrypoint", entry, self._image, *arguments)
+        docker(*command, "--entrypoint", entry, self.image, *arguments)
         return Container(name=name, grace=spec.get("terminationGracePeriodSeconds", 30))
 
     def _mount(self, volume: Manifest, mount: Manifest, context: Manifest) -> list[str]:

@@ -1,4 +1,4 @@
-"""A rendered overlay whose MPIJob is run in containers, as the operator would."""
+"""A rendered overlay whose MPIJob or TrainJob is run in containers, as its operator would."""
 
 import copy
 import time
@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from . import kubeflow_trainer, mpi_operator
 from .docker_pods import Container, Pods, read_json
-from .mpi_operator import Pod, make_workload
+from .mpi_operator import Pod, Workload
 from .rendering import Manifest, find, make_key
 
 
@@ -18,7 +19,7 @@ class EmulatedJob:
 
     def __init__(self, pods: Pods, manifests: list[Manifest], keys: Path, **training: Any) -> None:
         self.pods, self._manifests, self._keys = pods, manifests, keys
-        self.workload = make_workload(find(manifests, "MPIJob", "train"), pods.namespace)
+        self.workload = _workload(manifests, pods.namespace)
         self.workers = [pod.name for pod in self.workload.workers]
         self.runs = pods.claim("cnn-runs") / "train"
         self.give_key()
@@ -29,7 +30,7 @@ class EmulatedJob:
         """Puts a new key in the Secret; pods that run keep theirs."""
         path = self._keys / f"key-{len(list(self._keys.glob('key-*')))}"
         make_key(path)
-        self.pods.objects["secret", "train-ssh"] = {
+        self.pods.objects["secret", self.workload.secret_name] = {
             "ssh-privatekey": path.read_text(),
             "ssh-publickey": path.with_name(f"{path.name}.pub").read_text(),
         }
@@ -37,7 +38,7 @@ class EmulatedJob:
     def give_hostfile(self, hostfile: str, running: Sequence[int] = ()) -> None:
         """Puts a hostfile in the operator's ConfigMap, and the script that names the workers which run."""
         script = self.workload.discover_hosts([self.workload.workers[each] for each in running], self.pods.namespace)
-        self.pods.update("configMap", "train-config", {"hostfile": hostfile, "discover_hosts.sh": script})
+        self.pods.update("configMap", self.workload.config_name, {"hostfile": hostfile, "discover_hosts.sh": script})
 
     def tell_running(self, *workers: int) -> None:
         """What the operator does when it has seen which workers run."""
@@ -86,13 +87,15 @@ class EmulatedJob:
             assert launcher.runs(), launcher.logs()
             assert time.monotonic() < deadline, launcher.logs()
 
-    def await_saved(self) -> None:
-        """Until rank 0 has recorded that it was stopped and has saved, which it may do after the launcher has ended."""
-        deadline = time.monotonic() + 60
-        log = self.runs / "failure.log"
-        while not (log.exists() and "which is saved" in log.read_text()):
-            assert time.monotonic() < deadline
-
     def saved_steps(self) -> list[int]:
         """Steps of which there is a checkpoint."""
         return sorted(int(path.stem.removeprefix("step-")) for path in self.runs.glob("checkpoints/step-*.npz"))
+
+
+def _workload(manifests: list[Manifest], namespace: str) -> Workload:
+    if not any(each["kind"] == "TrainJob" for each in manifests):
+        return mpi_operator.make_workload(find(manifests, "MPIJob", "train"), namespace)
+    job = find(manifests, "TrainJob", "train")
+    runtime = kubeflow_trainer.runtime_of(job, manifests)
+    assert runtime is not None
+    return kubeflow_trainer.make_workload(runtime, job)

@@ -32,12 +32,16 @@ class Pod:
 
 @dataclasses.dataclass(kw_only=True)
 class Workload:
-    """What an MPIJob becomes."""
+    """What an MPIJob or a TrainJob becomes."""
 
     launcher: Pod
     workers: list[Pod]
     config: dict[str, str]
     """The ConfigMap, but for discover_hosts.sh, which follows the running workers."""
+
+    config_name: str
+    secret_name: str
+    """Name of the Secret that holds the ssh key."""
 
     def discover_hosts(self, running: Sequence[Pod], namespace: str) -> str:
         """The script that names the workers which run."""
@@ -119,6 +123,8 @@ def make_workload(job: Manifest, namespace: str) -> Workload:
         launcher=launcher,
         workers=[_pod(job, "Worker", worker, {"K_MPI_JOB_ROLE": "worker"}) for worker in workers],
         config={"hostfile": hostfile},
+        config_name=f"{name}-config",
+        secret_name=f"{name}-ssh",
     )
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,14 @@ import yaml
 
 Manifest = dict[str, Any]
 K8S = Path(__file__).parents[2] / "k8s"
-FOLDERS = ("overlays/cpu", "overlays/gpu", "overlays/elastic", "standalone")
+FOLDERS = ("overlays/cpu", "overlays/gpu", "overlays/elastic", "overlays/trainjob", "standalone")
 KUBECTL = shutil.which("kubectl")
 NO_KUBECTL = "kubectl is not on PATH, which renders the manifests: install version 1.27 or newer"
 
 
-def copy_with_key(folder: Path) -> Path:
-    """A copy of k8s/ in a folder, with the key that a user of k8s/standalone makes."""
-    copy = Path(shutil.copytree(K8S, folder / "k8s", ignore=shutil.ignore_patterns("id_rsa*")))
-    make_key(copy / "standalone" / "id_rsa")
-    return copy
+def copy_manifests(folder: Path) -> Path:
+    """A copy of k8s/ in a folder."""
+    return Path(shutil.copytree(K8S, folder / "k8s"))
 
 
 def make_key(path: Path) -> None:
@@ -47,11 +46,19 @@ def find(manifests: list[Manifest], kind: str, name: str) -> Manifest:
     return found[0]
 
 
-def with_prometheus(kustomization: Path) -> list[Manifest]:
-    """All manifests of a kustomization, with the commented lines used that serve the run's numbers."""
+def offered_components(folder: str) -> list[str]:
+    """The components in the commented lines of a folder that a user applies."""
+    return re.findall(r"^#   - .*components/([\w-]+)$", (K8S / folder / "kustomization.yaml").read_text(), re.MULTILINE)
+
+
+def with_components(kustomization: Path, names: Sequence[str]) -> list[Manifest]:
+    """All manifests of a kustomization in a copy of k8s, with the commented lines used that name these components."""
     k8s = next(folder for folder in kustomization.parents if folder.name == "k8s")
-    _uncomment(kustomization, r"^# (components:)\n# (  - .*/components/prometheus)$", r"\1\n\2")
-    _uncomment(k8s / "components" / "prometheus" / "kustomization.yaml", r"^  # (- pod-monitor.yaml)", r"  \1")
+    _uncomment(kustomization, r"^# (components:)$", r"\1")
+    for name in names:
+        _uncomment(kustomization, rf"^# (  - .*/components/{name})$", r"\1")
+    if "prometheus" in names:
+        _uncomment(k8s / "components" / "prometheus" / "kustomization.yaml", r"^  # (- pod-monitor.yaml)", r"  \1")
     return render(kustomization.parent)
 
 

@@ -144,7 +144,7 @@ def test_elastic_job_goes_on_without_a_worker_and_takes_it_back(
     launcher.stop()
     code, said = launcher.wait(120)
     assert code == 75, said
-    job.await_saved()
+    assert "which is saved" in (job.runs / "failure.log").read_text()  # the launcher waits for it
     points = [record["step"] for record in read_metrics(job.runs / "metrics.jsonl") if record["part"] == "train"]
     assert points == sorted(set(points))
     assert job.saved_steps()[-1] >= points[-1]
@@ -188,6 +188,12 @@ def _empty_hostfile(job: EmulatedJob) -> dict[str, str]:
     return {}
 
 
+def _hostfile_of_one(job: EmulatedJob) -> dict[str, str]:
+    job.start_workers()
+    job.give_hostfile(job.workload.config["hostfile"].splitlines(keepends=True)[0])
+    return {}
+
+
 def _no_marker(job: EmulatedJob) -> dict[str, str]:
     for marker in job.pods.claim("cnn-data").glob("prepared-*"):
         marker.unlink()
@@ -219,6 +225,7 @@ MISTAKES: dict[str, tuple[Callable[[EmulatedJob], dict[str, str]], bool, str]] =
         r"host train-worker-1\S* is unreachable after \d+ s \(its name is unknown",
     ),
     "hostfile empty": (_empty_hostfile, False, "hostfile /etc/mpi/hostfile names no host"),
+    "hostfile of one": (_hostfile_of_one, False, r"\(CNN_EXPECTED_HOSTS=2, .*\): there are 1 on train-worker-0\."),
     "data not prepared": (_no_marker, True, r"data are not prepared after 2 s \(/data/prepared-\w+ is missing\)"),
     "volume read-only": (_read_only, False, r"run folder /runs/train cannot be written"),
     "volume full": (_full, False, r"disk of /runs/train has \d+ kB free"),
@@ -243,10 +250,10 @@ def test_indexed_job_trains_without_an_operator(
     pods: Pods, rendered: dict[str, list[Manifest]], tmp_path: Path
 ) -> None:
     manifests = rendered["standalone"]
-    for kind, key in (("ConfigMap", "configMap"), ("Secret", "secret")):
-        for manifest in manifests:
-            if manifest["kind"] == kind:
-                pods.objects[key, manifest["metadata"]["name"]] = _content(manifest)
+    for manifest in manifests:
+        if manifest["kind"] == "ConfigMap":
+            pods.objects["configMap", manifest["metadata"]["name"]] = dict(manifest["data"])
+    pods.objects["secret", "train-ssh"] = _key_made_by_the_image(pods)
     prepare = find(manifests, "Job", "prepare")["spec"]["template"]["spec"]
     code, said = pods.start(Pod(name="prepare", spec=prepare)).wait()
     assert code == 0, said
@@ -266,7 +273,45 @@ def test_indexed_job_trains_without_an_operator(
     assert second.wait()[0] == 75
 
 
-def _content(manifest: Manifest) -> dict[str, str]:
-    if manifest["kind"] == "ConfigMap":
-        return dict(manifest["data"])
-    return {key: base64.b64decode(value).decode() for key, value in manifest["data"].items()}
+def _key_made_by_the_image(pods: Pods) -> dict[str, str]:
+    """What the job `key` would store."""
+    program = "import json; from cnn.launching.job_key import make_secret; print(json.dumps(make_secret('x', {})))"
+    secret = json.loads(docker("run", "--rm", *LOCKED_DOWN, pods.image, "python", "-c", program))
+    return {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
+
+
+def test_trainjob_trains_is_suspended_and_goes_on(
+    pods: Pods, rendered: dict[str, list[Manifest]], tmp_path: Path
+) -> None:
+    job = EmulatedJob(pods, rendered["overlays/trainjob"], tmp_path)
+    code, said = job.prepare()
+    assert code == 0, said
+    workers, launcher = job.start_endless()
+    assert job.hosts() == [job.workload.launcher.name, *job.workers]
+    assert (job.runs / "settings.yaml").exists()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Container.stop, [launcher, *workers]))
+    code, said = launcher.wait(120)
+    assert code == 75, said
+    assert [worker.wait()[0] for worker in workers] == [75] * len(workers)
+
+    for container in (launcher, *workers):
+        container.remove()
+    end = job.saved_steps()[-1] + 30
+    job.start_workers()
+    code, said = job.start_launcher("--steps", str(end)).wait()
+    assert code == 0, said
+    assert read_json(job.runs / "summary.json")["steps"] == end
+
+
+def test_trainjob_that_got_fewer_nodes_than_ordered_trains_nothing(
+    pods: Pods, rendered: dict[str, list[Manifest]], tmp_path: Path
+) -> None:
+    job = EmulatedJob(pods, rendered["overlays/trainjob"], tmp_path)
+    code, said = job.prepare()
+    assert code == 0, said
+    job.give_hostfile(job.workload.config["hostfile"].splitlines(keepends=True)[0])
+    code, said = job.start_launcher().wait(120)
+    assert code == 2, said
+    assert re.search(r"\(CNN_EXPECTED_HOSTS=2, .*\): there are 1 on train-launcher-0-0\.", said), said
+    assert not job.runs.exists()

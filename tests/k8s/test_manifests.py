@@ -12,7 +12,7 @@ import yaml
 from cnn.settings.settings import TrainingSettings, parse_settings
 
 from .manifest_rules import all_faults, pod_templates
-from .rendering import FOLDERS, Manifest, copy_with_key, find, render, with_prometheus
+from .rendering import FOLDERS, Manifest, copy_manifests, find, render, with_components
 
 Change = Callable[[Any], None]
 
@@ -33,6 +33,11 @@ def _container(owner: Manifest) -> Manifest:
     return _pod(owner)["containers"][0]
 
 
+def _replicated(runtime: Manifest, index: int) -> Manifest:
+    """The Job of a TrainingRuntime's launcher (0) or nodes (1)."""
+    return runtime["spec"]["template"]["spec"]["replicatedJobs"][index]["template"]["spec"]
+
+
 def _rename_worker(job: Manifest) -> None:
     replicas = job["spec"]["mpiReplicaSpecs"]
     replicas["worker"] = replicas.pop("Worker")
@@ -41,6 +46,9 @@ def _rename_worker(job: Manifest) -> None:
 def _without(mapping: Manifest, key: str) -> None:
     del mapping[key]
 
+
+OPERATED = {"standalone": set(), "overlays/trainjob": {"TrainJob"}}
+"""The kinds in a folder that an operator takes care of, where it is not an MPIJob."""
 
 # The folder, the kind and name of the manifest that is changed, the change, and what must be said of it: that alone.
 MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
@@ -83,7 +91,23 @@ MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
     "replica key": ("overlays/cpu", "MPIJob", "train", _rename_worker, "only Launcher and Worker are looked at"),
     "no number of workers": (
         "overlays/cpu", "MPIJob", "train", lambda job: _without(_worker(job), "replicas"),
-        r"\[Worker\].replicas: must be 1 or more",
+        r"\[Worker\].replicas: must be 1 or more|CNN_EXPECTED_HOSTS is 2, and the job has None",
+    ),
+    "more workers than ordered": (
+        "overlays/cpu", "MPIJob", "train", lambda job: _worker(job).update(replicas=3),
+        "CNN_EXPECTED_HOSTS is 2, and the job has 3",
+    ),
+    "more workers on a host than ordered": (
+        "overlays/cpu", "MPIJob", "train", lambda job: job["spec"].update(slotsPerWorker=2),
+        "CNN_EXPECTED_WORKERS_PER_HOST is 1, and the job has 2",
+    ),
+    "more workers than an elastic job orders": (
+        "overlays/elastic", "MPIJob", "train", lambda job: _container(_launcher(job))["command"].__setitem__(4, "4"),
+        "CNN_EXPECTED_HOSTS is 1-3, and the job has 1-4",
+    ),
+    "no order": (
+        "overlays/gpu", "MPIJob", "train", lambda job: _container(_launcher(job)).update(env=[]),
+        "CNN_EXPECTED_(HOSTS|WORKERS_PER_HOST) is None",
     ),
     "name that is no label": (
         "overlays/cpu", "MPIJob", "train", lambda job: job["metadata"].update(name="8-flowers"),
@@ -150,6 +174,10 @@ MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
         "overlays/cpu", "MPIJob", "train", lambda job: _container(_worker(job)).pop("readinessProbe"),
         "no readinessProbe",
     ),
+    "no probe": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _container(_replicated(runtime, 0)).pop("livenessProbe"), "nothing notices a rank",
+    ),
     "ConfigMap without its hash": (
         "overlays/cpu", "MPIJob", "train",
         lambda job: _pod(_worker(job))["volumes"][0]["configMap"].update(name="cnn-settings"),
@@ -186,7 +214,7 @@ MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
     ),
     "numbers of workers differ": (
         "standalone", "Job", "train", lambda job: job["spec"].update(completions=3),
-        "completions, parallelism and WORKERS differ",
+        "completions and parallelism differ|CNN_EXPECTED_HOSTS is 2, and the job has 3",
     ),
     "job that never ends": (
         "standalone", "Job", "train", lambda job: job["spec"].pop("successPolicy"), "it would never end",
@@ -201,8 +229,80 @@ MUTATIONS: dict[str, tuple[str, str, str, Change, str]] = {
         "podFailurePolicy needs restartPolicy Never",
     ),
     "no key": (
-        "standalone", "Secret", "train-ssh", lambda each: each["metadata"].update(name="ssh"),
+        "standalone", "Job", "key", lambda job: _container(job["spec"])["command"].__setitem__(3, "ssh"),
         "there is no Secret train-ssh",
+    ),
+    "account that is not there": (
+        "standalone", "ServiceAccount", "key", lambda each: each["metadata"].update(name="keys"),
+        "there is no ServiceAccount key",
+    ),
+    "unknown field of a TrainJob": (
+        "overlays/trainjob", "TrainJob", "train", lambda job: job["spec"]["trainer"].update(numNode=2),
+        "'numNode' was unexpected",
+    ),
+    "unknown field of a runtime": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: runtime["spec"]["mlPolicy"]["mpi"].update(runLauncherAsWorker=True),
+        "'runLauncherAsWorker' was unexpected",
+    ),
+    "unknown field of a runtime's pod": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _container(_replicated(runtime, 1)).update(comand=["x"]), "'comand' was unexpected",
+    ),
+    "runtime for the whole cluster": (
+        "overlays/trainjob", "TrainJob", "train", lambda job: _without(job["spec"]["runtimeRef"], "kind"),
+        "there is no runtime .* before the TrainJob",
+    ),
+    "runtime of another name": (
+        "overlays/trainjob", "TrainingRuntime", "cnn", lambda runtime: runtime["metadata"].update(name="mpi"),
+        "there is no runtime .* before the TrainJob",
+    ),
+    "TrainJob of one node": (
+        "overlays/trainjob", "TrainJob", "train", lambda job: job["spec"]["trainer"].update(numNodes=1),
+        "numNodes is less than 2|CNN_EXPECTED_HOSTS is 2, and the job has 1|minAvailable 2 is more than the 1 workers",
+    ),
+    "TrainJob of more nodes than ordered": (
+        "overlays/trainjob", "TrainJob", "train", lambda job: job["spec"]["trainer"].update(numNodes=3),
+        "CNN_EXPECTED_HOSTS is 2, and the job has 3",
+    ),
+    "two launchers of a TrainJob": (
+        "overlays/trainjob", "TrainingRuntime", "cnn", lambda runtime: runtime["spec"]["mlPolicy"].update(numNodes=2),
+        "number of launchers: it must be 1",
+    ),
+    "launcher without a rank": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: runtime["spec"]["mlPolicy"]["mpi"].update(runLauncherAsNode=False),
+        "runLauncherAsNode is not true",
+    ),
+    "key of a TrainJob elsewhere": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _without(runtime["spec"]["mlPolicy"]["mpi"], "sshAuthMountPath"),
+        "sshAuthMountPath is not /home/mpiuser/.ssh",
+    ),
+    "container that the Trainer does not find": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _container(_replicated(runtime, 0)).update(name="trainer"),
+        "must contain the required container|names the container node, which is not there",
+    ),
+    "reserved variable": (
+        "overlays/trainjob", "TrainJob", "train",
+        lambda job: job["spec"]["trainer"]["env"].append({"name": "OMPI_MCA_plm_rsh_args", "value": "-v"}),
+        "must not have reserved envs: OMPI_MCA_plm_rsh_args",
+    ),
+    "nodes before the launcher": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: runtime["spec"]["template"]["spec"]["replicatedJobs"].reverse(),
+        "the launcher is not the first job",
+    ),
+    "TrainJob that never ends": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _without(runtime["spec"]["template"]["spec"], "successPolicy"),
+        "does not end with its launcher",
+    ),
+    "nodes that repeat mistakes": (
+        "overlays/trainjob", "TrainingRuntime", "cnn",
+        lambda runtime: _without(_replicated(runtime, 1), "podFailurePolicy"),
+        "job node: without podFailurePolicy a mistake is repeated",
     ),
     "other subdomain": (
         "standalone", "Job", "train", lambda job: _pod(job["spec"]).update(subdomain="cnn"),
@@ -226,7 +326,7 @@ def test_rendered_manifests_have_no_fault(rendered: dict[str, list[Manifest]], f
         "NetworkPolicy",
     }
     assert expected <= kinds
-    assert ("MPIJob" in kinds) == (folder != "standalone")
+    assert kinds & {"MPIJob", "TrainJob"} == OPERATED.get(folder, {"MPIJob"})
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
@@ -255,7 +355,7 @@ def test_gpus_are_on_workers_and_their_image_alone(rendered: dict[str, list[Mani
 def test_the_name_of_a_registry_is_one_line_of_the_folder_that_is_applied(
     rendered: dict[str, list[Manifest]], tmp_path: Path, folder: str
 ) -> None:
-    kustomization = copy_with_key(tmp_path) / folder / "kustomization.yaml"
+    kustomization = copy_manifests(tmp_path) / folder / "kustomization.yaml"
     kustomization.write_text(kustomization.read_text().replace("newName: cnn", "newName: registry.example/cnn"))
     names = {spec["containers"][0]["image"] for _, _, spec in pod_templates(render(kustomization.parent))}
     before = {spec["containers"][0]["image"] for _, _, spec in pod_templates(rendered[folder])}
@@ -266,22 +366,33 @@ def test_the_name_of_a_registry_is_one_line_of_the_folder_that_is_applied(
 def test_prometheus_finds_the_numbers_where_they_are_served(
     rendered: dict[str, list[Manifest]], tmp_path: Path, folder: str
 ) -> None:
-    manifests = with_prometheus(copy_with_key(tmp_path) / folder / "kustomization.yaml")
+    manifests = with_components(copy_manifests(tmp_path) / folder / "kustomization.yaml", ["prometheus"])
     assert all_faults(manifests) == []
-    job = find(manifests, "Job" if folder == "standalone" else "MPIJob", "train")
-    launcher, worker = (job["spec"],) * 2 if folder == "standalone" else (_launcher(job), _worker(job))
-    settings = parse_settings("", TrainingSettings, _container(launcher)["args"][4:])
+    launcher, worker, own = _parts(manifests, folder)
+    settings = parse_settings("", TrainingSettings, launcher["args"][4:])
     assert (settings.metrics.metrics_port, settings.metrics.metrics_address) == (9400, "0.0.0.0")
     assert {"name": "metrics", "containerPort": 9400} in _container(worker)["ports"]
     assert worker["template"]["metadata"]["annotations"]["prometheus.io/port"] == "9400"
     changed = {(each["kind"], each["metadata"]["name"]) for each in manifests if each not in rendered[folder]}
-    changed = {(kind, name) for kind, name in changed if kind != "Secret"}  # of a key that was made anew
-    assert changed == {(job["kind"], "train"), ("PodMonitor", "train"), ("NetworkPolicy", "metrics")}
+    assert changed == {*own, ("PodMonitor", "train"), ("NetworkPolicy", "metrics")}
+
+
+def _parts(manifests: list[Manifest], folder: str) -> tuple[Manifest, Manifest, set[tuple[str, str]]]:
+    """What has the launcher's arguments, the owner of the pod of rank 0, and the names of the manifests with both."""
+    if folder == "standalone":
+        spec = find(manifests, "Job", "train")["spec"]
+        return _container(spec), spec, {("Job", "train")}
+    if folder == "overlays/trainjob":
+        runtime, trainer = find(manifests, "TrainingRuntime", "cnn"), find(manifests, "TrainJob", "train")
+        own = {("TrainingRuntime", "cnn"), ("TrainJob", "train")}
+        return trainer["spec"]["trainer"], _replicated(runtime, 0), own
+    job = find(manifests, "MPIJob", "train")
+    return _container(_launcher(job)), _worker(job), {("MPIJob", "train")}
 
 
 @pytest.mark.parametrize("kind", ["PodMonitor", "NetworkPolicy"])
 def test_a_port_that_no_container_has_is_found(rendered: dict[str, list[Manifest]], tmp_path: Path, kind: str) -> None:
-    manifests = with_prometheus(copy_with_key(tmp_path) / "overlays/cpu" / "kustomization.yaml")
+    manifests = with_components(copy_manifests(tmp_path) / "overlays/cpu" / "kustomization.yaml", ["prometheus"])
     spec = find(manifests, kind, "train" if kind == "PodMonitor" else "metrics")["spec"]
     if kind == "PodMonitor":
         spec["podMetricsEndpoints"][0]["port"] = "metric"
@@ -292,7 +403,7 @@ def test_a_port_that_no_container_has_is_found(rendered: dict[str, list[Manifest
 
 
 def test_a_misspelt_field_of_a_pod_monitor_is_found(rendered: dict[str, list[Manifest]], tmp_path: Path) -> None:
-    manifests = with_prometheus(copy_with_key(tmp_path) / "overlays/cpu" / "kustomization.yaml")
+    manifests = with_components(copy_manifests(tmp_path) / "overlays/cpu" / "kustomization.yaml", ["prometheus"])
     find(manifests, "PodMonitor", "train")["spec"]["podMetricsEndpoints"][0]["intervall"] = "15s"
     (fault,) = all_faults(manifests)
     assert "'intervall' was unexpected" in fault

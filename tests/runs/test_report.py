@@ -82,7 +82,7 @@ def test_where_the_time_goes_is_printed_and_in_tensorboard_and_served(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served = ServedNumbers({"cnn": "0.1.0"}, {"model": "lenet5"}, workers=1)
-    report = Report(tmp_path, total_steps=9, start_step=0, steps_per_epoch=3, resumed=False, served=served)
+    report = Report(tmp_path, total_steps=9, start_step=0, steps_per_epoch=3, resumed=False, receivers=[served])
     step = StepTimes(0.5, 0.2, loss=0.1, computing=0.25, exchange=0.0, usual_loss=0.1, usual_exchange=0.0)
     start = StartTimes(begin=0.0, world_size=1, first_step=0, step=3, seconds={"start": 6.0, "training": 4.0})
     report.times(3, step, goodput([start]))
