@@ -9,8 +9,9 @@ import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no
 # isort: split
 import dataclasses
 
+from cnn.cpu_quota import worker_count
 from cnn.data.dataset import Dataset
-from cnn.data.decoding import worker_count
+from cnn.data.jpeg_images import JpegImages
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.data.source_record import count_sources
@@ -55,7 +56,7 @@ def describe(dataset: Dataset, progress: PreparationProgress, *, verified: bool)
         counts = np.bincount(labels, minlength=dataset.classes)
         if len(labels):
             lines.append(f"{len(labels):,} {name} images, {counts.min():,} to {counts.max():,} per class")
-    storage = "stored" if isinstance(dataset.train.images, np.memmap) else "scaled to"
+    storage = {np.memmap: "stored", JpegImages: "stored as JPEG"}.get(type(dataset.train.images), "scaled to")
     lines.append(
         f"{storage} {'x'.join(map(str, dataset.image_shape))}, network input {'x'.join(map(str, dataset.input_shape))}"
     )

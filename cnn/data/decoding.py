@@ -4,12 +4,14 @@ import dataclasses
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from cnn.cpu_quota import cpu_quota
+from cnn.cpu_quota import worker_count
 from cnn.data.decoding_pool import MAX_WITHOUT_POOL, decoding_pool
 from cnn.data.image_file import DamagedImageError, decode_opened, open_image
+from cnn.data.jpeg_record import decode, encode
 from cnn.data.listing import shown
 from cnn.data.source_record import digest, file_digest
 from cnn.errors import RunError
@@ -32,9 +34,11 @@ class Chunk:
     size: int
     """Side of a stored image in pixels."""
 
-    array: Path
-    offset: int
-    """Bytes before the first image in the array's file."""
+    file: Path
+    """The file to write to."""
+
+    offset: int | None
+    """Bytes before the first image in a file of raw pixels; None if the file gets JPEG records of just these images."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class Decoded:
     """Sum of the squared pixels of each channel."""
 
     damaged: list[tuple[int, str]]
-    """Position in the part, and reason, of each image that cannot be used; it is stored as zeros."""
+    """Position in the part, and reason, of each image that cannot be used; it is stored as zeros, or not at all."""
 
     times: list[int]
     """Change time of each file, copied from the chunk."""
@@ -61,11 +65,8 @@ class Decoded:
     digests: list[str]
     """Hexadecimal digest of each file's content as it was read."""
 
-
-def worker_count() -> int:
-    """Number of cores that this process may use, within the container's CPU quota."""
-    cores = len(os.sched_getaffinity(0))
-    return min(cores, cpu_quota() or cores)
+    lengths: list[int] = dataclasses.field(default_factory=list)
+    """Bytes of each image's JPEG record, 0 for damaged images; empty if raw pixels are stored."""
 
 
 def decode_chunks(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
@@ -109,11 +110,7 @@ def _decode_chunk(chunk: Chunk) -> Decoded:
                 f"there is not enough memory to decode {shown(path)}: free some, or make the image smaller, and start "
                 "again, which resumes the preparation."
             ) from None
-    with open(chunk.array, "r+b") as file:
-        file.seek(chunk.offset)
-        file.write(images.data)
-        file.flush()
-        os.fdatasync(file.fileno())
+    lengths = _write(chunk, images, {position - chunk.start for position, _ in damaged})
     return Decoded(
         part=chunk.part,
         start=chunk.start,
@@ -123,4 +120,31 @@ def _decode_chunk(chunk: Chunk) -> Decoded:
         damaged=damaged,
         times=chunk.times,
         digests=digests,
+        lengths=lengths,
     )
+
+
+def _write(chunk: Chunk, images: np.ndarray, damaged: set[int]) -> list[int]:
+    """Writes a chunk's images, as raw pixels or as JPEG; returns the lengths of the JPEG records.
+
+    JPEG changes the pixels: `images` then has those that its records have.
+    """
+    if chunk.offset is not None:
+        with open(chunk.file, "r+b") as file:
+            file.seek(chunk.offset)
+            file.write(images.data)
+            _sync_data(file)
+        return []
+    records = [b"" if position in damaged else encode(image) for position, image in enumerate(images)]
+    for record, image in zip(records, images, strict=True):
+        if record:
+            decode(record, image)
+    with open(chunk.file, "wb") as file:
+        file.writelines(records)
+        _sync_data(file)
+    return [len(record) for record in records]
+
+
+def _sync_data(file: BinaryIO) -> None:
+    file.flush()
+    os.fdatasync(file.fileno())

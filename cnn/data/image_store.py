@@ -20,6 +20,7 @@ from cnn.data.dataset import Dataset
 from cnn.data.decoding import Chunk, Decoded, decode_chunks
 from cnn.data.equal_images import EqualImages
 from cnn.data.image_file import DECODER
+from cnn.data.jpeg_record import FORM
 from cnn.data.listing import shown
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.seen_times import NEVER
@@ -27,6 +28,7 @@ from cnn.data.source import ImageFile, ImageIndex
 from cnn.data.source_record import SourceFiles, file_digest, settled, write_record
 from cnn.data.store import RECORD, open_or_prepare
 from cnn.data.store_files import folder_of, mean_and_deviation, sync, sync_folder, write_array, write_manifest
+from cnn.data.unfinished_images import JpegChunks, RawImages, UnfinishedImages
 from cnn.errors import UserError
 from cnn.from_json import from_json, parse_json
 
@@ -51,6 +53,7 @@ def open_image_store(
     index: ImageIndex,
     size: int,
     *,
+    jpeg: bool = False,
     skip_damaged: bool,
     progress: PreparationProgress,
     verify: bool = False,
@@ -64,12 +67,13 @@ def open_image_store(
         folder: folder of the image files.
         index: image files of the data set.
         size: side of the stored images in pixels.
+        jpeg: whether images are stored as JPEG, in a ninth of the space; otherwise their pixels are.
         skip_damaged: whether damaged images are left out with a warning; otherwise they are an error.
         progress: display of progress; it receives the index's notes, and prints them if a preparation takes place.
         verify: whether the content of all image files, and of the store, is compared with their checksums.
 
     Returns:
-        The data set; its arrays are read-only memory maps.
+        The data set; its arrays are read-only memory maps, or its images `JpegImages`.
 
     Raises:
         UserError: images are damaged, or all training images of a class are; the cache folder cannot be used.
@@ -77,9 +81,9 @@ def open_image_store(
     """
     progress.notes = index.notes
     preparation = _Preparation(
-        name=name, folder=folder, index=index, size=size, skip_damaged=skip_damaged, progress=progress
+        name=name, folder=folder, index=index, size=size, jpeg=jpeg, skip_damaged=skip_damaged, progress=progress
     )
-    origin = [str(folder.resolve()), size]
+    origin = [str(folder.resolve()), size, *([FORM] if jpeg else [])]
     parts = ([file[:_KEY_FIELDS] for file in part] for part in (index.train, index.test, index.validation))
     content = [DECODER, index.class_names, *parts, index.division]
     sources = preparation.sources()
@@ -98,6 +102,7 @@ class _Preparation:
     folder: Path
     index: ImageIndex
     size: int
+    jpeg: bool
     skip_damaged: bool
     progress: PreparationProgress
 
@@ -117,59 +122,47 @@ class _Preparation:
         """Resumes the preparation in the folder, or starts one."""
         self.progress.print_notes()
         with explained(unfinished.parent):
-            arrays = {part: unfinished / f"{part}_images.npy" for part in _PARTS}
-            if not self._can_resume(unfinished / RECORD, arrays):
-                self._begin(unfinished, arrays)
+            images = {part: self._images(unfinished, part) for part in _PARTS}
+            if not ((unfinished / RECORD).exists() and all(each.can_resume() for each in images.values())):
+                _begin(unfinished, images)
             times = {part: settled([file.change_time for file in self._files[part]]) for part in _PARTS}
-            chunks = self._plan(arrays, times)
+            chunks = self._plan(images, times)
             recorded = _read_record(unfinished / RECORD, self.size**2)
-            valid = {key: recorded[key] for key in chunks if key in recorded and _is_valid(recorded[key], chunks[key])}
+            valid = {
+                key: recorded[key]
+                for key in chunks
+                if key in recorded and images[key[0]].holds(recorded[key]) and _is_valid(recorded[key], chunks[key])
+            }
             decoded = [*valid.values()]
             decoded += self._decode(unfinished / RECORD, [chunks[key] for key in chunks if key not in valid], decoded)
-            self._finish(unfinished, arrays, decoded)
+            decoded.sort(key=lambda each: (_PARTS.index(each.part), each.start))
+            self._finish(unfinished, images, decoded)
             write_record(unfinished, _digests(decoded), [*chain(*times.values())])
 
-    def _shape(self, part: str) -> tuple[int, int, int, int]:
-        return len(self._files[part]), self.size, self.size, 3
+    def _images(self, unfinished: Path, part: str) -> UnfinishedImages:
+        if self.jpeg:
+            return JpegChunks(unfinished, part)
+        return RawImages(unfinished, part, len(self._files[part]), self.size)
 
-    def _can_resume(self, record: Path, arrays: dict[str, Path]) -> bool:
-        """Whether the arrays have their full size; they are smaller if damaged images were already left out."""
-        try:
-            opened = {part: np.lib.format.open_memmap(path, mode="r") for part, path in arrays.items()}
-        except Exception:  # NumPy's errors on damaged files have no common class
-            return False
-        complete = all(each.shape == self._shape(part) and each.dtype == np.uint8 for part, each in opened.items())
-        return complete and record.exists()
-
-    def _begin(self, unfinished: Path, arrays: dict[str, Path]) -> None:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        for part, path in arrays.items():
-            np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=self._shape(part))
-            with open(path, "r+b") as file:  # if the disk is too small, fail now, not hours later
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-                sync(file)
-        sync_folder(unfinished)
-        (unfinished / RECORD).touch()
-
-    def _plan(self, arrays: dict[str, Path], times: dict[str, list[int]]) -> dict[tuple[str, int, int], Chunk]:
+    def _plan(
+        self, images: dict[str, UnfinishedImages], times: dict[str, list[int]]
+    ) -> dict[tuple[str, int, int], Chunk]:
         """All chunks, by part, start and stop."""
-        image_bytes = 3 * self.size**2
-        step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
+        step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // (3 * self.size**2)))
         chunks = {}
-        for part, path in arrays.items():
-            header = path.stat().st_size - len(self._files[part]) * image_bytes
+        for part in _PARTS:
             paths = [os.path.join(self.folder, file.path) for file in self._files[part]]
             for start in range(0, len(paths), step):
                 stop = min(start + step, len(paths))
+                path, offset = images[part].place(start)
                 chunks[part, start, stop] = Chunk(
                     part=part,
                     start=start,
                     paths=paths[start:stop],
                     times=times[part][start:stop],
                     size=self.size,
-                    array=path,
-                    offset=header + start * image_bytes,
+                    file=path,
+                    offset=offset,
                 )
         return chunks
 
@@ -188,7 +181,7 @@ class _Preparation:
             self.progress.close()
         return decoded
 
-    def _finish(self, unfinished: Path, arrays: dict[str, Path], decoded: list[Decoded]) -> None:
+    def _finish(self, unfinished: Path, images: dict[str, UnfinishedImages], decoded: list[Decoded]) -> None:
         damaged: dict[str, dict[int, str]] = {part: {} for part in _PARTS}
         for each in decoded:
             damaged[each.part].update(each.damaged)
@@ -207,9 +200,6 @@ class _Preparation:
         validation = int(np.sum(kept["train"] >= len(self.index.train)))
         if unusable:
             self._check_remaining(labels, validation, unusable)
-            for part in _PARTS:
-                if damaged[part]:
-                    _keep_only(arrays[part], kept[part])
             with open(unfinished / _DAMAGED, "w", encoding="ascii") as text:
                 json.dump(unusable, text)
                 sync(text)
@@ -217,6 +207,7 @@ class _Preparation:
         for note in EqualImages(self._digested(decoded)).notes():
             _logger.warning("warning: %s", note)
         for part in _PARTS:
+            images[part].finish([each for each in decoded if each.part == part], kept[part])
             write_array(unfinished, f"{part}_labels", labels[part])
         if self.index.division == "by name":
             keys = np.array([file.key for file in self._files["train"]], np.uint64)
@@ -226,7 +217,7 @@ class _Preparation:
 
     def _digested(self, decoded: list[Decoded]) -> Iterator[tuple[ImageFile, str, str]]:
         """The undamaged images in order, each with its part and digest."""
-        for each in sorted(decoded, key=lambda each: (_PARTS.index(each.part), each.start)):
+        for each in decoded:
             damaged = {position for position, _ in each.damaged}
             for position, digest in enumerate(each.digests, each.start):
                 if position not in damaged:
@@ -259,6 +250,15 @@ class _Preparation:
         return [mean for mean, _ in channels], [deviation for _, deviation in channels]
 
 
+def _begin(unfinished: Path, images: dict[str, UnfinishedImages]) -> None:
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    for each in images.values():
+        each.begin()
+    sync_folder(unfinished)
+    (unfinished / RECORD).touch()
+
+
 def _is_valid(decoded: Decoded, chunk: Chunk) -> bool:
     """Whether the chunk's files are unchanged since they were decoded."""
     return all(
@@ -268,9 +268,8 @@ def _is_valid(decoded: Decoded, chunk: Chunk) -> bool:
 
 
 def _digests(decoded: list[Decoded]) -> list[bytes]:
-    """Digests of all files, in the order of the parts and of the files in each part."""
-    ordered = sorted(decoded, key=lambda each: (_PARTS.index(each.part), each.start))
-    return [bytes.fromhex(digest) for each in ordered for digest in each.digests]
+    """Digests of all files, in the order of the chunks."""
+    return [bytes.fromhex(digest) for each in decoded for digest in each.digests]
 
 
 def _add_to_record(file: IO[str], decoded: Decoded) -> None:
@@ -302,6 +301,7 @@ def _is_possible(decoded: Decoded, pixels: int) -> bool:
     values = (decoded.stop - decoded.start - len(damaged)) * pixels
     return (
         len(decoded.times) == len(decoded.digests) == decoded.stop - decoded.start
+        and all(length >= 0 for length in decoded.lengths)
         and all(re.fullmatch("[0-9a-f]{32}", digest) for digest in decoded.digests)
         and len(decoded.sums) == len(decoded.squares) == 3
         and all(decoded.start <= position < decoded.stop for position in damaged)
@@ -318,20 +318,6 @@ def _read_damaged(path: Path) -> list[tuple[str, str]]:
         return from_json(list[tuple[str, str]], parse_json(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): remove {path.parent} to have it prepared again.") from error
-
-
-def _keep_only(array: Path, positions: np.ndarray) -> None:
-    """Removes all images at other positions from an array's file."""
-    old = np.load(array, mmap_mode="r")
-    path = array.with_suffix(".kept")
-    new = np.lib.format.open_memmap(path, mode="w+", dtype=old.dtype, shape=(len(positions), *old.shape[1:]))
-    with open(path, "r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        for start in range(0, len(positions), _CHUNK_IMAGES):
-            new[start : start + _CHUNK_IMAGES] = old[positions[start : start + _CHUNK_IMAGES]]
-        new.flush()
-        sync(file)
-    path.replace(array)
 
 
 def left_out_note(folder: Path, damaged: list[tuple[str, str]]) -> str:

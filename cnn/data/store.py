@@ -38,6 +38,9 @@ from cnn.errors import RunError, UserError
 RECORD = "record.jsonl"
 """The file in an unfinished store from which its preparation can resume."""
 
+CHUNKS = "chunks"
+"""The folder in an unfinished store for files that only its preparation needs."""
+
 _UNFINISHED = ".unfinished"
 
 _logger = logging.getLogger(__name__)
@@ -210,15 +213,16 @@ def _put_in_place(unfinished: Path, store: Path) -> None:
         store.rename(old)
     unfinished.rename(store)
     shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(store / CHUNKS, ignore_errors=True)
     (store / RECORD).unlink(missing_ok=True)
     sync_folder(store.parent)
 
 
 def _write(folder: Path, name: str, raw: RawDataset) -> None:
     for part_name, part in (("train", raw.train), ("test", raw.test)):
-        write_array(folder, f"{part_name}_images", part.images)
+        write_array(folder, f"{part_name}_images", np.asarray(part.images))
         write_array(folder, f"{part_name}_labels", part.labels)
-    write_manifest(folder, name, raw.class_names, _statistics(raw.train.images))
+    write_manifest(folder, name, raw.class_names, _statistics(np.asarray(raw.train.images)))
 
 
 def _statistics(images: np.ndarray) -> tuple[list[float], list[float]]:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cnn.cpu_quota import cpu_quota
-from cnn.data.decoding import worker_count
+from cnn.cpu_quota import cpu_quota, worker_count
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -33,7 +32,7 @@ path, array, room = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 array.write_bytes(bytes(3 * 16 * 16))
 now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now + room,) * 2)
-chunk = Chunk(part="train", start=0, paths=[path], times=[0], size=16, array=array, offset=0)
+chunk = Chunk(part="train", start=0, paths=[path], times=[0], size=16, file=array, offset=0)
 print([decoded.damaged for decoded in decode_chunks([chunk])])
 """
 
