@@ -2,9 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -15,6 +16,12 @@ from cnn.data.jpeg_record import decode, encode
 from cnn.data.listing import shown
 from cnn.data.source_record import digest, file_digest
 from cnn.errors import RunError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+# Chunks per process that are being decoded or wait for it.
+_CHUNKS_AHEAD = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,27 +76,41 @@ class Decoded:
     """Bytes of each image's JPEG record, 0 for damaged images; empty if raw pixels are stored."""
 
 
-def decode_chunks(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
+def decode_chunks(chunks: Iterator[Chunk]) -> Generator[Decoded, None, None]:
     """Decodes chunks, writes them to the disk and yields each one once it is written, in any order.
 
-    The worker processes end with this generator, however it ends, even if this process is killed.
+    A chunk is taken from the iterator shortly before it is decoded. The worker processes end with this generator,
+    however it ends, even if this process is killed.
 
     Raises:
-        OSError: an array cannot be written.
+        OSError: a file cannot be written.
         RunError: a worker process was killed, or memory is insufficient for an image.
     """
-    if sum(len(chunk.paths) for chunk in chunks) <= MAX_WITHOUT_POOL:
-        yield from map(_decode_chunk, chunks)
+    first: list[Chunk] = []
+    cores, images = worker_count(), 0
+    for chunk in chunks:
+        first.append(chunk)
+        images += len(chunk.paths)
+        if len(first) >= cores and images > MAX_WITHOUT_POOL:
+            break
+    if images <= MAX_WITHOUT_POOL:
+        yield from map(_decode_chunk, first)
         return
-    yield from _decode_in_parallel(chunks)
+    yield from _decode_in_parallel(chain(first, chunks), min(cores, len(first)))
 
 
-def _decode_in_parallel(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
-    from concurrent.futures import as_completed  # only here: data sets that are already prepared do without
+def _decode_in_parallel(chunks: Iterator[Chunk], processes: int) -> Generator[Decoded, None, None]:
+    from concurrent.futures import FIRST_COMPLETED, wait  # only here: data sets that are already prepared do without
 
-    with decoding_pool(min(worker_count(), len(chunks)), "start again, which resumes the preparation") as pool:
-        for future in as_completed([pool.submit(_decode_chunk, chunk) for chunk in chunks]):
-            yield future.result()
+    pending: set[Future[Decoded]] = set()
+    with decoding_pool(processes, "start again, which resumes the preparation") as pool:
+        while True:
+            coming = islice(chunks, _CHUNKS_AHEAD * processes - len(pending))
+            pending.update(pool.submit(_decode_chunk, chunk) for chunk in coming)
+            if not pending:
+                return
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
 
 
 def _decode_chunk(chunk: Chunk) -> Decoded:

@@ -6,24 +6,23 @@ import functools
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from cnn.data.cache_folder import explained
 from cnn.data.dataset import Dataset
-from cnn.data.decoding import Chunk, Decoded, decode_chunks
+from cnn.data.decoding import Chunk, Decoded
 from cnn.data.equal_images import EqualImages
 from cnn.data.image_file import DECODER
 from cnn.data.jpeg_record import FORM
 from cnn.data.listing import shown
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.seen_times import NEVER
+from cnn.data.shared_chunks import SharedChunks
 from cnn.data.source import ImageFile, ImageIndex
 from cnn.data.source_record import SourceFiles, file_digest, settled, write_record
 from cnn.data.store import RECORD, open_or_prepare
@@ -87,11 +86,17 @@ def open_image_store(
     parts = ([file[:_KEY_FIELDS] for file in part] for part in (index.train, index.test, index.validation))
     content = [DECODER, index.class_names, *parts, index.division]
     sources = preparation.sources()
-    dataset = open_or_prepare(name, origin, content, sources, preparation.run, verify=verify)
-    damaged = folder_of(dataset) / _DAMAGED
-    if damaged.exists() and not skip_damaged:  # prepared by a run that skipped them
-        raise _refusal(folder, _read_damaged(damaged))
+    dataset = open_or_prepare(name, origin, content, sources, preparation.run, verify=verify, help=preparation.help)
+    if not skip_damaged:
+        refuse_left_out(dataset, folder)
     return dataset
+
+
+def refuse_left_out(dataset: Dataset, folder: Path) -> None:
+    """Raises UserError if damaged images in `folder` were left out when the data set was prepared."""
+    damaged = folder_of(dataset) / _DAMAGED
+    if damaged.exists():
+        raise _refusal(folder, _read_damaged(damaged))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,67 +124,74 @@ class _Preparation:
         )
 
     def run(self, unfinished: Path) -> None:
-        """Resumes the preparation in the folder, or starts one."""
+        """Resumes the preparation in the folder, or starts one; other processes may `help`."""
         self.progress.print_notes()
         with explained(unfinished.parent):
-            images = {part: self._images(unfinished, part) for part in _PARTS}
-            if not ((unfinished / RECORD).exists() and all(each.can_resume() for each in images.values())):
+            images = self._images(unfinished)
+            if not ((unfinished / RECORD).is_dir() and all(each.can_resume() for each in images.values())):
                 _begin(unfinished, images)
-            times = {part: settled([file.change_time for file in self._files[part]]) for part in _PARTS}
-            chunks = self._plan(images, times)
-            recorded = _read_record(unfinished / RECORD, self.size**2)
-            valid = {
-                key: recorded[key]
-                for key in chunks
-                if key in recorded and images[key[0]].holds(recorded[key]) and _is_valid(recorded[key], chunks[key])
-            }
-            decoded = [*valid.values()]
-            decoded += self._decode(unfinished / RECORD, [chunks[key] for key in chunks if key not in valid], decoded)
-            decoded.sort(key=lambda each: (_PARTS.index(each.part), each.start))
+            times = self._times()
+            chunks = self._shared(unfinished, images, times)
+            self.progress.start(self.name, sum(len(self._files[part]) for part in _PARTS), chunks.recall())
+            try:
+                for wait in (False, True):
+                    self._decode(chunks, wait=wait)
+            finally:
+                self.progress.close()
+            decoded = chunks.all_decoded()
             self._finish(unfinished, images, decoded)
             write_record(unfinished, _digests(decoded), [*chain(*times.values())])
 
-    def _images(self, unfinished: Path, part: str) -> UnfinishedImages:
-        if self.jpeg:
-            return JpegChunks(unfinished, part)
-        return RawImages(unfinished, part, len(self._files[part]), self.size)
+    def help(self, unfinished: Path) -> None:
+        """Decodes images for another process, which runs the preparation, until none is left that nobody works on."""
+        if not (unfinished / RECORD).is_dir():  # it has not begun, or is complete
+            return
+        self.progress.helps()
+        with contextlib.suppress(OSError):  # the other process will find that, too, or has just completed it
+            chunks = self._shared(unfinished, self._images(unfinished), self._times())
+            chunks.recall()
+            self._decode(chunks, wait=False)
 
-    def _plan(
-        self, images: dict[str, UnfinishedImages], times: dict[str, list[int]]
-    ) -> dict[tuple[str, int, int], Chunk]:
-        """All chunks, by part, start and stop."""
+    def _times(self) -> dict[str, list[int]]:
+        return {part: settled([file.change_time for file in self._files[part]]) for part in _PARTS}
+
+    def _shared(
+        self, unfinished: Path, images: dict[str, UnfinishedImages], times: dict[str, list[int]]
+    ) -> SharedChunks:
+        return SharedChunks(
+            unfinished,
+            self._plan(images, times),
+            lambda decoded, chunk: images[chunk.part].holds(decoded) and _is_valid(decoded, chunk),
+        )
+
+    def _decode(self, chunks: SharedChunks, *, wait: bool) -> None:
+        with contextlib.closing(chunks.decode(wait=wait)) as results:
+            for each in results:
+                self.progress.advance(each.stop - each.start)
+
+    def _images(self, unfinished: Path) -> dict[str, UnfinishedImages]:
+        if self.jpeg:
+            return {part: JpegChunks(unfinished, part) for part in _PARTS}
+        return {part: RawImages(unfinished, part, len(self._files[part]), self.size) for part in _PARTS}
+
+    def _plan(self, images: dict[str, UnfinishedImages], times: dict[str, list[int]]) -> list[Chunk]:
         step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // (3 * self.size**2)))
-        chunks = {}
+        chunks = []
         for part in _PARTS:
             paths = [os.path.join(self.folder, file.path) for file in self._files[part]]
             for start in range(0, len(paths), step):
-                stop = min(start + step, len(paths))
                 path, offset = images[part].place(start)
-                chunks[part, start, stop] = Chunk(
+                chunk = Chunk(
                     part=part,
                     start=start,
-                    paths=paths[start:stop],
-                    times=times[part][start:stop],
+                    paths=paths[start : start + step],
+                    times=times[part][start : start + step],
                     size=self.size,
                     file=path,
                     offset=offset,
                 )
+                chunks.append(chunk)
         return chunks
-
-    def _decode(self, record: Path, chunks: list[Chunk], earlier: list[Decoded]) -> list[Decoded]:
-        done = sum(each.stop - each.start for each in earlier)
-        self.progress.start(self.name, sum(len(self._files[part]) for part in _PARTS), done)
-        decoded = []
-        try:
-            with open(record, "a", encoding="ascii") as file, contextlib.closing(decode_chunks(chunks)) as results:
-                file.write("\n")  # ends a line that a killed process may have left incomplete
-                for each in results:
-                    _add_to_record(file, each)
-                    decoded.append(each)
-                    self.progress.advance(each.stop - each.start)
-        finally:
-            self.progress.close()
-        return decoded
 
     def _finish(self, unfinished: Path, images: dict[str, UnfinishedImages], decoded: list[Decoded]) -> None:
         damaged: dict[str, dict[int, str]] = {part: {} for part in _PARTS}
@@ -255,8 +267,8 @@ def _begin(unfinished: Path, images: dict[str, UnfinishedImages]) -> None:
     unfinished.mkdir()
     for each in images.values():
         each.begin()
+    (unfinished / RECORD).mkdir()
     sync_folder(unfinished)
-    (unfinished / RECORD).touch()
 
 
 def _is_valid(decoded: Decoded, chunk: Chunk) -> bool:
@@ -270,46 +282,6 @@ def _is_valid(decoded: Decoded, chunk: Chunk) -> bool:
 def _digests(decoded: list[Decoded]) -> list[bytes]:
     """Digests of all files, in the order of the chunks."""
     return [bytes.fromhex(digest) for each in decoded for digest in each.digests]
-
-
-def _add_to_record(file: IO[str], decoded: Decoded) -> None:
-    file.write(json.dumps(dataclasses.asdict(decoded)) + "\n")
-    sync(file)
-
-
-def _read_record(path: Path, pixels: int) -> dict[tuple[str, int, int], Decoded]:
-    """The recorded chunks by part, start and stop; lines that are not complete and plausible are skipped.
-
-    Args:
-        path: file of the record.
-        pixels: pixels per image.
-    """
-    recorded = {}
-    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
-        try:
-            decoded = from_json(Decoded, parse_json(line))
-        except ValueError:
-            continue
-        if _is_possible(decoded, pixels):
-            recorded[decoded.part, decoded.start, decoded.stop] = decoded
-    return recorded
-
-
-def _is_possible(decoded: Decoded, pixels: int) -> bool:
-    """Whether pixels can have these sums, and the damaged images and the digests are those of one chunk."""
-    damaged = {position for position, _ in decoded.damaged}
-    values = (decoded.stop - decoded.start - len(damaged)) * pixels
-    return (
-        len(decoded.times) == len(decoded.digests) == decoded.stop - decoded.start
-        and all(length >= 0 for length in decoded.lengths)
-        and all(re.fullmatch("[0-9a-f]{32}", digest) for digest in decoded.digests)
-        and len(decoded.sums) == len(decoded.squares) == 3
-        and all(decoded.start <= position < decoded.stop for position in damaged)
-        and all(
-            total * total <= values * squares and 0 <= total <= squares <= 255 * total
-            for total, squares in zip(decoded.sums, decoded.squares, strict=True)
-        )
-    )
 
 
 def _read_damaged(path: Path) -> list[tuple[str, str]]:

@@ -6,23 +6,19 @@ JPEG, which any program can decode once it is cut out.
 
 import os
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import simplejpeg
 
-from cnn.cpu_quota import worker_count
+from cnn.data.image_threads import ImageThreads
 from cnn.data.jpeg_record import decode
 from cnn.errors import RunError
 
-_SMALLEST_SHARE = 4
-"""Images for which it is worth while to wake another thread."""
-
 
 class JpegImages:
-    """Images in a file of JPEG records; indexing decodes them, in one thread per core.
+    """Images in a file of JPEG records; indexing decodes them.
 
     The file is read, not mapped: a failure to read a map would kill the process without a message (SIGBUS).
 
@@ -50,9 +46,7 @@ class JpegImages:
             raise ValueError(f"the index of {path.name} ends at {int(ends[-1]):,}, but the file has {size:,} bytes")
         height, width, *_ = simplejpeg.decode_jpeg_header(self._record(0))
         self.shape: tuple[int, int, int, int] = (len(ends), height, width, 3)
-        cores = worker_count()
-        self._threads = ThreadPoolExecutor(cores, "decode") if cores > 1 else None
-        self._cores = cores
+        self._threads = ImageThreads()
 
     @property
     def nbytes(self) -> int:
@@ -77,12 +71,7 @@ class JpegImages:
             RunError: the file cannot be read, or a record is damaged.
         """
         block = np.empty((len(indices), *self.shape[1:]), np.uint8)
-        shares = min(self._cores, max(1, len(indices) // _SMALLEST_SHARE))
-        if self._threads is None or shares == 1:
-            self._decode(indices, block)
-        else:
-            for _ in self._threads.map(self._decode, np.array_split(indices, shares), np.array_split(block, shares)):
-                pass
+        self._threads.share(self._decode, indices, block)
         return block
 
     def _decode(self, indices: np.ndarray, block: np.ndarray) -> None:

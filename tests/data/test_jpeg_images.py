@@ -35,7 +35,7 @@ def images(records: list[bytes], tmp_path: Path) -> JpegImages:
 def test_any_images_are_read_in_any_order(
     records: list[bytes], tmp_path: Path, cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cnn.data.jpeg_images.worker_count", lambda: cores)
+    monkeypatch.setattr("cnn.data.image_threads.worker_count", lambda: cores)
     (tmp_path / "images").write_bytes(b"".join(records))
     images = JpegImages(tmp_path / "images", _ends(records))
     assert (images.shape, images.dtype, images.ndim, len(images)) == ((40, 24, 16, 3), np.uint8, 4, 40)
