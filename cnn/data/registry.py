@@ -12,12 +12,15 @@ from cnn.data.digits import DIGITS
 from cnn.data.download import fetch_missing
 from cnn.data.folder import FOLDER
 from cnn.data.idx import FASHION_MNIST, MNIST
-from cnn.data.image_file import MINIMUM_SIDE
-from cnn.data.image_store import open_image_store
+from cnn.data.image_file import DECODER, MINIMUM_SIDE
+from cnn.data.image_store import open_image_store, refuse_left_out
+from cnn.data.jpeg_record import FORM
+from cnn.data.known_folder import KnownFolder
 from cnn.data.oxflower17 import OXFLOWER17
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.source import EmbeddedSource, ImageSource, Source
 from cnn.data.store import open_store
+from cnn.data.store_files import FORMAT
 from cnn.data.synthetic import SYNTHETIC, enlarged
 from cnn.errors import UserError
 
@@ -157,22 +160,43 @@ def open_dataset(
     if source.remote is not None:
         fetch_missing(settings.data, source.remote, folder)
     if isinstance(source, ImageSource):
-        size = settings.image_size or _IMAGE_SIZE
-        split = {"split": settings.split} if source.splits > 1 else {}
-        index = source.index(folder, division=division, **split)
-        files = len(index.train) + len(index.test) + len(index.validation)
-        dataset = open_image_store(
-            settings.data,
-            folder,
-            index,
-            stored_size(size),
-            jpeg=_is_jpeg(settings.store, files, stored_size(size)),
-            skip_damaged=settings.damaged == "skip",
-            progress=progress or PreparationProgress(),
-            verify=verify,
-        )
-        return dataclasses.replace(dataset, input_size=size)
+        return _open_images(source, folder, settings, division, progress or PreparationProgress(), verify=verify)
     return open_store(settings.data, lambda: source.read(folder), folder, source.files(folder), verify=verify)
+
+
+def _open_images(
+    source: ImageSource,
+    folder: Path,
+    settings: DataSettings,
+    division: Division,
+    progress: PreparationProgress,
+    *,
+    verify: bool,
+) -> Dataset:
+    size = settings.image_size or _IMAGE_SIZE
+    side = stored_size(size)
+    choices = [settings.data, settings.split, division, settings.store, _MAX_RAW_BYTES, side, DECODER, FORM, FORMAT]
+    known = KnownFolder(folder, choices)
+    opened = None if verify else known.open()
+    if opened is not None:
+        dataset, progress.notes = opened
+        if settings.damaged != "skip":
+            refuse_left_out(dataset, folder)
+        return dataclasses.replace(dataset, input_size=size)
+    index = source.index(folder, division=division, **({"split": settings.split} if source.splits > 1 else {}))
+    files = len(index.train) + len(index.test) + len(index.validation)
+    dataset = open_image_store(
+        settings.data,
+        folder,
+        index,
+        side,
+        jpeg=_is_jpeg(settings.store, files, side),
+        skip_damaged=settings.damaged == "skip",
+        progress=progress,
+        verify=verify,
+    )
+    known.remember(dataset, index.notes)
+    return dataclasses.replace(dataset, input_size=size)
 
 
 def stored_size(image_size: int) -> int:
