@@ -110,6 +110,8 @@ class _Preparation:
     jpeg: bool
     skip_damaged: bool
     progress: PreparationProgress
+    _helped: list[SharedChunks] = dataclasses.field(default_factory=list)
+    """The chunks of the preparation that `help` is called for; none before its first call."""
 
     @functools.cached_property
     def _files(self) -> dict[str, list[ImageFile]]:
@@ -148,9 +150,11 @@ class _Preparation:
             return
         self.progress.helps()
         with contextlib.suppress(OSError):  # the other process will find that, too, or has just completed it
-            chunks = self._shared(unfinished, self._images(unfinished), self._times())
-            chunks.recall()
-            self._decode(chunks, wait=False)
+            if not self._helped:
+                chunks = self._shared(unfinished, self._images(unfinished), self._times())
+                chunks.recall()
+                self._helped.append(chunks)
+            self._decode(self._helped[0], wait=False)
 
     def _times(self) -> dict[str, list[int]]:
         return {part: settled([file.change_time for file in self._files[part]]) for part in _PARTS}

@@ -108,6 +108,7 @@ def test_streamed_jpeg_images_have_the_bits_of_resident_ones(tmp_path: Path) -> 
     for resident_mb in (0, 1):
         feed = Feed(DATASET, part, "float32", resident_mb=resident_mb)
         assert (feed.streamed_mb == 0) == bool(resident_mb)
+        assert feed.decodes_jpeg == (not resident_mb)
         made.append(feed.batch(read_one(feed, [19, 0, 7, 3, 3, 11])[0]).numpy().tobytes())
     assert made[0] == made[1]
 

@@ -29,7 +29,14 @@ from cnn.runs.loop_state import LoopState
 from cnn.runs.step_times import StepTimer
 
 CIRCUMSTANCES = Circumstances(
-    hosts=["a"], samples=60, sent_bytes=0, streamed_mb=0, spare_mb=0, can_compress=False, can_factor=False
+    hosts=["a"],
+    samples=60,
+    sent_bytes=0,
+    streamed_mb=0,
+    decodes_jpeg=False,
+    spare_mb=0,
+    can_compress=False,
+    can_factor=False,
 )
 
 
