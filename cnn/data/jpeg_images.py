@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import simplejpeg
 
+from cnn.data.image_block import new_block
 from cnn.data.image_threads import ImageThreads
 from cnn.data.jpeg_record import decode
 from cnn.errors import RunError
@@ -65,12 +66,12 @@ class JpegImages:
         return self[:] if dtype is None else self[:].astype(dtype)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these indices, uint8 (samples, height, width, channels).
+        """The images at these indices, uint8 (samples, height, width, channels), in a new block of memory.
 
         Raises:
             RunError: the file cannot be read, or a record is damaged.
         """
-        block = np.empty((len(indices), *self.shape[1:]), np.uint8)
+        block = new_block((len(indices), *self.shape[1:]))
         self._threads.share(self._decode, indices, block)
         return block
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.python.client import device_lib
 
 from cnn.data.dataset import Images
+from cnn.data.image_block import as_tensor
 from cnn.data.jpeg_images import JpegImages
 from cnn.data.read_ahead import ReadAhead, StoredImages
 from cnn.tensor import Tensor
@@ -117,4 +118,4 @@ class StreamedPixels:
 
     def _read_step(self, indices: np.ndarray) -> Tensor:
         # (1, samples, ...), because on a GPU TensorFlow can concatenate uint8, but not stack it.
-        return tf.constant(self._images.read(indices)[np.newaxis])
+        return as_tensor(self._images.read(indices)[np.newaxis])

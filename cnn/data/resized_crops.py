@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from cnn.data.image_block import new_block
 from cnn.data.image_threads import ImageThreads
 
 
@@ -19,7 +20,7 @@ def resized_crops(pixels: np.ndarray, windows: np.ndarray, flipped: np.ndarray, 
     Returns:
         uint8 (samples, *size, channels), whatever the number of threads.
     """
-    cut = np.empty((len(pixels), *size, pixels.shape[3]), np.uint8)
+    cut = new_block((len(pixels), *size, pixels.shape[3]))
     _threads().share(_resize, pixels, windows, flipped, cut)
     return cut
 
