@@ -9,15 +9,16 @@ from cnn.shown_text import counted
 _INPUT_SHARE, _EXCHANGE_SHARE, _OVERHEAD_SHARE = 0.1, 0.2, 0.5
 """Shares of a step from which the input, the exposed exchange, or all that is not computing is worth a sentence."""
 
-_SLOW_RATIO, _SLOW_SECONDS = 1.2, 0.005
-"""A rank is slow if its time exceeds the others' median by this factor, and by this many seconds."""
+_SLOW_RATIO, _SLOW_SECONDS, _SLOW_SHARE = 1.2, 0.005, 0.1
+"""A rank is slow if its time exceeds the others' median by this factor, and by this many seconds in a usual step, or in
+the mean over many steps by this share of a step."""
 
 _LATENCY_SECONDS, _FAST_LINK = 0.01, 1e9
 """An exchange that takes longer than this, besides its bytes at this rate per second, is slow because of the link."""
 
 
 class StepTimes(NamedTuple):
-    """One rank's times of a training step, means in seconds."""
+    """One rank's times of a training step in seconds: means, to which interruptions count, and medians."""
 
     total: float
     """From one step's start to the next one's; the same on every rank, but for noise."""
@@ -33,6 +34,12 @@ class StepTimes(NamedTuple):
 
     exchange: float
     """Waiting for the rest of the exchange, and for slower ranks; 0 if not measured."""
+
+    usual_loss: float
+    """Median of `loss`."""
+
+    usual_exchange: float
+    """Median of `exchange`, to which other ranks' interruptions do not count."""
 
     @property
     def rest(self) -> float:
@@ -88,7 +95,7 @@ def bottlenecks(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottlene
         ranks: the times of each rank.
         run: what they depend on.
     """
-    found = [*_input(ranks, run), *slow_ranks(ranks, run), *_exchange(ranks, run)]
+    found = [*_input(ranks, run), *(slow_rank(ranks, run) or _interrupted_rank(ranks, run)), *_exchange(ranks, run)]
     return found or list(_overhead(ranks, run))
 
 
@@ -110,14 +117,24 @@ def _input(ranks: Sequence[StepTimes], run: Circumstances) -> Iterator[Bottlenec
     )
 
 
-def slow_ranks(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottleneck]:
-    """The slowest rank, if it computes so much more slowly than the others that all wait for it."""
-    if len(ranks) < 2:
+def slow_rank(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottleneck]:
+    """The slowest rank, if it computes a usual step so much more slowly than the others that all wait for it."""
+    return _slowest([times.usual_loss for times in ranks], run, _SLOW_SECONDS)
+
+
+def _interrupted_rank(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottleneck]:
+    """As `slow_rank`, if it is slow because it is interrupted now and then: other programs, a limit of its cores."""
+    return _slowest([times.loss for times in ranks], run, _SLOW_SHARE * ranks[0].total)
+
+
+def _slowest(losses: Sequence[float], run: Circumstances, least: float) -> list[Bottleneck]:
+    """The rank that takes longest for the loss, if that is `least` seconds longer than the others' median."""
+    if len(losses) < 2:
         return []
-    slowest = max(range(len(ranks)), key=lambda each: ranks[each].loss)
-    seconds = ranks[slowest].loss
-    others = statistics.median(times.loss for rank, times in enumerate(ranks) if rank != slowest)
-    if seconds <= _SLOW_RATIO * others or seconds - others <= _SLOW_SECONDS:
+    slowest = max(range(len(losses)), key=lambda rank: losses[rank])
+    seconds = losses[slowest]
+    others = statistics.median(each for rank, each in enumerate(losses) if rank != slowest)
+    if seconds <= _SLOW_RATIO * others or seconds - others <= least:
         return []
     sentence = (
         f"rank {slowest} (on {run.hosts[slowest]}) is slow: it computes a batch's loss in {seconds:.3g} s, the others "
@@ -128,9 +145,10 @@ def slow_ranks(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottlenec
 
 def _exchange(ranks: Sequence[StepTimes], run: Circumstances) -> Iterator[Bottleneck]:
     # The rank that waits least for the exchange waits for no other rank.
-    times = min(ranks, key=lambda each: each.exchange)
-    by_link = times.exchange > _LATENCY_SECONDS + run.sent_bytes / _FAST_LINK
-    if times.exchange < _EXCHANGE_SHARE * times.total or not by_link:
+    times = min(ranks, key=lambda each: each.usual_exchange)
+    seconds = times.usual_exchange
+    by_link = seconds > _LATENCY_SECONDS + run.sent_bytes / _FAST_LINK
+    if seconds < _EXCHANGE_SHARE * times.total or not by_link:
         return
     actions = ["a larger --global_batch_size exchanges as much less often"]
     if run.can_factor:
@@ -141,7 +159,7 @@ def _exchange(ranks: Sequence[StepTimes], run: Circumstances) -> Iterator[Bottle
         actions.append("jobs/doctor.py measures the links")
     yield Bottleneck(
         "exchange",
-        f"the exchange of gradients is the limit: a step waits {_share(times.exchange, times)} for it, in which each "
+        f"the exchange of gradients is the limit: a step waits {_share(seconds, times)} for it, in which each "
         f"worker sends {run.sent_bytes / 1e6:,.3g} MB; {'; '.join(actions)}.",
     )
 

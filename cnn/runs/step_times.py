@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn.cluster.collectives import Cluster
 from cnn.learner.step_results import StepResults
-from cnn.monitoring.bottlenecks import Bottleneck, Circumstances, StepTimes, bottlenecks, slow_ranks
+from cnn.monitoring.bottlenecks import Bottleneck, Circumstances, StepTimes, bottlenecks, slow_rank
 
 _ENOUGH_SECONDS = 20.0
 """Seconds of steps from which a cause is worth a message; for a slow rank, less is enough."""
@@ -30,8 +30,9 @@ class StepTimer:
         self._start_interval()
 
     def _start_interval(self) -> None:
-        self._seconds = self._input_seconds = self._computing_seconds = self._exchange_seconds = 0.0
+        self._seconds = self._input_seconds = self._computing_seconds = 0.0
         self._loss_seconds: list[float] = []
+        self._exchange_seconds: list[float] = []
 
     def add(self, seconds: float, input_seconds: float, results: StepResults) -> None:
         """Adds the steps of a call.
@@ -44,8 +45,8 @@ class StepTimer:
         self._seconds += seconds
         self._input_seconds += input_seconds
         self._computing_seconds += float(results.diagnostics.computing_seconds.sum())
-        self._exchange_seconds += float(results.diagnostics.exchange_seconds.sum())
         self._loss_seconds += results.diagnostics.loss_seconds.tolist()
+        self._exchange_seconds += results.diagnostics.exchange_seconds.tolist()
 
     def compare(self) -> list[StepTimes]:
         """Every rank's times of the steps since the last call; empty if there were none."""
@@ -55,9 +56,11 @@ class StepTimer:
         own = StepTimes(
             total=self._seconds / steps,
             input=self._input_seconds / steps,
-            loss=statistics.median(self._loss_seconds),  # a mean would blame a rank for one interruption
+            loss=statistics.mean(self._loss_seconds),
             computing=self._computing_seconds / steps,
-            exchange=self._exchange_seconds / steps,
+            exchange=statistics.mean(self._exchange_seconds),
+            usual_loss=statistics.median(self._loss_seconds),
+            usual_exchange=statistics.median(self._exchange_seconds),
         )
         self._start_interval()
         ranks = [StepTimes(*each) for each in self._cluster.gather(list(own))]
@@ -65,17 +68,17 @@ class StepTimer:
         self._whole.add(ranks, steps)
         return ranks
 
-    def newly_found(self, ranks: Sequence[StepTimes]) -> list[str]:
-        """Sentences on the causes of slow steps that were not found before; rank 0 calls it.
+    def newly_found(self, ranks: Sequence[StepTimes]) -> list[Bottleneck]:
+        """The causes of slow steps that were not found before; rank 0 calls it.
 
         Args:
             ranks: the result of `compare`.
         """
-        found = slow_ranks(ranks, self._circumstances)
+        found = slow_rank(ranks, self._circumstances)
         if self._window.seconds >= _ENOUGH_SECONDS:
             found += bottlenecks(self._window.means, self._circumstances)
             self._window = _Sums()
-        new = {cause: sentence for cause, sentence in found if cause not in self._named}
+        new = {each.cause: each for each in found if each.cause not in self._named}
         self._named |= new.keys()
         return list(new.values())
 

@@ -27,6 +27,7 @@ from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.runs.loop import Commit, Loop
 from cnn.runs.loop_state import LoopState
 from cnn.runs.step_times import StepTimer
+from cnn.runs.timekeeper import Timekeeper
 
 CIRCUMSTANCES = Circumstances(
     hosts=["a"],
@@ -101,9 +102,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             checkpoints=checkpoints,
             record={},
             report=None,
-            stopwatch=Stopwatch("other"),
-            step_timer=StepTimer(cluster, CIRCUMSTANCES),
-            time_record=None,
+            timekeeper=Timekeeper(Stopwatch("other"), StepTimer(cluster, CIRCUMSTANCES), None),
             state=state,
             total_steps=total,
             log_every=5,

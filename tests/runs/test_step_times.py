@@ -31,7 +31,9 @@ def test_times_are_means_over_the_steps_since_the_last_comparison(cluster: Clust
     assert timer.compare() == []
     timer.add(3.0, 0.5, results(2, 0.75))
     timer.add(1.0, 0.0, results(2, 0.25))
-    assert timer.compare() == [StepTimes(total=1.0, input=0.125, loss=0.25, computing=0.5, exchange=0.0)]
+    assert timer.compare() == [
+        StepTimes(1.0, 0.125, loss=0.25, computing=0.5, exchange=0.0, usual_loss=0.25, usual_exchange=0.0)
+    ]
     assert timer.compare() == []
 
 
@@ -42,9 +44,9 @@ def test_a_cause_is_named_once_and_only_after_some_time(cluster: Cluster) -> Non
         timer.add(5.0, 2.0, results(5, 0.5))
         named.append(timer.newly_found(timer.compare()))
     assert [len(each) for each in named] == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
-    assert "input is the limit" in named[3][0]
+    assert "input is the limit" in named[3][0].sentence
     times, limits = timer.overall()
-    assert times == StepTimes(total=1.0, input=0.4, loss=0.25, computing=0.5, exchange=0.0)
+    assert times == StepTimes(1.0, 0.4, loss=0.25, computing=0.5, exchange=0.0, usual_loss=0.25, usual_exchange=0.0)
     assert [cause for cause, _ in limits] == ["input"]
 
 
