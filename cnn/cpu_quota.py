@@ -1,5 +1,6 @@
-"""The CPU limit of a container, which the number of visible cores does not show."""
+"""How many cores a process may use; the number of visible cores does not show a container's CPU limit."""
 
+import os
 from pathlib import Path
 
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -19,3 +20,9 @@ def cpu_quota(control_group: Path = _CONTROL_GROUP) -> int | None:
         if quota not in ("max", "-1"):
             return max(1, int(quota) // int(period))
     return None
+
+
+def worker_count() -> int:
+    """Number of cores that this process may use, within the container's CPU quota."""
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, cpu_quota() or cores)

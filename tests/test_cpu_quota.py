@@ -1,8 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from cnn.cpu_quota import cpu_quota
+from cnn.cpu_quota import cpu_quota, worker_count
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,18 @@ def test_limit_of_a_container_in_whole_cores(tmp_path: Path, files: dict[str, st
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     assert cpu_quota(tmp_path) == cores
+
+
+CORES = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("limit", "workers"),
+    [("150000 100000", 1), (f"{CORES + 1}00000 100000", CORES), ("max 100000", CORES)],
+)
+def test_a_container_gets_no_more_processes_than_its_limit_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, workers: int
+) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr("cnn.cpu_quota.cpu_quota", lambda: cpu_quota(tmp_path))
+    assert worker_count() == workers

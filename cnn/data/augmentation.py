@@ -5,6 +5,7 @@ group, so it is the same for any number of workers.
 """
 
 import dataclasses
+import functools
 import math
 import zlib
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.choices import check_choice, one_of
+from cnn.data.resized_crops import resized_crops
 from cnn.errors import UserError
 from cnn.keyed_random import uniform_tensor
 from cnn.tensor import Tensor
@@ -144,12 +146,30 @@ class Augmentation:
         low, high = (math.log(aspect) for aspect in _ASPECTS)
         aspect = tf.exp(low + (high - low) * draws[:, 2])
         width, height = (tf.minimum(tf.sqrt(area * ratio), 1) for ratio in (aspect, 1 / aspect))
+        if not tf.config.get_visible_devices("GPU"):
+            return tf.cast(self._resized_on_host(pixels, height, width, draws, flipped), dtype)
         top, left = draws[:, 3] * (1 - height), draws[:, 4] * (1 - width)
         right = left + width
         boxes = tf.stack([top, tf.where(flipped, right, left), top + height, tf.where(flipped, left, right)], 1)
         boxes = (1 - 2 * _BORDER_MARGIN) * tf.cast(boxes, tf.float32) + _BORDER_MARGIN
         cut = tf.image.crop_and_resize(tf.cast(pixels, tf.float32), boxes, tf.range(tf.shape(pixels)[0]), self._input)
         return tf.cast(cut, dtype)
+
+    def _resized_on_host(self, pixels: Tensor, height: Tensor, width: Tensor, draws: Tensor, flipped: Tensor) -> Tensor:
+        """Crops of these fractions of the stored height and width, to whole pixels, uint8."""
+        import tensorflow as tf
+
+        firsts, lengths = [], []
+        for stored, fraction, draw in zip(self._stored, (height, width), (draws[:, 3], draws[:, 4]), strict=True):
+            length = tf.maximum(tf.round(fraction * stored), 1)
+            firsts.append(
+                tf.minimum(tf.floor(draw * (stored - length + 1)), stored - length)
+            )  # rounding makes a draw 1
+            lengths.append(length)
+        windows = tf.cast(tf.stack([*firsts, *lengths], 1), tf.int32)
+        crops = functools.partial(resized_crops, size=self._input)
+        cut = tf.numpy_function(crops, [pixels, windows, flipped], tf.uint8, stateful=False)
+        return tf.ensure_shape(cut, (*pixels.shape[:1], *self._input, pixels.shape[3]))
 
     def colour(self, pixels: Tensor, keys: Tensor) -> Tensor:
         """Changes brightness, contrast and saturation of floating-point pixels from 0 to 255."""

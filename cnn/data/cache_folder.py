@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnn.data.lock import take_lock
@@ -40,16 +40,17 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, activity: str) -> Iterator[None]:
+def locked(path: Path, activity: str, meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Runs the code inside in one process at a time, while others wait; creates the lock file's folder.
 
     Args:
         path: lock file.
         activity: what the process that has the lock does, for the message to those that wait: "prepares digits".
+        meanwhile: called again and again by those that wait.
     """
     with explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = take_lock(path, activity)
+        lock = take_lock(path, activity, meanwhile)
     try:
         yield
     finally:

@@ -1,9 +1,14 @@
 """Data sets in memory, in the form that is common to all sources."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
+
+from cnn.data.jpeg_images import JpegImages
+
+Images: TypeAlias = np.ndarray | JpegImages
+"""uint8 images (samples, height, width, channels), in an array or as JPEG records that are decoded when indexed."""
 
 Division = Literal["by name", "by place"]
 """How images are assigned to the test and validation parts: by each image's name, or by its position in the list of
@@ -14,7 +19,7 @@ all images, as in the first versions for image files; runs of these must keep th
 class Part:
     """The training or test part of a data set; raises ValueError if the two arrays do not match."""
 
-    images: np.ndarray
+    images: Images
     """uint8 (samples, height, width, channels)."""
 
     labels: np.ndarray

@@ -2,17 +2,26 @@
 
 import dataclasses
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from cnn.cpu_quota import cpu_quota
+from cnn.cpu_quota import worker_count
 from cnn.data.decoding_pool import MAX_WITHOUT_POOL, decoding_pool
 from cnn.data.image_file import DamagedImageError, decode_opened, open_image
+from cnn.data.jpeg_record import decode, encode
 from cnn.data.listing import shown
 from cnn.data.source_record import digest, file_digest
 from cnn.errors import RunError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+# Chunks per process that are being decoded or wait for it.
+_CHUNKS_AHEAD = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,9 +41,11 @@ class Chunk:
     size: int
     """Side of a stored image in pixels."""
 
-    array: Path
-    offset: int
-    """Bytes before the first image in the array's file."""
+    file: Path
+    """The file to write to."""
+
+    offset: int | None
+    """Bytes before the first image in a file of raw pixels; None if the file gets JPEG records of just these images."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +64,7 @@ class Decoded:
     """Sum of the squared pixels of each channel."""
 
     damaged: list[tuple[int, str]]
-    """Position in the part, and reason, of each image that cannot be used; it is stored as zeros."""
+    """Position in the part, and reason, of each image that cannot be used; it is stored as zeros, or not at all."""
 
     times: list[int]
     """Change time of each file, copied from the chunk."""
@@ -61,34 +72,45 @@ class Decoded:
     digests: list[str]
     """Hexadecimal digest of each file's content as it was read."""
 
-
-def worker_count() -> int:
-    """Number of cores that this process may use, within the container's CPU quota."""
-    cores = len(os.sched_getaffinity(0))
-    return min(cores, cpu_quota() or cores)
+    lengths: list[int] = dataclasses.field(default_factory=list)
+    """Bytes of each image's JPEG record, 0 for damaged images; empty if raw pixels are stored."""
 
 
-def decode_chunks(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
+def decode_chunks(chunks: Iterator[Chunk]) -> Generator[Decoded, None, None]:
     """Decodes chunks, writes them to the disk and yields each one once it is written, in any order.
 
-    The worker processes end with this generator, however it ends, even if this process is killed.
+    A chunk is taken from the iterator shortly before it is decoded. The worker processes end with this generator,
+    however it ends, even if this process is killed.
 
     Raises:
-        OSError: an array cannot be written.
+        OSError: a file cannot be written.
         RunError: a worker process was killed, or memory is insufficient for an image.
     """
-    if sum(len(chunk.paths) for chunk in chunks) <= MAX_WITHOUT_POOL:
-        yield from map(_decode_chunk, chunks)
+    first: list[Chunk] = []
+    cores, images = worker_count(), 0
+    for chunk in chunks:
+        first.append(chunk)
+        images += len(chunk.paths)
+        if len(first) >= cores and images > MAX_WITHOUT_POOL:
+            break
+    if images <= MAX_WITHOUT_POOL:
+        yield from map(_decode_chunk, first)
         return
-    yield from _decode_in_parallel(chunks)
+    yield from _decode_in_parallel(chain(first, chunks), min(cores, len(first)))
 
 
-def _decode_in_parallel(chunks: list[Chunk]) -> Generator[Decoded, None, None]:
-    from concurrent.futures import as_completed  # only here: data sets that are already prepared do without
+def _decode_in_parallel(chunks: Iterator[Chunk], processes: int) -> Generator[Decoded, None, None]:
+    from concurrent.futures import FIRST_COMPLETED, wait  # only here: data sets that are already prepared do without
 
-    with decoding_pool(min(worker_count(), len(chunks)), "start again, which resumes the preparation") as pool:
-        for future in as_completed([pool.submit(_decode_chunk, chunk) for chunk in chunks]):
-            yield future.result()
+    pending: set[Future[Decoded]] = set()
+    with decoding_pool(processes, "start again, which resumes the preparation") as pool:
+        while True:
+            coming = islice(chunks, _CHUNKS_AHEAD * processes - len(pending))
+            pending.update(pool.submit(_decode_chunk, chunk) for chunk in coming)
+            if not pending:
+                return
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
 
 
 def _decode_chunk(chunk: Chunk) -> Decoded:
@@ -109,11 +131,7 @@ def _decode_chunk(chunk: Chunk) -> Decoded:
                 f"there is not enough memory to decode {shown(path)}: free some, or make the image smaller, and start "
                 "again, which resumes the preparation."
             ) from None
-    with open(chunk.array, "r+b") as file:
-        file.seek(chunk.offset)
-        file.write(images.data)
-        file.flush()
-        os.fdatasync(file.fileno())
+    lengths = _write(chunk, images, {position - chunk.start for position, _ in damaged})
     return Decoded(
         part=chunk.part,
         start=chunk.start,
@@ -123,4 +141,31 @@ def _decode_chunk(chunk: Chunk) -> Decoded:
         damaged=damaged,
         times=chunk.times,
         digests=digests,
+        lengths=lengths,
     )
+
+
+def _write(chunk: Chunk, images: np.ndarray, damaged: set[int]) -> list[int]:
+    """Writes a chunk's images, as raw pixels or as JPEG; returns the lengths of the JPEG records.
+
+    JPEG changes the pixels: `images` then has those that its records have.
+    """
+    if chunk.offset is not None:
+        with open(chunk.file, "r+b") as file:
+            file.seek(chunk.offset)
+            file.write(images.data)
+            _sync_data(file)
+        return []
+    records = [b"" if position in damaged else encode(image) for position, image in enumerate(images)]
+    for record, image in zip(records, images, strict=True):
+        if record:
+            decode(record, image)
+    with open(chunk.file, "wb") as file:
+        file.writelines(records)
+        _sync_data(file)
+    return [len(record) for record in records]
+
+
+def _sync_data(file: BinaryIO) -> None:
+    file.flush()
+    os.fdatasync(file.fileno())

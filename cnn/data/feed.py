@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from cnn.data.augmentation import Augmentation, AugmentationSettings, Mixed, centre_offset
 from cnn.data.dataset import Dataset, Part
+from cnn.data.jpeg_images import JpegImages
 from cnn.data.pixels import Pixels, ResidentPixels, StreamedPixels, default_resident_mb
 from cnn.tensor import Tensor
 
@@ -45,6 +46,9 @@ class Feed:
         self._pixels: Pixels = pixels_class(part.images)
         self.streamed_mb = 0 if pixels_class is ResidentPixels else -(-part.images.nbytes // 10**6)
         """Megabytes of images that are read as needed; 0 if they are in memory."""
+
+        self.decodes_jpeg = bool(self.streamed_mb) and isinstance(part.images, JpegImages)
+        """Whether these are decoded as they are read."""
 
         self._labels = part.labels.astype(np.int64)
         self._shape = dataset.input_shape

@@ -12,9 +12,10 @@ import numpy as np
 
 from cnn.data.dataset import Division
 from cnn.data.image_file import EXTENSIONS
+from cnn.data.imagenet import ValidationLabels, find_kit
 from cnn.data.left_out import BESIDE, LeftOut
 from cnn.data.listing import folder_names, image_entries, image_file, shown
-from cnn.data.parts import TEST, TRAIN, VALIDATION, divided_again, find_parts, named_parts
+from cnn.data.parts import TEST, TRAIN, VALIDATION, divided_again, find_parts, flat_parts, named_parts
 from cnn.data.repeats import Repeats
 from cnn.data.source import ImageFile, ImageIndex, ImageSource
 from cnn.data.split import split_by_draws, stratified_split
@@ -43,8 +44,9 @@ def index(folder: Path, division: Division = "by name") -> ImageIndex:
     Folders that are named like the parts of a data set, `train` and `test` for example, are its parts, and other
     folders beside them are ignored. Otherwise every folder is a class, and a fifth of the images is held out for
     testing, chosen by path, so that adding or removing an image moves no other image between the parts. Images in
-    subfolders of a class folder belong to that class. Hidden files, files that systems and other programs create, and
-    files of unsupported formats are left out.
+    subfolders of a class folder belong to that class. ImageNet's validation images need no class folders if the
+    development kit is beside their folder; its test images, which have no labels, are then ignored. Hidden files, files
+    that systems and other programs create, and files of unsupported formats are left out.
 
     Args:
         folder: folder of the data set.
@@ -56,8 +58,12 @@ def index(folder: Path, division: Division = "by name") -> ImageIndex:
     """
     walk = _Walk(folder, LeftOut(), Repeats())
     names = folder_names(folder, walk.left_out)
-    parts = find_parts(folder, names)
-    found = _index_parts(walk, names, parts) if parts else _index_undivided(walk, names, division)
+    kit = find_kit(folder, names)
+    flat = {} if kit is None else flat_parts(folder, names)
+    labelled = [name for name, part in flat.items() if part == VALIDATION]
+    parts = find_parts(folder, [name for name in names if name in labelled or name not in flat], labelled)
+    validation = ValidationLabels(kit) if kit and parts.get(VALIDATION) in labelled else None
+    found = _index_parts(walk, names, parts, validation) if parts else _index_undivided(walk, names, division)
     notes = [*found.notes, *_untested(folder, found), walk.repeats.note(folder)]
     if text := str(walk.left_out):
         notes.append(f"not used in {folder}: {text}")
@@ -82,11 +88,15 @@ class _Walk:
         return sorted(found, key=itemgetter(0))
 
 
-def _index_parts(walk: _Walk, names: list[str], parts: dict[str, str]) -> ImageIndex:
+def _index_parts(
+    walk: _Walk, names: list[str], parts: dict[str, str], validation: ValidationLabels | None
+) -> ImageIndex:
+    """Lists the images of the parts; those of the validation part by `validation`, if it has no class folders."""
     folder, left_out = walk.folder, walk.left_out
     for name in set(names) - set(parts.values()):
         left_out.add(BESIDE, name)
-    present = {part: folder_names(folder / name, left_out) for part, name in parts.items()}
+    flat = [] if validation is None else [VALIDATION]
+    present = {part: [] if part in flat else folder_names(folder / name, left_out) for part, name in parts.items()}
     check_names(folder, [*chain(*present.values())])
     _check_distinct(folder, [*parts.values(), *(f"{parts[part]}/{name}" for part in parts for name in present[part])])
     labels = {name: label for label, name in enumerate(present[TRAIN])}
@@ -101,7 +111,12 @@ def _index_parts(walk: _Walk, names: list[str], parts: dict[str, str]) -> ImageI
                 f"the class '{unknown[0]}' is in {part_folder} but not in {folder / parts[TRAIN]}: add training images "
                 "for it, or remove it."
             )
-        files[part] = [file for name in present[part] for file in walk.images(f"{parts[part]}/{name}", labels[name])]
+        if validation is not None and part in flat:
+            files[part] = validation.files(folder, parts[part], labels, left_out)
+        else:
+            files[part] = [
+                file for name in present[part] for file in walk.images(f"{parts[part]}/{name}", labels[name])
+            ]
         if not files[part]:
             raise UserError(f"{part_folder} holds no images: put some into its class folders.")
     if not files[TEST]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from cnn.data.decoding import worker_count
+from cnn.cpu_quota import worker_count
 from cnn.data.decoding_pool import MAX_WITHOUT_POOL, decoding_pool
 from cnn.data.image_file import DamagedImageError, decode_image
 from cnn.errors import UserError

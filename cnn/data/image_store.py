@@ -6,27 +6,28 @@ import functools
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from cnn.data.cache_folder import explained
 from cnn.data.dataset import Dataset
-from cnn.data.decoding import Chunk, Decoded, decode_chunks
+from cnn.data.decoding import Chunk, Decoded
 from cnn.data.equal_images import EqualImages
 from cnn.data.image_file import DECODER
+from cnn.data.jpeg_record import FORM
 from cnn.data.listing import shown
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.seen_times import NEVER
+from cnn.data.shared_chunks import SharedChunks
 from cnn.data.source import ImageFile, ImageIndex
 from cnn.data.source_record import SourceFiles, file_digest, settled, write_record
 from cnn.data.store import RECORD, open_or_prepare
 from cnn.data.store_files import folder_of, mean_and_deviation, sync, sync_folder, write_array, write_manifest
+from cnn.data.unfinished_images import JpegChunks, RawImages, UnfinishedImages
 from cnn.errors import UserError
 from cnn.from_json import from_json, parse_json
 
@@ -51,6 +52,7 @@ def open_image_store(
     index: ImageIndex,
     size: int,
     *,
+    jpeg: bool = False,
     skip_damaged: bool,
     progress: PreparationProgress,
     verify: bool = False,
@@ -64,12 +66,13 @@ def open_image_store(
         folder: folder of the image files.
         index: image files of the data set.
         size: side of the stored images in pixels.
+        jpeg: whether images are stored as JPEG, in a ninth of the space; otherwise their pixels are.
         skip_damaged: whether damaged images are left out with a warning; otherwise they are an error.
         progress: display of progress; it receives the index's notes, and prints them if a preparation takes place.
         verify: whether the content of all image files, and of the store, is compared with their checksums.
 
     Returns:
-        The data set; its arrays are read-only memory maps.
+        The data set; its arrays are read-only memory maps, or its images `JpegImages`.
 
     Raises:
         UserError: images are damaged, or all training images of a class are; the cache folder cannot be used.
@@ -77,17 +80,23 @@ def open_image_store(
     """
     progress.notes = index.notes
     preparation = _Preparation(
-        name=name, folder=folder, index=index, size=size, skip_damaged=skip_damaged, progress=progress
+        name=name, folder=folder, index=index, size=size, jpeg=jpeg, skip_damaged=skip_damaged, progress=progress
     )
-    origin = [str(folder.resolve()), size]
+    origin = [str(folder.resolve()), size, *([FORM] if jpeg else [])]
     parts = ([file[:_KEY_FIELDS] for file in part] for part in (index.train, index.test, index.validation))
     content = [DECODER, index.class_names, *parts, index.division]
     sources = preparation.sources()
-    dataset = open_or_prepare(name, origin, content, sources, preparation.run, verify=verify)
-    damaged = folder_of(dataset) / _DAMAGED
-    if damaged.exists() and not skip_damaged:  # prepared by a run that skipped them
-        raise _refusal(folder, _read_damaged(damaged))
+    dataset = open_or_prepare(name, origin, content, sources, preparation.run, verify=verify, help=preparation.help)
+    if not skip_damaged:
+        refuse_left_out(dataset, folder)
     return dataset
+
+
+def refuse_left_out(dataset: Dataset, folder: Path) -> None:
+    """Raises UserError if damaged images in `folder` were left out when the data set was prepared."""
+    damaged = folder_of(dataset) / _DAMAGED
+    if damaged.exists():
+        raise _refusal(folder, _read_damaged(damaged))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,8 +107,11 @@ class _Preparation:
     folder: Path
     index: ImageIndex
     size: int
+    jpeg: bool
     skip_damaged: bool
     progress: PreparationProgress
+    _helped: list[SharedChunks] = dataclasses.field(default_factory=list)
+    """The chunks of the preparation that `help` is called for; none before its first call."""
 
     @functools.cached_property
     def _files(self) -> dict[str, list[ImageFile]]:
@@ -114,81 +126,78 @@ class _Preparation:
         )
 
     def run(self, unfinished: Path) -> None:
-        """Resumes the preparation in the folder, or starts one."""
+        """Resumes the preparation in the folder, or starts one; other processes may `help`."""
         self.progress.print_notes()
         with explained(unfinished.parent):
-            arrays = {part: unfinished / f"{part}_images.npy" for part in _PARTS}
-            if not self._can_resume(unfinished / RECORD, arrays):
-                self._begin(unfinished, arrays)
-            times = {part: settled([file.change_time for file in self._files[part]]) for part in _PARTS}
-            chunks = self._plan(arrays, times)
-            recorded = _read_record(unfinished / RECORD, self.size**2)
-            valid = {key: recorded[key] for key in chunks if key in recorded and _is_valid(recorded[key], chunks[key])}
-            decoded = [*valid.values()]
-            decoded += self._decode(unfinished / RECORD, [chunks[key] for key in chunks if key not in valid], decoded)
-            self._finish(unfinished, arrays, decoded)
+            images = self._images(unfinished)
+            if not ((unfinished / RECORD).is_dir() and all(each.can_resume() for each in images.values())):
+                _begin(unfinished, images)
+            times = self._times()
+            chunks = self._shared(unfinished, images, times)
+            self.progress.start(self.name, sum(len(self._files[part]) for part in _PARTS), chunks.recall())
+            try:
+                for wait in (False, True):
+                    self._decode(chunks, wait=wait)
+            finally:
+                self.progress.close()
+            decoded = chunks.all_decoded()
+            self._finish(unfinished, images, decoded)
             write_record(unfinished, _digests(decoded), [*chain(*times.values())])
 
-    def _shape(self, part: str) -> tuple[int, int, int, int]:
-        return len(self._files[part]), self.size, self.size, 3
+    def help(self, unfinished: Path) -> None:
+        """Decodes images for another process, which runs the preparation, until none is left that nobody works on."""
+        if not (unfinished / RECORD).is_dir():  # it has not begun, or is complete
+            return
+        self.progress.helps()
+        with contextlib.suppress(OSError):  # the other process will find that, too, or has just completed it
+            if not self._helped:
+                chunks = self._shared(unfinished, self._images(unfinished), self._times())
+                chunks.recall()
+                self._helped.append(chunks)
+            self._decode(self._helped[0], wait=False)
 
-    def _can_resume(self, record: Path, arrays: dict[str, Path]) -> bool:
-        """Whether the arrays have their full size; they are smaller if damaged images were already left out."""
-        try:
-            opened = {part: np.lib.format.open_memmap(path, mode="r") for part, path in arrays.items()}
-        except Exception:  # NumPy's errors on damaged files have no common class
-            return False
-        complete = all(each.shape == self._shape(part) and each.dtype == np.uint8 for part, each in opened.items())
-        return complete and record.exists()
+    def _times(self) -> dict[str, list[int]]:
+        return {part: settled([file.change_time for file in self._files[part]]) for part in _PARTS}
 
-    def _begin(self, unfinished: Path, arrays: dict[str, Path]) -> None:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        for part, path in arrays.items():
-            np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=self._shape(part))
-            with open(path, "r+b") as file:  # if the disk is too small, fail now, not hours later
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-                sync(file)
-        sync_folder(unfinished)
-        (unfinished / RECORD).touch()
+    def _shared(
+        self, unfinished: Path, images: dict[str, UnfinishedImages], times: dict[str, list[int]]
+    ) -> SharedChunks:
+        return SharedChunks(
+            unfinished,
+            self._plan(images, times),
+            lambda decoded, chunk: images[chunk.part].holds(decoded) and _is_valid(decoded, chunk),
+        )
 
-    def _plan(self, arrays: dict[str, Path], times: dict[str, list[int]]) -> dict[tuple[str, int, int], Chunk]:
-        """All chunks, by part, start and stop."""
-        image_bytes = 3 * self.size**2
-        step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
-        chunks = {}
-        for part, path in arrays.items():
-            header = path.stat().st_size - len(self._files[part]) * image_bytes
+    def _decode(self, chunks: SharedChunks, *, wait: bool) -> None:
+        with contextlib.closing(chunks.decode(wait=wait)) as results:
+            for each in results:
+                self.progress.advance(each.stop - each.start)
+
+    def _images(self, unfinished: Path) -> dict[str, UnfinishedImages]:
+        if self.jpeg:
+            return {part: JpegChunks(unfinished, part) for part in _PARTS}
+        return {part: RawImages(unfinished, part, len(self._files[part]), self.size) for part in _PARTS}
+
+    def _plan(self, images: dict[str, UnfinishedImages], times: dict[str, list[int]]) -> list[Chunk]:
+        step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // (3 * self.size**2)))
+        chunks = []
+        for part in _PARTS:
             paths = [os.path.join(self.folder, file.path) for file in self._files[part]]
             for start in range(0, len(paths), step):
-                stop = min(start + step, len(paths))
-                chunks[part, start, stop] = Chunk(
+                path, offset = images[part].place(start)
+                chunk = Chunk(
                     part=part,
                     start=start,
-                    paths=paths[start:stop],
-                    times=times[part][start:stop],
+                    paths=paths[start : start + step],
+                    times=times[part][start : start + step],
                     size=self.size,
-                    array=path,
-                    offset=header + start * image_bytes,
+                    file=path,
+                    offset=offset,
                 )
+                chunks.append(chunk)
         return chunks
 
-    def _decode(self, record: Path, chunks: list[Chunk], earlier: list[Decoded]) -> list[Decoded]:
-        done = sum(each.stop - each.start for each in earlier)
-        self.progress.start(self.name, sum(len(self._files[part]) for part in _PARTS), done)
-        decoded = []
-        try:
-            with open(record, "a", encoding="ascii") as file, contextlib.closing(decode_chunks(chunks)) as results:
-                file.write("\n")  # ends a line that a killed process may have left incomplete
-                for each in results:
-                    _add_to_record(file, each)
-                    decoded.append(each)
-                    self.progress.advance(each.stop - each.start)
-        finally:
-            self.progress.close()
-        return decoded
-
-    def _finish(self, unfinished: Path, arrays: dict[str, Path], decoded: list[Decoded]) -> None:
+    def _finish(self, unfinished: Path, images: dict[str, UnfinishedImages], decoded: list[Decoded]) -> None:
         damaged: dict[str, dict[int, str]] = {part: {} for part in _PARTS}
         for each in decoded:
             damaged[each.part].update(each.damaged)
@@ -207,9 +216,6 @@ class _Preparation:
         validation = int(np.sum(kept["train"] >= len(self.index.train)))
         if unusable:
             self._check_remaining(labels, validation, unusable)
-            for part in _PARTS:
-                if damaged[part]:
-                    _keep_only(arrays[part], kept[part])
             with open(unfinished / _DAMAGED, "w", encoding="ascii") as text:
                 json.dump(unusable, text)
                 sync(text)
@@ -217,6 +223,7 @@ class _Preparation:
         for note in EqualImages(self._digested(decoded)).notes():
             _logger.warning("warning: %s", note)
         for part in _PARTS:
+            images[part].finish([each for each in decoded if each.part == part], kept[part])
             write_array(unfinished, f"{part}_labels", labels[part])
         if self.index.division == "by name":
             keys = np.array([file.key for file in self._files["train"]], np.uint64)
@@ -226,7 +233,7 @@ class _Preparation:
 
     def _digested(self, decoded: list[Decoded]) -> Iterator[tuple[ImageFile, str, str]]:
         """The undamaged images in order, each with its part and digest."""
-        for each in sorted(decoded, key=lambda each: (_PARTS.index(each.part), each.start)):
+        for each in decoded:
             damaged = {position for position, _ in each.damaged}
             for position, digest in enumerate(each.digests, each.start):
                 if position not in damaged:
@@ -259,6 +266,15 @@ class _Preparation:
         return [mean for mean, _ in channels], [deviation for _, deviation in channels]
 
 
+def _begin(unfinished: Path, images: dict[str, UnfinishedImages]) -> None:
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    for each in images.values():
+        each.begin()
+    (unfinished / RECORD).mkdir()
+    sync_folder(unfinished)
+
+
 def _is_valid(decoded: Decoded, chunk: Chunk) -> bool:
     """Whether the chunk's files are unchanged since they were decoded."""
     return all(
@@ -268,48 +284,8 @@ def _is_valid(decoded: Decoded, chunk: Chunk) -> bool:
 
 
 def _digests(decoded: list[Decoded]) -> list[bytes]:
-    """Digests of all files, in the order of the parts and of the files in each part."""
-    ordered = sorted(decoded, key=lambda each: (_PARTS.index(each.part), each.start))
-    return [bytes.fromhex(digest) for each in ordered for digest in each.digests]
-
-
-def _add_to_record(file: IO[str], decoded: Decoded) -> None:
-    file.write(json.dumps(dataclasses.asdict(decoded)) + "\n")
-    sync(file)
-
-
-def _read_record(path: Path, pixels: int) -> dict[tuple[str, int, int], Decoded]:
-    """The recorded chunks by part, start and stop; lines that are not complete and plausible are skipped.
-
-    Args:
-        path: file of the record.
-        pixels: pixels per image.
-    """
-    recorded = {}
-    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
-        try:
-            decoded = from_json(Decoded, parse_json(line))
-        except ValueError:
-            continue
-        if _is_possible(decoded, pixels):
-            recorded[decoded.part, decoded.start, decoded.stop] = decoded
-    return recorded
-
-
-def _is_possible(decoded: Decoded, pixels: int) -> bool:
-    """Whether pixels can have these sums, and the damaged images and the digests are those of one chunk."""
-    damaged = {position for position, _ in decoded.damaged}
-    values = (decoded.stop - decoded.start - len(damaged)) * pixels
-    return (
-        len(decoded.times) == len(decoded.digests) == decoded.stop - decoded.start
-        and all(re.fullmatch("[0-9a-f]{32}", digest) for digest in decoded.digests)
-        and len(decoded.sums) == len(decoded.squares) == 3
-        and all(decoded.start <= position < decoded.stop for position in damaged)
-        and all(
-            total * total <= values * squares and 0 <= total <= squares <= 255 * total
-            for total, squares in zip(decoded.sums, decoded.squares, strict=True)
-        )
-    )
+    """Digests of all files, in the order of the chunks."""
+    return [bytes.fromhex(digest) for each in decoded for digest in each.digests]
 
 
 def _read_damaged(path: Path) -> list[tuple[str, str]]:
@@ -318,20 +294,6 @@ def _read_damaged(path: Path) -> list[tuple[str, str]]:
         return from_json(list[tuple[str, str]], parse_json(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): remove {path.parent} to have it prepared again.") from error
-
-
-def _keep_only(array: Path, positions: np.ndarray) -> None:
-    """Removes all images at other positions from an array's file."""
-    old = np.load(array, mmap_mode="r")
-    path = array.with_suffix(".kept")
-    new = np.lib.format.open_memmap(path, mode="w+", dtype=old.dtype, shape=(len(positions), *old.shape[1:]))
-    with open(path, "r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        for start in range(0, len(positions), _CHUNK_IMAGES):
-            new[start : start + _CHUNK_IMAGES] = old[positions[start : start + _CHUNK_IMAGES]]
-        new.flush()
-        sync(file)
-    path.replace(array)
 
 
 def left_out_note(folder: Path, damaged: list[tuple[str, str]]) -> str:

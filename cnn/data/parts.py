@@ -1,7 +1,7 @@
 """Tells the folders of a data set's parts (training, validation, test) from those of its classes, by their names."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cnn.data.listing import folder_names, shown
@@ -15,7 +15,7 @@ _NAME = re.compile(rf"(?:{_PART})(?:set|data|dataset|split|images?|imgs?)?\d*")
 _WORDS = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
-def find_parts(folder: Path, names: list[str]) -> dict[str, str]:
+def find_parts(folder: Path, names: list[str], flat: Collection[str] = ()) -> dict[str, str]:
     """The names of the folders that are parts, by the part; empty if the folders are the classes.
 
     Folders are parts if they have the usual names of a training part and of another part, and hold folders. Names with
@@ -25,12 +25,13 @@ def find_parts(folder: Path, names: list[str]) -> dict[str, str]:
     Args:
         folder: the folder that holds them.
         names: the names of all folders in it.
+        flat: the names of those that may be parts without class folders, since their images have labels elsewhere.
 
     Raises:
         UserError: the parts are incomplete or ambiguous, or the folders may be parts or classes.
     """
     named = {name: part for name in names if (part := _part(name)) is not None}
-    divided = [name for name in names if _part_in(name) is not None and folder_names(folder / name)]
+    divided = [name for name in names if _part_in(name) is not None and (name in flat or folder_names(folder / name))]
     if not _is_division(named.values()):
         similar = {name: part for name in names if (part := _part_in(name)) is not None}
         if _is_division(similar.values()) and (len(similar) == len(names) or len(similar) == len(divided)):
@@ -49,6 +50,12 @@ def find_parts(folder: Path, names: list[str]) -> dict[str, str]:
 def named_parts(names: list[str]) -> list[str]:
     """The names that are usual for parts."""
     return [name for name in names if _part(name) is not None]
+
+
+def flat_parts(folder: Path, names: list[str]) -> dict[str, str]:
+    """The folders with usual names of validation or test parts that hold no folders, and the part of each."""
+    named = {name: part for name in names if (part := _part(name)) in (VALIDATION, TEST)}
+    return {name: part for name, part in named.items() if not folder_names(folder / name)}
 
 
 def divided_again(names: set[str]) -> bool:

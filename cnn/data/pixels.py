@@ -14,6 +14,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.client import device_lib
 
+from cnn.data.dataset import Images
+from cnn.data.image_block import as_tensor
+from cnn.data.jpeg_images import JpegImages
 from cnn.data.read_ahead import ReadAhead, StoredImages
 from cnn.tensor import Tensor
 
@@ -62,10 +65,10 @@ def default_resident_mb() -> int:
 class ResidentPixels:
     """Holds all images, uint8 (samples, height, width, channels), on the device and gathers them there."""
 
-    def __init__(self, images: np.ndarray) -> None:
+    def __init__(self, images: Images) -> None:
         # A variable, because TensorFlow can gather uint8 from a variable on a GPU, but not from a constant: it would
         # copy all images to the host in every step.
-        self._images = tf.Variable(images, trainable=False)
+        self._images = tf.Variable(np.asarray(images), trainable=False)
         self.resident_bytes = images.nbytes
 
     def read(self, indices: np.ndarray) -> Tensor:
@@ -87,11 +90,11 @@ class ResidentPixels:
 class StreamedPixels:
     """Reads images, uint8 (samples, height, width, channels), from the store; RunError if it cannot be read."""
 
-    def __init__(self, images: np.ndarray) -> None:
-        self._images = StoredImages(images)
+    def __init__(self, images: Images) -> None:
+        self._images = images if isinstance(images, JpegImages) else StoredImages(images)
         self.resident_bytes = 0
         self._shape = images.shape[1:]
-        self._max_samples = STREAMED_BYTES // int(images[0].nbytes)
+        self._max_samples = STREAMED_BYTES // int(np.prod(self._shape))
 
     def read(self, indices: np.ndarray) -> Tensor:
         return tf.concat([self._read_step(step) for step in indices], 0)
@@ -115,4 +118,4 @@ class StreamedPixels:
 
     def _read_step(self, indices: np.ndarray) -> Tensor:
         # (1, samples, ...), because on a GPU TensorFlow can concatenate uint8, but not stack it.
-        return tf.constant(self._images.read(indices)[np.newaxis])
+        return as_tensor(self._images.read(indices)[np.newaxis])

@@ -12,7 +12,11 @@ class PreparationProgress:
 
     def __init__(self) -> None:
         self.images = 0
-        """Images decoded since this start. Those that an earlier preparation had decoded do not count."""
+        """Images decoded since this start, by all processes that share the work if this one leads it. Those that an
+        earlier preparation had decoded do not count."""
+
+        self.is_help = False
+        """Whether another process leads the preparation, which has the total and shows it."""
 
         self.seconds = 0.0
         """Time from the start to the latest image."""
@@ -26,15 +30,21 @@ class PreparationProgress:
             _logger.warning("warning: %s", note)
         self.notes = ()
 
+    def helps(self) -> None:
+        """From now on images are decoded for another process, which shows the progress."""
+        self.is_help = True
+
     def start(self, name: str, total: int, done: int) -> None:
         """Starts with `done` of `total` images, which an earlier preparation has decoded."""
+        self.is_help = False
         self._shown = WorkProgress(f"preparing {name}", done=done, total=total, unit=IMAGES)
 
     def advance(self, images: int) -> None:
         """Counts more images that are decoded and on the disk."""
         self.images += images
-        self._shown.add(images)
-        self.seconds = self._shown.seconds
+        if not self.is_help:
+            self._shown.add(images)
+            self.seconds = self._shown.seconds
 
     def close(self) -> None:
         """Leaves the latest state visible."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.data.image_block import new_block
 from cnn.errors import RunError
 from cnn.tensor import Tensor
 
@@ -36,10 +37,15 @@ class StoredImages:
             weakref.finalize(self, os.close, self._file)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these indices, (samples, height, width, channels); RunError if the file cannot be read."""
+        """The images at these indices, (samples, height, width, channels), in a new block of memory.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        block = new_block((len(indices), *self._images.shape[1:]))
         if self._file is None:
-            return np.asarray(self._images[indices])
-        block = np.empty((len(indices), *self._images.shape[1:]), np.uint8)
+            block[...] = self._images[indices]
+            return block
         try:
             for image, index in zip(block, indices.tolist(), strict=True):
                 offset = self._images.offset + index * image.nbytes  # type: ignore[attr-defined]  # a memory map

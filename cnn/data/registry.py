@@ -12,12 +12,15 @@ from cnn.data.digits import DIGITS
 from cnn.data.download import fetch_missing
 from cnn.data.folder import FOLDER
 from cnn.data.idx import FASHION_MNIST, MNIST
-from cnn.data.image_file import MINIMUM_SIDE
-from cnn.data.image_store import open_image_store
+from cnn.data.image_file import DECODER, MINIMUM_SIDE
+from cnn.data.image_store import open_image_store, refuse_left_out
+from cnn.data.jpeg_record import FORM
+from cnn.data.known_folder import KnownFolder
 from cnn.data.oxflower17 import OXFLOWER17
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.source import EmbeddedSource, ImageSource, Source
 from cnn.data.store import open_store
+from cnn.data.store_files import FORMAT
 from cnn.data.synthetic import SYNTHETIC, enlarged
 from cnn.errors import UserError
 
@@ -34,6 +37,12 @@ SOURCES: dict[str, Source] = {
 
 _IMAGE_SIZE = 224
 _DAMAGED = ("refuse", "skip")
+_STORES = ("auto", "raw", "jpeg")
+
+_MAX_RAW_BYTES = 50_000_000_000
+"""Bytes of pixels that are stored raw by default, those of a quarter of a million photographs of 256x256. A constant:
+hosts with other disks, and a run that is resumed when less space is free, get the same images."""
+
 LARGEST_IMAGE_SIZE = 1024
 
 
@@ -60,9 +69,15 @@ class DataSettings:
     damaged: str = one_of(lambda: _DAMAGED, "refuse")
     """How image files that cannot be read are handled."""
 
+    store: str = one_of(lambda: _STORES, "auto")
+    """How image files are stored once they are scaled. raw: as pixels, which is exact, and fastest to read. jpeg: as
+    JPEG of quality 90, which takes about a ninth of the space and is decoded again in every epoch. auto: raw if the
+    pixels take at most 50 GB."""
+
     def __post_init__(self) -> None:
         check_choice("data set", self.data, SOURCES)
         check_choice("choice for damaged", self.damaged, _DAMAGED)
+        check_choice("store", self.store, _STORES)
         source = SOURCES[self.data]
         if self.data_dir is not None and isinstance(source, EmbeddedSource):
             raise UserError(
@@ -111,6 +126,11 @@ class DataSettings:
                 f"damaged is '{self.damaged}', but {self.data} has no image files to skip: leave damaged out, or "
                 "choose folder or oxflower17."
             )
+        if self.store != "auto":
+            raise UserError(
+                f"store is '{self.store}', but {self.data} has no image files to scale and store: leave store out, or "
+                "choose folder or oxflower17."
+            )
 
 
 def open_dataset(
@@ -140,25 +160,53 @@ def open_dataset(
     if source.remote is not None:
         fetch_missing(settings.data, source.remote, folder)
     if isinstance(source, ImageSource):
-        size = settings.image_size or _IMAGE_SIZE
-        split = {"split": settings.split} if source.splits > 1 else {}
-        index = source.index(folder, division=division, **split)
-        dataset = open_image_store(
-            settings.data,
-            folder,
-            index,
-            stored_size(size),
-            skip_damaged=settings.damaged == "skip",
-            progress=progress or PreparationProgress(),
-            verify=verify,
-        )
-        return dataclasses.replace(dataset, input_size=size)
+        return _open_images(source, folder, settings, division, progress or PreparationProgress(), verify=verify)
     return open_store(settings.data, lambda: source.read(folder), folder, source.files(folder), verify=verify)
+
+
+def _open_images(
+    source: ImageSource,
+    folder: Path,
+    settings: DataSettings,
+    division: Division,
+    progress: PreparationProgress,
+    *,
+    verify: bool,
+) -> Dataset:
+    size = settings.image_size or _IMAGE_SIZE
+    side = stored_size(size)
+    choices = [settings.data, settings.split, division, settings.store, _MAX_RAW_BYTES, side, DECODER, FORM, FORMAT]
+    known = KnownFolder(folder, choices)
+    opened = None if verify else known.open()
+    if opened is not None:
+        dataset, progress.notes = opened
+        if settings.damaged != "skip":
+            refuse_left_out(dataset, folder)
+        return dataclasses.replace(dataset, input_size=size)
+    index = source.index(folder, division=division, **({"split": settings.split} if source.splits > 1 else {}))
+    files = len(index.train) + len(index.test) + len(index.validation)
+    dataset = open_image_store(
+        settings.data,
+        folder,
+        index,
+        side,
+        jpeg=_is_jpeg(settings.store, files, side),
+        skip_damaged=settings.damaged == "skip",
+        progress=progress,
+        verify=verify,
+    )
+    known.remember(dataset, index.notes)
+    return dataclasses.replace(dataset, input_size=size)
 
 
 def stored_size(image_size: int) -> int:
     """Side in pixels of the stored images: larger than the network's input, so that crops of them differ."""
     return image_size * 8 // 7 if image_size >= 64 else image_size
+
+
+def _is_jpeg(store: str, images: int, size: int) -> bool:
+    """Whether images of this side in pixels are stored as JPEG."""
+    return store == "jpeg" or (store == "auto" and images * 3 * size**2 > _MAX_RAW_BYTES)
 
 
 def _default_folder(name: str) -> Path:

@@ -35,8 +35,11 @@ from cnn.data.store_files import (
 )
 from cnn.errors import RunError, UserError
 
-RECORD = "record.jsonl"
-"""The file in an unfinished store from which its preparation can resume."""
+RECORD = "record"
+"""The folder in an unfinished store from which its preparation can resume."""
+
+CHUNKS = "chunks"
+"""The folder in an unfinished store for files that only its preparation needs."""
 
 _UNFINISHED = ".unfinished"
 
@@ -109,10 +112,12 @@ def open_or_prepare(
     prepare: Callable[[Path], None],
     *,
     verify: bool,
+    help: Callable[[Path], None] = lambda unfinished: None,
 ) -> Dataset:
     """Opens a store, and prepares it first if necessary.
 
-    One process of the machine prepares the store or compares files, and the others wait for it. A store is prepared
+    Of the processes that share the cache folder, one prepares the store or compares files, and the others help it or
+    wait for it. A store is prepared
     again, with a warning, if it is damaged or the content of a source file has changed. Any other origin or content
     makes another store.
 
@@ -124,6 +129,8 @@ def open_or_prepare(
         prepare: fills the folder whose path it gets. If that exists, it has the same origin and content and was left by
             a killed process or by a `prepare` that raised an error.
         verify: as for `open_store`.
+        help: helps the process that fills the folder whose path it gets, if there is something to help with; called
+            again and again while that process has the lock.
 
     Raises:
         UserError: the cache folder cannot be used; `prepare` may raise other errors.
@@ -135,7 +142,9 @@ def open_or_prepare(
         with contextlib.suppress(DamagedStoreError), explained(stores):
             if store.is_dir() and is_known(store, sources):
                 return open_files(store, verify=False)
-    with _locked_or_read_only(_lock(stores, store.name), f"prepares {name}") as read_only:
+    unfinished = stores / f"{store.name}.{_key(name, *origin)}{_UNFINISHED}"
+    lock = _lock(stores, store.name)
+    with _locked_or_read_only(lock, f"prepares {name}", lambda: help(unfinished)) as read_only:
         try:  # again, since another process may have prepared it meanwhile
             with explained(stores):
                 if store.is_dir():
@@ -144,7 +153,6 @@ def open_or_prepare(
             _logger.warning("the prepared data set %s is prepared again: %s", store, damage)
         if read_only is not None:
             raise read_only
-        unfinished = stores / f"{store.name}.{_key(name, *origin)}{_UNFINISHED}"
         with explained(stores):
             _remove_leftovers(unfinished)
         prepare(unfinished)
@@ -165,11 +173,11 @@ def _compared(store: Path, sources: SourceFiles, *, verify: bool) -> Dataset:
 
 
 @contextlib.contextmanager
-def _locked_or_read_only(path: Path, others: str) -> Iterator[UserError | None]:
+def _locked_or_read_only(path: Path, others: str, meanwhile: Callable[[], None]) -> Iterator[UserError | None]:
     """Like `locked`, but yields the error instead, without the lock, if the lock file cannot be written."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(locked(path, others))
+            stack.enter_context(locked(path, others, meanwhile))
         except UserError as error:
             yield error
             return
@@ -210,15 +218,16 @@ def _put_in_place(unfinished: Path, store: Path) -> None:
         store.rename(old)
     unfinished.rename(store)
     shutil.rmtree(old, ignore_errors=True)
-    (store / RECORD).unlink(missing_ok=True)
+    for name in (CHUNKS, RECORD):
+        shutil.rmtree(store / name, ignore_errors=True)
     sync_folder(store.parent)
 
 
 def _write(folder: Path, name: str, raw: RawDataset) -> None:
     for part_name, part in (("train", raw.train), ("test", raw.test)):
-        write_array(folder, f"{part_name}_images", part.images)
+        write_array(folder, f"{part_name}_images", np.asarray(part.images))
         write_array(folder, f"{part_name}_labels", part.labels)
-    write_manifest(folder, name, raw.class_names, _statistics(raw.train.images))
+    write_manifest(folder, name, raw.class_names, _statistics(np.asarray(raw.train.images)))
 
 
 def _statistics(images: np.ndarray) -> tuple[list[float], list[float]]:

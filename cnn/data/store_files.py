@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from cnn.data.dataset import Dataset, Part
+from cnn.data.jpeg_images import JpegImages
 from cnn.data.seen_times import SeenTimes, change_time
 from cnn.from_json import from_json, parse_json
 
@@ -20,6 +21,7 @@ of the arrays alone, made from the same source files, raises a number in the sto
 
 _MANIFEST = "manifest.json"
 _KEYS = "train_keys"
+_ENDS = ("train_ends", "test_ends")
 
 # Reading more would delay every start: ten times as much by a second, on a processor without SHA instructions.
 _BYTES_ALWAYS_READ = 64 << 20
@@ -31,7 +33,7 @@ class DamagedStoreError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Array:
-    """The manifest's entry for an array's file."""
+    """The manifest's entry for the file of an array, or of the JPEG records of one."""
 
     shape: list[int]
     dtype: str
@@ -41,6 +43,8 @@ class _Array:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Arrays:
+    train_ends: _Array | None = None
+    test_ends: _Array | None = None
     train_images: _Array
     train_labels: _Array
     test_images: _Array
@@ -62,10 +66,20 @@ class _Manifest:
 
 
 def write_array(folder: Path, name: str, array: np.ndarray) -> None:
-    """Writes one of the arrays train_images, train_labels, test_images, test_labels, train_keys."""
-    with open(folder / f"{name}.npy", "wb") as file:
+    """Writes one of the store's arrays: the fields of `_Arrays`."""
+    with open(array_file(folder, name), "wb") as file:
         np.save(file, np.ascontiguousarray(array), allow_pickle=False)
         sync(file)
+
+
+def array_file(folder: Path, name: str) -> Path:
+    """The file of one of a store's arrays."""
+    return folder / f"{name}.npy"
+
+
+def records_file(folder: Path, name: str) -> Path:
+    """The file of a store's images, train_images or test_images, if they are JPEG records."""
+    return folder / f"{name}.jpegs"
 
 
 def write_manifest(
@@ -77,6 +91,8 @@ def write_manifest(
 ) -> None:
     """Makes a folder a store; it must hold the four arrays and may hold the training images' keys.
 
+    In place of an array of images it may hold their JPEG records and the array of the records' ends.
+
     Args:
         folder: the folder.
         name: name of the data set.
@@ -85,11 +101,11 @@ def write_manifest(
         validation_images: number of images at the end of the training images that are the validation part.
     """
     entries = {}
-    for array_name in _array_names():
-        path = folder / f"{array_name}.npy"
+    for array_name in _array_names(folder):
+        path = _path(folder, array_name)
         if array_name == _KEYS and not path.exists():
             continue
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = _opened(folder, array_name)
         entries[array_name] = {
             "shape": list(array.shape),
             "dtype": str(array.dtype),
@@ -133,8 +149,8 @@ def open_files(store: Path, *, verify: bool) -> Dataset:
     times = _times(store)
     unseen = _seen(store).unseen(times)
     every = verify or sum(entry.bytes for entry in entries.values()) <= _BYTES_ALWAYS_READ
-    read = set(entries) if every else {_array_names()[position] for position in unseen}
-    arrays = {name: _open_array(store / f"{name}.npy", entry, name in read) for name, entry in entries.items()}
+    read = set(entries) if every else {_array_names(store)[position] for position in unseen}
+    arrays: dict[str, Any] = {name: _open_array(store, name, entry, name in read) for name, entry in entries.items()}
     if len(unseen):
         _seen(store).add(times)
     keys = arrays.get(_KEYS)
@@ -186,24 +202,50 @@ def _seen(store: Path) -> SeenTimes:
 
 
 def _times(store: Path) -> np.ndarray:
-    return np.array([change_time(store / f"{name}.npy") for name in _array_names()], np.int64)
+    return np.array([change_time(_path(store, name)) for name in _array_names(store)], np.int64)
 
 
-def _array_names() -> list[str]:
-    return [field.name for field in dataclasses.fields(_Arrays)]
+def _array_names(store: Path) -> list[str]:
+    """The arrays of a store, the ends of records before their images; without ends where images are raw."""
+    names = [field.name for field in dataclasses.fields(_Arrays)]
+    return [name for name in names if name not in _ENDS or array_file(store, name).exists()]
 
 
-def _open_array(path: Path, entry: _Array, read: bool) -> np.ndarray:
-    """Opens an array's file after checking it; `read` also verifies its checksum."""
+def _path(store: Path, name: str) -> Path:
+    """The file of an array, or of the JPEG records in its place."""
+    return records_file(store, name) if _ends_of(store, name) else array_file(store, name)
+
+
+def _ends_of(store: Path, name: str) -> Path | None:
+    """The file with the ends of an array's JPEG records; None if it is stored as an array."""
+    ends = array_file(store, name.replace("_images", "_ends"))
+    return ends if name.endswith("_images") and ends.exists() else None
+
+
+def _opened(store: Path, name: str) -> np.ndarray | JpegImages:
+    """Opens an array, or JPEG images."""
+    ends = _ends_of(store, name)
+    array: np.ndarray = np.lib.format.open_memmap(ends or array_file(store, name), mode="r")
+    if ends is None:
+        return array
+    try:
+        return JpegImages(records_file(store, name), array)
+    except ValueError as error:
+        raise DamagedStoreError(str(error)) from error
+
+
+def _open_array(store: Path, name: str, entry: _Array, read: bool) -> np.ndarray | JpegImages:
+    """Opens an array's file, or that of JPEG records, after checking it; `read` also verifies its checksum."""
+    path = _path(store, name)
     try:
         size = path.stat().st_size
         if size != entry.bytes:
             raise DamagedStoreError(f"{path.name} has {size:,} bytes instead of {entry.bytes:,}")
         if read and _sha256(path) != entry.sha256:
             raise DamagedStoreError(f"{path.name} has another checksum than when it was written")
-        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise DamagedStoreError(f"{path.name} is missing") from None
+        array = _opened(store, name)
+    except FileNotFoundError as error:
+        raise DamagedStoreError(f"{Path(error.filename).name} is missing") from None
     except (DamagedStoreError, OSError):
         raise
     except Exception:  # NumPy has no common class for errors of damaged files

@@ -68,6 +68,9 @@ class Circumstances(NamedTuple):
     streamed_mb: int
     """Megabytes of images that are read from the disk as needed; 0 if they are in memory."""
 
+    decodes_jpeg: bool
+    """Whether these are stored as JPEG."""
+
     spare_mb: int
     """Megabytes of memory for each rank that are free."""
 
@@ -104,6 +107,8 @@ def _input(ranks: Sequence[StepTimes], run: Circumstances) -> Iterator[Bottlenec
     which = "" if len(ranks) == 1 else f" of rank {rank} (on {run.hosts[rank]})"
     if run.streamed_mb < run.spare_mb:
         action = f"keep the images in memory: --resident_mb {run.streamed_mb}"
+    elif run.decodes_jpeg:
+        action = "give each worker more cores, store the pixels (--store raw), or choose a smaller --image_size"
     else:
         action = "keep the prepared images ($CNN_CACHE_DIR) on a faster disk, or choose a smaller --image_size"
     yield Bottleneck(

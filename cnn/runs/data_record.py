@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn.data.dataset import Dataset, Division, Part
+from cnn.data.dataset import Dataset, Division, Images, Part
 from cnn.data.loose_images import printable
 from cnn.data.registry import LARGEST_IMAGE_SIZE, stored_size
 from cnn.errors import UserError
@@ -64,7 +64,7 @@ class RunData:
     def classes(self) -> int:
         return len(self.class_names)
 
-    def around(self, images: np.ndarray) -> Dataset:
+    def around(self, images: Images) -> Dataset:
         """A data set of other images of the stored shape, without a checksum.
 
         Args:

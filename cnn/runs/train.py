@@ -207,6 +207,7 @@ def _circumstances(cluster: Cluster, prepared: PreparedRun) -> Circumstances:
         samples=prepared.order.width(workers),
         sent_bytes=learner.exchange.sent_bytes,
         streamed_mb=learner.feed.streamed_mb,
+        decodes_jpeg=learner.feed.decodes_jpeg,
         spare_mb=psutil.virtual_memory().available // 2 // cluster.local_size // 10**6,
         can_compress=exchange.compression == "none",
         can_factor=exchange.exchange == "allreduce" and bool(dense_kernels(learner.model)),

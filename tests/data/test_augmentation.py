@@ -151,3 +151,23 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         AugmentationSettings(mixup=-1)
     with pytest.raises(UserError, match="--crop random needs stored images that are larger"):
         make((8, 8, 3), crop="random")
+
+
+def test_resized_crops_are_windows_of_a_quarter_to_all_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def look(pixels: np.ndarray, windows: np.ndarray, flipped: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        seen.append((windows, flipped))
+        return np.zeros((len(pixels), *size, pixels.shape[3]), np.uint8)
+
+    monkeypatch.setattr("cnn.data.augmentation.resized_crops", look)
+    keys, pixels = np.arange(2000, dtype=np.uint32) * 7919, np.zeros((2000, 40, 60, 1), np.uint8)
+    make((40, 60, 1), (8, 8, 1), crop="resized", flip=True).crop(pixels, keys, tf.float32)
+    ((windows, flipped),) = seen
+    top, left, rows, columns = windows.T
+    assert min(top.min(), left.min()) == 0
+    assert ((top + rows).max(), (left + columns).max()) == (40, 60)
+    areas, aspects = rows * columns / 2400, (columns / 60) / (rows / 40)
+    assert 0.23 < areas.min() < 0.3 and 0.95 < areas.max() <= 1 and 0.55 < areas.mean() < 0.65
+    assert 0.7 < aspects.min() < 0.8 and 1.25 < aspects.max() < 1.42
+    assert 0.45 < flipped.mean() < 0.55

@@ -1,28 +1,9 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
-
-from cnn.cpu_quota import cpu_quota
-from cnn.data.decoding import worker_count
-
-CORES = len(os.sched_getaffinity(0))
-
-
-@pytest.mark.parametrize(
-    ("limit", "workers"),
-    [("150000 100000", 1), (f"{CORES + 1}00000 100000", CORES), ("max 100000", CORES)],
-)
-def test_a_container_gets_no_more_processes_than_its_limit_allows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, workers: int
-) -> None:
-    (tmp_path / "cpu.max").write_text(limit)
-    monkeypatch.setattr("cnn.data.decoding.cpu_quota", lambda: cpu_quota(tmp_path))
-    assert worker_count() == workers
-
 
 _PROGRAM = """
 import os, resource, sys
@@ -33,7 +14,7 @@ path, array, room = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 array.write_bytes(bytes(3 * 16 * 16))
 now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now + room,) * 2)
-chunk = Chunk(part="train", start=0, paths=[path], times=[0], size=16, array=array, offset=0)
+chunk = Chunk(part="train", start=0, paths=[path], times=[0], size=16, file=array, offset=0)
 print([decoded.damaged for decoded in decode_chunks([chunk])])
 """
 

@@ -11,6 +11,8 @@ from cnn.data import pixels
 from cnn.data.augmentation import CROPS, AugmentationSettings
 from cnn.data.dataset import Dataset, Part
 from cnn.data.feed import Feed
+from cnn.data.jpeg_images import JpegImages
+from cnn.data.jpeg_record import encode
 
 SHAPE = (20, 5, 7, 3)
 PART = Part(
@@ -95,6 +97,20 @@ def test_streamed_batches_have_the_bits_of_resident_ones(crop: str, tmp_path: Pa
         mixed = feed.training_batch(read, labels, tf.cast(keys, tf.uint32), weights, 3)
         made.append([values.numpy().tobytes() for values in (*mixed, feed.batch(read))])
     assert made[0] == made[1] == made[2]
+
+
+def test_streamed_jpeg_images_have_the_bits_of_resident_ones(tmp_path: Path) -> None:
+    records = [encode(pixels) for pixels in PART.images]
+    (tmp_path / "images.jpegs").write_bytes(b"".join(records))
+    ends = np.cumsum([len(record) for record in records], dtype=np.uint64)
+    part = Part(images=JpegImages(tmp_path / "images.jpegs", ends), labels=PART.labels)
+    made = []
+    for resident_mb in (0, 1):
+        feed = Feed(DATASET, part, "float32", resident_mb=resident_mb)
+        assert (feed.streamed_mb == 0) == bool(resident_mb)
+        assert feed.decodes_jpeg == (not resident_mb)
+        made.append(feed.batch(read_one(feed, [19, 0, 7, 3, 3, 11])[0]).numpy().tobytes())
+    assert made[0] == made[1]
 
 
 def test_what_is_larger_than_allowed_is_streamed() -> None:

@@ -58,8 +58,8 @@ def _unfinished(cache: Path) -> Path:
 
 def _recorded(cache: Path) -> int:
     """How many images an unfinished store's record names."""
-    lines = (_unfinished(cache) / "record.jsonl").read_text().splitlines()
-    chunks = [json.loads(line) for line in lines if line]
+    records = (_unfinished(cache) / "record").glob("*.jsonl")
+    chunks = [json.loads(line) for record in records for line in record.read_text().splitlines() if line]
     return sum(chunk["stop"] - chunk["start"] for chunk in chunks)
 
 
@@ -349,7 +349,7 @@ def test_a_killed_preparation_is_gone_on_with(
     process.communicate()
     recorded = _recorded(cache)
     assert recorded >= 5 * 128
-    with open(_unfinished(cache) / "record.jsonl", "a") as file:
+    with open(_unfinished(cache) / "record" / "0.jsonl", "a") as file:
         file.write('{"part": "train", "sta')  # as when it is killed while it writes
     assert _decoded(many) == 2000 - recorded
     (store,) = _stores(cache)
@@ -368,7 +368,7 @@ def test_a_line_of_the_record_that_is_cut_off_costs_its_own_chunk_only(image_fol
             _open(image_folder, progress)
         decoded.append(progress.images)
         if len(decoded) == 2:
-            record = _unfinished(cache) / "record.jsonl"
+            record = _unfinished(cache) / "record" / "0.jsonl"
             record.write_text(record.read_text().rstrip()[:-5])
     assert decoded == [10, 0, len(FOLDER.index(image_folder).test), 0]
 
@@ -427,16 +427,35 @@ def test_an_ended_preparation_leaves_no_processes(many: Path, cache: Path, numbe
     assert 0 < _recorded(cache) < 2000
 
 
-def test_of_two_processes_one_prepares_and_the_other_waits(image_folder: Path, cache: Path) -> None:
-    first = _start(image_folder)
+def test_of_two_processes_one_prepares_and_the_other_helps(many: Path, cache: Path) -> None:
+    first = _start(many)
     assert _line(first) == ["start", "0"]
-    second = _start(image_folder)
-    with pytest.raises(subprocess.TimeoutExpired):  # without the lock it would decode and end
-        second.communicate("\n", timeout=1)
+    second = _start(many)
+    while (line := _line(second))[0] == "workers" and _recorded(cache) < 2000:
+        pass
+    assert line[0] == "workers"
+    with pytest.raises(subprocess.TimeoutExpired):  # it waits for the first one, which has the store's lock
+        second.communicate(timeout=1)
     last = first.communicate("\n", timeout=60)[0].splitlines()[-1].split()
-    assert last[:2] == ["decoded", "10"]
-    assert second.communicate(timeout=60)[0].split() == ["decoded", "0", last[2]]
+    assert last[:2] == ["decoded", "2000"]
+    assert second.communicate(timeout=60)[0].split()[-3:] == last
     assert len(_stores(cache)) == 1
+
+
+def test_what_a_killed_helper_leaves_is_done_by_the_other(many: Path, cache: Path) -> None:
+    first = _start(many)
+    assert _line(first) == ["start", "0"]
+    second = _start(many, at_each_chunk="sys.stdin.readline()")
+    assert _line(second)[0] == "workers"
+    os.killpg(second.pid, signal.SIGKILL)
+    second.communicate()
+    recorded = _recorded(cache)
+    assert 0 < recorded < 2000
+    output, error = first.communicate("\n", timeout=60)
+    assert output.splitlines()[-1].startswith("decoded 2000 "), error
+    dataset = _open(many)
+    for part, files in ((dataset.train, FOLDER.index(many).train), (dataset.test, FOLDER.index(many).test)):
+        assert np.array_equal(part.images, [decode_image(many / file.path, 16) for file in files])
 
 
 def test_what_another_process_prepares_is_no_leftover(image_folder: Path, cache: Path) -> None:
@@ -472,7 +491,7 @@ def test_any_record_is_gone_on_with_or_is_one_sentence(
         (cache / "stores").rename(kept)
     shutil.rmtree(cache, ignore_errors=True)
     shutil.copytree(kept, cache / "stores")
-    record = _unfinished(cache) / "record.jsonl"
+    record = _unfinished(cache) / "record" / "0.jsonl"
     first, *others = record.read_bytes().split(b"\n")[1:]
     changed = json.dumps(data.draw(altered_json(json.loads(first)))).encode()
     record.write_bytes(data.draw(altered(record.read_bytes()) | st.just(b"\n".join([changed, *others]))))

@@ -9,6 +9,7 @@ from scipy.io import savemat  # type: ignore[import-untyped]
 
 from cnn.data.feed_settings import FeedSettings
 from cnn.data.image_file import decode_image
+from cnn.data.jpeg_images import JpegImages
 from cnn.data.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 
@@ -224,3 +225,28 @@ def test_settings_of_image_files_for_what_has_none(name: str) -> None:
 def test_an_unknown_choice_for_damaged() -> None:
     with pytest.raises(UserError, match="unknown choice for damaged 'ignore': choose one of refuse, skip"):
         DataSettings(data="oxflower17", damaged="ignore")
+
+
+def test_a_way_to_store_images_for_what_has_no_image_files() -> None:
+    with pytest.raises(UserError, match="store is 'jpeg', but digits has no image files to scale and store: leave"):
+        DataSettings(store="jpeg")
+    with pytest.raises(UserError, match="unknown store 'png': choose one of auto, raw, jpeg"):
+        DataSettings(data="oxflower17", store="png")
+
+
+@pytest.mark.parametrize(("store", "limit", "is_jpeg"), [("raw", 0, False), ("jpeg", 10**9, True)])
+def test_images_are_stored_as_asked_for(
+    image_folder: Path, store: str, limit: int, is_jpeg: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cnn.data.registry._MAX_RAW_BYTES", limit)
+    settings = DataSettings(data="folder", data_dir=str(image_folder), image_size=8, store=store)
+    assert isinstance(open_dataset(settings).train.images, JpegImages) == is_jpeg
+
+
+@pytest.mark.parametrize("is_jpeg", [False, True])
+def test_by_default_many_images_are_stored_as_jpeg(
+    image_folder: Path, is_jpeg: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cnn.data.registry._MAX_RAW_BYTES", 10 * 8 * 8 * 3 - is_jpeg)
+    settings = DataSettings(data="folder", data_dir=str(image_folder), image_size=8)
+    assert isinstance(open_dataset(settings).test.images, JpegImages) == is_jpeg

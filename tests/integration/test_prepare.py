@@ -98,3 +98,14 @@ def test_decoding_processes_do_without_tensorflow(program: str) -> None:
         "import cnn.data.decoding; sys.exit('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_of_several_ranks_one_describes_the_data_set(jobs: Jobs, photographs: Path) -> None:
+    command = ["jobs/prepare.py", "--data", "folder", "--data_dir", photographs, "--image_size", 64, "--store", "jpeg"]
+    code, output = jobs.run(*command, launcher="mpirun", workers=2)
+    assert code == 0, output
+    lines = output.splitlines()
+    assert len(lines) == 6
+    assert lines[3] == "stored as JPEG 73x73x3, network input 64x64x3"
+    assert lines[5].startswith("decoded 100 images in ")
+    assert jobs.run(*command, launcher="mpirun", workers=2) == (0, "\n".join(lines[:5]) + "\n")

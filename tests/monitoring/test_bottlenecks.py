@@ -9,6 +9,7 @@ RUN = Circumstances(
     samples=32,
     sent_bytes=200_000_000,
     streamed_mb=0,
+    decodes_jpeg=False,
     spare_mb=4000,
     can_compress=True,
     can_factor=False,
@@ -33,12 +34,19 @@ def test_a_healthy_run_gets_no_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spare_mb", "remedy"), [(9000, "--resident_mb 5000"), (4000, "a faster disk, or choose a smaller --image_size")]
+    ("spare_mb", "decodes_jpeg", "remedy"),
+    [
+        (9000, False, "--resident_mb 5000"),
+        (9000, True, "--resident_mb 5000"),
+        (4000, False, "a faster disk, or choose a smaller --image_size"),
+        (4000, True, "more cores, store the pixels (--store raw), or choose a smaller --image_size"),
+    ],
 )
-def test_input(spare_mb: int, remedy: str) -> None:
+def test_input(spare_mb: int, decodes_jpeg: bool, remedy: str) -> None:
     slow = steady(1.0, 0.41, loss=0.2, computing=0.5, exchange=0.01)
     waiting = steady(1.0, 0.001, loss=0.2, computing=0.5, exchange=0.42)
-    named = found([waiting, waiting, slow], RUN._replace(streamed_mb=5000, spare_mb=spare_mb))
+    run = RUN._replace(streamed_mb=5000, decodes_jpeg=decodes_jpeg, spare_mb=spare_mb)
+    named = found([waiting, waiting, slow], run)
     assert named.keys() == {"input"}
     assert "input is the limit: a step of rank 2 (on node-c) waits 410 of 1,000 ms (41 %)" in named["input"]
     assert remedy in named["input"]

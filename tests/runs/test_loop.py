@@ -30,7 +30,14 @@ from cnn.runs.step_times import StepTimer
 from cnn.runs.timekeeper import Timekeeper
 
 CIRCUMSTANCES = Circumstances(
-    hosts=["a"], samples=60, sent_bytes=0, streamed_mb=0, spare_mb=0, can_compress=False, can_factor=False
+    hosts=["a"],
+    samples=60,
+    sent_bytes=0,
+    streamed_mb=0,
+    decodes_jpeg=False,
+    spare_mb=0,
+    can_compress=False,
+    can_factor=False,
 )
 
 

@@ -9,7 +9,14 @@ from cnn.monitoring.bottlenecks import Circumstances, StepTimes
 from cnn.runs.step_times import StepTimer
 
 STREAMED = Circumstances(
-    hosts=["a"], samples=8, sent_bytes=0, streamed_mb=100, spare_mb=1000, can_compress=False, can_factor=False
+    hosts=["a"],
+    samples=8,
+    sent_bytes=0,
+    streamed_mb=100,
+    decodes_jpeg=False,
+    spare_mb=1000,
+    can_compress=False,
+    can_factor=False,
 )
 
 
