@@ -300,7 +300,7 @@ def _earlier_compilation(checkpoint: Checkpoint | None) -> str:
 
 
 def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] | None:
-    """Initializes the network with another run's weights, if requested; returns a message and a record that name them.
+    """Initializes the network with given weights, if requested; returns a message and a record that name them.
 
     Raises:
         UserError: they do not fit, or are not those that the run in the folder was started with.
@@ -308,7 +308,7 @@ def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] 
     initial = start.settings.run.initialize_from
     if initial is None:
         return None
-    message, origin = initialize_from(Path(initial), model)
+    message, origin = initialize_from(Path(initial), start.settings.model.model, model)
     check_origin(start.folder, origin)
     return message, origin
 
