@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from cnn.choices import check_choice, one_of
+from cnn.choices import check_choice, one_of, own_default
 from cnn.data.cache_folder import cache_folder, explained
 from cnn.data.cifar import CIFAR10, CIFAR100
 from cnn.data.dataset import Dataset, Division
@@ -18,6 +18,7 @@ from cnn.data.jpeg_record import FORM
 from cnn.data.known_folder import KnownFolder
 from cnn.data.oxflower17 import OXFLOWER17
 from cnn.data.preparation_progress import PreparationProgress
+from cnn.data.preprocessing import PREPROCESSING, preprocessed
 from cnn.data.source import EmbeddedSource, ImageSource, Source
 from cnn.data.store import open_store
 from cnn.data.store_files import FORMAT
@@ -74,10 +75,17 @@ class DataSettings:
     JPEG of quality 90, which takes about a ninth of the space and is decoded again in every epoch. auto: raw if the
     pixels take at most 50 GB."""
 
+    preprocessing: str | None = own_default(lambda: "that of a file of published weights to start from, or dataset")
+    """How pixels are standardised for the network. dataset: by the training images' mean and standard deviation; torch
+    or caffe: by those of ImageNet's, or by their mean alone, as networks published with PyTorch or Caffe expect; tf:
+    from -1 to 1; unit: from 0 to 1."""
+
     def __post_init__(self) -> None:
         check_choice("data set", self.data, SOURCES)
         check_choice("choice for damaged", self.damaged, _DAMAGED)
         check_choice("store", self.store, _STORES)
+        if self.preprocessing is not None:
+            check_choice("preprocessing", self.preprocessing, PREPROCESSING)
         source = SOURCES[self.data]
         if self.data_dir is not None and isinstance(source, EmbeddedSource):
             raise UserError(
@@ -152,6 +160,11 @@ def open_dataset(
         UserError: the folder, a file, the download or the cache is at fault; the text says what to do about it.
         RunError: the preparation failed.
     """
+    dataset = _open(settings, division, progress, verify)
+    return preprocessed(dataset, settings.preprocessing or "dataset")
+
+
+def _open(settings: DataSettings, division: Division, progress: PreparationProgress | None, verify: bool) -> Dataset:
     source = SOURCES[settings.data]
     if isinstance(source, EmbeddedSource):
         dataset = open_store(settings.data, source.read, verify=verify)

@@ -22,10 +22,15 @@ class Classifier:
         feed: the source of the images.
         batch_size: maximum number of images in one call, which has at least one group.
         group: number of images that are computed together.
+        flip: average the probabilities of each image and its mirror image (Simonyan and Zisserman, 2014, section 3.2);
+            the logits are then the logarithms of these.
     """
 
-    def __init__(self, network: keras.Model, feed: Feed, batch_size: int = GROUP, group: int = GROUP) -> None:
+    def __init__(
+        self, network: keras.Model, feed: Feed, batch_size: int = GROUP, group: int = GROUP, *, flip: bool = False
+    ) -> None:
         self._network = network
+        self._flip = flip
         self._feed = feed
         self._group = group
         self._groups_per_call = max(1, min(batch_size // group, feed.max_steps(group)))
@@ -48,15 +53,25 @@ class Classifier:
         groups, dtype = tf.shape(images)[0], self._network.dtype
 
         def add(number: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-            outputs = self._network(self._feed.batch(images[number]), training=False)
-            logits = tf.cast(outputs[0] if isinstance(outputs, list) else outputs, dtype)
-            return number + 1, found.write(number, logits)
+            return number + 1, found.write(number, self._logits_of(self._feed.batch(images[number])))
 
         # Not tf.map_fn, which on a GPU takes uint8 images apart in the host's memory, and asks the GPU for each group
         # whether it was the last.
         found = tf.TensorArray(dtype, groups, element_shape=(self._group, self._network.outputs[0].shape[-1]))
         _, found = tf.while_loop(lambda number, _: number < groups, add, (0, found), parallel_iterations=1)
         return found.stack()
+
+    def _logits_of(self, images: Tensor) -> Tensor:
+        """Logits (samples, classes) for standardised images (samples, height, width, channels)."""
+
+        def logits_of(images: Tensor) -> Tensor:
+            outputs = self._network(images, training=False)
+            return tf.cast(outputs[0] if isinstance(outputs, list) else outputs, self._network.dtype)
+
+        if not self._flip:
+            return logits_of(images)
+        both = tf.stack([tf.nn.log_softmax(logits_of(each)) for each in (images, images[:, :, ::-1])])
+        return tf.reduce_logsumexp(both, 0) - tf.math.log(tf.constant(2, both.dtype))
 
 
 def answered(logits: np.ndarray) -> np.ndarray:

@@ -88,6 +88,7 @@ class Evaluator:
         batch_size: maximum number of images in one call, which has at least one group. No result depends on it.
         left_out: those of `samples` that are not evaluated after all; the others stay in their groups.
         find_worst: whether to find the wrong answers with the largest losses.
+        flip: as `Classifier`.
     """
 
     def __init__(
@@ -100,13 +101,14 @@ class Evaluator:
         batch_size: int = GROUP,
         left_out: Sequence[int] = (),
         find_worst: bool = False,
+        flip: bool = False,
     ) -> None:
         self._find_worst = find_worst
         self._average = average
         groups = groups_of(samples)
         self._groups = [group[~np.isin(group, left_out)] for group in groups] if left_out else groups
         self._cluster = cluster
-        self._classifier = Classifier(model, feed, batch_size)
+        self._classifier = Classifier(model, feed, batch_size, flip=flip)
         self._classes = model.outputs[0].shape[-1]
         self._metrics = metrics_for(self._classes)
         logits = tf.TensorSpec((None, self._classes), model.dtype)

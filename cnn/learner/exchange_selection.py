@@ -25,6 +25,7 @@ from cnn.cluster.exchange_cost import (
 from cnn.cluster.link import measure_rates
 from cnn.errors import UserError
 from cnn.models.dense import Dense
+from cnn.optim.frozen_layers import changing_variables
 
 _WORTH_MEASURING = 4 * 2**20
 """Minimum bytes of gradients for which the way of exchange matters."""
@@ -66,7 +67,7 @@ def choose_exchange(
     gradient_bytes, factor_bytes = (tf.as_dtype(dtype).size for dtype in (model.variable_dtype, model.compute_dtype))
     if compressed:
         gradient_bytes, factor_bytes = min(gradient_bytes, 2), min(factor_bytes, 2)
-    total = sum(math.prod(variable.shape) for variable in model.variables)
+    total = sum(math.prod(variable.shape) for variable in changing_variables(model))
     record: dict[str, Any] = {"world_size": ranks, "factored": [], "bucket_bytes": LARGEST_BUCKET}
     message = ""
     if how == "factored" and not kernels:
@@ -114,8 +115,8 @@ def _differing_rank(cluster: Cluster, choices: Sequence[KernelChoice], samples: 
 
 
 def dense_kernels(model: keras.Model) -> list[Kernel]:
-    """The kernels of a network's fully connected layers, in the layers' order."""
-    layers = [layer for layer in model.layers if isinstance(layer, Dense)]
+    """The kernels of a network's fully connected layers that are not frozen, in the layers' order."""
+    layers = [layer for layer in model.layers if isinstance(layer, Dense) and layer.trainable]
     return [
         Kernel(path=layer.kernel.path, inputs=layer.kernel.shape[0], outputs=layer.kernel.shape[1]) for layer in layers
     ]

@@ -15,6 +15,7 @@ from cnn.data.order import SampleOrder
 from cnn.errors import UserError
 from cnn.learner.precision import PRECISIONS, use_precision
 from cnn.models.registry import ModelSettings, looks_at_groups
+from cnn.optim.frozen_layers import freeze_layers
 from cnn.optim.optimizers import OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
 
@@ -172,7 +173,7 @@ def build_model(settings: LearnerSettings, dataset: Dataset) -> "keras.Model":
     """Builds the network for the data set's images, with its initial weights, in the precision of the step.
 
     Raises:
-        UserError: the images are too small for it.
+        UserError: the images are too small for it, or the layers to freeze are not in it.
     """
     import tensorflow as tf
 
@@ -181,7 +182,10 @@ def build_model(settings: LearnerSettings, dataset: Dataset) -> "keras.Model":
     use_precision(settings.step.precision)
     if settings.step.deterministic:
         tf.config.experimental.enable_op_determinism()
-    return build_network(settings.model, dataset.input_shape, dataset.classes, settings.seed)
+    model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.seed)
+    if settings.optimizer.freeze is not None:
+        freeze_layers(model, settings.optimizer.freeze)
+    return model
 
 
 def make_order(

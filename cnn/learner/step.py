@@ -20,6 +20,7 @@ from cnn.learner.step_message import Reports, StepMessage
 from cnn.learner.step_results import Diagnostics, Gradients, RankSums, Row, StepResults
 from cnn.models.batch import TrainingBatch, training_on
 from cnn.optim.averaging import WeightAverage
+from cnn.optim.frozen_layers import statistics_of
 from cnn.optim.norms import clipped
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.tensor import Tensor
@@ -78,6 +79,7 @@ class TrainingStep:
         timed: bool = False,
     ) -> None:
         self._model = model
+        self._moving = statistics_of(model)
         self._optimizer = optimizer
         self._feed = feed
         self._exchange = exchange
@@ -234,7 +236,7 @@ class TrainingStep:
             if clip_norm is not None:
                 gradients = clipped(gradients, min(clip_norm, float(gradients[0].dtype.max)))  # more is infinite
             self._optimizer.apply(gradients, self._model.trainable_variables)
-            for variable, value in zip(self._model.non_trainable_variables, exchanged.statistics, strict=True):
+            for variable, value in zip(self._moving, exchanged.statistics, strict=True):
                 variable.assign(value)
             if self._average is not None:
                 self._average.update(self._optimizer.iterations)
@@ -346,7 +348,7 @@ class TrainingStep:
         gradients, output_gradients = derivatives[: len(summed)], derivatives[len(summed) :]
         return RankSums(
             gradients,
-            [statistics[id(variable)] for variable in self._model.non_trainable_variables],
+            [statistics[id(variable)] for variable in self._moving],
             self._message.sums(Answers(losses, logits, labels), weights),
             [(each.inputs, gradient) for each, gradient in zip(factors, output_gradients, strict=True)],
         )

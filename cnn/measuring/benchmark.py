@@ -218,13 +218,18 @@ def layers_of(network: "keras.Model") -> list[Layer]:
     """The network's layers with weights, as the model of a step's time needs them."""
     from cnn.learner.exchange_selection import dense_kernels
     from cnn.models.layer_table import layer_rows
+    from cnn.optim.frozen_layers import changing_variables
 
+    sent = {variable.path for variable in changing_variables(network)}
     kernels = {kernel.path.partition("/")[0]: kernel for kernel in dense_kernels(network)}
-    sizes = {layer.name: sum(int(np.prod(each.shape)) for each in layer.variables) for layer in network.layers}
+    sizes = {
+        layer.name: sum(int(np.prod(each.shape)) for each in layer.variables if each.path in sent)
+        for layer in network.layers
+    }
     return [
         Layer(name=row.name, parameters=sizes[row.name], multiply_adds=row.multiply_adds, kernel=kernels.get(row.name))
         for row in layer_rows(network)
-        if sizes[row.name]
+        if sizes[row.name] or row.multiply_adds
     ]
 
 

@@ -71,6 +71,7 @@ def describe_plan(settings: TrainingSettings, plan: PlanSettings) -> str:
 
     cluster, run = PlannedCluster(plan.workers), settings.run
     start = planned_start(settings)
+    settings = start.settings
     dataset = open_training_data(cluster, settings, start.division)
     check_data(cluster, start, dataset)
     training, _ = divide_training_part(dataset, run.validation_fraction, run.seed)

@@ -6,10 +6,13 @@ import keras
 
 from cnn.errors import UserError
 from cnn.models.conv2d import Conv2D
+from cnn.models.conventions import CONVENTIONS, Conventions
 from cnn.models.dense import Dense
 from cnn.models.depthwise_conv2d import DepthwiseConv2D
 from cnn.models.layers import Dropout, GroupBatchNormalization
 from cnn.tensor import Tensor
+
+_OWN = CONVENTIONS["own"]
 
 
 class ImageTooSmallError(UserError):
@@ -53,9 +56,11 @@ def convolution(
     padding: str = "same",
     normalised: bool = False,
     activation: str | None = "relu",
+    conventions: Conventions = _OWN,
 ) -> Tensor:
     """Convolution, then batch normalisation (if `normalised`; the bias is then omitted), then activation."""
     check_size(x, kernel, stride, padding, name)
+    x, padding = _padded(x, kernel, stride, padding, name, conventions)
     convolve = Conv2D(
         filters,
         kernel,
@@ -66,7 +71,7 @@ def convolution(
         kernel_initializer="he_normal",
         name=name,
     )
-    return _normalised(convolve(x), activation, name) if normalised else convolve(x)
+    return _normalised(convolve(x), activation, name, conventions) if normalised else convolve(x)
 
 
 def depthwise_convolution(x: Tensor, kernel: int, *, name: str, stride: int = 1, activation: str = "relu") -> Tensor:
@@ -78,14 +83,26 @@ def depthwise_convolution(x: Tensor, kernel: int, *, name: str, stride: int = 1,
     return _normalised(convolve(x), activation, name)
 
 
-def _normalised(x: Tensor, activation: str | None, name: str) -> Tensor:
-    x = GroupBatchNormalization(name=f"{name}_bn")(x)
+def _normalised(x: Tensor, activation: str | None, name: str, conventions: Conventions = _OWN) -> Tensor:
+    x = GroupBatchNormalization(conventions.momentum, conventions.epsilon, name=f"{name}_bn")(x)
     return x if activation is None else keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 
 
-def max_pooling(x: Tensor, kernel: int, stride: int, *, name: str, padding: str = "valid") -> Tensor:
-    """Max pooling."""
+def _padded(
+    x: Tensor, kernel: int, stride: int, padding: str, name: str, conventions: Conventions
+) -> tuple[Tensor, str]:
+    """Pads evenly, if the conventions say so and TensorFlow's padding might not; also returns the remaining padding."""
+    if padding == "valid" or kernel == 1 or stride == 1 or not conventions.pads_evenly:
+        return x, padding
+    return keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_padding")(x), "valid"
+
+
+def max_pooling(
+    x: Tensor, kernel: int, stride: int, *, name: str, padding: str = "valid", conventions: Conventions = _OWN
+) -> Tensor:
+    """Max pooling; with even padding, of maps without negative values."""
     check_size(x, kernel, stride, padding, name)
+    x, padding = _padded(x, kernel, stride, padding, name, conventions)
     return keras.layers.MaxPooling2D(kernel, stride, padding, name=name)(x)
 
 

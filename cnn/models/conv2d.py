@@ -49,7 +49,7 @@ class Conv2D(keras.layers.Conv2D):
                     padding=padding,
                 )
                 sizes = tf.shape(maps)  # outside the block, or only this operation would wait
-                with tf.control_dependencies([kernel_gradient]):
+                with tf.control_dependencies([kernel_gradient] if self.trainable else []):
                     if self._few_channels(maps.shape, upstream.shape):
                         return _gradient_of_few_channels(tf.identity(upstream), kernel), kernel_gradient
                     input_gradient = tf.raw_ops.Conv2DBackpropInput(

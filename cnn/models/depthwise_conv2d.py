@@ -42,7 +42,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
                     input=tf.cast(maps, exact), filter_sizes=kernel.shape.as_list(), out_backprop=upstream, **form
                 )
                 sizes, factors = tf.shape(maps), tf.cast(kernel, exact)  # outside the block, or they would wait too
-                with tf.control_dependencies([kernel_gradient]):
+                with tf.control_dependencies([kernel_gradient] if self.trainable else []):
                     input_gradient = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
                         input_sizes=sizes, filter=factors, out_backprop=upstream, **form
                     )

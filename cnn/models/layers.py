@@ -57,6 +57,8 @@ class GroupBatchNormalization(keras.layers.Layer):
     (an epoch's last batch is one sample with 1x1 maps), the moving variance does not change; Keras lets it shrink,
     PyTorch refuses such a batch. The layer's output for a single value is beta, and no gradient passes.
 
+    A layer that is not trainable uses its moving statistics in training, too.
+
     Args:
         momentum: decay of the moving statistics per step.
         epsilon: constant added to the variance.
@@ -87,7 +89,7 @@ class GroupBatchNormalization(keras.layers.Layer):
         return tf.cast(self._normalised(tf.cast(inputs, self.variable_dtype), training), self.compute_dtype)
 
     def _normalised(self, inputs: Tensor, training: bool | None) -> Tensor:
-        if not training:
+        if not training or not self.trainable:
             scale = self.gamma.value * tf.math.rsqrt(self.moving_variance.value + self.epsilon)
             return inputs * scale + (self.beta.value - self.moving_mean.value * scale)
         batch = current_batch()

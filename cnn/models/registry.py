@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn.choices import check_choice, one_of, own_default
 from cnn.errors import UserError
+from cnn.models.conventions import CONVENTIONS
 
 if TYPE_CHECKING:  # Keras takes seconds to import; names and settings are needed before
     import keras
@@ -22,12 +23,23 @@ class ModelSettings:
     dropout: float | None = own_default(lambda: f"that of the network: {_dropout_rates()}")
     """Fraction of units dropped after a fully connected layer."""
 
+    conventions: str | None = own_default(lambda: "those of a file of published weights to start from, otherwise own")
+    """Details in which published ResNets differ from this project's, such as their padding: own, torch (torchvision
+    and timm) or keras (Keras Applications)."""
+
     def __post_init__(self) -> None:
         check_choice("model", self.model, NETWORKS)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UserError(f"--dropout {self.dropout} is not in [0, 1): give the fraction to drop, for example 0.5.")
         if self.dropout is not None and NETWORKS[self.model].dropout is None:
             raise UserError(f"--dropout {self.dropout} is set, but {self.model} has no dropout: leave it out.")
+        if self.conventions is not None:
+            check_choice("conventions", self.conventions, CONVENTIONS)
+            if not NETWORKS[self.model].has_conventions:
+                raise UserError(
+                    f"--conventions {self.conventions} is set, but the published {self.model} is like this project's: "
+                    "leave it out."
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +58,9 @@ class Network:
     dropout: float | None = None
     """The default dropout rate; None for a network without dropout."""
 
+    has_conventions: bool = False
+    """Whether `build` has the argument `conventions`, because published networks differ in these details."""
+
 
 def _vgg(layers: int, *, normalised: bool = False, small_images: bool = False) -> Network:
     name = f"vgg{layers}{'-bn' * normalised}{'-32' * small_images}"
@@ -56,7 +71,7 @@ def _vgg(layers: int, *, normalised: bool = False, small_images: bool = False) -
 def _resnet(layers: int, *, small_images: bool = False) -> Network:
     name = f"resnet{layers}{'-32' * small_images}"
     options = {"name": name, "layers": layers, "small_images": small_images}
-    return Network(family="resnet", options=options, smallest_image=1)
+    return Network(family="resnet", options=options, smallest_image=1, has_conventions=True)
 
 
 def _by_name(*networks: Network) -> dict[str, Network]:
@@ -74,7 +89,12 @@ NETWORKS: dict[str, Network] = {
     "zfnet": Network(family="zfnet", smallest_image=57, dropout=0.5),
     **_by_name(*(_vgg(layers, normalised=normalised) for normalised in (False, True) for layers in (11, 13, 16, 19))),
     **_by_name(_vgg(16, normalised=True, small_images=True)),
-    "googlenet": Network(family="googlenet", smallest_image=65, dropout=0.4),
+    **_by_name(
+        Network(family="googlenet", options={"name": "googlenet", "normalised": False}, smallest_image=65, dropout=0.4),
+        Network(
+            family="googlenet", options={"name": "googlenet-bn", "normalised": True}, smallest_image=79, dropout=0.2
+        ),
+    ),
     "mobilenet": Network(family="mobilenet", smallest_image=1),
     **_by_name(*(_resnet(layers) for layers in (18, 34, 50, 101, 152)), _resnet(18, small_images=True)),
 }
@@ -97,7 +117,7 @@ def check_image_size(name: str, image_shape: tuple[int, int, int]) -> None:
 
     layer = ""
     try:
-        _build(name, image_shape, classes=2, dropout=0.0)
+        _build(ModelSettings(model=name), image_shape, classes=2)
     except ImageTooSmallError as error:
         layer = f" (too few are left for the layer {error.layer})"
     raise UserError(
@@ -110,7 +130,7 @@ def build_network(settings: ModelSettings, image_shape: tuple[int, int, int], cl
     """Builds the network with initial weights drawn from `seed`.
 
     Args:
-        settings: the network's name and dropout rate.
+        settings: the network's name, dropout rate and conventions.
         image_shape: (height, width, channels).
         classes: number of classes.
         seed: seed of the initial weights.
@@ -125,9 +145,7 @@ def build_network(settings: ModelSettings, image_shape: tuple[int, int, int], cl
     import keras
 
     keras.utils.set_random_seed(seed)
-    default = NETWORKS[settings.model].dropout
-    dropout = default if settings.dropout is None else settings.dropout
-    model = _build(settings.model, image_shape, classes, dropout)
+    model = _build(settings, image_shape, classes)
     check_layers(model)
     return model
 
@@ -146,13 +164,20 @@ def check_layers(model: "keras.Model") -> None:
 
 
 def looks_at_groups(model: "keras.Model") -> bool:
-    """Whether a layer of the network processes samples in groups, as batch normalisation does."""
-    return any(getattr(layer, "looks_at_groups", False) for layer in model._flatten_layers(include_self=False))
+    """Whether a layer of the network processes samples in groups, as batch normalisation does unless it is frozen."""
+    return any(
+        layer.trainable and getattr(layer, "looks_at_groups", False)
+        for layer in model._flatten_layers(include_self=False)
+    )
 
 
-def _build(name: str, image_shape: tuple[int, int, int], classes: int, dropout: float | None) -> "keras.Model":
-    network = NETWORKS[name]
+def _build(settings: ModelSettings, image_shape: tuple[int, int, int], classes: int) -> "keras.Model":
+    network = NETWORKS[settings.model]
     module = importlib.import_module(f"cnn.models.{network.family}")  # Keras takes seconds; names are needed before
-    options = network.options if network.dropout is None else {**network.options, "dropout": dropout}
+    options = dict(network.options)
+    if network.dropout is not None:
+        options["dropout"] = network.dropout if settings.dropout is None else settings.dropout
+    if network.has_conventions:
+        options["conventions"] = CONVENTIONS[settings.conventions or "own"]
     model: keras.Model = module.build(image_shape, classes, **options)
     return model

@@ -59,6 +59,15 @@ class OptimizerSettings:
     """Batch size for which the learning rate is meant; the rate is scaled in proportion to --global_batch_size (Goyal
     et al., 2017). Default: no scaling."""
 
+    head_learning_rate: float | None = None
+    """Initial learning rate of the classification layers (those whose names end in logits), for fine-tuning; schedules
+    and scaling change it in the same proportion as --learning_rate. Default: no other rate."""
+
+    freeze: str | None = None
+    """Layers that keep their weights, for fine-tuning: names with commas between them, as jobs/summarize.py lists them,
+    in which * stands for any letters and [12] for one of those. Example: conv1,stage[123]*. Batch normalisation is
+    frozen with the convolution before it, and then computes as in evaluation."""
+
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         rate = self.base_learning_rate
@@ -72,6 +81,9 @@ class OptimizerSettings:
                 "learning rate is meant for, for example 256."
             )
 
+        head = self.head_learning_rate
+        if head is not None and not (MIN_LEARNING_RATE <= head < math.inf):
+            raise UserError(f"--head_learning_rate {head} is not a positive number: give one, for example 0.01.")
         object.__setattr__(self, "learning_rate", rate)  # so that a run's settings.yaml records it
 
     def learning_rate_for(self, global_batch_size: int) -> float:
@@ -101,12 +113,15 @@ def build_optimizer(
     import keras
 
     from cnn.optim.fused import FusedAdam, FusedSGD
+    from cnn.optim.head_rate import with_head_rate
     from cnn.optim.lamb import LAMB
     from cnn.optim.lars import LARS
 
     row = OPTIMIZERS[settings.optimizer]
     own_classes: dict[str, Any] = {"SGD": FusedSGD, "Adam": FusedAdam, "LARS": LARS, "Lamb": LAMB}
     optimizer_class = own_classes.get(row.class_name) or getattr(keras.optimizers, row.class_name)
+    if settings.head_learning_rate is not None:
+        optimizer_class = with_head_rate(optimizer_class, settings.head_learning_rate / settings.base_learning_rate)
     decay = row.weight_decay if regularisation.weight_decay is None else regularisation.weight_decay
     optimizer = optimizer_class(
         settings.base_learning_rate,

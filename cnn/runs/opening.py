@@ -12,6 +12,7 @@ import numpy as np
 from cnn.cluster.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
+from cnn.optim.frozen_layers import changing_variables
 from cnn.settings.settings import RunSettings
 from cnn.shown_text import counted, on_one_line
 from cnn.terminal import columns, has_terminal
@@ -54,13 +55,19 @@ def opening_lines(
     epochs = f"{counted(total_steps, 'step')} ({total_steps / order.steps_per_epoch:.4g} epochs)"
     resumed = f", resumed after step {start_step:,}" if start_step else ""
     texts = [
-        f"{name}: {model.count_params():,} parameters, {'x'.join(map(str, dataset.input_shape))} images",
+        f"{name}: {_parameters(model)}, {'x'.join(map(str, dataset.input_shape))} images",
         f"{on_one_line(dataset.name)}: {dataset.classes:,} classes; {images}",
         f"{_workers(cluster)}; {batch:,} images a step{_shares(order, batch, cluster.world_size)}",
         f"{epochs}{resumed}",
         f"run folder: {on_one_line(str(folder))}",
     ]
     return [textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False) for text in texts]
+
+
+def _parameters(model: keras.Model) -> str:
+    count = model.count_params()
+    frozen = count - sum(math.prod(variable.shape) for variable in changing_variables(model))
+    return f"{count:,} parameters" + (f" ({frozen:,} of them frozen)" if frozen else "")
 
 
 def few_steps(order: SampleOrder, run: RunSettings, total_steps: int) -> str:

@@ -141,7 +141,7 @@ def _check_patience(run: RunSettings, validation: np.ndarray) -> None:
 
 
 def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] | None:
-    """Initializes the network with another run's weights, if requested; returns a message and a record that name them.
+    """Initializes the network with given weights, if requested; returns a message and a record that name them.
 
     Raises:
         UserError: they do not fit, or are not those that the run in the folder was started with.
@@ -149,7 +149,7 @@ def _initialize(start: Start, model: keras.Model) -> tuple[str, dict[str, Any]] 
     initial = start.settings.run.initialize_from
     if initial is None:
         return None
-    message, origin = initialize_from(Path(initial), model)
+    message, origin = initialize_from(Path(initial), start.settings.model.model, model)
     check_origin(start.folder, origin)
     return message, origin
 

@@ -39,6 +39,9 @@ MAY_DIFFER = {
 }
 """Settings that may differ when a run is resumed: locations, intervals of saving and logging, output, and length."""
 
+FOLLOW_WEIGHTS = {"conventions": "model", "preprocessing": "data"}
+"""Settings that follow from the initial weights unless they are given, with their groups in TrainingSettings."""
+
 SETTINGS = "settings.yaml"
 ENVIRONMENT = "environment.json"
 
@@ -182,9 +185,10 @@ def differences(path: Path, settings: Mapping[str, Any], must_agree: Collection[
     before = training_defaults() | read_settings(path / SETTINGS)  # earlier versions lack some settings
     if before["learning_rate"] is None:  # earlier versions did not record an optimizer's own
         before["learning_rate"] = default_rate(before["optimizer"])
+    follow = {name for name in FOLLOW_WEIGHTS if settings.get(name) is None}
     return ", ".join(
         f"{name} ({before.get(name)} there, {settings.get(name)} now)"
-        for name in sorted(set(settings) - (MAY_DIFFER - set(must_agree)))
+        for name in sorted(set(settings) - (MAY_DIFFER - set(must_agree)) - follow)
         if before.get(name) != settings.get(name)
     )
 

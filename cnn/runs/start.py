@@ -15,8 +15,10 @@ from cnn.learner.state import state_bytes
 from cnn.runs.checkpoint_record import check_exchange, check_record
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
 from cnn.runs.data_record import DATA, read_data
-from cnn.runs.fine_tuning import recorded_start
+from cnn.runs.fine_tuning import following_weights, recorded_start, with_values
 from cnn.runs.run_folder import (
+    FOLLOW_WEIGHTS,
+    SETTINGS,
     check_room,
     check_same,
     check_unused,
@@ -28,7 +30,7 @@ from cnn.runs.run_folder import (
     reserve_folder,
     start_folder,
 )
-from cnn.settings.settings import TrainingSettings
+from cnn.settings.settings import TrainingSettings, read_settings
 
 How = Literal["fresh", "resumed", "rejoined"]
 
@@ -44,7 +46,8 @@ class Start:
     """The run's folder. A new run's may get another name when it is created."""
 
     settings: TrainingSettings
-    """The given settings; for a run that continues, with the recorded initialize_from."""
+    """The given settings, with those that follow from the initial weights; for a run that continues, these weights and
+    settings are the recorded ones."""
 
     checkpoint: Checkpoint | None = None
     """On rank 0: the state to continue from, if one was saved."""
@@ -102,13 +105,16 @@ def decide_start(cluster: Cluster, settings: TrainingSettings, job: Job) -> Star
 def _plain(start: Start) -> dict[str, Any]:
     """The values that all ranks need, as JSON values."""
     names = ("how", "has_checkpoint", "exchange", "division", "data_checksum")
-    initial = start.settings.run.initialize_from
-    return {"folder": str(start.folder), "initialize_from": initial} | {name: getattr(start, name) for name in names}
+    merged = start.settings.merged
+    decided = {name: merged[name] for name in ("initialize_from", *FOLLOW_WEIGHTS)}
+    return {"folder": str(start.folder), **decided} | {name: getattr(start, name) for name in names}
 
 
 def _from_plain(values: dict[str, Any], settings: TrainingSettings) -> Start:
     run = dataclasses.replace(settings.run, initialize_from=values.pop("initialize_from"))
-    return Start(folder=Path(values.pop("folder")), settings=dataclasses.replace(settings, run=run), **values)
+    following = {name: values.pop(name) for name in FOLLOW_WEIGHTS}
+    settings = with_values(dataclasses.replace(settings, run=run), following)
+    return Start(folder=Path(values.pop("folder")), settings=settings, **values)
 
 
 def _decide(settings: TrainingSettings, job: Job) -> Start:
@@ -118,7 +124,7 @@ def _decide(settings: TrainingSettings, job: Job) -> Start:
     if carried is not None:
         if holds_run(carried.folder):
             return _continued("rejoined", carried.folder, settings, carried.checkpoint)
-        return Start(how="fresh", folder=carried.folder, settings=settings)
+        return Start(how="fresh", folder=carried.folder, settings=following_weights(settings))
     if given is not None and (run.resume is True or (run.resume == "auto" and holds_run(given))):
         if holds_run(given):
             job.carried = Carried(folder=given, lock=reserve_folder(given))
@@ -127,7 +133,7 @@ def _decide(settings: TrainingSettings, job: Job) -> Start:
     if given is not None:
         check_unused(given)
     folder = given or default_folder(settings.data.data, settings.model.model)
-    return Start(how="fresh", folder=folder, settings=settings)
+    return Start(how="fresh", folder=folder, settings=following_weights(settings))
 
 
 def _continued(how: How, folder: Path, settings: TrainingSettings, checkpoint: Checkpoint | None) -> Start:
@@ -148,7 +154,7 @@ def _continued(how: How, folder: Path, settings: TrainingSettings, checkpoint: C
     return Start(
         how=how,
         folder=folder,
-        settings=dataclasses.replace(settings, run=run),
+        settings=following_weights(dataclasses.replace(settings, run=run), read_settings(folder / SETTINGS)),
         checkpoint=checkpoint,
         has_checkpoint=checkpoint is not None,
         exchange=exchange,
@@ -171,12 +177,12 @@ def planned_start(settings: TrainingSettings) -> Start:
     folder = Path(run.run_dir) if run.run_dir is not None else default_folder(settings.data.data, settings.model.model)
     if not (run.resume is True or (run.resume == "auto" and holds_run(folder))):
         check_unused(folder)
-        return Start(how="fresh", folder=folder, settings=settings)
+        return Start(how="fresh", folder=folder, settings=following_weights(settings))
     _check_resumable(folder, settings)
     return Start(
         how="resumed",
         folder=folder,
-        settings=settings,
+        settings=following_weights(settings, read_settings(folder / SETTINGS)),
         exchange=recorded_topology(folder).get("exchange"),
         division=_recorded_division(folder),
         data_checksum=recorded_checksum(folder),

@@ -51,7 +51,8 @@ class RunSettings:
     """Folder for all output of the run; runs/DATA-MODEL-TIME by default."""
 
     initialize_from: str | None = None
-    """Start with the weights of the run in this folder, for fine-tuning; its classes may differ."""
+    """Start with the weights of the run in this folder, or with those of a file of Keras Applications (.h5),
+    torchvision or timm (.safetensors), for fine-tuning; their classes may differ."""
 
     resume: SwitchOrAuto = False
     """Continue the run in --run_dir from its last checkpoint; with auto, start a new one if there is none."""

@@ -55,6 +55,10 @@ class EvaluationSettings:
     """Maximum images per call and worker, rounded down to a multiple of 100, at least 100. Larger is faster for small
     networks. The results do not depend on it."""
 
+    test_time_flip: bool = False
+    """Average the class probabilities of each image and its mirror image, at twice the time (Simonyan and Zisserman,
+    2014)."""
+
     def __post_init__(self) -> None:
         check_choice("part", self.part, PARTS)
         check_counts(self, "batch_size")
@@ -99,7 +103,13 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
     step = cluster.from_chief(lambda: run.restore(model, network.checkpoint))
     cluster.broadcast([variable.value for variable in model.variables])
     evaluator = Evaluator(
-        model, subject.feed, subject.samples, cluster, batch_size=settings.batch_size, left_out=subject.left_out
+        model,
+        subject.feed,
+        subject.samples,
+        cluster,
+        batch_size=settings.batch_size,
+        left_out=subject.left_out,
+        flip=settings.test_time_flip,
     )
     evaluation = evaluator()
     if not math.isfinite(evaluation.means["loss"]):
@@ -109,7 +119,7 @@ def evaluate_run(cluster: "Cluster", network: NetworkSettings, settings: Evaluat
             agreed=True,
         )
     if cluster.is_chief:
-        _report(run, step, subject, evaluation)
+        _report(run, step, subject, evaluation, flip=settings.test_time_flip)
 
 
 def _share_run(cluster: "Cluster", network: NetworkSettings) -> SavedRun:
@@ -191,7 +201,7 @@ def _samples(run: SavedRun, dataset: "Dataset", name: str) -> tuple["Part", np.n
     return dataset.train, samples
 
 
-def _report(run: SavedRun, step: int, subject: _Subject, evaluation: "Evaluation") -> None:
+def _report(run: SavedRun, step: int, subject: _Subject, evaluation: "Evaluation", *, flip: bool) -> None:
     names, confusion = run.data.class_names, evaluation.confusion
     rows = class_rows(names, confusion)
     totals, means, metrics = evaluation.totals, evaluation.means, metrics_for(len(names))
@@ -199,7 +209,7 @@ def _report(run: SavedRun, step: int, subject: _Subject, evaluation: "Evaluation
         if metric.per_class:
             for row, mean in zip(rows, totals[name].means.tolist(), strict=True):
                 row[name] = mean
-    title = f"{run.settings.model.model} on {on_one_line(subject.data)}"
+    title = f"{run.settings.model.model} on {on_one_line(subject.data)}{', with mirror images' if flip else ''}"
     correct, count = int(totals["accuracy"].sums[0]), int(totals["accuracy"].samples[0])
     result = f"{correct:,} of {count:,} {subject.images} right ({100 * means['accuracy']:.2f} %)"
     other_names = [*(name for name in metrics if name not in ("accuracy", "loss")), "loss"]
@@ -211,6 +221,7 @@ def _report(run: SavedRun, step: int, subject: _Subject, evaluation: "Evaluation
         "data": subject.data,
         "part": subject.part or None,
         "step": step,
+        "test_time_flip": flip,
         "count": count,
         "left_out": len(subject.left_out),
         "correct": correct,
@@ -221,7 +232,7 @@ def _report(run: SavedRun, step: int, subject: _Subject, evaluation: "Evaluation
         "classes": rows,
         "confusion": confusion.tolist(),
     }
-    path = run.folder / f"evaluation-{subject.file_name}-{step:09d}"
+    path = run.folder / f"evaluation-{subject.file_name}{'-flip' * flip}-{step:09d}"
     try:
         write_json(path.with_name(f"{path.name}.json"), values)  # not with_suffix: the name may hold dots
         draw_confusion(names, confusion, path.with_name(f"{path.name}.png"), f"{title}, step {step:,}\n{result}")

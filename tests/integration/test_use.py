@@ -166,6 +166,7 @@ def test_a_fine_tuned_run_without_a_checkpoint_begins_again_as_it_began(
     shutil.copytree(run, tmp_path / "base")
     tuned = tmp_path / "tuned"
     command = ["jobs/train.py", "--data", "digits", "--model", "lenet5-like", "--epochs", 1, "--run_dir", tuned]
+    command += ["--freeze", "conv[12]", "--head_learning_rate", 0.005]
 
     def losses() -> list[float]:
         return [record["loss"] for record in read_metrics(tuned / "metrics.jsonl")]
@@ -173,6 +174,10 @@ def test_a_fine_tuned_run_without_a_checkpoint_begins_again_as_it_began(
     code, output = jobs.run(*command, "--initialize_from", tmp_path / "base")
     assert code == 0, output
     first = losses()
+    before, after = (np.load(folder / "checkpoints" / "best.npz") for folder in (tmp_path / "base", tuned))
+    for layer in ("conv1", "conv2", "fc1", "logits"):
+        path = f"model/{layer}/kernel"
+        assert np.array_equal(before[path], after[path]) == layer.startswith("conv")
     shutil.rmtree(tuned / "checkpoints")  # as if it had been killed before
     code, output = jobs.run(*command, "--resume")
     assert code == 0, output

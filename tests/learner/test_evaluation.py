@@ -39,6 +39,18 @@ def test_every_sample_counts_once(
     np.testing.assert_allclose(evaluation.means["loss"], float(loss), rtol=1e-12)
 
 
+def test_mirror_images_are_averaged(cluster: Cluster, make_feed, make_network, part: Part, float64: str) -> None:
+    model = make_network("lenet5-like")
+    evaluation = Evaluator(model, make_feed(), np.arange(250), cluster, flip=True)()
+    images = (part.images / 255 - 0.5) / 0.25
+    one, other = (keras.ops.softmax(model(each, training=False)).numpy() for each in (images, images[:, :, ::-1]))
+    probabilities = (one + other) / 2
+    assert np.abs(one - other).max() > 1e-3
+    assert count(evaluation, "accuracy") == int((probabilities.argmax(1) == part.labels).sum())
+    loss = -np.log(probabilities[np.arange(250), part.labels]).mean()
+    np.testing.assert_allclose(evaluation.means["loss"], loss, rtol=1e-12)
+
+
 def test_it_sees_the_weights_of_the_moment(cluster: Cluster, make_feed, make_network, part: Part) -> None:
     model = make_network("fcnn")
     evaluator = Evaluator(model, make_feed(), np.arange(250), cluster)

@@ -6,12 +6,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from cnn.errors import UserError
-from cnn.models.registry import ModelSettings, build_network
-from cnn.runs.fine_tuning import check_origin, initialize_from, recorded_start
-from cnn.runs.run_folder import environment_of, start_folder, write_environment
+from cnn.models.published_layouts import LAYOUTS
+from cnn.models.registry import NETWORKS, ModelSettings, build_network
+from cnn.runs.fine_tuning import check_origin, following_weights, initialize_from, recorded_start
+from cnn.runs.run_folder import check_same, environment_of, start_folder, write_environment
 from cnn.runs.saved_run import SavedRun
+from cnn.runs.start import planned_start
 from cnn.settings.settings import TrainingSettings, parse_settings
 
 
@@ -30,7 +33,7 @@ def values(model: keras.Model) -> dict[str, np.ndarray]:
 
 def test_all_weights_are_the_best_checkpoint_s(run: SavedRun) -> None:
     model = network()
-    said, origin = initialize_from(run.folder, model)
+    said, origin = initialize_from(run.folder, model.name, model)
     assert said == f"starts with the weights of {run.folder} after step 5"
     assert (origin["folder"], origin["step"]) == (str(run.folder), 5)
     theirs = values(run.load_network("best")[0])
@@ -41,7 +44,7 @@ def test_all_weights_are_the_best_checkpoint_s(run: SavedRun) -> None:
 def test_other_classes_are_told_apart_by_layers_that_begin_anew(run: SavedRun) -> None:
     model = network(classes=3)
     before = values(model)
-    assert initialize_from(run.folder, model)[0].endswith("after step 5; newly initialized: logits")
+    assert initialize_from(run.folder, model.name, model)[0].endswith("after step 5; newly initialized: logits")
     theirs = values(run.load_network("best")[0])
     for path, mine in values(model).items():
         assert np.array_equal(mine, before[path] if path.startswith("logits/") else theirs[path]), path
@@ -62,14 +65,14 @@ def test_layers_that_do_not_fit_are_named_and_nothing_is_changed(
     other = network(model, shape=shape)
     before = values(other)
     with pytest.raises(UserError, match=f"does not fit {model}: .* different shapes: {layers}"):
-        initialize_from(run.folder, other)
+        initialize_from(run.folder, other.name, other)
     for path, value in values(other).items():
         assert np.array_equal(value, before[path])
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no run"):
-        initialize_from(tmp_path, network())
+        initialize_from(tmp_path, "lenet5", network())
 
 
 def asked(*arguments: object) -> TrainingSettings:
@@ -111,15 +114,58 @@ def test_with_a_checkpoint_it_does_not_matter_and_stays_recorded(make_run: Calla
 
 def test_weights_that_changed_are_noticed_and_moved_ones_are_known(run: SavedRun, tmp_path: Path) -> None:
     tuned = begin(tmp_path / "tuned", "--initialize_from", run.folder)
-    origin = initialize_from(run.folder, network())[1]
+    origin = initialize_from(run.folder, "lenet5", network())[1]
     write_environment(tuned, environment_of({}, "abc", origin))
     check_origin(tuned, origin)
     check_origin(tmp_path / "new", origin)
     moved = run.folder.rename(tmp_path / "moved")
     assert start(tuned, "--initialize_from", moved) == str(moved)
-    check_origin(tuned, initialize_from(moved, network())[1])
+    check_origin(tuned, initialize_from(moved, "lenet5", network())[1])
     best = moved / "checkpoints" / "best.npz"
     best.unlink()
     best.hardlink_to(moved / "checkpoints" / "step-000000009.npz")
-    with pytest.raises(UserError, match="best weights of .*moved, after step 9, are not those .* after step 5: name"):
-        check_origin(tuned, initialize_from(moved, network())[1])
+    with pytest.raises(UserError, match="best weights of .*moved after step 9 are not those .* after step 5: name"):
+        check_origin(tuned, initialize_from(moved, "lenet5", network())[1])
+
+
+@pytest.fixture
+def resnet18(tmp_path: Path) -> Path:
+    """A file with the names of torchvision's ResNet-18, and shapes that do not matter."""
+    [layout] = [each for each in LAYOUTS if each.conventions == "torch"]
+    names = layout.layers(NETWORKS["resnet18"].options).values()
+    path = tmp_path / "resnet18.safetensors"
+    save_file({f"{name}.weight": np.zeros(1, np.float32) for name in names}, path)
+    return path
+
+
+def following(settings: TrainingSettings) -> tuple[str | None, str | None]:
+    return settings.model.conventions, settings.data.preprocessing
+
+
+def test_settings_follow_from_published_weights_unless_they_are_given(resnet18: Path) -> None:
+    published = ("--model", "resnet18", "--initialize_from", resnet18)
+    assert following(following_weights(asked(*published))) == ("torch", "torch")
+    contradicted = asked(*published, "--conventions", "own", "--preprocessing", "unit")
+    assert following(following_weights(contradicted)) == ("own", "unit")
+    assert following(following_weights(asked(*published, "--preprocessing", "unit"))) == ("torch", "unit")
+    assert following(following_weights(asked())) == (None, None)
+    assert following(following_weights(asked("--initialize_from", resnet18))) == (None, "torch")  # lenet5 has none
+
+
+def test_settings_follow_from_another_run_s_weights(tmp_path: Path, resnet18: Path) -> None:
+    published = asked("--model", "resnet18", "--initialize_from", resnet18)
+    start_folder(tmp_path / "first", following_weights(published).merged)
+    second = asked("--model", "resnet18", "--initialize_from", tmp_path / "first")
+    assert following(following_weights(second)) == ("torch", "torch")
+
+
+def test_a_resumed_run_keeps_the_settings_without_the_file(tmp_path: Path, resnet18: Path) -> None:
+    settings = following_weights(asked("--model", "resnet18", "--initialize_from", resnet18))
+    start_folder(tmp_path / "run", settings.merged)
+    resnet18.unlink()
+    again = asked("--model", "resnet18", "--run_dir", tmp_path / "run", "--resume", "true")
+    check_same(tmp_path / "run", again.merged)
+    assert following(planned_start(again).settings) == ("torch", "torch")
+    other = asked("--model", "resnet18", "--run_dir", tmp_path / "run", "--resume", "true", "--conventions", "keras")
+    with pytest.raises(UserError, match=r"other settings: conventions \(torch there, keras now\)"):
+        planned_start(other)

@@ -235,7 +235,7 @@ def test_the_rate_of_the_optimizer_is_recorded_and_does_not_outlive_it(tmp_path:
     ("setting", "default"),
     [
         ("learning_rate", "Default: that of the optimizer: sgd 0.1, momentum 0.02,"),
-        ("dropout", "Default: that of the network: 0 for lenet5; 0.25 for lenet5-like; "),
+        ("dropout", "Default: that of the network: 0 for lenet5; 0.2 for googlenet-bn; 0.25 for lenet5-like; "),
         ("epochs", "Default: 10."),
         ("model", "Default: lenet5-like."),
         ("no_flip", "Default: false."),
