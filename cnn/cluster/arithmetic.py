@@ -60,6 +60,37 @@ def other_arithmetic(before: Any, now: list[dict[str, str]]) -> str:
     return ""
 
 
-def _change(name: str, old: Any, new: str) -> str:
-    change = on_one_line(f"{name} {new} (before: {old})")
+def differing_rank(by_rank: list[dict[str, str]]) -> str:
+    """Describes the first rank whose facts other than the number of threads are not rank 0's; empty without one."""
+    for rank, facts in enumerate(by_rank):
+        changes = _other_than(by_rank[0], facts, "rank 0")
+        if changes:
+            return f"rank {rank} has {changes}"
+    return ""
+
+
+def other_processor(before: Any, now: dict[str, str]) -> str:
+    """Describes how a rank's facts differ, apart from the number of threads, from those that a run began with.
+
+    Args:
+        before: the result of `arithmetic` as read from the run's folder; not validated.
+        now: the rank's facts now.
+
+    Returns:
+        A phrase for a message; empty if nothing differs or if `before` is unusable.
+    """
+    first = before[0] if isinstance(before, list) and before else None
+    return _other_than(first, now, "before") if isinstance(first, dict) else ""
+
+
+def _other_than(reference: dict[str, Any], facts: dict[str, str], name: str) -> str:
+    return ", ".join(
+        _change(fact, reference[fact], value, name)
+        for fact, value in facts.items()
+        if fact != "threads" and reference.get(fact, value) != value
+    )
+
+
+def _change(name: str, old: Any, new: str, where: str = "before") -> str:
+    change = on_one_line(f"{name} {new} ({where}: {old})")
     return change if len(change) < _SHORT else f"other {name}"
