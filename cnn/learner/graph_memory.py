@@ -21,7 +21,7 @@ from cnn.learner.pool_allocator import Chunk, PoolAllocator
 _ALIASES = {"Identity", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "PreventGradient"}
 _WITHOUT_MEMORY = {"Placeholder", "Const", "NoOp", "Shape", "ShapeN", "Size", "Rank"}
 _IN_PLACE = {
-    *("Relu", "Relu6", "Sigmoid", "SigmoidGrad", "Tanh", "TanhGrad", "BiasAdd", "Add", "AddV2", "AddN", "Sub", "Mul"),
+    *("Relu", "ReluGrad", "Relu6", "Sigmoid", "SigmoidGrad", "Tanh", "TanhGrad", "BiasAdd", "Add", "AddV2", "AddN", "Sub", "Mul"),
     *("RealDiv", "DivNoNan", "Neg", "Square", "SquaredDifference", "Sqrt", "SqrtGrad", "Rsqrt", "RsqrtGrad", "Exp"),
     *("Log", "Pow", "Maximum", "Minimum", "SelectV2", "BitwiseXor", "BitwiseAnd", "BitwiseOr", "RightShift"),
     "LeftShift",

@@ -39,6 +39,15 @@ class ServedNumbers:
         self._time = Gauge(
             "cnn_last_step_timestamp_seconds", "Time of the latest step, in Unix seconds.", registry=registry
         )
+        self._parts = Gauge(
+            "cnn_step_part_seconds", "Mean time of a part of rank 0's latest steps.", ["part"], registry=registry
+        )
+        self._activities = Gauge(
+            "cnn_run_seconds", "Wall time of the run, over all its starts.", ["activity"], registry=registry
+        )
+        self._goodput = Gauge("cnn_goodput_ratio", "Share of it in kept training steps.", registry=registry)
+        self._limited = Gauge("cnn_limited", "1 for a cause that has limited the speed.", ["cause"], registry=registry)
+        self._goodput.set(math.nan)
         for unknown in (self._step, self._last_step, self._epoch, self._rate, self._step_seconds, self._time):
             unknown.set(math.nan)
         self._means: dict[str, Gauge] = {}
@@ -77,6 +86,24 @@ class ServedNumbers:
     def learning_rate(self, rate: float) -> None:
         """Sets the learning rate."""
         self._rate.set(rate)
+
+    def times(self, parts: Mapping[str, float], activities: Mapping[str, float], goodput: float) -> None:
+        """Sets where the time goes.
+
+        Args:
+            parts: seconds of each part of a step.
+            activities: seconds of the run by activity, over all its starts.
+            goodput: the share of the run's time that became kept progress, 0 to 1.
+        """
+        for part, seconds in parts.items():
+            self._parts.labels(part).set(seconds)
+        for activity, seconds in activities.items():
+            self._activities.labels(activity).set(seconds)
+        self._goodput.set(goodput)
+
+    def limit(self, cause: str) -> None:
+        """Notes a cause of slow steps."""
+        self._limited.labels(cause).set(1)
 
     def means(self, part: str, means: Mapping[str, float]) -> None:
         """Sets the metrics of a part (train, validation or test) by name."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -19,18 +18,14 @@ from cnn.learner.state import read_state
 from cnn.learner.step import TrainingStep
 from cnn.learner.step_message import Reports
 from cnn.learner.step_results import StepResults
-from cnn.monitoring.goodput import INPUT, TRAINING
-from cnn.monitoring.stopwatch import Stopwatch
 from cnn.runs.background_saver import BackgroundSaver
 from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.curve import TrainingCurve
 from cnn.runs.loop_state import LoopState
 from cnn.runs.report import Report
 from cnn.runs.step_profile import StepProfile
-from cnn.runs.step_times import StepTimer
-from cnn.runs.time_record import TimeRecord
+from cnn.runs.timekeeper import Timekeeper
 from cnn.runs.training_faults import DivergenceCheck
-from cnn.tensor import Tensor
 
 _CALL_SECONDS = 0.5
 """Duration of a call that runs several steps: long enough that Python is not the bottleneck, short enough that the
@@ -67,9 +62,7 @@ class Loop:
         checkpoints: folder in which rank 0 saves.
         record: further content of a checkpoint besides the variables and the loop's state: the settings.
         report: where results are shown and recorded; None except on rank 0.
-        stopwatch: what this process's time is attributed to; "other" between the activities of the loop.
-        step_timer: where the times of steps are collected.
-        time_record: the file that keeps the stopwatch's times; None except on rank 0.
+        timekeeper: measures where the time goes.
         state: the state from which to start or resume.
         total_steps: step at which to end.
         log_every: steps per point of the training curve.
@@ -98,9 +91,7 @@ class Loop:
         checkpoints: CheckpointFolder,
         record: dict[str, Any],
         report: Report | None,
-        stopwatch: Stopwatch,
-        step_timer: StepTimer,
-        time_record: TimeRecord | None,
+        timekeeper: Timekeeper,
         state: LoopState,
         total_steps: int,
         log_every: int,
@@ -123,7 +114,7 @@ class Loop:
         self._saver = BackgroundSaver(checkpoints)
         self._record = record
         self._report = report
-        self._stopwatch, self._step_timer, self._time_record = stopwatch, step_timer, time_record
+        self._timekeeper = timekeeper
         self._total_steps = total_steps
         self._curve = TrainingCurve(log_every, order.steps_per_epoch, total_steps)
         self._save_every = save_every
@@ -137,7 +128,6 @@ class Loop:
         self._uncommitted_seconds = self._uncompared_seconds = 0.0
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
-        self._first_call_steps = 0
         self._divergence = DivergenceCheck(cluster)
         self.state = state
 
@@ -149,16 +139,7 @@ class Loop:
         with self._training_step.reading_ahead(coming) as read, self._saver, profile:
             if cluster.is_chief:
                 self._saver.hold(read_state(self._variables))
-            return self._run(self._timed(read))
-
-    def _timed(self, read: Read) -> Read:
-        """Attributes the time of reading to the input."""
-
-        def timed_read(indices: np.ndarray) -> tuple[Tensor, Tensor]:
-            with self._stopwatch.during(INPUT):
-                return read(indices)
-
-        return timed_read
+            return self._run(self._timekeeper.timed(read))
 
     def _run(self, read: Read) -> End:
         state = self.state
@@ -192,8 +173,12 @@ class Loop:
         if save or self._due(_CHECK_EVERY):
             self._check_in_step()
         if epoch_ends or self._uncompared_seconds > _COMPARE_SECONDS:
-            self._compare_step_times()
-        self._report_weights(epoch_ends)
+            self._uncompared_seconds = 0.0
+            self._timekeeper.compare(self.state.step, self._report)
+        if self._report is not None and epoch_ends:
+            self._report.weights(self.state.step, self._variables, self._gradient_norms)
+        if self._report is not None and self._due(self._histograms_every):
+            self._report.histograms(self.state.step, self._variables)
         evaluation = self._evaluate_now() if epoch_ends else None
         if save:
             is_sound = self._check_sound(evaluation, last=self._is_last())
@@ -213,7 +198,7 @@ class Loop:
         may overflow for a while, too (in float16, while moving statistics lag behind), so only the next step's loss
         shows whether training has diverged. If there is a next step, the run continues without this checkpoint.
         """
-        with self._stopwatch.during("evaluation"):
+        with self._timekeeper.during("evaluation"):
             is_sound = self._is_sound()
         if is_sound and (evaluation is None or math.isfinite(evaluation.means["loss"])):
             return True
@@ -224,23 +209,19 @@ class Loop:
     def _save(self, *, best: bool) -> None:
         if not self._cluster.is_chief:
             return
-        with self._stopwatch.during("checkpoints"):
+        with self._timekeeper.during("checkpoints"):
             self._saver.save(self.state.step, read_state(self._variables), self._record_now(), best=best)
             if best and self._commit is not None:
                 # The others commit when this rank does: without this rank, they could not write this checkpoint.
                 self._saver.wait()
-        self._note_saved()
+        self._timekeeper.saved(self.state.step)
 
     def _commit_now(self) -> None:
         self._uncommitted_seconds = 0.0
         if self._commit is not None:
-            with self._stopwatch.during("checkpoints"):
+            with self._timekeeper.during("checkpoints"):
                 self._commit(read_state(self._variables), self._record_now())
-            self._note_saved()
-
-    def _note_saved(self) -> None:
-        if self._time_record is not None:
-            self._time_record.saved(self.state.step)
+            self._timekeeper.saved(self.state.step)
 
     def _record_now(self) -> dict[str, Any]:
         return {**self._record, "progress": self.state.record()}
@@ -283,25 +264,20 @@ class Loop:
         profiled = self._profile.call(first)
         reports = Reports(self._seconds_per_step, self._stop_requested(), self._change_heard())
         with_norms = self._report is not None and self._ends_epoch(first + steps)
-        is_first = not self._seconds_per_step
-        earlier_input = self._stopwatch.seconds().get(INPUT, 0.0)
-        begin = time.perf_counter()
-        with profiled, self._stopwatch.during("compilation" if is_first else TRAINING):
-            results = self._training_step.run(plan, rates, reports, read, with_norms=with_norms)
-        seconds = time.perf_counter() - begin
+        with profiled:
+            results, seconds = self._timekeeper.call(
+                steps, lambda: self._training_step.run(plan, rates, reports, read, with_norms=with_norms)
+            )
         self._gradient_norms = results.gradient_norms
         self._divergence.check(plan, first, results)
         counts = plan.counts
         speed = None
-        if is_first:
-            self._record[FIRST_CALL_SECONDS] = seconds
-            self._first_call_steps = steps
-        else:  # the first call includes compilation, so its speed means nothing
+        if self._seconds_per_step:
             speed = counts.sum() / seconds
             self.state.training_seconds += seconds
             self.state.images += int(counts.sum())
-            self._step_timer.add(seconds, self._stopwatch.seconds().get(INPUT, 0.0) - earlier_input, results)
-            self._attribute_first_steps(seconds / steps)
+        else:  # the first call includes compilation, so its speed means nothing
+            self._record[FIRST_CALL_SECONDS] = seconds
         self._seconds_per_step = seconds / steps
         self._choose_steps_per_call(results)
         self.state.step = first + steps
@@ -311,14 +287,8 @@ class Loop:
             for point in points:
                 self._report.point(point, float(rates[point.row]), speed)
             self._report.steps(self.state.step, results.totals, speed)
-        if self._time_record is not None:
-            self._time_record.update(self.state.step)
+        self._timekeeper.update(self.state.step)
         return results
-
-    def _attribute_first_steps(self, seconds_per_step: float) -> None:
-        """Attributes to training what the first call took besides compiling, as soon as a step's time is known."""
-        self._stopwatch.move(self._first_call_steps * seconds_per_step, "compilation", TRAINING)
-        self._first_call_steps = 0
 
     def _choose_steps_per_call(self, results: StepResults) -> None:
         """Adapts to the mean of the ranks' speeds, which all of them know, so that all choose the same."""
@@ -333,40 +303,12 @@ class Loop:
     def _check_in_step(self) -> None:
         check_in_step(self._cluster, list(self._variables.values()), self.state.step)
 
-    def _compare_step_times(self) -> None:
-        self._uncompared_seconds = 0.0
-        ranks = self._step_timer.compare()
-        if self._report is not None and self._time_record is not None and ranks:
-            self._report.times(self.state.step, ranks[self._cluster.rank], self._time_record.goodput())
-            for message in self._step_timer.newly_found(ranks):
-                self._report.message(message)
-
-    def _report_weights(self, epoch_ends: bool) -> None:
-        if self._report is None:
-            return
-        tensorboard, step = self._report.tensorboard, self.state.step
-        if epoch_ends:
-            tensorboard.weights(step, self._weights(), self._gradient_norms)
-            tensorboard.memory(step)
-        if self._due(self._histograms_every):
-            tensorboard.histograms(step, self._weights())
-
-    def _weights(self) -> dict[str, np.ndarray]:
-        """The trainable weights, by name; see `read_state` for how long to hold them."""
-        return read_state(
-            {
-                name.removeprefix("model/"): variable
-                for name, variable in self._variables.items()
-                if name.startswith("model/") and variable.trainable
-            }
-        )
-
     def _evaluate_now(self) -> Evaluation | None:
         """Evaluates on the validation part, if there is one. Without it, the latest state counts as the best."""
         self.state.evaluated_step = self.state.step
         if self._evaluate is None:
             return None
-        with self._stopwatch.during("evaluation"):
+        with self._timekeeper.during("evaluation"):
             evaluation = self._evaluate()
         if self._report is not None:
             self._report.evaluation("validation", self.state.step, evaluation)

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras
+import numpy as np
+
 from cnn.data.dataset import Dataset
 from cnn.learner.evaluation import Evaluation
+from cnn.learner.state import read_state
 from cnn.learner.totals import Total, Totals, add_totals, means
-from cnn.monitoring.bottlenecks import StepTimes
+from cnn.monitoring.bottlenecks import Bottleneck, StepTimes
 from cnn.monitoring.goodput import Goodput
 from cnn.monitoring.metrics import MetricsLog
 from cnn.monitoring.training_progress import Score, TrainingProgress
@@ -129,6 +133,30 @@ class Report:
             | {f"time of the run/{activity} (s)": seconds for activity, seconds in whole.seconds.items()}
             | {"time of the run/goodput": whole.share},
         )
+        if self._served is not None:
+            self._served.times(of_step.parts, whole.seconds, whole.share)
+
+    def limit(self, step: int, limit: Bottleneck) -> None:
+        """Shows and records a cause of slow steps."""
+        self.message(limit.sentence)
+        self.tensorboard.limit(step, limit.cause, limit.sentence)
+        if self._served is not None:
+            self._served.limit(limit.cause)
+
+    def weights(self, step: int, variables: Mapping[str, keras.Variable], gradient_norms: Mapping[str, float]) -> None:
+        """Records the norms of the network's weights and of their gradients, filters, and the memory in use.
+
+        Args:
+            step: number of steps done.
+            variables: the entire state, by name.
+            gradient_norms: the norms of the last step's gradients; may be empty.
+        """
+        self.tensorboard.weights(step, _trainable(variables), gradient_norms)
+        self.tensorboard.memory(step)
+
+    def histograms(self, step: int, variables: Mapping[str, keras.Variable]) -> None:
+        """Records histograms of the network's weights, of the entire state by name."""
+        self.tensorboard.histograms(step, _trainable(variables))
 
     def wait(self, text: str) -> None:
         """Shows what is being done until the first step has been taken."""
@@ -156,6 +184,17 @@ class Report:
         self._progress.close()
         self._metrics.close()
         self.tensorboard.close()
+
+
+def _trainable(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
+    """The values of the network's trainable weights by name; see `read_state` for how long to hold them."""
+    return read_state(
+        {
+            name.removeprefix("model/"): variable
+            for name, variable in variables.items()
+            if name.startswith("model/") and variable.trainable
+        }
+    )
 
 
 def _score(metrics: Mapping[str, float]) -> Score:

@@ -3,35 +3,26 @@
 import dataclasses
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from cnn.cluster.collectives import Cluster
-from cnn.data.dataset import Dataset
-from cnn.data.order import SampleOrder
 from cnn.learner.evaluation import Evaluation
 from cnn.monitoring.confusion import class_rows, class_table
 from cnn.monitoring.figure import draw_curves
 from cnn.monitoring.goodput import Goodput
 from cnn.monitoring.metrics import read_metrics
 from cnn.monitoring.summary import closing_paragraph, write_json
-from cnn.runs.loop_state import LoopState
 from cnn.runs.needs import Needs
 from cnn.runs.next_steps import next_steps
+from cnn.runs.prepared_run import PreparedRun
 from cnn.runs.step_times import StepTimer
-from cnn.settings.settings import TrainingSettings
 from cnn.terminal import columns
 
 
 def write_results(
     *,
     cluster: Cluster,
-    folder: Path,
-    settings: TrainingSettings,
-    loop_state: LoopState,
-    order: SampleOrder,
-    dataset: Dataset,
+    prepared: PreparedRun,
     test: Evaluation,
-    total_steps: int,
     seconds: float,
     step_timer: StepTimer,
     whole: Goodput,
@@ -41,36 +32,32 @@ def write_results(
 
     Args:
         cluster: the workers.
-        folder: the run folder, which holds the curves.
-        settings: the run's settings.
-        loop_state: where training has ended.
-        order: the sequence of samples.
-        dataset: the data set.
+        prepared: the run, whose state is now that of its end.
         test: the network's metrics on the test part.
-        total_steps: the step at which the run would have ended, had its patience lasted.
         seconds: duration of this job.
         step_timer: the times of this job's steps.
         whole: where the time of the run went.
         needs: what training needed, by `predicted` and `measured`.
     """
+    folder, settings, order, state = prepared.folder, prepared.settings, prepared.order, prepared.state
     figure = folder / "curves.png"
     title = f"{settings.model.model} on {settings.data.data}, {settings.optimizer.optimizer}"
-    draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title, folder, loop_state.best_step)
+    draw_curves(read_metrics(folder / "metrics.jsonl"), figure, title, folder, state.best_step)
     accuracy = test.totals["accuracy"]
     times, limits = step_timer.overall()
     summary = {
         "model": settings.model.model,
         "data": settings.data.data,
         "world_size": cluster.world_size,
-        "steps": loop_state.step,
-        "epochs": loop_state.step / order.steps_per_epoch,
-        "best_step": loop_state.best_step,
-        "ended_early": loop_state.step < total_steps,
+        "steps": state.step,
+        "epochs": state.step / order.steps_per_epoch,
+        "best_step": state.best_step,
+        "ended_early": state.step < prepared.total_steps,
         "patience": settings.run.patience,
         **{f"test_{name}": mean for name, mean in test.means.items()},
         "test_correct": int(accuracy.sums[0]),
         "test_count": int(accuracy.samples[0]),
-        "images_per_second": loop_state.images / loop_state.training_seconds if loop_state.training_seconds else None,
+        "images_per_second": state.images / state.training_seconds if state.training_seconds else None,
         "seconds": seconds,
         "seconds_per_step": None if times is None else times.parts,
         "limits": [sentence for _, sentence in limits],
@@ -81,6 +68,6 @@ def write_results(
     }
     write_json(folder / "summary.json", summary)
     if settings.run.class_table:
-        print(f"\n{class_table(class_rows(dataset.class_names, test.confusion))}")
+        print(f"\n{class_table(class_rows(prepared.dataset.class_names, test.confusion))}")
     commands = next_steps(cluster, settings, order, folder, summary)
     print("\n" + closing_paragraph(summary, commands, columns(sys.stdout)), flush=True)

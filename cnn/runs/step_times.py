@@ -65,8 +65,8 @@ class StepTimer:
         self._whole.add(ranks, steps)
         return ranks
 
-    def newly_found(self, ranks: Sequence[StepTimes]) -> list[str]:
-        """Sentences on the causes of slow steps that were not found before; rank 0 calls it.
+    def newly_found(self, ranks: Sequence[StepTimes]) -> list[Bottleneck]:
+        """The causes of slow steps that were not found before; rank 0 calls it.
 
         Args:
             ranks: the result of `compare`.
@@ -75,7 +75,7 @@ class StepTimer:
         if self._window.seconds >= _ENOUGH_SECONDS:
             found += bottlenecks(self._window.means, self._circumstances)
             self._window = _Sums()
-        new = {cause: sentence for cause, sentence in found if cause not in self._named}
+        new = {each.cause: each for each in found if each.cause not in self._named}
         self._named |= new.keys()
         return list(new.values())
 

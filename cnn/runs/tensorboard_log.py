@@ -164,6 +164,10 @@ class TensorBoardLog:
             values["memory/peak of its GPU (MB)"] = tf.config.experimental.get_memory_info("GPU:0")["peak"] / 1e6
         self.scalars(step, values)
 
+    def limit(self, step: int, cause: str, sentence: str) -> None:
+        """Adds a sentence on what limits the speed."""
+        self._events.add(step, lambda: [text(f"limits of the speed/{cause}", sentence)])
+
     def trained(self) -> None:
         """Adds the last pictures, if they were left out; called when no step follows."""
         for rationed in (self._evaluations, self._filters):

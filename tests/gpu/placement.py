@@ -121,7 +121,7 @@ def _ports(node: NodeDef, arguments: Sequence[OpDef.ArgDef]) -> list[Port]:
     found = []
     for argument in arguments:
         for number in _types(node, argument):
-            if node.op in CALLS:
+            if node.op in CALLS | {"Placeholder"}:  # of a graph that is itself called, an argument
                 port = _between_functions(number)
                 on_host = port.on_host or argument.name == "cond"  # which branch to take is decided on the host
                 found.append(dataclasses.replace(port, name=argument.name, on_host=on_host))

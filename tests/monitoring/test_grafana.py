@@ -18,6 +18,8 @@ PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
 def served() -> set[str]:
     """The names of all samples."""
     numbers = ServedNumbers({"cnn": "0.1.0"}, {"model": "lenet5"}, workers=1)
+    numbers.times({"input": 0.1}, {"start": 1.0}, 0.5)
+    numbers.limit("input")
     for part in ("train", "validation", "test"):
         numbers.means(part, dict.fromkeys(METRICS, 0.5))
     return {sample.name for family in numbers.registry.collect() for sample in family.samples}

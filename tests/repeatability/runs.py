@@ -51,8 +51,10 @@ def hashes_of_runs(step: SmallestStep, runs: int, cluster: Cluster) -> tuple[lis
 
 
 def hash_of(step: SmallestStep) -> str:
-    state = read_state(step.variables)
-    return hashlib.sha256(b"".join(state[name].tobytes() for name in sorted(state))).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for _, values in sorted(read_state(step.variables).items()):
+        digest.update(np.ascontiguousarray(values))
+    return digest.hexdigest()[:16]
 
 
 main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

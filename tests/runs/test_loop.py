@@ -27,6 +27,7 @@ from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.runs.loop import Commit, Loop
 from cnn.runs.loop_state import LoopState
 from cnn.runs.step_times import StepTimer
+from cnn.runs.timekeeper import Timekeeper
 
 CIRCUMSTANCES = Circumstances(
     hosts=["a"], samples=60, sent_bytes=0, streamed_mb=0, spare_mb=0, can_compress=False, can_factor=False
@@ -94,9 +95,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             checkpoints=checkpoints,
             record={},
             report=None,
-            stopwatch=Stopwatch("other"),
-            step_timer=StepTimer(cluster, CIRCUMSTANCES),
-            time_record=None,
+            timekeeper=Timekeeper(Stopwatch("other"), StepTimer(cluster, CIRCUMSTANCES), None),
             state=state,
             total_steps=total,
             log_every=5,

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cnn.learner.totals import Total, Totals
 from cnn.measuring.replay import first_difference, is_from_earlier_end
+from cnn.monitoring.bottlenecks import Bottleneck, StepTimes
+from cnn.monitoring.goodput import StartTimes, goodput
 from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.served_numbers import ServedNumbers
 from cnn.runs.curve import TrainingCurve
 from cnn.runs.report import Report
 
@@ -72,3 +76,33 @@ def test_a_run_that_was_given_more_steps_has_those_points_besides_its_end_s(tmp_
     compared = [point for point in longer if not is_from_earlier_end(point, 13, LOG_EVERY)]
     assert len(compared) == len(straight)
     assert first_difference(compared, straight) == ""
+
+
+def test_where_the_time_goes_is_printed_and_in_tensorboard_and_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = ServedNumbers({"cnn": "0.1.0"}, {"model": "lenet5"}, workers=1)
+    report = Report(tmp_path, total_steps=9, start_step=0, steps_per_epoch=3, resumed=False, served=served)
+    step = StepTimes(total=0.5, input=0.2, loss=0.1, computing=0.25, exchange=0.0)
+    start = StartTimes(begin=0.0, world_size=1, first_step=0, step=3, seconds={"start": 6.0, "training": 4.0})
+    report.times(3, step, goodput([start]))
+    report.limit(3, Bottleneck("input", "input is the limit: choose a faster disk."))
+    report.close()
+    assert "input is the limit: choose a faster disk.\n" in capsys.readouterr().out
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in served.registry.collect()
+        for sample in family.samples
+    }
+    assert samples["cnn_limited", "input"] == 1
+    assert samples["cnn_goodput_ratio",] == 0.4
+    assert samples["cnn_run_seconds", "start"] == 6
+    parts = {part: samples["cnn_step_part_seconds", part] for part in ("input", "computing", "rest")}
+    assert parts == pytest.approx({"input": 0.2, "computing": 0.25, "rest": 0.05})
+    events = EventAccumulator(str(tmp_path), {"tensors": 0, "scalars": 0}).Reload()
+    (text,) = events.Tensors("limits of the speed/input")
+    assert (text.step, text.tensor_proto.string_val) == (3, [b"input is the limit: choose a faster disk."])
+    scalars = {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]}
+    assert scalars["time of a step/input (ms)"] == 200
+    assert scalars["time of the run/start (s)"] == 6
+    assert scalars["time of the run/goodput"] == pytest.approx(0.4)

@@ -35,7 +35,7 @@ def test_a_cause_is_named_once_and_only_after_some_time(cluster: Cluster) -> Non
         timer.add(5.0, 2.0, results(5, 0.5))
         named.append(timer.newly_found(timer.compare()))
     assert [len(each) for each in named] == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
-    assert "input is the limit" in named[3][0]
+    assert "input is the limit" in named[3][0].sentence
     times, limits = timer.overall()
     assert times == StepTimes(total=1.0, input=0.4, loss=0.25, computing=0.5, exchange=0.0)
     assert [cause for cause, _ in limits] == ["input"]
