@@ -102,7 +102,13 @@ class OrderedExchange:
 
 
 def _finished(nodes: Tensor, additions: Tensor, root: Tensor) -> Tensor:
-    """Carries out the additions, pairs of slots until one of -1 (n, 2), on nodes (slots, length); returns the root's."""
+    """Adds nodes (slots, length) up; returns that of the root.
+
+    Args:
+        nodes: the nodes.
+        additions: pairs of slots (n, 2), the second of which is added to the first; a pair of -1 ends them.
+        root: the slot that then holds the sum.
+    """
     stacked = tf.TensorArray(nodes.dtype, tf.shape(nodes)[0], element_shape=nodes.shape[1:], clear_after_read=False)
 
     def add(number: Tensor, slots: tf.TensorArray) -> tuple[Tensor, tf.TensorArray]:
@@ -110,6 +116,9 @@ def _finished(nodes: Tensor, additions: Tensor, root: Tensor) -> Tensor:
         return number + 1, slots.write(left, slots.read(left) + slots.read(right))
 
     _, slots = tf.while_loop(
-        lambda number, _: additions[number, 0] >= 0, add, (tf.constant(0), stacked.unstack(nodes)), parallel_iterations=1
+        lambda number, _: additions[number, 0] >= 0,
+        add,
+        (tf.constant(0), stacked.unstack(nodes)),
+        parallel_iterations=1,
     )
     return slots.read(root)

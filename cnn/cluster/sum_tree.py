@@ -110,8 +110,8 @@ class SumTrees:
         self.own_groups = np.array([each[rank + 1] - each[rank] for each in bounds], np.int32)
         """The number of this rank's groups."""
 
-        self.depth = max(1, *(tree.depth for tree in trees))
-        """The largest number of nodes on this rank's stack, or 1; not less than any of its numbers of slots."""
+        self.depth = max(max(tree.depth, tree.slots) for tree in trees)
+        """The largest number of nodes on this rank's stack, or of slots."""
 
         self.slots = np.array([tree.slots for tree in trees], np.int32)
         self.roots = np.array([tree.root for tree in trees], np.int32)
@@ -134,4 +134,3 @@ def _table(rows: Sequence[Sequence[object]], shape: tuple[int, ...] = ()) -> np.
         if row:
             table[number, : len(row)] = row
     return table
-

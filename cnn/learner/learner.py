@@ -303,9 +303,9 @@ def assemble(
     """
     from cnn.data.feed import Feed
     from cnn.learner.exchange_selection import choose_exchange
-    from cnn.learner.ordered_exchange_selection import choose_ordered_exchange
     from cnn.learner.loss import balanced_weights
     from cnn.learner.loss_scale import make_loss_scale
+    from cnn.learner.ordered_exchange_selection import choose_ordered_exchange
     from cnn.learner.state import state_variables
     from cnn.optim.averaging import make_average
     from cnn.optim.optimizers import build_optimizer
