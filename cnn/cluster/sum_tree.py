@@ -1,21 +1,23 @@
 """The order in which sums over groups of samples are added up: one binary tree, however the groups are shared out.
 
-A group has a place 0, 1, ... in the global batch. A node of level l and index i is the sum over the places from i * 2^l
-to before (i + 1) * 2^l: a group is a node of level 0, and two neighbours, of which the first has an even index, add up
-to a node of the next level. A batch's sum adds its nodes that have no neighbour from the right to the left. Floating
+A group has a place 0, 1, ... in the global batch. Node i of level l is the sum over the places from i * 2^l to before
+(i + 1) * 2^l: a group is a node of level 0, and two neighbours, of which the first has an even number, add up to a node
+of the next level. A batch's sum adds its nodes that have no neighbour from the right to the left. Floating
 numbers added up like this have the same bits, whichever rank adds which nodes.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
 class _Node(NamedTuple):
     level: int
-    index: int
+    number: int
+    """The i of its places, from i * 2^level on."""
+
     slot: int
 
 
@@ -59,15 +61,15 @@ class SumTree:
 
 
 def _nodes_of_run(first: int, last: int) -> tuple[list[tuple[int, int]], list[int]]:
-    """The nodes, level and index, that remain of a run of groups; and how many are merged into each group."""
+    """The nodes, level and number, that remain of a run of groups; and how many are merged into each group."""
     stack: list[tuple[int, int]] = []
     merges = []
     for place in range(first, last):
-        level, index = 0, place
-        while stack and _are_neighbours(stack[-1], (level, index)):
+        level, number = 0, place
+        while stack and _are_neighbours(stack[-1], (level, number)):
             stack.pop()
-            level, index = level + 1, index // 2
-        stack.append((level, index))
+            level, number = level + 1, number // 2
+        stack.append((level, number))
         merges.append(level)
     return stack, merges
 
@@ -80,7 +82,7 @@ def _additions(nodes: Sequence[_Node]) -> list[tuple[int, int]]:
         while stack and _are_neighbours(stack[-1][:2], node[:2]):
             left = stack.pop()
             additions.append((left.slot, node.slot))
-            node = _Node(node.level + 1, node.index // 2, left.slot)
+            node = _Node(node.level + 1, node.number // 2, left.slot)
         stack.append(node)
     while len(stack) > 1:
         additions.append((stack[-2].slot, stack.pop().slot))
@@ -127,7 +129,7 @@ class SumTrees:
                 self.places[row, first:last] = owner * self.largest_share + np.arange(last - first)
 
 
-def _table(rows: Sequence[Sequence[object]], shape: tuple[int, ...] = ()) -> np.ndarray:
+def _table(rows: Sequence[Sequence[Any]], shape: tuple[int, ...] = ()) -> np.ndarray:
     """Rows of different lengths as an int32 array; -1 where a row has ended, which every row does."""
     table = np.full((len(rows), 1 + max(map(len, rows)), *shape), -1, np.int32)
     for number, row in enumerate(rows):

@@ -69,7 +69,8 @@ class ReproducibleStep(TrainingStep):
 
         def add(number: Tensor, top: Tensor, loss: Tensor, nodes: Any, stacks: Any) -> tuple[Tensor, ...]:
             self._traced["piece"] = tf.compat.v1.get_default_graph()
-            sums = self._piece_sums(*(values[number] for values in parts), row.counts)
+            images, labels, keys, weights = (values[number] for values in parts)
+            sums = self._piece_sums(images, labels, keys, weights, row.counts)
             flat = tf.concat([tf.reshape(each, [-1]) for each in self._in_node(sums)], 0)
             top, flat = _merged(nodes, top, flat, merges[number])
             factors = [each for pair in sums.factors for each in pair]
