@@ -63,6 +63,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if is_relaunched():
-        run_job(parse, body)
+        run_job(parse, body, lambda settings: settings.step.reproducible)
     with report_errors(starts_ranks=True):
         main()

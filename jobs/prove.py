@@ -1,11 +1,12 @@
 """Proves that N workers compute the same as one: the same samples, dropout and training.
 
   python jobs/prove.py --models fcnn lenet5 lenet5-like --workers 1 2 3
+  python jobs/prove.py --bits --models fcnn lenet5-like --workers 1 2 3
   python jobs/prove.py --replay runs/a
 
 Starts one job for each number of workers, compares their weights and gradients, prints a table, and exits with 0 if
-they agree, otherwise 1. With --replay it trains a run again from its folder, which must reproduce the curves bit for
-bit.
+they agree, otherwise 1. With --bits it trains with --reproducible, and the weights must have the same bits. With
+--replay it trains a run again from its folder, which must reproduce the curves bit for bit.
 """
 
 import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no traceback
@@ -23,6 +24,7 @@ from cnn.measuring.agreement import compare, table
 from cnn.measuring.proof import Settings, first_gradients, measure
 from cnn.measuring.replay import replay
 from cnn.measuring.rounding import rounding, rounding_table
+from cnn.measuring.same_bits import measure_bits, on_one_core, read_bits, same_bits_table
 from cnn.settings.settings import parse_settings
 from cnn.shown_text import on_one_line
 
@@ -37,7 +39,23 @@ def parse() -> Settings:
 def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
     if settings.proof.output is not None:
         folder = Path(settings.proof.output)
-        measure(cluster, settings, folder)
+        (measure_bits if settings.proof.bits else measure)(cluster, settings, folder)
+
+
+def compare_bits(settings: Settings) -> bool:
+    """Prints a table of the weights' checksums; returns whether those of each network agree."""
+    found = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        with on_one_core():
+            relaunch(settings.proof.launcher, 1, folder)
+        found += read_bits(folder)
+        for workers in sorted({1, *settings.proof.workers}):
+            relaunch(settings.proof.launcher, workers, folder)
+            found += read_bits(folder)
+    table, agree = same_bits_table(found)
+    print(table)
+    return agree
 
 
 def main() -> None:
@@ -49,6 +67,8 @@ def main() -> None:
         points, difference = replay(run, settings.proof.launcher)
         print(f"{on_one_line(str(run))}: {difference or f'all {points:,} points of its curves are reproduced exactly'}")
         sys.exit(1 if difference else 0)
+    if settings.proof.bits:
+        sys.exit(0 if compare_bits(settings) else 1)
     with tempfile.TemporaryDirectory() as scratch:
         folders = {workers: Path(scratch, str(workers)) for workers in sorted({1, *settings.proof.workers})}
         for workers, folder in folders.items():
@@ -65,7 +85,7 @@ def main() -> None:
                 model, each, first_gradients(measured[model, 1], each), first_gradients(measured[model, 1], "float64")
             )
             for model in settings.proof.models
-            for each in settings.proof.precisions
+            for each in settings.proof.compared_precisions
         ]
     print(table(rows))
     if roundings:
@@ -75,6 +95,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if is_relaunched():
-        run_job(parse, body)
+        run_job(parse, body, lambda settings: settings.proof.bits)
     with report_errors(starts_ranks=True):
         main()

@@ -53,4 +53,4 @@ def body(cluster: "Cluster", settings: TrainingSettings, job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_job(parse, body)
+    run_job(parse, body, lambda settings: settings.step.reproducible)

@@ -3,6 +3,7 @@ number of threads and the processor."""
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,37 @@ def other_arithmetic(before: Any, now: list[dict[str, str]]) -> str:
     return ""
 
 
-def _change(name: str, old: Any, new: str) -> str:
-    change = on_one_line(f"{name} {new} (before: {old})")
+def differing_rank(by_rank: list[dict[str, str]]) -> str:
+    """Describes the first rank whose facts other than the number of threads are not rank 0's; empty without one."""
+    for rank, facts in enumerate(by_rank):
+        changes = _changes_but_threads(by_rank[0], facts, "rank 0")
+        if changes:
+            return f"rank {rank} has {changes}"
+    return ""
+
+
+def other_processor(before: Any, now: dict[str, str]) -> str:
+    """Describes how a rank's facts, apart from the number of threads, differ from rank 0's when the run began.
+
+    Args:
+        before: the result of `arithmetic` as read from the run's folder; not validated.
+        now: the rank's facts now.
+
+    Returns:
+        A phrase for a message; empty if nothing differs or if `before` is unusable.
+    """
+    first = before[0] if isinstance(before, list) and before else None
+    return _changes_but_threads(first, now, "before") if isinstance(first, dict) else ""
+
+
+def _changes_but_threads(reference: Mapping[str, Any], facts: Mapping[str, str], origin: str) -> str:
+    return ", ".join(
+        _change(name, reference[name], value, origin)
+        for name, value in facts.items()
+        if name != "threads" and reference.get(name, value) != value
+    )
+
+
+def _change(name: str, old: Any, new: str, origin: str = "before") -> str:
+    change = on_one_line(f"{name} {new} ({origin}: {old})")
     return change if len(change) < _SHORT else f"other {name}"

@@ -52,6 +52,11 @@ def _set_environment(controller: str) -> None:
 class Cluster:
     """The workers of one job. A job of one process is a cluster of one, without Horovod.
 
+    Args:
+        launch: this process's position in the job.
+        devices: what this process computes on; None to take its share of the host's devices.
+        reproducible: as for `take_devices`.
+
     Attributes:
         rank, world_size, local_rank, local_size: this process's position in the job and on its host.
         peers: for each rank, its host's name and process id.
@@ -60,12 +65,14 @@ class Cluster:
     is_planned = False
     """Whether all ranks but this one are only imagined, so that nothing can be measured between them."""
 
-    def __init__(self, launch: Launch, devices: Devices | None = None) -> None:
+    def __init__(self, launch: Launch, devices: Devices | None = None, *, reproducible: bool = False) -> None:
         self._launch = launch
         self.rank, self.world_size = launch.rank, launch.world_size
         self.local_rank, self.local_size = launch.local_rank, launch.local_size
         self.controller = launch.controller
-        self.devices = take_devices(launch, os.environ.get("CNN_DEVICE")) if devices is None else devices
+        if devices is None:
+            devices = take_devices(launch, os.environ.get("CNN_DEVICE"), reproducible=reproducible)
+        self.devices = devices
         self.cores = self.devices.cores
         self._calls = 0
         # A lone process started by mpirun works without Horovod, because MPI can be initialised only once per mpirun,
@@ -159,7 +166,18 @@ class Cluster:
     def gather_in_graph(self, tensor: Tensor, name: str) -> Tensor:
         """Concatenates all ranks' tensors (samples, ...) inside a compiled step; `name` as for `sum_in_graph`."""
         with self._device():
+            if tensor.dtype == tf.bfloat16:  # which Horovod does not support, but it copies the same bits as integers
+                return tf.bitcast(self._hvd.allgather(tf.bitcast(tensor, tf.uint16), name=name), tf.bfloat16)
             return self._hvd.allgather(tensor, name=name)
+
+    def transpose_in_graph(self, tensor: Tensor, name: str) -> Tensor:
+        """Sends row r of a tensor (ranks, ...) to rank r inside a compiled step; `name` as for `sum_in_graph`.
+
+        Returns:
+            The rows sent to this rank, in the order of ranks, in a tensor of the same shape.
+        """
+        with self._device():
+            return self._hvd.alltoall(tensor, name=name)
 
     def _device(self) -> contextlib.AbstractContextManager[Any]:
         """The device scope of the collectives inside a step."""

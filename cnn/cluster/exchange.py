@@ -32,6 +32,9 @@ class Exchange(Protocol):
     def products(self, factors: Sequence[tuple[Tensor, Tensor]], dtype: Any) -> list[Tensor]:
         """For each x (samples, m) and dy (samples, n), the sum over the ranks of x^T dy (m, n), of type `dtype`."""
 
+    def alone(self) -> "Exchange":
+        """An exchange without the other ranks, to measure what this one costs."""
+
 
 class LocalExchange:
     """The exchange of a single rank: the identity."""
@@ -46,6 +49,9 @@ class LocalExchange:
 
     def products(self, factors: Sequence[tuple[Tensor, Tensor]], dtype: Any) -> list[Tensor]:
         return [product(x, dy, dtype) for x, dy in factors]
+
+    def alone(self) -> "LocalExchange":
+        return self
 
 
 class GradientExchange:
@@ -125,6 +131,9 @@ class GradientExchange:
     def products(self, factors: Sequence[tuple[Tensor, Tensor]], dtype: Any) -> list[Tensor]:
         return [self._gathered_product(number, x, dy, dtype) for number, (x, dy) in enumerate(factors)]
 
+    def alone(self) -> LocalExchange:
+        return LocalExchange()
+
     def _gathered_product(self, number: int, x: Tensor, dy: Tensor, dtype: Any) -> Tensor:
         if self._compressed and x.dtype.size > 2:
             x, dy = tf.cast(x, tf.float16), tf.cast(dy, tf.float16)
@@ -141,11 +150,7 @@ class GradientExchange:
         shape = (None, *tensor.shape[1:])
         elements = tensor.shape.num_elements()
         self._messages[name] = allgather_bytes(elements, self._cluster.world_size, tensor.dtype.size)
-        if tensor.dtype != tf.bfloat16:
-            return tf.ensure_shape(self._cluster.gather_in_graph(tensor, name), shape)
-        # Horovod does not support bfloat16, but copies the same bits as integers.
-        joint = self._cluster.gather_in_graph(tf.bitcast(tensor, tf.uint16), name)
-        return tf.ensure_shape(tf.bitcast(joint, tf.bfloat16), shape)
+        return tf.ensure_shape(self._cluster.gather_in_graph(tensor, name), shape)
 
 
 def make_exchange(

@@ -232,12 +232,18 @@ def _rejoined(cluster: Any) -> Any:
     raise RunError(f"workers were lost in each of {_MAX_REJOIN_ATTEMPTS} attempts to rejoin: find out what ends them.")
 
 
-def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], None]) -> NoReturn:
+def run_job(
+    parse: Callable[[], Settings],
+    body: Callable[[Any, Settings, Job], None],
+    is_reproducible: Callable[[Settings], bool] = lambda _: False,
+) -> NoReturn:
     """Runs a program as one process of a job, and exits.
 
     Args:
         parse: reads the command line; a UserError of any rank is reported once.
         body: the program, called with the cluster, the settings and the job.
+        is_reproducible: whether the settings demand the same bits for any number of threads, as `take_devices` needs
+            to know.
 
     Exit code 0: done. 1: the run could not continue. 2: a user's mistake. 75: stopped on request, can be continued.
     128 + n: ended by signal n.
@@ -256,7 +262,7 @@ def run_job(parse: Callable[[], Settings], body: Callable[[Any, Settings, Job], 
         import_tensorflow_quietly()
         from cnn.cluster.collectives import Cluster  # TensorFlow and Horovod: seconds, which --help does not need
 
-        cluster = Cluster(launch)
+        cluster = Cluster(launch, reproducible=settings is not None and is_reproducible(settings))
         job.watch(cluster.rank, cluster.peers)
         while True:
             try:

@@ -33,3 +33,6 @@ class PlannedCluster(Cluster):
 
     def gather_in_graph(self, tensor: Tensor, name: str) -> Tensor:
         return tf.tile(tensor, [self.world_size] + [1] * (len(tensor.shape) - 1))
+
+    def transpose_in_graph(self, tensor: Tensor, name: str) -> Tensor:
+        return tf.tile(tensor, [1] * len(tensor.shape))

@@ -117,21 +117,24 @@ class Devices:
     """Why the rank uses no GPU although its host has one; empty if it has none, or if processors were requested."""
 
 
-def take_devices(launch: Launch, requested: str | None) -> Devices:
+def take_devices(launch: Launch, requested: str | None, *, reproducible: bool = False) -> Devices:
     """Binds this process to its cores and, if there are any, to a GPU; to be called before TensorFlow computes.
 
     Args:
         launch: this process's position in the job.
         requested: gpu, cpu, or None for a GPU if there is one.
+        reproducible: compute each operation by a single thread, as what it rounds depends on their number; several
+            threads compute several operations.
     """
     cores = share_cores(launch, frozenset(os.sched_getaffinity(0)), os.cpu_count() or 1, cpu_quota())
     if cores.pinned is not None and launch.world_size > 1:
         os.sched_setaffinity(0, cores.pinned)
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(cores.threads)
+    tf.config.threading.set_intra_op_parallelism_threads(1 if reproducible else cores.threads)
     # One thread computes; a second one, even on a single core, passes finished gradients to Horovod meanwhile.
-    tf.config.threading.set_inter_op_parallelism_threads(1 if launch.world_size == 1 and cores.threads == 1 else 2)
+    operations = 1 if launch.world_size == 1 and cores.threads == 1 else 2
+    tf.config.threading.set_inter_op_parallelism_threads(max(operations, cores.threads) if reproducible else operations)
     gpus, unused = ([], "") if requested == "cpu" else _find_gpus()
     visible = [gpus[launch.local_rank % len(gpus)]] if gpus else []
     tf.config.set_visible_devices(visible, "GPU")

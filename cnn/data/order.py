@@ -84,12 +84,18 @@ class SampleOrder:
         start = batch * self.global_batch_size
         return epoch, start, min(start + self.global_batch_size, len(self.samples))
 
+    @property
+    def group_counts(self) -> list[int]:
+        """The numbers of groups that a batch may have, in ascending order: an epoch's last batch may have fewer."""
+        (_, start, stop), full = self.bounds(self.steps_per_epoch - 1), self.bounds(0)[2]
+        return sorted({self._groups(stop - start), self._groups(full)})
+
     def _groups(self, samples: int) -> int:
         return -(-samples // self.group_size)
 
     def width(self, world_size: int) -> int:
         """A rank's largest share of a batch in samples, padded to divide into micro-batches."""
-        groups = -(-self._groups(min(self.global_batch_size, len(self.samples))) // world_size)
+        groups = -(-self._groups(self.bounds(0)[2]) // world_size)
         micro_batches = 1
         if self.micro_batch_size is not None:
             micro_batches = -(-groups * self.group_size // self.micro_batch_size)
@@ -97,10 +103,8 @@ class SampleOrder:
 
     def shares(self, world_size: int) -> list[int]:
         """Each rank's number of samples of a complete batch."""
-        count = min(self.global_batch_size, len(self.samples))
-        bounds = [
-            min(count, self._groups(count) * each // world_size * self.group_size) for each in range(world_size + 1)
-        ]
+        count = self.bounds(0)[2]
+        bounds = [min(count, each * self.group_size) for each in rank_bounds(self._groups(count), world_size)]
         return [last - first for first, last in pairwise(bounds)]
 
     def plan(self, first_step: int, steps: int, rank: int, world_size: int) -> Plan:
@@ -113,18 +117,34 @@ class SampleOrder:
         for row in range(steps):
             epoch, start, stop = self.bounds(first_step + row)
             count = stop - start
-            first, last = (self._groups(count) * each // world_size * self.group_size for each in (rank, rank + 1))
+            bounds = rank_bounds(self._groups(count), world_size)
+            first, last = (each * self.group_size for each in bounds[rank : rank + 2])
             positions = np.arange(start + first, min(start + last, stop))
             mine = len(positions)
-            # Padding repeats real samples, so that its statistics resemble those of its group.
-            indices[row] = np.resize(self.epoch_indices(epoch)[positions if mine else slice(start, stop)], width)
+            indices[row] = self._padded(self.epoch_indices(epoch)[positions if mine else slice(start, stop)], width)
             keys[row, :mine] = fold32(self.seed, epoch, positions)
             weights[row, :mine] = 1
             counts[row] = count
         return Plan(indices=indices, keys=keys, weights=weights, counts=counts)
+
+    def _padded(self, samples: np.ndarray, width: int) -> np.ndarray:
+        """Samples repeated until there are `width`.
+
+        As padding they make the statistics of their group resemble its own. A partial group repeats its own samples
+        only, so that what it holds does not depend on the rank.
+        """
+        partial = len(samples) % self.group_size
+        if partial:
+            samples = np.append(samples, np.resize(samples[-partial:], self.group_size - partial))
+        return np.resize(samples, width)
 
     def coming(self, first_step: int, last_step: int, rank: int, world_size: int) -> Iterator[np.ndarray]:
         """The `indices` of one rank's plan, step by step to before `last_step`; may be consumed in another thread."""
         order = copy.copy(self)  # or the threads would overwrite each other's cached epoch
         for step in range(first_step, last_step):
             yield order.plan(step, 1, rank, world_size).indices[0]
+
+
+def rank_bounds(groups: int, world_size: int) -> list[int]:
+    """Where each rank's share of a batch's groups begins, and where the last one ends: `world_size` + 1 places."""
+    return [groups * rank // world_size for rank in range(world_size + 1)]

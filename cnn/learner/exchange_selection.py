@@ -23,6 +23,7 @@ from cnn.cluster.exchange_cost import (
     choose_exchange_per_kernel,
 )
 from cnn.cluster.link import measure_rates
+from cnn.cluster.ordered_exchange import OrderedExchange
 from cnn.errors import UserError
 from cnn.models.dense import Dense
 from cnn.optim.frozen_layers import changing_variables
@@ -37,7 +38,7 @@ _MAX_MESSAGES = 500
 class ChosenExchange(NamedTuple):
     """The exchange that the ranks agreed on."""
 
-    exchange: Exchange
+    exchange: Exchange | OrderedExchange
 
     record: dict[str, Any]
     """For the run folder and the checkpoints; a resumed run reuses its rates."""

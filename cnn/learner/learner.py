@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cnn.cluster.collectives import Cluster
     from cnn.cluster.exchange import Exchange
+    from cnn.cluster.ordered_exchange import OrderedExchange
     from cnn.data.feed import Feed
     from cnn.learner.exchange_selection import ChosenExchange
     from cnn.learner.loss_scale import LossScale
@@ -36,9 +37,14 @@ if TYPE_CHECKING:
 class StepSettings:
     """How a step is computed."""
 
+    reproducible: bool = False
+    """Compute the same bits with any number of workers and threads on one kind of processor. Each group of
+    --group_size samples is then computed by itself, by one thread; a --global_batch_size that is not a multiple of
+    --group_size wastes time."""
+
     group_size: int = 32
     """Samples that batch normalisation normalises together, and within which mixup and CutMix choose partners; each
-    group is on one worker. Without these methods there are no groups."""
+    group is on one worker. Without these methods and --reproducible there are no groups."""
 
     micro_batch_size: int | None = None
     """Maximum number of samples that a worker computes at a time: it computes a larger share of the global batch in
@@ -59,10 +65,21 @@ class StepSettings:
         check_counts(self, "group_size", "micro_batch_size")
         check_choice("precision", self.precision, PRECISIONS)
 
+    @property
+    def uses_deterministic_kernels(self) -> bool:
+        """Whether TensorFlow must refuse kernels that may give other bits each time, of which CPUs have none."""
+        import tensorflow as tf
+
+        return self.deterministic or (self.reproducible and bool(tf.config.get_visible_devices("GPU")))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LearnerSettings:
-    """Everything that determines a step, except the data and the batch size."""
+    """Everything that determines a step, except the data and the batch size.
+
+    Raises:
+        UserError: the settings contradict each other.
+    """
 
     model: ModelSettings
     augmentation: AugmentationSettings
@@ -73,6 +90,13 @@ class LearnerSettings:
     feed: FeedSettings
     seed: int
     """Seed of the initial weights and the order of samples."""
+
+    def __post_init__(self) -> None:
+        if self.step.reproducible and self.exchange.compression != "none":
+            raise UserError(
+                f"--reproducible excludes --compression {self.exchange.compression}, whose rounding depends on the "
+                "number of workers: leave one of them out."
+            )
 
 
 class _ProgramSettings(Protocol):
@@ -134,26 +158,43 @@ class Learner:
     class_weights: np.ndarray | None
     """Factors of the samples' losses, floating (classes,); None if all are 1."""
 
+    threads: int
+    """The number of threads that this rank computes with."""
+
     def make_step(
-        self, *, exchange: "Exchange | None" = None, optimizer: Any = None, timed: bool = False
+        self,
+        *,
+        exchange: "Exchange | OrderedExchange | None" = None,
+        optimizer: Any = None,
+        timed: bool = False,
     ) -> "TrainingStep":
         """Makes the training step, optionally with another exchange or optimizer, or timed on each rank."""
+        from cnn.cluster.ordered_exchange import OrderedExchange
+        from cnn.learner.reproducible_step import ReproducibleStep
         from cnn.learner.step import TrainingStep
 
-        return TrainingStep(
-            self.model,
-            optimizer or self.optimizer,
-            self.feed,
-            exchange or self.exchange.exchange,
-            self.settings.regularisation,
-            group_size=self.order.group_size,
-            micro_batch_size=self.order.micro_batch_size,
-            class_weights=self.class_weights,
-            average=self.average,
-            loss_scale=self.loss_scale,
-            xla=self.settings.step.xla,
-            timed=timed,
-        )
+        exchange = exchange or self.exchange.exchange
+        order, parts = self.order, (self.model, optimizer or self.optimizer, self.feed)
+        options: dict[str, Any] = {
+            "group_size": order.group_size,
+            "micro_batch_size": order.micro_batch_size,
+            "class_weights": self.class_weights,
+            "average": self.average,
+            "loss_scale": self.loss_scale,
+            "xla": self.settings.step.xla,
+            "timed": timed and not self.settings.step.uses_deterministic_kernels,  # TensorFlow refuses timestamps then
+        }
+        if isinstance(exchange, OrderedExchange):
+            return ReproducibleStep(
+                *parts, exchange, self.settings.regularisation, groups_at_once=self._groups_at_once, **options
+            )
+        return TrainingStep(*parts, exchange, self.settings.regularisation, **options)
+
+    @property
+    def _groups_at_once(self) -> int:
+        """The number of groups that the threads may compute at the same time within the limit of a micro-batch."""
+        samples = self.order.micro_batch_size
+        return self.threads if samples is None else min(self.threads, samples // self.order.group_size)
 
     def predict_memory(self, step: "TrainingStep", world_size: int) -> "StepMemory":
         """Predicts the memory of a step, which is traced unless it has run, but not run.
@@ -180,7 +221,7 @@ def build_model(settings: LearnerSettings, dataset: Dataset) -> "keras.Model":
     from cnn.models.registry import build_network
 
     use_precision(settings.step.precision)
-    if settings.step.deterministic:
+    if settings.step.uses_deterministic_kernels:
         tf.config.experimental.enable_op_determinism()
     model = build_network(settings.model, dataset.input_shape, dataset.classes, settings.seed)
     if settings.optimizer.freeze is not None:
@@ -198,7 +239,7 @@ def make_order(
 ) -> SampleOrder:
     """Makes the order in which training visits the samples; every rank calls it.
 
-    Samples stay together in groups if a layer of the network, mixup or CutMix depends on groups.
+    Samples stay together in groups if a layer of the network, mixup, CutMix or --reproducible depends on groups.
 
     Args:
         cluster: the workers.
@@ -212,7 +253,8 @@ def make_order(
         UserError: a batch cannot be divided among the workers, or into micro-batches.
     """
     step = settings.step
-    group_size = step.group_size if looks_at_groups(model) or settings.augmentation.mixes else 1
+    grouped = step.reproducible or looks_at_groups(model) or settings.augmentation.mixes
+    group_size = step.group_size if grouped else 1
     with cluster.shared_errors():
         check_batches(global_batch_size, cluster.world_size, group_size, step.micro_batch_size)
     return order_class(samples, global_batch_size, settings.seed, group_size, step.micro_batch_size)
@@ -229,8 +271,8 @@ def check_batches(global_batch_size: int, world_size: int, group_size: int, micr
     """
     if micro_batch_size is not None and micro_batch_size % group_size:
         raise UserError(
-            f"--micro_batch_size {micro_batch_size} is not a multiple of --group_size {group_size}, within which "
-            "batches are normalised or samples mixed: give "
+            f"--micro_batch_size {micro_batch_size} is not a multiple of --group_size {group_size}, whose samples "
+            "are computed together: give "
             f"{-(-micro_batch_size // group_size) * group_size}, or another group size."
         )
     if -(-global_batch_size // group_size) < world_size:
@@ -267,6 +309,7 @@ def assemble(
     from cnn.learner.exchange_selection import choose_exchange
     from cnn.learner.loss import balanced_weights
     from cnn.learner.loss_scale import make_loss_scale
+    from cnn.learner.ordered_exchange_selection import choose_ordered_exchange
     from cnn.learner.state import state_variables
     from cnn.optim.averaging import make_average
     from cnn.optim.optimizers import build_optimizer
@@ -277,6 +320,12 @@ def assemble(
     loss_scale = make_loss_scale(precision)
     dtype = PRECISIONS[precision]
     balanced = settings.regularisation.class_weights == "balanced"
+    if settings.step.reproducible:
+        exchange = choose_ordered_exchange(cluster, settings.exchange, model, order)
+    else:
+        exchange = choose_exchange(
+            cluster, settings.exchange, model, order.width(cluster.world_size), recorded_exchange
+        )
     return Learner(
         settings=settings,
         order=order,
@@ -286,6 +335,7 @@ def assemble(
         loss_scale=loss_scale,
         variables=state_variables(model, optimizer, average, loss_scale),
         feed=Feed(dataset, dataset.train, dtype, settings.augmentation, resident_mb=settings.feed.resident_mb),
-        exchange=choose_exchange(cluster, settings.exchange, model, order.width(cluster.world_size), recorded_exchange),
+        exchange=exchange,
         class_weights=balanced_weights(dataset.train.labels[order.samples], dataset.classes) if balanced else None,
+        threads=cluster.cores.threads,
     )

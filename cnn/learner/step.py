@@ -158,7 +158,7 @@ class TrainingStep:
         """The exchanged mean gradients of one step of a plan, computed without an update."""
         batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1), None)))
         reports = tf.zeros(len(Reports._fields), self._model.dtype)
-        compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), reports), autograph=False)
+        compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), reports, batch.counts), autograph=False)
         return [gradient.numpy() for gradient in compiled().gradients]
 
     @property
@@ -203,7 +203,7 @@ class TrainingStep:
             # The loss is the last that is computed without competing with the exchange, which waits for other ranks.
             loss = self._time_after(list(local.sums.values()))
             computed = self._time_after(tf.nest.flatten([local.gradients, local.factors, local.statistics]))
-            exchanged = self._exchanged(local, reports)
+            exchanged = self._exchanged(local, reports, row.counts)
             end = self._time_after([*exchanged.gradients, exchanged.message, *exchanged.statistics])
             self._optimizer.learning_rate.assign(tf.cast(rates[step], self._optimizer.learning_rate.dtype))
             skipped = tf.logical_not(self._update(exchanged))
@@ -249,19 +249,23 @@ class TrainingStep:
         self._loss_scale.update(finite)
         return tf.cond(finite, update, lambda: tf.constant(False))
 
-    def _exchanged(self, local: RankSums, reports: Tensor) -> Gradients:
-        """Exchanges a rank's sums and reports."""
-        scale = None if self._loss_scale is None else self._loss_scale.value
-        products = iter(self._exchange.products(local.factors, reports.dtype))
+    def _exchanged(self, local: RankSums, reports: Tensor, count: Tensor) -> Gradients:
+        """Exchanges a rank's sums and reports in a step of `count` samples."""
+        products = self._exchange.products(local.factors, reports.dtype)
         message = self._message.pack(local.sums, reports)
         # Statistics, metrics and reports share the gradients' buckets: a message of their own would cost its latency.
         sums, (*statistics, message) = self._exchange.sums(local.gradients, [*local.statistics, message])
-        summed, gradients = iter(sums), []
+        return Gradients(self._complete(sums, products), message, statistics)
+
+    def _complete(self, sums: list[Tensor], products: list[Tensor]) -> list[Tensor]:
+        """All variables' gradients, L2 included, from those that were summed and those that are products."""
+        scale = None if self._loss_scale is None else self._loss_scale.value
+        summed, multiplied, gradients = iter(sums), iter(products), []
         for variable in self._model.trainable_variables:
-            gradient = next(products if variable.path in self._exchange.factored else summed)
+            gradient = next(multiplied if variable.path in self._exchange.factored else summed)
             # L2 comes after the sum and the division by the loss scale, so that it counts exactly once.
             gradients.append(self._regularised(gradient if scale is None else gradient / scale, variable))
-        return Gradients(gradients, message, statistics)
+        return gradients
 
     def _rank_sums(self, row: Row) -> RankSums:
         """As `_sums`, for all samples of this rank, in pieces of at most `micro_batch_size`."""

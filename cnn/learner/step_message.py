@@ -36,7 +36,10 @@ class StepMessage:
         self._metrics = metrics_for(classes, training=True)
         # A per-class metric also needs the number of samples of each class; for others the plan has it.
         self._widths = [2 * classes if metric.per_class else 1 for metric in self._metrics.values()]
-        self.width = sum(self._widths) + len(Reports._fields)
+        self.sums_width = sum(self._widths)
+        """The number of its numbers that are sums of metrics; the others are reports."""
+
+        self.width = self.sums_width + len(Reports._fields)
         """The length of the message, in numbers."""
 
     def sums(self, answers: Answers, weights: Tensor) -> dict[str, Tensor]:
@@ -64,7 +67,11 @@ class StepMessage:
             sums: results of `sums`, possibly added over several pieces.
             reports: a rank's `Reports` as one 1-D tensor.
         """
-        return tf.concat([*(sums[name] for name in self._metrics), reports], 0)
+        return tf.concat([*self.ordered(sums), reports], 0)
+
+    def ordered(self, sums: Mapping[str, Tensor]) -> list[Tensor]:
+        """The metrics' parts in the order of the message."""
+        return [sums[name] for name in self._metrics]
 
     def unpack(self, messages: np.ndarray, counts: np.ndarray) -> tuple[dict[str, Total], Reports]:
         """The metrics' totals and the reports, both summed over the ranks.

@@ -130,7 +130,6 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     """Measures with the current workers; every rank calls it and gets the same result."""
     import tensorflow as tf
 
-    from cnn.cluster.exchange import LocalExchange
     from cnn.cluster.link import measure_rates
     from cnn.models.layer_table import layer_rows
 
@@ -147,7 +146,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         step = learner.make_step(**replaced)
         return lambda plan: step.run(plan, np.zeros(len(plan.counts)))
 
-    local = LocalExchange()
+    local = learner.exchange.exchange.alone()
     complete = learner.make_step()
     variants: dict[str, Callable[[Plan], Tensor]] = {
         "step": lambda plan: complete.run(plan, np.zeros(len(plan.counts))),

@@ -167,7 +167,9 @@ def _unknown_lines(learner: "Learner", settings: TrainingSettings, workers: int)
         "memory of the process besides: Python, the libraries and, on rank 0, a copy of the state that is being saved",
         "scratch memory of single operations (cuDNN, oneDNN), and the order of operations that run at the same time",
     ]
-    if workers > 1 and learner.settings.exchange.exchange == "auto":
+    if settings.step.reproducible:
+        unknown.append("memory of the partial sums of groups, and of groups that threads compute at the same time")
+    elif workers > 1 and learner.settings.exchange.exchange == "auto":
         unknown.append("the choice of the exchange, which the run makes by what it measures; --exchange fixes it")
     if settings.step.xla:
         unknown.append("activations with --xla, which compiles the network into one operation")

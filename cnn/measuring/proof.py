@@ -51,10 +51,12 @@ class ProofSettings:
     workers: list[int] = dataclasses.field(default_factory=lambda: [1, 2, 3])
     """Numbers of workers to compare with one worker, which is always measured."""
 
-    precisions: list[str] = dataclasses.field(
-        default_factory=lambda: [each for each in PRECISIONS if each != "float64"]
-    )
-    """Precisions in which the first gradient of each variable is compared with the one in float64."""
+    bits: bool = False
+    """Instead, train with --reproducible, and compare the bits of all weights; also for one worker with one thread."""
+
+    precisions: list[str] | None = None
+    """Precisions in which the first gradient of each variable is compared with the one in float64, all by default; with
+    --bits, those to train in, float32 by default."""
 
     proof_steps: int = 20
     """Training steps."""
@@ -81,12 +83,19 @@ class ProofSettings:
     def __post_init__(self) -> None:
         for model in self.models:
             check_choice("model", model, NETWORKS)
-        for precision in self.precisions:
+        for precision in self.precisions or []:
             check_choice("precision", precision, PRECISIONS)
         micro_batch_size = self.proof_micro_batch_size or self.proof_batch_size
         for count in (*self.workers, self.proof_steps, self.proof_batch_size, self.proof_group_size, micro_batch_size):
             if count < 1:
                 raise UserError(f"{count} is not a number of workers, steps or samples: give whole numbers, 1 or more.")
+
+    @property
+    def compared_precisions(self) -> list[str]:
+        """The precisions that are given, or the default ones."""
+        if self.precisions is not None:
+            return self.precisions
+        return ["float32"] if self.bits else [each for each in PRECISIONS if each != "float64"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,6 +116,7 @@ class Settings:
             group_size=self.proof.proof_group_size,
             micro_batch_size=self.proof.proof_micro_batch_size,
             precision=precision,
+            reproducible=self.proof.bits,
         )
         return learner_settings(self, model, step, _SEED)
 
@@ -126,12 +136,7 @@ class ReversedOrder(SampleOrder):
 
 def measure(cluster: "Cluster", settings: Settings, folder: Path) -> None:
     """Measures every network with the workers of this job. Rank 0 writes FOLDER/NETWORK.npz."""
-
-    def check_folder() -> None:
-        if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise UserError(f"--output {folder} is not a folder that can be written to: create it, or name another.")
-
-    cluster.on_chief(check_folder)
+    check_output(cluster, folder)
     dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))
     for model in settings.proof.models:
         measured = _measure_network(cluster, settings, ModelSettings(model=model), dataset)
@@ -140,20 +145,40 @@ def measure(cluster: "Cluster", settings: Settings, folder: Path) -> None:
                 np.savez(file, **measured)  # type: ignore[arg-type]
 
 
+def check_output(cluster: "Cluster", folder: Path) -> None:
+    """Raises UserError on every rank when rank 0 cannot write to the folder of --output."""
+
+    def check() -> None:
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise UserError(f"--output {folder} is not a folder that can be written to: create it, or name another.")
+
+    cluster.on_chief(check)
+
+
+def small_epoch(settings: Settings, model: str, dataset: "Dataset") -> tuple["Dataset", np.ndarray]:
+    """The data set with the first images only, enlarged to the network's needs, and the indices of its samples.
+
+    An epoch is three batches and a partial one.
+    """
+    from cnn.data.dataset import Part
+
+    size = settings.proof.proof_batch_size
+    samples = np.arange(3 * size + 3 * size // 10)
+    images = _enlarged(dataset.train.images[samples], NETWORKS[model].smallest_image)
+    part = Part(images=images, labels=dataset.train.labels[samples])
+    return dataclasses.replace(dataset, train=part, input_size=None), samples
+
+
 def _measure_network(
     cluster: "Cluster", settings: Settings, model_settings: ModelSettings, dataset: "Dataset"
 ) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
-    from cnn.data.dataset import Part
     from cnn.learner.state import read_state
 
     tf.get_logger().setLevel("ERROR")  # it warns about compiling several networks
     size, steps = settings.proof.proof_batch_size, settings.proof.proof_steps
-    samples = np.arange(3 * size + 3 * size // 10)
-    images = _enlarged(dataset.train.images[samples], NETWORKS[model_settings.model].smallest_image)
-    part = Part(images=images, labels=dataset.train.labels[samples])
-    enlarged = dataclasses.replace(dataset, train=part, input_size=None)
+    enlarged, samples = small_epoch(settings, model_settings.model, dataset)
     measured: dict[str, np.ndarray] = {}
 
     def make_learner(precision: str, order_class: type[SampleOrder] = SampleOrder) -> Learner:
@@ -191,9 +216,9 @@ def _measure_network(
     run("float32", "float32", SampleOrder)
     if cluster.world_size == 1:
         run("float32", "reordered", ReversedOrder)
-        if settings.proof.precisions:
+        if settings.proof.compared_precisions:
             run_first("float64", _EXACT)
-        for precision in settings.proof.precisions:
+        for precision in settings.proof.compared_precisions:
             if precision not in ("float32", "float64"):  # which are measured already
                 run_first(precision, precision)
     return measured

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from cnn.cluster.arithmetic import arithmetic, other_arithmetic
+from cnn.cluster.arithmetic import arithmetic, other_arithmetic, other_processor
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.job import Job
 from cnn.data.dataset import Dataset
@@ -104,10 +104,12 @@ def prepare_run(cluster: Cluster, settings: TrainingSettings, job: Job, stopwatc
     initial = None if start.has_checkpoint else cluster.on_chief(lambda: _initialize(start, model))
     initial_message, origin = initial or (None, None)
     learner = assemble(cluster, settings.learner, dataset, order, model, start.exchange)
+    numerics = arithmetic(cluster)
+    if settings.step.reproducible and start.how != "fresh":
+        cluster.on_chief(lambda: _check_processor(start.folder, numerics))
     folder = claim_folder(cluster, start, job, learner.variables)
     job.resume_command = cluster.from_chief(lambda: resume_command(cluster.typed_command(), folder))
     state = restore_and_broadcast(cluster, start.checkpoint, learner.variables, dataset)
-    numerics = arithmetic(cluster)
     prepared = PreparedRun(
         start=start,
         folder=folder,
@@ -124,7 +126,8 @@ def prepare_run(cluster: Cluster, settings: TrainingSettings, job: Job, stopwatc
         messages=[],
     )
     if cluster.is_chief:
-        other_bits = _other_bits(folder, numerics) if start.has_checkpoint else ""
+        may_differ = start.has_checkpoint and not settings.step.reproducible
+        other_bits = _other_bits(folder, numerics) if may_differ else ""
         prepared.messages.extend(filter(None, _messages(cluster, prepared, other_bits, initial_message)))
         if not start.has_checkpoint:  # until a resumed run takes a step, its folder describes the earlier start
             prepared.describe()
@@ -137,6 +140,16 @@ def _check_patience(run: RunSettings, validation: np.ndarray) -> None:
             f"--patience {run.patience} counts epochs without a better result on the validation part, but there is "
             f"none with --validation_fraction {run.validation_fraction}: give a larger one, 0.1 for example.",
             agreed=True,
+        )
+
+
+def _check_processor(folder: Path, numerics: list[dict[str, str]]) -> None:
+    """Raises UserError when a reproducible run was computed by another kind of processor until now."""
+    other = other_processor(recorded_topology(folder).get("arithmetic"), numerics[0])
+    if other:
+        raise UserError(
+            f"{folder} was begun with --reproducible by other means: this host has {other}; continue it where it was "
+            "begun, or start a new run in another --run_dir."
         )
 
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from cnn.cluster.arithmetic import arithmetic, other_arithmetic
+from cnn.cluster.arithmetic import arithmetic, differing_rank, other_arithmetic, other_processor
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.process import ALONE, Cores, Devices
 from cnn.shown_text import on_one_line
@@ -36,10 +36,28 @@ def test_what_has_changed(before: object, said: str) -> None:
     assert other_arithmetic(before, [HERE, HERE]) == said
 
 
+def test_ranks_that_compute_alike_may_have_other_numbers_of_threads() -> None:
+    assert differing_rank([HERE]) == differing_rank([HERE, {**HERE, "threads": "1"}]) == ""
+    assert differing_rank([HERE, HERE, {**HERE, "GPU": "H100"}]) == "rank 2 has GPU H100 (rank 0: none)"
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ([{**HERE, "threads": "7"}, HERE, HERE], ""),
+        ([{**HERE, "processor": "Epyc"}], "processor Xeon (before: Epyc)"),
+        ([], ""),
+        (None, ""),
+    ],
+)
+def test_another_kind_of_processor_than_before(before: object, said: str) -> None:
+    assert other_processor(before, HERE) == said
+
+
 @examples(100)
 @given(JSON)
 def test_whatever_a_folder_tells_is_one_line(told: object) -> None:
     for before in (told, [told], [{"threads": told, "processor": told}]):
-        said = other_arithmetic(before, [HERE])
-        assert on_one_line(said) == said
-        assert len(said) < 1000
+        for said in (other_arithmetic(before, [HERE]), other_processor(before, HERE)):
+            assert on_one_line(said) == said
+            assert len(said) < 1000

@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from cnn.cluster import sum_tree
 from cnn.cluster.job import run_job
 from cnn.data.order import Plan, SampleOrder
 from cnn.launching.own_job import is_relaunched
@@ -53,10 +54,15 @@ def inexact_bias() -> None:
     bias.has_inexact_sums = lambda _: False
 
 
-BREAKS = {each.__name__: each for each in (no_exchange, foreign_sample, keys_of_rank, inexact_bias)}
+def sums_of_rank() -> None:
+    """Each rank adds up all of its groups before the ranks' sums are added."""
+    sum_tree._nodes_of_run = lambda first, last: ([(0, first)][: last - first], [0, *[1] * (last - first)][: last - first])
+
+
+BREAKS = {each.__name__: each for each in (no_exchange, foreign_sample, keys_of_rank, inexact_bias, sums_of_rank)}
 
 if __name__ == "__main__":
     BREAKS[os.environ["CNN_BREAK"]]()
     if is_relaunched():
-        run_job(prove.parse, prove.body)
+        run_job(prove.parse, prove.body, lambda settings: settings.proof.bits)
     prove.main()

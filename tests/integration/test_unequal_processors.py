@@ -16,10 +16,13 @@ from cnn.cluster.job import run_job
 
 def body(cluster, settings, job):
     import keras
+    import numpy as np
     from cnn.cluster.exchange_cost import ExchangeSettings
     from cnn.errors import UserError
+    from cnn.data.order import SampleOrder
     from cnn.models.dense import Dense
     from cnn.learner.exchange_selection import choose_exchange
+    from cnn.learner.ordered_exchange_selection import choose_ordered_exchange
 
     inputs = keras.Input((3000,))
     outputs = Dense(5, name="logits")(Dense(2000, name="hidden")(inputs))
@@ -34,6 +37,11 @@ def body(cluster, settings, job):
             seen[how] = [chosen.record["factored"], chosen.message, sorted(chosen.exchange.factored)]
         except UserError as error:
             seen[how] = [str(error), error.agreed]
+    try:
+        order = SampleOrder(np.arange(24), 24, seed=1, group_size=4)
+        seen["reproducible"] = choose_ordered_exchange(cluster, ExchangeSettings(), model, order).record["factored"]
+    except UserError as error:
+        seen["reproducible"] = [str(error), error.agreed]
     Path(sys.argv[1], f"{cluster.rank}.json").write_text(json.dumps(seen))
 
 run_job(lambda: None, body)
@@ -55,9 +63,15 @@ def test_factors_are_exchanged_only_where_all_ranks_compute_the_same_products(
     seen = everyone[0]
     assert seen["allreduce"] == [[], "", []]
     if limited == "0,1,2":
+        assert seen["reproducible"] == ["hidden/kernel"]
         assert seen["auto"] == [["hidden/kernel"], "", ["hidden/kernel"]]
         assert seen["factored"] == [["hidden/kernel", "logits/kernel"], "", ["hidden/kernel", "logits/kernel"]]
         return
+    assert seen["reproducible"] == [
+        "--reproducible needs the same kind of processor for every worker, but rank 2 has ONEDNN_MAX_CPU_ISA SSE41 "
+        "(rank 0: none): use hosts of one kind, or leave --reproducible out.",
+        True,
+    ]
     assert seen["auto"][0] == seen["auto"][2] == []
     assert seen["auto"][1].startswith("rank 2 (on ")
     assert seen["auto"][1].endswith(f"{ODD}: gradients are summed instead of being exchanged as factors.")

@@ -109,6 +109,13 @@ def test_the_batches_of_an_order_are_checked(cluster: Cluster, data: Dataset) ->
         make_order(cluster, settings, build_model(settings, data), SAMPLES, 24)
 
 
+def test_a_reproducible_run_has_groups_and_does_not_round_what_it_sends(cluster: Cluster, data: Dataset) -> None:
+    settings = settings_for("--model", "lenet5", "--group_size", 8, "--reproducible").learner
+    assert make_order(cluster, settings, build_model(settings, data), SAMPLES, 24).group_size == 8
+    with pytest.raises(UserError, match="--reproducible excludes --compression float16, whose rounding .*: leave one"):
+        settings_for("--reproducible", "--compression", "float16").learner  # noqa: B018
+
+
 @pytest.mark.usefixtures("arithmetic")
 def test_only_kernels_that_repeat_their_bits_are_used_if_asked_for(data: Dataset) -> None:
     build_model(settings_for().learner, data)
