@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnn.data.cache_folder import cache_folder
 from cnn.data.dataset import Dataset
 from cnn.data.preparation_progress import PreparationProgress
 from cnn.data.registry import DataSettings, open_dataset
@@ -235,6 +236,7 @@ def test_a_store_without_its_record_is_prepared_again(
         path.unlink()
     if content is not None:
         (store / "sources.npy").write_bytes(content)
+    shutil.rmtree(cache_folder() / "folders")  # a folder that is known to be unchanged needs no record
     with caplog.at_level(logging.WARNING):
         assert _decoded(folder) == 20
     assert "is prepared again: sources.npy" in caplog.text
@@ -256,7 +258,8 @@ def test_where_no_lock_can_be_had_files_are_compared_without(folder: Path) -> No
 
 def test_another_decoder_makes_another_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checksum = _open(folder).checksum
-    monkeypatch.setattr("cnn.data.image_store.DECODER", -1)
+    for module in ("image_store", "registry"):
+        monkeypatch.setattr(f"cnn.data.{module}.DECODER", -1)
     assert _decoded(folder) == 20
     assert _open(folder).checksum == checksum
 

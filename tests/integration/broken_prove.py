@@ -56,7 +56,12 @@ def inexact_bias() -> None:
 
 def sums_of_rank() -> None:
     """Each rank adds up all of its groups before the ranks' sums are added."""
-    sum_tree._nodes_of_run = lambda first, last: ([(0, first)][: last - first], [0, *[1] * (last - first)][: last - first])
+
+    def nodes_of_run(first: int, last: int) -> tuple[list[tuple[int, int]], list[int]]:
+        groups = last - first
+        return [(0, first)][:groups], [0, *[1] * groups][:groups]
+
+    sum_tree._nodes_of_run = nodes_of_run
 
 
 BREAKS = {each.__name__: each for each in (no_exchange, foreign_sample, keys_of_rank, inexact_bias, sums_of_rank)}
