@@ -1,4 +1,4 @@
-"""Measures the speed of training and the parts of a step's time.
+"""Measures the speed of training and of a step's parts.
 
 python jobs/benchmark.py --model alexnet --data synthetic --image_size 224 --workers 1 2 --report alexnet
 mpirun -np 8 -H a:4,b:4 python jobs/benchmark.py --model vgg16 --data oxflower17 --data_dir DIR --output vgg16.json
