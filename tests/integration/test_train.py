@@ -133,6 +133,12 @@ def test_a_last_step_that_diverges_is_no_result(jobs, tmp_path: Path, part: str)
     assert not [*run.glob("checkpoints/*")]
 
 
+def test_deterministic_kernels_on_processors(jobs, tmp_path: Path) -> None:
+    settings = (*IMAGES, "--model", "fcnn", "--steps", 2, "--deterministic", "--run_dir", tmp_path)
+    code, output = jobs.run("jobs/train.py", *settings, launcher="mpirun", workers=2)
+    assert code == 0, output
+
+
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="a lone core has no other number of threads")
 def test_a_resume_by_other_threads_says_that_bits_will_differ(jobs, tmp_path: Path) -> None:
     core, folder = str(min(os.sched_getaffinity(0))), tmp_path / "run"
