@@ -80,8 +80,7 @@ def main() -> None:
     progress = PreparationProgress()
     dataset = open_dataset(settings.data, progress=progress, verify=settings.preparation.verify)
     progress.print_notes()  # notes of an earlier preparation
-    is_chief = launch_from_environment(os.environ).rank == 0
-    if not progress.is_help and (is_chief or progress.images):
+    if launch_from_environment(os.environ).rank == 0:  # whichever rank began
         print(describe(dataset, progress, verified=settings.preparation.verify))
 
 

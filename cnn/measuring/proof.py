@@ -54,7 +54,7 @@ class ProofSettings:
     bits: bool = False
     """Instead, train with --reproducible, and compare the bits of all weights; also for one worker with one thread."""
 
-    precisions: list[str] | None = None
+    precisions: list[str] = dataclasses.field(default_factory=list)
     """Precisions in which the first gradient of each variable is compared with the one in float64, all by default; with
     --bits, those to train in, float32 by default."""
 
@@ -83,7 +83,7 @@ class ProofSettings:
     def __post_init__(self) -> None:
         for model in self.models:
             check_choice("model", model, NETWORKS)
-        for precision in self.precisions or []:
+        for precision in self.precisions:
             check_choice("precision", precision, PRECISIONS)
         micro_batch_size = self.proof_micro_batch_size or self.proof_batch_size
         for count in (*self.workers, self.proof_steps, self.proof_batch_size, self.proof_group_size, micro_batch_size):
@@ -93,7 +93,7 @@ class ProofSettings:
     @property
     def compared_precisions(self) -> list[str]:
         """The precisions that are given, or the default ones."""
-        if self.precisions is not None:
+        if self.precisions:
             return self.precisions
         return ["float32"] if self.bits else [each for each in PRECISIONS if each != "float64"]
 
