@@ -1,6 +1,7 @@
 """Every port that a job opens, by each way of starting it: on which address, and what a stranger's bytes do there."""
 
 import base64
+import concurrent.futures
 import contextlib
 import os
 import pickle
@@ -128,7 +129,9 @@ def attack(process: "subprocess.Popen[bytes]", trap: Path) -> list[bytes]:
         for port in ports:
             for _ in range(20):
                 slow.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(b"GE")
-        return [send(port, message) for port in ports for message in messages(pickle.dumps(Trap(trap)))]
+        sent = [(port, message) for port in ports for message in messages(pickle.dumps(Trap(trap)))]
+        with concurrent.futures.ThreadPoolExecutor(len(sent)) as strangers:
+            return [*strangers.map(send, *zip(*sent, strict=True))]
 
 
 def survives(process: "subprocess.Popen[bytes]", folder: Path) -> list[bytes]:

@@ -446,7 +446,7 @@ def test_a_rank_knows_its_own_loss_and_time(make_step) -> None:
     own = results.diagnostics
     np.testing.assert_allclose(own.local_losses / ORDER.plan(0, 3, 0, 1).counts, losses(results), rtol=1e-6)
     assert (own.loss_seconds > 0).all()
-    assert (own.computing_seconds > own.loss_seconds).all()
+    assert (own.computing_seconds >= own.loss_seconds).all()
     assert (own.computing_seconds < 60).all()
     assert (own.exchange_seconds >= 0).all()
     assert (own.exchange_seconds < own.computing_seconds).all()  # there is nothing to exchange
