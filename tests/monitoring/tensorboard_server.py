@@ -48,6 +48,8 @@ def tensorboard(logdir: Path, *options: str) -> Iterator[tuple["subprocess.Popen
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def get_when(process: "subprocess.Popen[str]", url: str, ready: str | Sequence[str], posted: Any = None) -> Any:
