@@ -6,6 +6,7 @@
 # request (restart), all others: restart.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/begin.bash"
+. launch/pod_data.bash
 help_if_asked "$@"
 [ $# -gt 0 ] || { echo "error: RUN_DIR is missing; --help shows the usage." >&2; exit 2; }
 
@@ -30,16 +31,7 @@ stop() {
 trap stop TERM INT
 
 marker=$(bash launch/pod_prepare.sh --marker)
-for ((left = seconds; left > 0; left--)); do
-  [ -z "$requested" ] || exit "$restart"
-  [ ! -e "$marker" ] || break
-  ((left % 30)) || echo "waiting for the data to be prepared ($left s left)"
-  sleep 1
-done
-if [ ! -e "$marker" ]; then
-  echo "error: the data are not prepared after $seconds s ($marker is missing): check the job that prepares them." >&2
-  exit 1
-fi
+wait_for_data "$marker" "$seconds"
 
 bash "${start[@]}" --wait "$seconds" -- --run_dir "$run_dir" --resume auto "$@" &
 child=$!

@@ -10,7 +10,8 @@ import pytest
 
 from cnn.monitoring.goodput import ACTIVITIES
 
-from ..monitoring.status_server import PATH, TOKEN, Post, TrainerServer, make_certificate
+from ..https_server import make_certificate
+from ..monitoring.status_server import PATH, TOKEN, Post, TrainerServer
 from .conftest import Jobs
 
 RUN = ("jobs/train.py", "--model", "fcnn", "--data", "digits", "--global_batch_size", 100, "--epochs", 2)

@@ -2,11 +2,7 @@
 
 import base64
 import contextlib
-import http.server
-import json
-import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,36 +12,22 @@ import pytest
 from cnn.errors import RunError, UserError
 from cnn.launching.job_key import make_secret, store_secret
 
-from ..monitoring.status_server import make_certificate
+from ..https_server import HttpsServer, make_certificate
 
 OWNER = {"name": "key", "uid": "0f2a"}
 
 
-class ApiServer:
+class ApiServer(HttpsServer):
     """Stores Secrets of the namespace `flowers` for the token `good`."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self.secrets: dict[str, Any] = {}
-        api = self
+        super().__init__(certificate, key)
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                secret = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(api.store(self.path, self.headers["Authorization"], secret))
-                self.end_headers()
-                self.wfile.write(b'{"message": "of the API server"}')
+    def answer(self, path: str, authorization: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return self._store(path, authorization, body), {"message": "of the API server"}
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def store(self, path: str, authorization: str, secret: dict[str, Any]) -> int:
-        """The code of the answer."""
+    def _store(self, path: str, authorization: str, secret: dict[str, Any]) -> int:
         if authorization != "Bearer good":
             return 403
         if path != "/api/v1/namespaces/flowers/secrets":
@@ -54,10 +36,6 @@ class ApiServer:
             return 409
         self.secrets[secret["metadata"]["name"]] = secret
         return 201
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +58,7 @@ def account(certificate: tuple[Path, Path], tmp_path: Path) -> Path:
 
 
 def _environ(api: ApiServer) -> dict[str, str]:
-    return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.server.server_address[1])}
+    return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
 
 
 def test_a_key_is_stored_once(api: ApiServer, account: Path, tmp_path: Path) -> None:

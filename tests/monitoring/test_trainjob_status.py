@@ -14,7 +14,8 @@ import pytest
 from cnn.errors import UserError
 from cnn.monitoring.trainjob_status import StatusServer, TrainJobStatus, status_server
 
-from .status_server import PATH, SECONDS, TOKEN, TrainerServer, make_certificate
+from ..https_server import make_certificate
+from .status_server import PATH, SECONDS, TOKEN, TrainerServer
 
 OFTEN = 0.01
 """Seconds between posts."""
