@@ -21,9 +21,9 @@ from cnn.foreign_folder import (
 from cnn.monitoring.events import EventWriter
 from cnn.monitoring.metrics import MetricsLog
 from cnn.monitoring.prediction_files import PredictionFiles
-from cnn.monitoring.whole_file import write_whole
 from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.folder_lock import lock_folder
+from cnn.whole_file import write_whole
 from tests.hostile import read_or_sentence
 
 CANARY = b"what a link must not lead to"

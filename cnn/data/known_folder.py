@@ -18,6 +18,7 @@ from cnn.data.seen_times import NEVER
 from cnn.data.source_record import settled
 from cnn.data.store_files import DamagedStoreError, folder_of, open_files
 from cnn.from_json import from_json, parse_json
+from cnn.whole_file import write_whole
 
 _RULES = 1
 """Version of the rules by which files become images, parts and classes: increase it when these change."""
@@ -65,11 +66,8 @@ class KnownFolder:
         if self._file is None:
             return
         record = _Record(store=folder_of(dataset).name, notes=notes)
-        temporary = self._file.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(dataclasses.asdict(record)), encoding="utf-8")
-            temporary.replace(self._file)
+            write_whole(self._file, json.dumps(dataclasses.asdict(record)).encode())
             states = sorted(self._file.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
             for old in states[:-_MAX_STATES]:
                 old.unlink()

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from cnn.duration import duration
 from cnn.monitoring.summary import write_json
-from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line
+from cnn.whole_file import write_whole
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnn.monitoring.comparison import RunResult
 from cnn.monitoring.figure import add_title, as_png, running_mean, style_step_axis
-from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import counted
+from cnn.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line
+from cnn.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line
+from cnn.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cnn.duration import duration
 from cnn.monitoring.goodput import ACTIVITIES, STOPPED, Goodput
-from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import counted
+from cnn.whole_file import write_whole
 
 _COLOURS = (
     "#999999",

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line
+from cnn.whole_file import write_whole
 
 BEST_ACCURACY = "accuracy/best"
 """The tag of the best accuracy on the validation part so far: the tab shows a curve's last value."""

@@ -12,7 +12,7 @@ from cnn.errors import UserError
 from cnn.foreign_folder import open_to_append, open_to_read
 from cnn.from_json import parse_json
 from cnn.monitoring.finite import finite
-from cnn.monitoring.whole_file import write_whole
+from cnn.whole_file import write_whole
 
 _MAX_VALUE = 1e300
 """Upper limit of the values' magnitudes: larger ones would overflow in computations."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from cnn.errors import UserError
 from cnn.monitoring.figure import as_png
-from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line
+from cnn.whole_file import write_whole
 
 
 def draw_range_test(

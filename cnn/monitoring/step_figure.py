@@ -8,7 +8,7 @@ from cnn.errors import UserError
 from cnn.monitoring.figure import add_title, as_png
 from cnn.monitoring.step_table import PARTS
 from cnn.monitoring.summary import write_json
-from cnn.monitoring.whole_file import write_whole
+from cnn.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,8 @@ from typing import Any
 
 from cnn.duration import duration
 from cnn.monitoring.finite import finite
-from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import counted, on_one_line
+from cnn.whole_file import write_whole
 
 _MAX_COLUMNS = 100
 _UNBREAKABLE_SPACE = "\0"  # occurs in no path

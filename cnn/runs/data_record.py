@@ -12,8 +12,8 @@ from cnn.data.registry import LARGEST_IMAGE_SIZE, stored_size
 from cnn.errors import UserError
 from cnn.foreign_folder import read_file
 from cnn.from_json import MAX_JSON_BYTES, from_json, parse_json
-from cnn.monitoring.whole_file import write_whole
 from cnn.shown_text import on_one_line
+from cnn.whole_file import write_whole
 
 DATA = "data.json"
 

@@ -19,7 +19,6 @@ from cnn.errors import UserError
 from cnn.learner.learner import LearnerSettings, StepSettings, learner_settings
 from cnn.models.registry import ModelSettings
 from cnn.monitoring.metrics_server import MetricsSettings
-from cnn.monitoring.whole_file import write_whole
 from cnn.optim.optimizers import MIN_LEARNING_RATE, OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.optim.schedules import ScheduleSettings
@@ -27,6 +26,7 @@ from cnn.settings.command_line import parse_words
 from cnn.settings.plain_yaml import dump_yaml
 from cnn.settings.setting_value import SwitchOrAuto
 from cnn.settings.settings_file import read_group, typed
+from cnn.whole_file import write_whole
 
 Settings = TypeVar("Settings")
 

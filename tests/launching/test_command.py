@@ -15,11 +15,11 @@ import pytest
 
 from cnn.errors import UserError
 from cnn.launching.command import overview, program_of, programs
-from cnn.monitoring.whole_file import write_whole
 from cnn.runs.saved_run import open_run
 from cnn.settings.options import options_of
 from cnn.settings.settings import TrainingSettings, parse_given, parse_settings, training_defaults, write_settings
 from cnn.settings.unknown_word import OF_PROGRAMS
+from cnn.whole_file import write_whole
 
 
 @cache

@@ -2,7 +2,7 @@ import os
 import stat
 from pathlib import Path
 
-from cnn.monitoring.whole_file import write_whole
+from cnn.whole_file import write_whole
 
 
 def test_content_and_usual_permissions_and_nothing_left_over(tmp_path: Path) -> None:
