@@ -1,5 +1,7 @@
 """Batch normalisation that does not depend on the number of workers."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -57,11 +59,7 @@ class GroupBatchNormalization(keras.layers.Layer):
         return tf.cast(tf.cast(inputs, self.variable_dtype) * scale + shift, self.compute_dtype)
 
     def _by_groups(self, inputs: Tensor, batch: TrainingBatch) -> Tensor:
-        normalise = normalise_groups
-        if tf.config.get_visible_devices("GPU"):
-            # As single operations, forward and backward would read and write the maps a dozen times. XLA makes few
-            # kernels of them; cuDNN's batch normalisation knows neither groups nor padding.
-            normalise = tf.function(normalise_groups, autograph=False, jit_compile=True)
+        normalise = _normalise_by_xla() if tf.config.get_visible_devices("GPU") else normalise_groups
         gamma, beta = self.gamma.value, self.beta.value
         outputs, real, mean, variance = normalise(inputs, batch.weights, gamma, beta, batch.group_size, self.epsilon)
         self._contribute(batch, real, mean, variance, inputs.shape[1] * inputs.shape[2])
@@ -111,7 +109,8 @@ def normalise_groups(
         return tf.reduce_sum(tf.reshape(values, (-1, group_size, values.shape[-1])), 1)
 
     def of_sample(values: Tensor) -> Tensor:
-        return tf.repeat(values, group_size, axis=0)
+        # Not by tf.repeat, whose gradient XLA cannot compile for a GPU.
+        return tf.reshape(values[:, None] + tf.zeros((group_size, 1), values.dtype), (-1, values.shape[-1]))
 
     weights = tf.cast(weights, maps.dtype)[:, None]
     real = over_group(weights)
@@ -124,3 +123,14 @@ def normalise_groups(
     shift = beta - mean * scale
     outputs = maps * of_sample(scale)[:, None, None, :] + of_sample(shift)[:, None, None, :]
     return tf.cast(outputs, inputs.dtype), real, mean, variance
+
+
+@functools.cache
+def _normalise_by_xla() -> Callable[..., Any]:
+    """`normalise_groups` for GPUs, where single operations would read and write the maps a dozen times.
+
+    XLA makes few kernels of it, forward and backward; cuDNN's batch normalisation knows neither groups nor padding. As
+    one function for all layers, it is compiled once for all maps of one size.
+    """
+    compiled: Callable[..., Any] = tf.function(normalise_groups, autograph=False, jit_compile=True)
+    return compiled
