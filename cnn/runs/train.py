@@ -17,7 +17,7 @@ from cnn.cluster.elastic import WorkersChangedError, is_elastic
 from cnn.cluster.expected_workers import unexpected_workers
 from cnn.cluster.installation import check_alike
 from cnn.cluster.job import Job
-from cnn.data.feed import Feed
+from cnn.data.feed.feed import Feed
 from cnn.duration import duration, seconds_of
 from cnn.errors import StoppedError, diverged
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness

@@ -12,7 +12,7 @@ import pytest
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange import make_exchange
 from cnn.data.dataset import Part
-from cnn.data.feed import Feed
+from cnn.data.feed.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.errors import RunError
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
