@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from tests.data.icc import DISPLAY_P3, SRGB, grey_profile, rgb_profile
 
 from cnn.data.images.image_file import decode_image
+
+from .icc import DISPLAY_P3, SRGB, grey_profile, rgb_profile
 
 _OWN = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 _EXCHANGED = rgb_profile({"r": SRGB["b"], "g": SRGB["g"], "b": SRGB["r"]})

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.icc import SRGB, rgb_profile
 
 from cnn.data.images.image_file import DamagedImageError, decode_image
+
+from .icc import SRGB, rgb_profile
 
 Noise = Callable[..., Image.Image]
 

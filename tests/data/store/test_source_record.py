@@ -258,7 +258,7 @@ def test_where_no_lock_can_be_had_files_are_compared_without(folder: Path) -> No
 
 def test_another_decoder_makes_another_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checksum = _open(folder).checksum
-    for module in ("image_store", "registry"):
+    for module in ("store.image_store", "sources.registry"):
         monkeypatch.setattr(f"cnn.data.{module}.DECODER", -1)
     assert _decoded(folder) == 20
     assert _open(folder).checksum == checksum
