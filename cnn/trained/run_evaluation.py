@@ -14,7 +14,7 @@ from cnn.choices import check_choice, check_counts
 from cnn.data.sources.class_folders import list_class_folders
 from cnn.data.sources.registry import open_dataset
 from cnn.data.split import divide_training_part
-from cnn.data.store.image_store import left_out_note
+from cnn.data.store.damaged_images import left_out_note
 from cnn.errors import RunError, UserError
 from cnn.learner.metric_table import Metric, metrics_for
 from cnn.learner.precision import PRECISIONS

@@ -18,7 +18,8 @@ from cnn.data.sources.idx import FASHION_MNIST, MNIST
 from cnn.data.sources.oxflower17 import OXFLOWER17
 from cnn.data.sources.synthetic import SYNTHETIC, enlarged
 from cnn.data.store.cache_folder import cache_folder, explained
-from cnn.data.store.image_store import open_image_store, refuse_left_out
+from cnn.data.store.damaged_images import refuse_left_out
+from cnn.data.store.image_store import open_image_store
 from cnn.data.store.known_folder import KnownFolder
 from cnn.data.store.preparation_progress import PreparationProgress
 from cnn.data.store.store import open_store

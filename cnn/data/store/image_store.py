@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import logging
 import os
 import shutil
@@ -14,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from cnn.data.dataset import Dataset
-from cnn.data.folders.listing import shown
 from cnn.data.images.image_file import DECODER
 from cnn.data.jpeg_record import FORM
 from cnn.data.source import ImageFile, ImageIndex
 from cnn.data.store.cache_folder import explained
+from cnn.data.store.damaged_images import DamagedFile, left_out_note, listed, refusal, refuse_left_out, write_damaged
 from cnn.data.store.decoding import Chunk, Decoded
 from cnn.data.store.equal_images import EqualImages
 from cnn.data.store.preparation_progress import PreparationProgress
@@ -26,10 +25,9 @@ from cnn.data.store.seen_times import NEVER
 from cnn.data.store.shared_chunks import SharedChunks
 from cnn.data.store.source_record import SourceFiles, file_digest, settled, write_record
 from cnn.data.store.store import RECORD, open_or_prepare
-from cnn.data.store.store_files import folder_of, mean_and_deviation, sync, sync_folder, write_array, write_manifest
+from cnn.data.store.store_files import mean_and_deviation, sync_folder, write_array, write_manifest
 from cnn.data.store.unfinished_images import JpegChunks, RawImages, UnfinishedImages
 from cnn.errors import UserError
-from cnn.from_json import from_json, parse_json
 
 _PARTS = ("train", "test")
 
@@ -39,9 +37,6 @@ _CHUNK_BYTES = 32 << 20
 
 # The number of ImageFile's first fields that identify a store: all but the change time, which differs between machines.
 _KEY_FIELDS = 5
-
-_DAMAGED = "damaged.json"
-_MAX_LISTED = 10
 
 _logger = logging.getLogger(__name__)
 
@@ -90,13 +85,6 @@ def open_image_store(
     if not skip_damaged:
         refuse_left_out(dataset, folder)
     return dataset
-
-
-def refuse_left_out(dataset: Dataset, folder: Path) -> None:
-    """Raises UserError if damaged images in `folder` were left out when the data set was prepared."""
-    damaged = folder_of(dataset) / _DAMAGED
-    if damaged.exists():
-        raise _refusal(folder, _read_damaged(damaged))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -207,7 +195,7 @@ class _Preparation:
             for position, reason in sorted(damaged[part].items())
         ]
         if unusable and not self.skip_damaged:
-            raise _refusal(self.folder, unusable)
+            raise refusal(self.folder, unusable)
         kept = {
             part: np.setdiff1d(np.arange(len(self._files[part])), np.array([*damaged[part]], np.int64))
             for part in _PARTS
@@ -216,9 +204,7 @@ class _Preparation:
         validation = int(np.sum(kept["train"] >= len(self.index.train)))
         if unusable:
             self._check_remaining(labels, validation, unusable)
-            with open(unfinished / _DAMAGED, "w", encoding="ascii") as text:
-                json.dump(unusable, text)
-                sync(text)
+            write_damaged(unfinished, unusable)
             _logger.warning("%s", left_out_note(self.folder, unusable))
         for note in EqualImages(self._digested(decoded)).notes():
             _logger.warning("warning: %s", note)
@@ -243,7 +229,7 @@ class _Preparation:
     def _labels(self, part: str) -> np.ndarray:
         return np.array([file.label for file in self._files[part]], np.int32)
 
-    def _check_remaining(self, labels: dict[str, np.ndarray], validation: int, damaged: list[tuple[str, str]]) -> None:
+    def _check_remaining(self, labels: dict[str, np.ndarray], validation: int, damaged: list[DamagedFile]) -> None:
         lost_labels = np.setdiff1d(self._labels("train"), labels["train"][: len(labels["train"]) - validation])
         if len(lost_labels):
             images = f"all training images of the class '{self.index.class_names[lost_labels[0]]}'"
@@ -253,7 +239,7 @@ class _Preparation:
             images = "all test images"
         else:
             return
-        raise UserError(f"{images} in {self.folder} are damaged: replace them ({_listing(self.folder, damaged)}).")
+        raise UserError(f"{images} in {self.folder} are damaged: replace them ({listed(self.folder, damaged)}).")
 
     def _statistics(self, decoded: list[Decoded], images: int) -> tuple[list[float], list[float]]:
         train = [each for each in decoded if each.part == "train"]
@@ -286,38 +272,3 @@ def _is_valid(decoded: Decoded, chunk: Chunk) -> bool:
 def _digests(decoded: list[Decoded]) -> list[bytes]:
     """Digests of all files, in the order of the chunks."""
     return [bytes.fromhex(digest) for each in decoded for digest in each.digests]
-
-
-def _read_damaged(path: Path) -> list[tuple[str, str]]:
-    """Path and reason of each image that was left out."""
-    try:
-        return from_json(list[tuple[str, str]], parse_json(path.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): remove {path.parent} to have it prepared again.") from error
-
-
-def left_out_note(folder: Path, damaged: list[tuple[str, str]]) -> str:
-    """A sentence on damaged image files that are not used.
-
-    Args:
-        folder: folder of the image files.
-        damaged: path, relative to the folder, and reason of each.
-    """
-    return f"{_counted(len(damaged))} left out: {_listing(folder, damaged)}"
-
-
-def _refusal(folder: Path, damaged: list[tuple[str, str]]) -> UserError:
-    return UserError(
-        f"{_counted(len(damaged))} cannot be used: {_listing(folder, damaged)}; replace or remove all damaged files, "
-        "or leave them out by --damaged skip."
-    )
-
-
-def _counted(files: int) -> str:
-    return "1 image file" if files == 1 else f"{files:,} image files"
-
-
-def _listing(folder: Path, damaged: list[tuple[str, str]]) -> str:
-    names = [f"{shown(str(folder / path))} ({reason})" for path, reason in damaged[:_MAX_LISTED]]
-    rest = [f"and {len(damaged) - _MAX_LISTED:,} more"] if len(damaged) > _MAX_LISTED else []
-    return ", ".join([*names, *rest])
