@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from cnn.cluster.allreduce_rules import allreduce_rules
 from cnn.cluster.command_line import typed_command
 from cnn.cluster.elastic import is_elastic
 from cnn.cluster.left_over import set_controller
@@ -83,7 +84,8 @@ class Cluster:
             close_ports(launch)
             import horovod.tensorflow as hvd
 
-            hvd.init()
+            with allreduce_rules(launch.world_size, os.environ):
+                hvd.init()
             if is_elastic():  # workers may have joined or left since this process was started
                 self.rank, self.world_size = hvd.rank(), hvd.size()
                 self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
