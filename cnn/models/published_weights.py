@@ -96,8 +96,8 @@ def read_published(path: Path, name: str, network: keras.Model) -> PublishedWeig
             unfit |= dict.fromkeys(layer for layer in map(_layer, sources) if layer.startswith(("fc", "logits")))
         fitting = {path: source for path, source in sources.items() if source and _layer(path) not in unfit}
         values = {path: _value(file, *source) for path, source in fitting.items()}
-        for path, (theirs, _) in fitting.items():
-            if path.endswith("/moving_variance") and values[path].min() < 0:
+        for variable, (theirs, _) in fitting.items():
+            if variable.endswith("/moving_variance") and values[variable].min() < 0:
                 raise ValueError(f"{theirs} holds variances below 0")
         _absorb_biases(layout, names, file, values)
     if layout.reversed_channels:
