@@ -118,7 +118,7 @@ class RandomOperations:
         import tensorflow as tf
 
         draws = uniform_tensor(keys, self._rounds, zlib.crc32(b"operations"), tf.float64)
-        changed = tf.round(tf.cast(pixels, tf.float32))
+        changed = tf.cast(pixels, tf.float32)
         for number in range(self._rounds):
             changed = self.apply(changed, tf.cast(draws[:, number] * len(self.rows), tf.int64))
         return tf.cast(changed, pixels.dtype)

@@ -143,10 +143,8 @@ def test_all_operations_are_drawn_equally_often(monkeypatch: pytest.MonkeyPatch)
             assert np.abs(counts - expected).max() < 6 * math.sqrt(expected)
 
 
-def test_neither_precision_nor_fractions_change_an_image() -> None:
-    """Crops are scaled to fractions on a GPU."""
+def test_the_precision_does_not_change_an_image() -> None:
     keys = tf.constant(np.arange(4) * 31, tf.uint32)
     changed = [OPERATIONS(tf.constant(PIXELS, dtype), keys).numpy() for dtype in (tf.float32, tf.float64, tf.bfloat16)]
-    changed.append(OPERATIONS(tf.constant(PIXELS - 0.3, tf.float32), keys).numpy())
     for each in changed[1:]:
         assert np.array_equal(each.astype(np.float32), changed[0])
