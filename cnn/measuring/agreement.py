@@ -6,6 +6,7 @@ much as those of one process with another order of summation (ReLU and max-pool 
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ class Row:
     workers: int
     weights: float
     """float64: distance of the final weights, moving statistics and averages, relative to their change by training;
-    maximum over the variables."""
+    maximum over the variables. Infinite if a frozen one differs at all."""
 
     learned: float
     """float64: change of the trainable weights by training, relative to the initial weights."""
@@ -69,11 +70,14 @@ def compare(model: str, workers: int, measured: Measured, reference: Measured) -
         return np.concatenate([each.ravel() for each in values])
 
     def distance(arrays: Measured, run: str, reference_run: str) -> float:
-        return max(
-            _norm(arrays[f"{run}/final/{variable}"] - reference[f"{reference_run}/final/{variable}"])
-            / _norm(change(reference_run, variable))
+        differences = [
+            _ratio(
+                _norm(arrays[f"{run}/final/{variable}"] - reference[f"{reference_run}/final/{variable}"]),
+                _norm(change(reference_run, variable)),
+            )
             for variable in variables
-        )
+        ]
+        return float(np.max(differences))  # NaN if one is, unlike the built-in
 
     def gradient(arrays: Measured) -> np.ndarray:
         return flatten(arrays[f"float32/gradient/{variable}"] for variable in trainable)
@@ -88,6 +92,13 @@ def compare(model: str, workers: int, measured: Measured, reference: Measured) -
         drift=distance(measured, "float32", "float32"),
         reordered_drift=distance(reference, "reordered", "float32"),
     )
+
+
+def _ratio(difference: float, change: float) -> float:
+    """The difference relative to the change; of what has not changed, as in frozen layers, 0 or infinity."""
+    if change == 0:
+        return 0.0 if difference == 0 else math.inf
+    return difference / change
 
 
 def _norm(values: np.ndarray) -> float:

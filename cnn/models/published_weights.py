@@ -26,6 +26,9 @@ _TORCH_KINDS = {
     "moving_variance": "running_var",
 }
 
+_COUNT = ".num_batches_tracked"
+"""What PyTorch's normalisations store besides their weights and statistics."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PublishedWeights:
@@ -71,7 +74,7 @@ def read_published(path: Path, name: str, network: keras.Model) -> PublishedWeig
 
     Raises:
         UserError: the file cannot be read, is for another network (the error names the layers that do not fit), or
-            holds numbers that are not finite.
+            holds numbers that no network computes with.
     """
     with open_weight_file(path) as file:
         layout, likest = _recognised(path, file)
@@ -83,16 +86,19 @@ def read_published(path: Path, name: str, network: keras.Model) -> PublishedWeig
         wrong = [layer for layer in unfit if not is_of_classifier(layer)]
         if wrong:
             raise UserError(f"--initialize_from {path} does not fit {name}: {_misfits(wrong, names, network, file)}.")
-        surplus = _surplus(layout, names, likest, file)
+        surplus = _surplus(layout, names, likest, network, file)
         if surplus:
             raise UserError(
-                f"--initialize_from {path} does not fit {name}: it also has the layers {_listed(surplus)}, which that "
-                "network has not; name a file of the network without additions."
+                f"--initialize_from {path} does not fit {name}: it also has {_listed(surplus)}, which that network has "
+                "not; name a file of the network without additions."
             )
         if any(layer.startswith("fc") for layer in unfit):
             unfit |= dict.fromkeys(layer for layer in map(_layer, sources) if layer.startswith(("fc", "logits")))
         fitting = {path: source for path, source in sources.items() if source and _layer(path) not in unfit}
         values = {path: _value(file, *source) for path, source in fitting.items()}
+        for variable, (theirs, _) in fitting.items():
+            if variable.endswith("/moving_variance") and values[variable].min() < 0:
+                raise ValueError(f"{theirs} holds variances below 0")
         _absorb_biases(layout, names, file, values)
     if layout.reversed_channels:
         first = next(path for path in values if path.endswith("/kernel"))
@@ -167,7 +173,12 @@ def _sources(
 
 
 def _array_name(layout: Layout, layer: str, kind: str) -> str:
-    return f"{layer}/{_KERAS_KINDS[kind]}" if layout.suffix == ".h5" else f"{layer}.{_TORCH_KINDS[kind]}"
+    kinds: Mapping[str, Any] = _KERAS_KINDS if layout.suffix == ".h5" else _TORCH_KINDS
+    return f"{layer}{_separator(layout)}{kinds[kind]}"
+
+
+def _separator(layout: Layout) -> str:
+    return "/" if layout.suffix == ".h5" else "."
 
 
 def _forms(layout: Layout, layer: Any, shape: tuple[int, ...], kind: str) -> Iterator[_Form]:
@@ -196,11 +207,27 @@ def _flattened(layer: Any) -> tuple[int, int, int] | None:
     return tuple(previous.input.shape[1:]) if isinstance(previous, keras.layers.Flatten) else None
 
 
-def _surplus(layout: Layout, names: Mapping[str, str], likest: str, file: WeightFile) -> list[str]:
-    """The file's layers that the network has not; it may be a variant without one of the classifier's."""
+def _surplus(
+    layout: Layout, names: Mapping[str, str], likest: str, network: keras.Model, file: WeightFile
+) -> list[str]:
+    """What the file has and the network has not: layers, or else arrays of its layers. The network may be a variant
+    without a layer of the classifier."""
     usual = layout.layers(NETWORKS[likest].options)
     known = {*names.values(), *(theirs for own, theirs in usual.items() if is_of_classifier(own))}
-    return [layer for layer in file.layers if layer not in known]
+    layers = [layer for layer in file.layers if layer not in known]
+    expected = {
+        _array_name(layout, names[layer.name], kind)
+        for layer in network.layers
+        if layer.name in names
+        for kind in ("bias", *(variable.name for variable in layer.variables))
+    }
+    present = {name.rpartition(_separator(layout))[0] for name in expected}
+    arrays = [
+        name
+        for name in file.shapes
+        if name.rpartition(_separator(layout))[0] in present and name not in expected and not name.endswith(_COUNT)
+    ]
+    return layers or arrays
 
 
 def _value(file: WeightFile, name: str, form: _Form) -> np.ndarray:
@@ -208,8 +235,9 @@ def _value(file: WeightFile, name: str, form: _Form) -> np.ndarray:
     array = file.read(name)
     if array.dtype.itemsize < 4:
         array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds numbers that are not finite")
+    limit = np.finfo(np.float32).max
+    if not (-limit <= array.min(initial=0) and array.max(initial=0) <= limit):  # nor if one is NaN
+        raise ValueError(f"{name} holds numbers that are not finite in float32")
     return np.ascontiguousarray(form.convert(array))
 
 

@@ -25,6 +25,7 @@ from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_cost import COMPRESSIONS, EXCHANGES
 from cnn.cluster.process import launch_from_environment
 from cnn.data.feed.augmentation import CROPS
+from cnn.data.feed.random_operations import POLICIES
 from cnn.learner.precision import PRECISIONS
 from cnn.models.registry import NETWORKS
 from cnn.optim.optimizers import OPTIMIZERS
@@ -60,6 +61,7 @@ NETWORK_KINDS = [StepKind(model, ("--precision", precision)) for model in NETWOR
 SETTINGS_KINDS = [
     *(_small("--optimizer", each) for each in OPTIMIZERS),
     *(_small("--crop", crop, "--flip", "--precision", each) for crop in CROPS for each in PRECISIONS),
+    *(_small("--augment", policy, "--precision", each) for policy in POLICIES for each in PRECISIONS),
     _small("--colour_jitter", 0.3),
     _small("--erase", 0.5),
     _small("--mixup", 0.2),

@@ -122,7 +122,8 @@ def mistakes(tmp_path: Path) -> dict[str, Mistake]:
 
 def mistakes_in_values(new: tuple[object, ...]) -> dict[str, Mistake]:
     folder = Path(str(new[1])).parent
-    link, pictures = folder / "link", folder / "pictures"
+    link, pictures, cut = folder / "link", folder / "pictures", folder / "cut.safetensors"
+    cut.write_bytes(bytes(7))
     link.symlink_to(folder / "nowhere")
     pictures.mkdir()
     (pictures / "x.txt").touch()
@@ -139,6 +140,7 @@ def mistakes_in_values(new: tuple[object, ...]) -> dict[str, Mistake]:
         "no number": Mistake(("--learning_rate", "nan", *new), "learning_rate"),
         "image size": Mistake(("--data", "synthetic", "--image_size", 0, *new), "image_size is 0: it must be"),
         "weights of no run": Mistake(("--initialize_from", folder, *new), "holds no run"),
+        "truncated weights": Mistake(("--initialize_from", cut, *new), "is damaged or no safetensors file"),
         "line in a name": Mistake(("--model", "le\nnet", *new), r"unknown model 'le\nnet'"),
     }
 
@@ -202,6 +204,7 @@ def test_a_program_of_one_process_is_not_started_as_several(jobs, tmp_path: Path
     ("arguments", "sentence"),
     [
         (("--model", "resnet18-32", "--global_batch_size", 32), "--global_batch_size 32 is too small for 2 workers: "),
+        (("--initialize_from", "resnet.safetensors"), "resnet.safetensors does not exist."),
         (("--model", "lenet55"), "unknown model 'lenet55'"),
         (("--metrics_port", 9400, "--metrics_address", "192.0.2.1"), "--metrics_address '192.0.2.1' is not an address"),
     ],

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cnn.monitoring.metrics import read_metrics
+from cnn.runs.checkpoints import load_checkpoint
 from cnn.settings.settings import read_settings
 
 from .conftest import Jobs
@@ -163,15 +164,19 @@ def test_an_interrupted_prediction_keeps_earlier_results_and_its_rows(
 def test_a_fine_tuned_run_without_a_checkpoint_begins_again_as_it_began(
     jobs: Jobs, run: Path, cache: Path, tmp_path: Path
 ) -> None:
+    """And one with a checkpoint goes on from it to the bits of an undisturbed run."""
     shutil.copytree(run, tmp_path / "base")
     tuned = tmp_path / "tuned"
     command = ["jobs/train.py", "--data", "digits", "--model", "lenet5-like", "--epochs", 1, "--run_dir", tuned]
     command += ["--freeze", "conv[12]", "--head_learning_rate", 0.005]
 
+    def train(*more: object) -> tuple[int, str]:
+        return jobs.run(*command, *more, launcher="mpirun", workers=2)
+
     def losses() -> list[float]:
         return [record["loss"] for record in read_metrics(tuned / "metrics.jsonl")]
 
-    code, output = jobs.run(*command, "--initialize_from", tmp_path / "base")
+    code, output = train("--initialize_from", tmp_path / "base")
     assert code == 0, output
     first = losses()
     before, after = (np.load(folder / "checkpoints" / "best.npz") for folder in (tmp_path / "base", tuned))
@@ -179,21 +184,30 @@ def test_a_fine_tuned_run_without_a_checkpoint_begins_again_as_it_began(
         path = f"model/{layer}/kernel"
         assert np.array_equal(before[path], after[path]) == layer.startswith("conv")
     shutil.rmtree(tuned / "checkpoints")  # as if it had been killed before
-    code, output = jobs.run(*command, "--resume")
+    code, output = train("--resume")
     assert code == 0, output
     assert f"starts with the weights of {tmp_path / 'base'} after step" in output
     assert losses() == first
     assert read_settings(tuned / "settings.yaml")["initialize_from"] == str(tmp_path / "base")
 
-    code, output = jobs.run(*command, "--resume", "--epochs", 2)
+    code, output = train("--resume", "--epochs", 2)
     assert code == 0, output
     assert "starts with" not in output
     assert read_settings(tuned / "settings.yaml")["initialize_from"] == str(tmp_path / "base")
     assert json.loads((tuned / "environment.json").read_text())["origin"]["folder"] == str(tmp_path / "base")
+    straight = tmp_path / "straight"
+    code, output = train("--initialize_from", tmp_path / "base", "--epochs", 2, "--run_dir", straight)
+    assert code == 0, output
+    resumed, undisturbed = (
+        load_checkpoint(folder / "checkpoints" / "step-000000022.npz")[0] for folder in (tuned, straight)
+    )
+    assert any(name.startswith("optimizer/") for name in undisturbed)
+    for name, values in undisturbed.items():
+        assert resumed[name].tobytes() == values.tobytes(), name
 
     shutil.rmtree(tuned / "checkpoints")
     os.replace(tmp_path / "base" / "checkpoints" / "step-000000011.npz", tmp_path / "base" / "checkpoints" / "best.npz")
-    code, output = jobs.run(*command, "--resume")
+    code, output = train("--resume")
     assert code == 2, output
     assert "are not those that" in output
 

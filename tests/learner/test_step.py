@@ -127,7 +127,9 @@ def test_streamed_images_train_to_the_same_bits(
     """The parts of two of three ranks: 20 samples and 30; of an epoch's last step none and 10."""
     monkeypatch.setattr(pixels, "STREAMED_BYTES", 2 * 30 * part.images[0].nbytes)  # two steps a call
     order = SampleOrder(np.arange(250), 80, seed=3, group_size=10)
-    augmentation = AugmentationSettings(crop="pad", flip=True, colour_jitter=0.3, erase=0.5, mixup=0.2, cutmix=1.0)
+    augmentation = AugmentationSettings(
+        crop="pad", flip=True, augment="randaugment", colour_jitter=0.3, erase=0.5, mixup=0.2, cutmix=1.0
+    )
     resident = make_step(feed=make_feed(augmentation=augmentation), group_size=10)
     streamed = make_step(feed=make_feed(stored if in_file else part, 0, augmentation), group_size=10)
     before = state(resident)

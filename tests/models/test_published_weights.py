@@ -1,5 +1,6 @@
 """Files of published weights: the network computes what the library that wrote the file computes."""
 
+import functools
 import json
 import os
 import struct
@@ -306,11 +307,12 @@ def test_a_hidden_layer_for_other_image_sizes_makes_the_classifier_new(tmp_path:
 
 def test_files_that_do_not_fit(resnet18: Resnet18) -> None:
     arrays, write = resnet18
+    built = functools.cache(ours)
 
     def refused(change: dict[str, np.ndarray | None], model: str = "resnet18") -> str:
         changed = {name: each for name, each in (arrays | change).items() if each is not None}
         with pytest.raises(UserError) as error:
-            load(write(changed), model, ours(model))
+            read_published(write(changed), model, built(model))
         return str(error.value)
 
     assert "layer1.0.conv3, " in refused({}, "resnet50")
@@ -322,9 +324,13 @@ def test_files_that_do_not_fit(resnet18: Resnet18) -> None:
     assert "stage1_block1_conv1 (stage1_block1_conv1: 3x3x64x64 here, nothing in the file)" in refused(
         {"layer1.0.conv1.weight": None}
     )
-    assert "it also has the layers layer1.0.se, which" in refused({"layer1.0.se.weight": np.zeros(3, np.float32)})
+    assert "it also has layer1.0.se, which" in refused({"layer1.0.se.weight": np.zeros(3, np.float32)})
+    assert "it also has conv1.scale, which" in refused({"conv1.scale": np.zeros(64, np.float32)})
     nan = np.full_like(arrays["bn1.bias"], np.nan)
-    assert "cannot be read: bn1.bias holds numbers that are not finite." in refused({"bn1.bias": nan})
+    for other in (nan, np.full_like(nan, np.inf), np.full(64, -1e39)):  # finite in float64 alone
+        assert "cannot be read: bn1.bias holds numbers that are not finite in float32." in refused({"bn1.bias": other})
+    negative = -arrays["layer1.0.bn2.running_var"]
+    assert "layer1.0.bn2.running_var holds variances below 0." in refused({"layer1.0.bn2.running_var": negative})
     whole = np.zeros((64,), np.int32)
     assert "bn1.bias has the type I32 instead of floating-point numbers" in refused({"bn1.bias": whole})
     with pytest.raises(UserError, match=r"of no network that is known here: its layers are a, b; .* vgg11, .*resnet18"):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.choices import check_choice, one_of
+from cnn.data.feed.random_operations import MAX_MAGNITUDE, POLICIES, RandomOperations
 from cnn.data.feed.resized_crops import resized_crops
 from cnn.errors import UserError
 from cnn.keyed_random import uniform_tensor
@@ -37,6 +38,13 @@ class AugmentationSettings:
     flip: bool = False
     """Mirror images left to right with probability 1/2."""
 
+    augment: str = one_of(lambda: POLICIES, "none")
+    """randaugment: two of fourteen operations, such as rotations and changes of contrast, are applied to each image
+    (Cubuk et al., 2020); trivialaugment: one, with a random strength (Müller, Hutter, 2021)."""
+
+    augment_magnitude: float = 9.0
+    """Strength of the operations of --augment randaugment, from 0 to 10."""
+
     colour_jitter: float = 0.0
     """Maximum change x of brightness, contrast and saturation: each is scaled by a factor from 1 - x to 1 + x."""
 
@@ -52,6 +60,12 @@ class AugmentationSettings:
 
     def __post_init__(self) -> None:
         check_choice("crop", self.crop, CROPS)
+        check_choice("augment", self.augment, POLICIES)
+        if not 0 <= self.augment_magnitude <= MAX_MAGNITUDE:
+            raise UserError(
+                f"--augment_magnitude {self.augment_magnitude} is not in [0, {MAX_MAGNITUDE:g}]: choose a number from "
+                f"0 to {MAX_MAGNITUDE:g}."
+            )
         for name in ("colour_jitter", "erase"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name} {getattr(self, name)} is not in [0, 1]: choose a number from 0 to 1.")
@@ -113,6 +127,12 @@ class Augmentation:
                 "size: use --crop pad or resized."
             )
 
+        self._operations = (
+            None
+            if settings.augment == "none"
+            else RandomOperations(settings.augment, settings.augment_magnitude, *self._input)
+        )
+
     def crop(self, pixels: Tensor, keys: Tensor, dtype: Any) -> Tensor:
         """Crops and flips uint8 (samples, height, width, channels); returns floating `dtype`, 0 to 255."""
         import tensorflow as tf
@@ -171,12 +191,21 @@ class Augmentation:
         cut = tf.numpy_function(crops, [pixels, windows, flipped], tf.uint8, stateful=False)
         return tf.ensure_shape(cut, (*pixels.shape[:1], *self._input, pixels.shape[3]))
 
-    def colour(self, pixels: Tensor, keys: Tensor) -> Tensor:
-        """Changes brightness, contrast and saturation of floating-point pixels from 0 to 255."""
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether `change_pixels` does anything."""
+        return self._operations is not None or self.settings.colour_jitter > 0
+
+    def change_pixels(self, pixels: Tensor, keys: Tensor) -> Tensor:
+        """Applies random operations and colour jitter to floating-point pixels from 0 to 255."""
+        if self._operations is not None:
+            pixels = self._operations(pixels, keys)
+        return self._jitter(pixels, keys) if self.settings.colour_jitter else pixels
+
+    def _jitter(self, pixels: Tensor, keys: Tensor) -> Tensor:
+        """Changes brightness, contrast and saturation."""
         import tensorflow as tf
 
-        if not self.settings.colour_jitter:
-            return pixels
         factors = 1 + self.settings.colour_jitter * (2 * self._draws(keys, 3, "colour", pixels.dtype) - 1)
         brightness, contrast, saturation = (factors[:, number, None, None, None] for number in range(3))
         pixels = pixels * brightness

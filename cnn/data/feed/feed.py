@@ -124,8 +124,8 @@ class Feed:
         augmentation, dtype = self._augmentation, self._scale.dtype
         pixels = self._pixels.of_step(images)
         pixels = augmentation.crop(pixels, keys, dtype) if self._needs_augmentation_crop else self._centre(pixels)
-        if augmentation.settings.colour_jitter:
-            pixels = augmentation.colour(tf.cast(pixels, dtype), keys)
+        if augmentation.changes_pixels:
+            pixels = augmentation.change_pixels(tf.cast(pixels, dtype), keys)
         images = augmentation.erase(self._standardised(pixels), keys)
         return augmentation.mix(images, labels, keys, weights, group_size)
 

@@ -70,12 +70,12 @@ def test_the_border_of_a_resized_crop_is_never_black(size: int) -> None:
 
 def test_colours_change_and_stay_in_range() -> None:
     pixels = PIXELS.astype(np.float32)
-    changed = make(colour_jitter=0.5).colour(tf.constant(pixels), KEYS).numpy()
+    changed = make(colour_jitter=0.5).change_pixels(tf.constant(pixels), KEYS).numpy()
     assert changed.min() >= 0
     assert changed.max() <= 255
     brightness = changed.mean((1, 2, 3)) / pixels.mean((1, 2, 3))
     assert brightness.std() > 0.1
-    assert np.array_equal(make().colour(pixels, KEYS), pixels)
+    assert np.array_equal(make().change_pixels(pixels, KEYS), pixels)
 
 
 def test_some_images_lose_a_rectangle() -> None:
@@ -128,14 +128,14 @@ def test_mixups_proportions_are_of_the_beta_distribution() -> None:
 
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
-@pytest.mark.parametrize("crop", ["random", "resized"])
-def test_a_samples_changes_do_not_depend_on_the_others(crop: str, dtype: tf.DType) -> None:
-    change = make(crop=crop, flip=True, colour_jitter=0.3, erase=0.5)
+@pytest.mark.parametrize(("crop", "augment"), [("random", "randaugment"), ("resized", "trivialaugment")])
+def test_a_samples_changes_do_not_depend_on_the_others(crop: str, augment: str, dtype: tf.DType) -> None:
+    change = make(crop=crop, flip=True, augment=augment, colour_jitter=0.3, erase=0.5)
 
     def changed(samples: np.ndarray) -> np.ndarray:
         keys = tf.gather(KEYS, samples)
         pixels = tf.cast(change.crop(PIXELS[samples], keys, dtype), dtype)
-        return np.asarray(change.erase(change.colour(pixels, keys), keys))
+        return np.asarray(change.erase(change.change_pixels(pixels, keys), keys))
 
     together = changed(np.arange(COUNT))
     for some in ([5], [20, 3, 11]):
@@ -145,6 +145,11 @@ def test_a_samples_changes_do_not_depend_on_the_others(crop: str, dtype: tf.DTyp
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(UserError, match="'padd'.*Did you mean 'pad'"):
         AugmentationSettings(crop="padd")
+    with pytest.raises(UserError, match="'randaugmnet'.*Did you mean 'randaugment'"):
+        AugmentationSettings(augment="randaugmnet")
+    for magnitude in (-1, 11, float("nan")):
+        with pytest.raises(UserError, match=f"--augment_magnitude {magnitude} is not in"):
+            AugmentationSettings(augment_magnitude=magnitude)
     with pytest.raises(UserError, match="--erase 2.0 is not in"):
         AugmentationSettings(erase=2.0)
     with pytest.raises(UserError, match="--mixup -1 is not a finite number from 0 on"):
