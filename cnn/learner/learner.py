@@ -110,8 +110,6 @@ class LearnerSettings:
             return "excludes --xla, because workers cannot exchange anything within what XLA compiles"
         if self.exchange.compression != "none":
             return f"excludes --compression {self.exchange.compression}, which rounds gradients, but not outputs"
-        if self.optimizer.optimizer in ("lars", "lamb"):
-            return f"excludes --optimizer {self.optimizer.optimizer}, which needs the norms of whole kernels"
         return ""
 
 
@@ -362,7 +360,8 @@ def assemble(
         samples = order.width(cluster.world_size)
         chosen = choose_exchange(cluster, settings.exchange, model, samples, recorded_exchange, possible)
     sharded = chosen.exchange.sharded
-    optimizer = build_optimizer(settings.optimizer, settings.regularisation, sharded.trained(model.trainable_variables))
+    trained = sharded.trained(model.trainable_variables)
+    optimizer = build_optimizer(settings.optimizer, settings.regularisation, trained, sharded)
     average = make_average(model, settings.regularisation, sharded)
     loss_scale = make_loss_scale(precision)
     dtype = PRECISIONS[precision]

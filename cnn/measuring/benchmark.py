@@ -4,7 +4,7 @@ import dataclasses
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -179,18 +179,19 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         share_of_peak=operations / median["step"] / peak,
         rates=rates,
         factored=sorted(learner.exchange.exchange.factored),
+        sharded=sorted(learner.sharded),
         multiply_adds_per_second=peak / 2,
         layers=layers_of(network),
     )
 
 
-def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors: bool) -> list[Predicted]:
+def predicted(settings: BenchmarkSettings, found: Sequence[Measured], ways: Collection[str]) -> list[Predicted]:
     """Predicts steps from the measurements by the model of cnn.measuring.step_prediction.
 
     Args:
         settings: numbers of workers and link.
         found: measurements in ascending order of workers.
-        factors: whether gradients of fully connected layers may be exchanged as factors.
+        ways: the ways in which fully connected layers may be exchanged.
     """
     smallest, largest = found[0], found[-1]
     if settings.costs is not None:
@@ -208,9 +209,7 @@ def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors
         multiply_adds_per_second=smallest.multiply_adds_per_second,
     )
     samples = smallest.global_batch_size // smallest.workers
-    return [
-        predict(smallest.layers, costs, samples=samples, workers=each, factors=factors) for each in settings.predict
-    ]
+    return [predict(smallest.layers, costs, samples=samples, workers=each, ways=ways) for each in settings.predict]
 
 
 def layers_of(network: "keras.Model") -> list[Layer]:

@@ -8,12 +8,21 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from cnn.cluster.sharded_kernels import NOT_SHARDED, ShardedKernels
 from cnn.tensor import Tensor
 
 
-def norm(tensor: Tensor) -> Tensor:
-    """The Euclidean norm of a tensor of at least one dimension."""
-    return tf.sqrt(_sum_of_squares(tensor))
+def norms(tensors: Sequence[Tensor], path: str, sharded: ShardedKernels = NOT_SHARDED) -> list[Tensor]:
+    """The Euclidean norms of a variable, its gradient or the like, each a tensor of at least one dimension.
+
+    Args:
+        tensors: tensors of the variable's shape; of a divided kernel, this rank's rows of them.
+        path: the variable's path.
+        sharded: the kernels that are divided among the ranks, which all call this function alike.
+    """
+    sums = tf.stack([_sum_of_squares(tensor) for tensor in tensors])
+    found: list[Tensor] = tf.unstack(tf.sqrt(sharded.completed(sums, [path] * len(tensors), f"{path}.norms")))
+    return found
 
 
 def clipped(

@@ -1,4 +1,4 @@
-"""What factors save, and when they are chosen."""
+"""What each way of exchange costs, and when it is chosen."""
 
 import pytest
 
@@ -10,6 +10,7 @@ from cnn.cluster.exchange_cost import (
     bucket_bytes,
     choice_table,
     choose_exchange_per_kernel,
+    sharded_bytes,
 )
 from cnn.errors import UserError
 
@@ -21,13 +22,15 @@ FC6_VGG = Kernel(path="fc6/kernel", inputs=25088, outputs=4096)
 SLOW = Rates(latency=1e-3, sent_per_second=12e6, gathered_per_second=12e6, multiply_adds_per_second=50e9)
 
 
-def choices(exchange: str = "auto", rates: Rates = SLOW, kernels=(FC6, FC7, FC8), **sizes: int):
+def choices(exchange: str = "auto", rates: Rates = SLOW, kernels=(FC6, FC7, FC8), **sizes):
     defaults = {"samples": 32, "world_size": 2, "gradient_bytes": 4, "factor_bytes": 4}
     return choose_exchange_per_kernel(exchange, kernels, rates, **{**defaults, **sizes})
 
 
 def chosen(*arguments, **sizes: int) -> list[bool]:
-    return [each.factored for each in choices(*arguments, **sizes)]
+    """Whether each kernel's factors are chosen, where sharding is not possible."""
+    found = choices(*arguments, possible=("allreduce", "factored"), **sizes)
+    return [each.way == "factored" for each in found]
 
 
 @pytest.mark.parametrize(
@@ -42,8 +45,10 @@ def chosen(*arguments, **sizes: int) -> list[bool]:
 def test_megabytes_sent(kernels, others: int, samples: int, workers: int, allreduce: float, factored: float) -> None:
     rest = allreduce_bytes(others, workers, 4)
     found = choices(kernels=kernels, samples=samples, world_size=workers)
-    assert (rest + sum(each.allreduce_bytes for each in found)) / 1e6 == pytest.approx(allreduce, abs=0.6)
-    fewest = sum(min(each.allreduce_bytes, each.factored_bytes) for each in found)  # the last kernel is better summed
+    assert (rest + sum(each.sent_bytes["allreduce"] for each in found)) / 1e6 == pytest.approx(allreduce, abs=0.6)
+    fewest = sum(
+        min(each.sent_bytes["allreduce"], each.sent_bytes["factored"]) for each in found
+    )  # the last kernel is better summed
     assert (rest + fewest) / 1e6 == pytest.approx(factored, abs=0.6)
 
 
@@ -73,7 +78,8 @@ def test_short_factors_are_chosen_for_longer() -> None:
 def test_a_setting_overrules_the_measurement() -> None:
     assert chosen("factored") == [True, True, True]
     assert chosen("allreduce") == [False, False, False]
-    with pytest.raises(UserError, match="'factor'.*auto, allreduce.*factored"):
+    assert [each.way for each in choices("sharded")] == ["sharded"] * 3
+    with pytest.raises(UserError, match="'factor'.*auto, allreduce, factored.*sharded"):
         ExchangeSettings(exchange="factor")
 
 
@@ -83,7 +89,31 @@ def test_messages_take_a_while_and_no_longer(rate: float, mebibytes: float) -> N
 
 
 def test_the_table_names_bytes_times_and_choice() -> None:
-    lines = choice_table(choices(), SLOW).splitlines()
+    lines = choice_table(choices(possible=("allreduce", "factored")), SLOW).splitlines()
     assert lines[0] == "exchange: 12 MB/s in messages of 0.5 MiB, latency 1.0 ms, 100 GFLOP/s"
-    assert lines[2].split() == ["fc6/kernel", "151.0", "MB", "12,583.9", "ms", "1.7", "MB", "168.2", "ms", "factored"]
+    assert lines[1].split() == ["MB", "and", "ms", "allreduce", "factored", "sharded", "choice"]
+    assert lines[2].split() == ["fc6/kernel", "151.0", "12,583.9", "1.7", "168.2", "2.2", "189.7", "factored"]
     assert lines[4].endswith("allreduce")
+    assert max(map(len, lines)) <= 80
+
+
+def test_sharding_is_chosen_where_it_is_clearly_faster() -> None:
+    """With more workers, factors are more to multiply, and of a high kernel more to send."""
+    ways = [[each.way for each in choices(world_size=workers, kernels=(FC6, FC7, FC8))] for workers in (2, 4, 16, 64)]
+    assert ways == [
+        ["factored", "factored", "allreduce"],
+        ["sharded", "factored", "allreduce"],
+        ["sharded", "factored", "allreduce"],
+        ["sharded", "sharded", "allreduce"],
+    ]
+    fast = Rates(latency=1e-5, sent_per_second=1e9, gathered_per_second=1e9, multiply_adds_per_second=50e9)
+    assert [each.way for each in choices(rates=fast)] == ["sharded", "sharded", "allreduce"]
+    found = choices(rates=fast, possible=("allreduce", "factored"))
+    assert [each.way for each in found] == ["factored", "factored", "allreduce"]
+
+
+@pytest.mark.parametrize(("inputs", "workers", "rows"), [(10, 2, 5), (10, 3, 4), (2, 3, 1)])
+def test_bytes_of_a_sharded_kernel(inputs: int, workers: int, rows: int) -> None:
+    """Columns of the inputs and outputs of 7 samples, for each of the others, and the gradients by both."""
+    kernel = Kernel(path="kernel", inputs=inputs, outputs=6)
+    assert sharded_bytes(kernel, 7, workers, 4) == (workers - 1) * 2 * 7 * (rows + 6) * 4

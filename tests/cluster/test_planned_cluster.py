@@ -16,7 +16,7 @@ def test_the_messages_of_a_step_are_counted(workers: int, bucket_bytes: int) -> 
     @tf.function(autograph=False)
     def step(first, second, x, dy):
         sums, _ = exchange.sums([first, second])
-        return [*sums, *exchange.products([(x, dy)], tf.float32)]
+        return [*sums, exchange.product("kernel", x, dy, tf.float32)]
 
     shapes = [(100, 30), (7,), (5, 40), (5, 60)]
     graph = step.get_concrete_function(*(tf.TensorSpec(shape) for shape in shapes))
