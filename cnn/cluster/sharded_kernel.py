@@ -73,7 +73,7 @@ class ShardedKernel:
             (P x samples, n) with the rows. Then the rank's outputs (samples, n).
         """
         columns = self._columns(inputs)
-        partial = tf.matmul(columns, tf.convert_to_tensor(self.rows))
+        partial = tf.matmul(columns, tf.cast(self.rows.value, columns.dtype))
         return columns, partial, self._outputs(partial)
 
     def _columns(self, inputs: Tensor) -> Tensor:

@@ -99,13 +99,10 @@ def test_the_table_names_bytes_times_and_choice() -> None:
 
 def test_sharding_is_chosen_where_it_is_clearly_faster() -> None:
     """With more workers, factors are more to multiply, and of a high kernel more to send."""
-    ways = [[each.way for each in choices(world_size=workers, kernels=(FC6, FC7, FC8))] for workers in (2, 4, 16, 64)]
-    assert ways == [
-        ["factored", "factored", "allreduce"],
-        ["sharded", "factored", "allreduce"],
-        ["sharded", "factored", "allreduce"],
-        ["sharded", "sharded", "allreduce"],
-    ]
+    ways = [[each.way for each in choices(world_size=workers)] for workers in (2, 4, 16)]
+    assert ways == [["factored", "factored", "allreduce"], *[["sharded", "factored", "allreduce"]] * 2]
+    slow = Rates(latency=1e-3, sent_per_second=12e6, gathered_per_second=12e6, multiply_adds_per_second=20e9)
+    assert [each.way for each in choices(rates=slow, world_size=16)] == ["sharded", "sharded", "allreduce"]
     fast = Rates(latency=1e-5, sent_per_second=1e9, gathered_per_second=1e9, multiply_adds_per_second=50e9)
     assert [each.way for each in choices(rates=fast)] == ["sharded", "sharded", "allreduce"]
     found = choices(rates=fast, possible=("allreduce", "factored"))
