@@ -17,7 +17,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnn.cluster.exchange_cost import WAYS
 from cnn.cluster.job import Job, run_job
 from cnn.errors import report_errors
 from cnn.launching.own_job import is_relaunched, relaunch
@@ -57,7 +56,7 @@ def main() -> None:
     if settings.benchmark.report is not None:
         write_report(Path(settings.benchmark.report), settings.model.model, rows)
     if settings.benchmark.predict:
-        predictions = [predicted(settings.benchmark, found, ways) for ways in (WAYS, ["allreduce"])]
+        predictions = [predicted(settings.benchmark, found, exchange) for exchange in ("auto", "allreduce")]
         print(f"\npredicted, each worker with a link of {settings.benchmark.link}:")
         print(prediction_table(found[0].images_per_second / found[0].workers, found[0].step_seconds, *predictions))
 

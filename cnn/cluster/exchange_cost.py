@@ -11,8 +11,8 @@ EXCHANGES = ("auto", *WAYS)
 COMPRESSIONS = ("none", "float16")
 
 _MAX_TIME_RATIO = 0.9
-"""A later one of WAYS is chosen below this ratio of its time to that of the best earlier one: measurements are noisy,
-and a run started again should make the same choice."""
+"""A way is chosen instead of another below this ratio of their times: measurements are noisy, and a run started again
+should make the same choice."""
 
 LARGEST_BUCKET = 16 * 2**20
 _SMALLEST_BUCKET = 2**18
@@ -151,17 +151,24 @@ def choose_exchange_per_kernel(
             "factored": 2 * rates.latency + sent["factored"] / rates.gathered_per_second + multiplication,
             "sharded": 4 * rates.latency + sent["sharded"] / rates.gathered_per_second,
         }
-        way = _fastest(kernel, seconds, possible) if exchange == "auto" else exchange
+        way = _fastest(kernel, seconds, multiplication, possible) if exchange == "auto" else exchange
         choices.append(KernelChoice(kernel=kernel, sent_bytes=sent, seconds=seconds, way=way))
     return choices
 
 
-def _fastest(kernel: Kernel, seconds: Mapping[str, float], possible: Collection[str]) -> str:
-    """The way that is clearly the fastest; allreduce if none is, and for small kernels."""
-    best = "allreduce"
-    for way in WAYS:
-        if way in possible and kernel.size >= SMALL_KERNEL and seconds[way] < _MAX_TIME_RATIO * seconds[best]:
-            best = way
+def _fastest(kernel: Kernel, seconds: Mapping[str, float], multiplication: float, possible: Collection[str]) -> str:
+    """The way that is clearly the fastest; allreduce if none is, and for small kernels.
+
+    A step waits for the messages of a sharded kernel, but factors travel while other layers are computed: how much of
+    their time remains is not known. So their multiplication alone must take longer than those messages.
+    """
+    if kernel.size < SMALL_KERNEL:
+        return "allreduce"
+    best, least = "allreduce", seconds["allreduce"]
+    if "factored" in possible and seconds["factored"] < _MAX_TIME_RATIO * least:
+        best, least = "factored", multiplication
+    if "sharded" in possible and seconds["sharded"] < _MAX_TIME_RATIO * least:
+        best = "sharded"
     return best
 
 

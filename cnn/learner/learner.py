@@ -102,6 +102,11 @@ class LearnerSettings:
             raise UserError(f"--exchange sharded {self.against_sharding}: leave one of them out.")
 
     @property
+    def possible_ways(self) -> list[str]:
+        """The ways of exchange that `--exchange auto` may choose."""
+        return [way for way in WAYS if way != "sharded" or not self.against_sharding]
+
+    @property
     def against_sharding(self) -> str:
         """Why kernels cannot be divided among the ranks, as the end of a sentence; empty if they can."""
         if self.step.reproducible:
@@ -356,8 +361,7 @@ def assemble(
     if settings.step.reproducible:
         chosen = choose_ordered_exchange(cluster, settings.exchange, model, order)
     else:
-        possible = [way for way in WAYS if way != "sharded" or not settings.against_sharding]
-        samples = order.width(cluster.world_size)
+        samples, possible = order.width(cluster.world_size), settings.possible_ways
         chosen = choose_exchange(cluster, settings.exchange, model, samples, recorded_exchange, possible)
     sharded = chosen.exchange.sharded
     trained = sharded.trained(model.trainable_variables)

@@ -4,7 +4,7 @@ import dataclasses
 import resource
 import statistics
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -185,13 +185,13 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     )
 
 
-def predicted(settings: BenchmarkSettings, found: Sequence[Measured], ways: Collection[str]) -> list[Predicted]:
+def predicted(settings: BenchmarkSettings, found: Sequence[Measured], exchange: str) -> list[Predicted]:
     """Predicts steps from the measurements by the model of cnn.measuring.step_prediction.
 
     Args:
         settings: numbers of workers and link.
         found: measurements in ascending order of workers.
-        ways: the ways in which fully connected layers may be exchanged.
+        exchange: the way in which fully connected layers are exchanged, as of `ExchangeSettings`.
     """
     smallest, largest = found[0], found[-1]
     if settings.costs is not None:
@@ -209,7 +209,9 @@ def predicted(settings: BenchmarkSettings, found: Sequence[Measured], ways: Coll
         multiply_adds_per_second=smallest.multiply_adds_per_second,
     )
     samples = smallest.global_batch_size // smallest.workers
-    return [predict(smallest.layers, costs, samples=samples, workers=each, ways=ways) for each in settings.predict]
+    return [
+        predict(smallest.layers, costs, samples=samples, workers=each, exchange=exchange) for each in settings.predict
+    ]
 
 
 def layers_of(network: "keras.Model") -> list[Layer]:

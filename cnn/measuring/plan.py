@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cnn.choices import momentary
-from cnn.cluster.exchange_cost import WAYS, Rates
+from cnn.cluster.exchange_cost import Rates
 from cnn.cluster.process import Launch
 from cnn.errors import UserError
 from cnn.from_json import read_object
@@ -156,11 +156,10 @@ def _time_line(learner: "Learner", plan: PlanSettings, operations: float, total_
         host_seconds_per_byte=0.0,
         multiply_adds_per_second=operations / 2,
     )
-    how = learner.settings.exchange.exchange
-    ways = [way for way in WAYS if how in ("auto", way) or way == "allreduce"]
-    if learner.settings.against_sharding:
-        ways = [way for way in ways if way != "sharded"]
-    seconds = predict(layers, costs, samples=samples, workers=plan.workers, ways=ways).step_seconds
+    exchange, possible = learner.settings.exchange.exchange, learner.settings.possible_ways
+    seconds = predict(
+        layers, costs, samples=samples, workers=plan.workers, exchange=exchange, possible=possible
+    ).step_seconds
     link = f" and with links of {plan.link}" if plan.workers > 1 else ""
     return (
         f"{'time':<22} at least {_seconds(seconds)} a step, {_seconds(seconds * total_steps)} in all, at the "

@@ -18,7 +18,15 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from cnn.cluster.buckets import make_buckets
-from cnn.cluster.exchange_cost import WAYS, Kernel, allreduce_bytes, bucket_bytes, factored_bytes, sharded_bytes
+from cnn.cluster.exchange_cost import (
+    WAYS,
+    Kernel,
+    Rates,
+    allreduce_bytes,
+    bucket_bytes,
+    choose_exchange_per_kernel,
+    sharded_bytes,
+)
 from cnn.errors import UserError
 
 
@@ -97,7 +105,8 @@ def predict(
     samples: int,
     workers: int,
     number_bytes: int = 4,
-    ways: Collection[str] = WAYS,
+    exchange: str = "auto",
+    possible: Collection[str] = WAYS,
 ) -> Predicted:
     """Predicts a step.
 
@@ -107,21 +116,35 @@ def predict(
         samples: samples per rank.
         workers: number of workers.
         number_bytes: bytes per transmitted number.
-        ways: those of WAYS in which a fully connected layer may be exchanged, each layer in the cheapest.
+        exchange, possible: as for `choose_exchange_per_kernel`, which chooses by the costs here.
     """
     alone = costs.compute_seconds + costs.update_seconds
     if workers == 1:
         return Predicted(workers=1, step_seconds=alone, exchange_seconds=0.0, sent_bytes=0)
-    found = {
-        layer.name: _cheapest_way(layer.kernel, costs, samples, workers, number_bytes, ways)
-        for layer in layers
-        if layer.kernel is not None
-    }
+    seconds_per_byte = 1 / costs.link_rate + costs.host_seconds_per_byte
+    rates = Rates(
+        latency=2 * (workers - 1) * costs.latency,
+        sent_per_second=1 / seconds_per_byte,
+        gathered_per_second=1 / seconds_per_byte,
+        multiply_adds_per_second=costs.multiply_adds_per_second,
+    )
+    choices = choose_exchange_per_kernel(
+        exchange,
+        [layer.kernel for layer in layers if layer.kernel is not None],
+        rates,
+        samples=samples,
+        world_size=workers,
+        gradient_bytes=number_bytes,
+        factor_bytes=number_bytes,
+        possible=possible,
+    )
+    way_of = {choice.kernel.path: choice.way for choice in choices}
     kernels = {
-        way: {layer.name: layer.kernel for layer in layers if layer.kernel and found[layer.name] == way} for way in WAYS
+        way: {layer.name: layer.kernel for layer in layers if layer.kernel and way_of[layer.kernel.path] == way}
+        for way in WAYS
     }
     factored, sharded = kernels["factored"], kernels["sharded"].values()
-    multiply_adds = sum(_multiply_adds(kernel, samples, workers) for kernel in factored.values())
+    multiply_adds = sum((workers - 1) * samples * kernel.size for kernel in factored.values())
     messages = _messages(layers, factored, kernels["sharded"], costs, samples, workers, number_bytes)
     waited_for = sum(sharded_bytes(kernel, samples, workers, number_bytes) for kernel in sharded)
     # Of its four messages the gather goes round; the others go to all ranks at once.
@@ -136,24 +159,6 @@ def predict(
     seconds = waiting + max(costs.compute_seconds + copying, link_free)
     seconds += multiply_adds / costs.multiply_adds_per_second + update
     return Predicted(workers=workers, step_seconds=seconds, exchange_seconds=seconds - alone, sent_bytes=sent)
-
-
-def _cheapest_way(
-    kernel: Kernel, costs: Costs, samples: int, workers: int, number_bytes: int, ways: Collection[str]
-) -> str:
-    seconds_per_byte = 1 / costs.link_rate + costs.host_seconds_per_byte
-    multiplication = _multiply_adds(kernel, samples, workers) / costs.multiply_adds_per_second
-    seconds = {
-        "allreduce": allreduce_bytes(kernel.size, workers, number_bytes) * seconds_per_byte,
-        "factored": factored_bytes(kernel, samples, workers, number_bytes) * seconds_per_byte + multiplication,
-        "sharded": sharded_bytes(kernel, samples, workers, number_bytes) * seconds_per_byte,
-    }
-    return min((way for way in WAYS if way in ways), key=seconds.__getitem__)
-
-
-def _multiply_adds(kernel: Kernel, samples: int, workers: int) -> int:
-    """The multiply-adds of a rank for the factors of the other ranks' samples."""
-    return (workers - 1) * samples * kernel.size
 
 
 def _messages(
