@@ -76,6 +76,21 @@ class Rates:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """How far a step hides the messages of gradients and factors, which it does not wait for at once."""
+
+    hidden_seconds: float
+    """Seconds in which a rank computes other gradients after those of the fully connected layers."""
+
+    core_seconds_per_byte: float
+    """Seconds that a sent byte takes of the core that computes, which hides none of them; 0 on a GPU."""
+
+    def exposed(self, seconds: float, sent_bytes: int) -> float:
+        """The seconds by which a message of so many seconds and bytes lengthens the step, if no other one is hidden."""
+        return max(min(seconds, sent_bytes * self.core_seconds_per_byte), seconds - self.hidden_seconds)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class KernelChoice:
     """The costs of one kernel's exchange in each of WAYS, and the decision.
 
@@ -123,6 +138,7 @@ def choose_exchange_per_kernel(
     world_size: int,
     gradient_bytes: int,
     factor_bytes: int,
+    overlap: Overlap,
     possible: Collection[str] = WAYS,
 ) -> list[KernelChoice]:
     """Decides for each kernel in which way it is exchanged.
@@ -135,6 +151,7 @@ def choose_exchange_per_kernel(
         world_size: number of ranks.
         gradient_bytes: bytes per element of a gradient.
         factor_bytes: bytes per element of a layer's inputs and outputs, whose type is shorter in mixed precision.
+        overlap: how far a step hides messages.
         possible: the ways that auto may choose.
     """
     choices = []
@@ -151,23 +168,29 @@ def choose_exchange_per_kernel(
             "factored": 2 * rates.latency + sent["factored"] / rates.gathered_per_second + multiplication,
             "sharded": 4 * rates.latency + sent["sharded"] / rates.gathered_per_second,
         }
-        way = _fastest(kernel, seconds, multiplication, possible) if exchange == "auto" else exchange
+        exposed = {
+            "allreduce": overlap.exposed(seconds["allreduce"], sent["allreduce"]),
+            "factored": overlap.exposed(seconds["factored"] - multiplication, sent["factored"]) + multiplication,
+        }
+        way = _fastest(kernel, seconds, exposed, possible) if exchange == "auto" else exchange
         choices.append(KernelChoice(kernel=kernel, sent_bytes=sent, seconds=seconds, way=way))
     return choices
 
 
-def _fastest(kernel: Kernel, seconds: Mapping[str, float], multiplication: float, possible: Collection[str]) -> str:
+def _fastest(
+    kernel: Kernel, seconds: Mapping[str, float], exposed: Mapping[str, float], possible: Collection[str]
+) -> str:
     """The way that is clearly the fastest; allreduce if none is, and for small kernels.
 
-    A step waits for the messages of a sharded kernel, but factors travel while other layers are computed: how much of
-    their time remains is not known. So their multiplication alone must take longer than those messages.
+    A step waits for the messages of a sharded kernel. So their time must be less than what computing does not hide of
+    the best other way.
     """
     if kernel.size < SMALL_KERNEL:
         return "allreduce"
-    best, least = "allreduce", seconds["allreduce"]
-    if "factored" in possible and seconds["factored"] < _MAX_TIME_RATIO * least:
-        best, least = "factored", multiplication
-    if "sharded" in possible and seconds["sharded"] < _MAX_TIME_RATIO * least:
+    best = "allreduce"
+    if "factored" in possible and seconds["factored"] < _MAX_TIME_RATIO * seconds["allreduce"]:
+        best = "factored"
+    if "sharded" in possible and seconds["sharded"] < _MAX_TIME_RATIO * exposed[best]:
         best = "sharded"
     return best
 

@@ -18,6 +18,7 @@ from cnn.cluster.exchange_cost import (
     ExchangeSettings,
     Kernel,
     KernelChoice,
+    Overlap,
     Rates,
     allreduce_bytes,
     bucket_bytes,
@@ -30,6 +31,7 @@ from cnn.cluster.sharded_kernel import shard
 from cnn.cluster.sharded_kernels import ShardedKernels
 from cnn.errors import UserError
 from cnn.models.dense import Dense
+from cnn.models.layer_table import layer_rows
 from cnn.optim.frozen_layers import changing_variables
 
 _WORTH_MEASURING = 4 * 2**20
@@ -37,6 +39,10 @@ _WORTH_MEASURING = 4 * 2**20
 
 _MAX_MESSAGES = 500
 """Maximum per step: Horovod's cache holds 1,024, and it is slow with messages that are not in it."""
+
+
+_CORE_SECONDS_PER_BYTE = 1 / 467e6
+"""Seconds that a sent byte takes of a core, as measured with MPI over TCP (docs/speed.md)."""
 
 
 class ChosenExchange(NamedTuple):
@@ -104,6 +110,7 @@ def choose_exchange(
             world_size=ranks,
             gradient_bytes=gradient_bytes,
             factor_bytes=factor_bytes,
+            overlap=_overlap(cluster, model, samples, rates),
         )
         choices = choose(possible=possible)
         difference = _differing_rank(cluster, choices, samples, model.variable_dtype)
@@ -131,6 +138,15 @@ def choose_exchange(
         compressed=compressed,
     )
     return ChosenExchange(exchange, record, message, sent)
+
+
+def _overlap(cluster: Cluster, model: keras.Model, samples: int, rates: Rates) -> Overlap:
+    """How far a step hides messages: the arithmetic of the backward pass of what is not fully connected."""
+    others = sum(row.multiply_adds for row in layer_rows(model)) - sum(each.size for each in dense_kernels(model))
+    return Overlap(
+        hidden_seconds=2 * samples * others / rates.multiply_adds_per_second,
+        core_seconds_per_byte=_CORE_SECONDS_PER_BYTE if cluster.devices.gpu == "none" else 0.0,
+    )
 
 
 def _sharded(cluster: Cluster, model: keras.Model, paths: Sequence[str]) -> ShardedKernels:

@@ -13,6 +13,7 @@ from cnn.cluster.exchange import Exchange
 from cnn.data.feed import Feed, Read
 from cnn.data.order import Plan
 from cnn.errors import RunError, is_out_of_device_memory
+from cnn.learner.factor_stacks import joined, stacks_of, with_factors
 from cnn.learner.gradient_checks import are_finite, norms_if
 from cnn.learner.loss import cross_entropy, weighted
 from cnn.learner.loss_scale import LossScale
@@ -297,29 +298,19 @@ class TrainingStep:
         # The first piece is computed outside the loop, whose variables need its structure and shapes.
         with tf.name_scope("first"):  # so that its messages have names of their own
             first = piece(0)
-        stacks = [(_stack_of(x, pieces), _stack_of(dy, pieces)) for x, dy in first.factors]
 
         def add(number: Tensor, totals: RankSums) -> tuple[Tensor, RankSums]:
             self._traced["piece"] = tf.compat.v1.get_default_graph()
             more = piece(number)
             gradients, statistics, sums = tf.nest.map_structure(tf.add, totals[:3], more[:3])
-            # Factors are joined, not added: their product sums over all samples.
-            stacked = [
-                (x_stack.write(number, x), dy_stack.write(number, dy))
-                for (x_stack, dy_stack), (x, dy) in zip(totals.factors, more.factors, strict=True)
-            ]
-            return number + 1, RankSums(gradients, statistics, sums, stacked)
+            stacks = with_factors(totals.factors, number, more.factors)
+            return number + 1, RankSums(gradients, statistics, sums, stacks)
 
-        begin = (1, first._replace(factors=stacks))
+        begin = (1, first._replace(factors=stacks_of(first.factors, pieces)))
         totals: RankSums
         # One piece at a time, so that memory holds the activations of one; in order, so that sums keep their bits.
         _, totals = tf.while_loop(lambda number, _: number < pieces, add, begin, parallel_iterations=1)
-        shapes = [[(pieces * each.shape[0], *each.shape[1:]) for each in pair] for pair in first.factors]
-        joint = [
-            (tf.ensure_shape(x.concat(), x_shape), tf.ensure_shape(dy.concat(), dy_shape))
-            for (x, dy), (x_shape, dy_shape) in zip(totals.factors, shapes, strict=True)
-        ]
-        return totals._replace(factors=joint)
+        return totals._replace(factors=joined(totals.factors, first.factors, pieces))
 
     def _piece_sums(self, images: Tensor, labels: Tensor, keys: Tensor, weights: Tensor, count: Tensor) -> RankSums:
         mixed = self._feed.training_batch(images, labels, keys, weights, self._group_size)
@@ -388,8 +379,3 @@ def _gradients(loss: Tensor, tensors: list[Tensor]) -> list[Tensor]:
     """
     found: list[Tensor] = tf.gradients(loss, tensors, aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
     return found
-
-
-def _stack_of(first: Tensor, pieces: int) -> Tensor:
-    """An array of `pieces` tensors of the first one's shape, which holds the first."""
-    return tf.TensorArray(first.dtype, pieces, element_shape=first.shape).write(0, first)

@@ -21,6 +21,7 @@ from cnn.cluster.buckets import make_buckets
 from cnn.cluster.exchange_cost import (
     WAYS,
     Kernel,
+    Overlap,
     Rates,
     allreduce_bytes,
     bucket_bytes,
@@ -136,6 +137,9 @@ def predict(
         world_size=workers,
         gradient_bytes=number_bytes,
         factor_bytes=number_bytes,
+        overlap=Overlap(
+            hidden_seconds=_backward_seconds(layers, costs), core_seconds_per_byte=costs.host_seconds_per_byte
+        ),
         possible=possible,
     )
     way_of = {choice.kernel.path: choice.way for choice in choices}
@@ -159,6 +163,13 @@ def predict(
     seconds = waiting + max(costs.compute_seconds + copying, link_free)
     seconds += multiply_adds / costs.multiply_adds_per_second + update
     return Predicted(workers=workers, step_seconds=seconds, exchange_seconds=seconds - alone, sent_bytes=sent)
+
+
+def _backward_seconds(layers: Sequence[Layer], costs: Costs) -> float:
+    """The time of the backward pass of all layers but the fully connected ones."""
+    total = sum(layer.multiply_adds for layer in layers)
+    others = sum(layer.multiply_adds for layer in layers if layer.kernel is None)
+    return 2 * costs.compute_seconds / 3 * others / total
 
 
 def _messages(

@@ -5,6 +5,7 @@ import pytest
 from cnn.cluster.exchange_cost import (
     ExchangeSettings,
     Kernel,
+    Overlap,
     Rates,
     allreduce_bytes,
     bucket_bytes,
@@ -19,11 +20,12 @@ FC7 = Kernel(path="fc7/kernel", inputs=4096, outputs=4096)
 FC8 = Kernel(path="logits/kernel", inputs=4096, outputs=17)
 FC6_VGG = Kernel(path="fc6/kernel", inputs=25088, outputs=4096)
 
+NOTHING_HIDDEN = Overlap(hidden_seconds=0.0, core_seconds_per_byte=0.0)
 SLOW = Rates(latency=1e-3, sent_per_second=12e6, gathered_per_second=12e6, multiply_adds_per_second=50e9)
 
 
 def choices(exchange: str = "auto", rates: Rates = SLOW, kernels=(FC6, FC7, FC8), **sizes):
-    defaults = {"samples": 32, "world_size": 2, "gradient_bytes": 4, "factor_bytes": 4}
+    defaults = {"samples": 32, "world_size": 2, "gradient_bytes": 4, "factor_bytes": 4, "overlap": NOTHING_HIDDEN}
     return choose_exchange_per_kernel(exchange, kernels, rates, **{**defaults, **sizes})
 
 
@@ -97,13 +99,38 @@ def test_the_table_names_bytes_times_and_choice() -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_sharding_is_chosen_where_its_messages_are_faster_than_the_products_of_factors() -> None:
-    assert [each.way for each in choices(world_size=16)] == ["factored", "factored", "allreduce"]
-    fast = Rates(latency=1e-5, sent_per_second=1e9, gathered_per_second=1e9, multiply_adds_per_second=50e9)
-    assert [each.way for each in choices(rates=fast)] == ["sharded", "sharded", "allreduce"]
-    found = choices(rates=fast, possible=("allreduce", "factored"))
-    assert [each.way for each in found] == ["factored", "factored", "allreduce"]
-    assert [each.way for each in choices(rates=fast, samples=1300)] == ["sharded", "allreduce", "allreduce"]
+FAST = Rates(latency=1e-5, sent_per_second=1e9, gathered_per_second=1e9, multiply_adds_per_second=50e9)
+
+
+def ways(**arguments) -> list[str]:
+    return [each.way for each in choices(**arguments)]
+
+
+def test_sharding_is_chosen_where_it_is_clearly_faster() -> None:
+    """With many workers, factors are more to multiply, and of a high kernel more to send."""
+    assert ways() == ["factored", "factored", "allreduce"]
+    assert ways(world_size=16) == ["sharded", "factored", "allreduce"]
+    assert ways(rates=FAST) == ["sharded", "sharded", "allreduce"]
+    assert ways(rates=FAST, possible=("allreduce", "factored")) == ["factored", "factored", "allreduce"]
+    assert ways(rates=FAST, samples=1300) == ["sharded", "allreduce", "allreduce"]
+
+
+def test_what_a_step_hides_speaks_against_sharding_unless_it_takes_the_core() -> None:
+    hidden = Overlap(hidden_seconds=10.0, core_seconds_per_byte=0.0)
+    assert ways(world_size=16, overlap=hidden) == ["factored", "factored", "allreduce"]
+    assert ways(rates=FAST, overlap=hidden) == ["sharded", "sharded", "allreduce"]  # faster than what is multiplied
+    assert ways(rates=FAST, samples=1300, overlap=hidden) == ["allreduce", "allreduce", "allreduce"]
+    by_core = Overlap(hidden_seconds=10.0, core_seconds_per_byte=1e-9)
+    assert ways(rates=FAST, samples=1300, overlap=by_core) == ["sharded", "allreduce", "allreduce"]
+    partly = Overlap(hidden_seconds=0.01, core_seconds_per_byte=0.0)
+    assert ways(rates=FAST, samples=1300, overlap=partly) == ["sharded", "allreduce", "allreduce"]
+
+
+def test_what_is_exposed() -> None:
+    overlap = Overlap(hidden_seconds=2.0, core_seconds_per_byte=1e-6)
+    assert overlap.exposed(3.0, 100_000) == 1.0
+    assert overlap.exposed(1.0, 100_000) == pytest.approx(0.1)
+    assert overlap.exposed(1.0, 5_000_000) == 1.0  # no more than what was measured
 
 
 @pytest.mark.parametrize(("inputs", "workers", "rows"), [(10, 2, 5), (10, 3, 4), (2, 3, 1)])
