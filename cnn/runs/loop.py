@@ -315,7 +315,8 @@ class Loop:
 
     def _check_in_step(self) -> None:
         self._gather()
-        replicated = [variable for name, variable in self._variables.items() if name not in divided(self._variables)]
+        parts = divided(self._variables)
+        replicated = [variable for name, variable in self._variables.items() if name not in parts]
         check_in_step(self._cluster, replicated, self.state.step)
 
     def _gather(self) -> None:
