@@ -67,14 +67,13 @@ class ShardedKernels(Mapping[str, ShardedKernel]):
             paths: the variables' paths.
             name: as for the collectives; every rank makes the same calls.
         """
-        divided = [place for place, path in enumerate(paths) if path in self]
-        if not divided:
+        divided = [path in self for path in paths]
+        if not any(divided):
             return sums
-        mine = tf.gather(sums, divided)
-        gathered = self._collectives.gather_in_graph(mine, f"sharded.{name}")
+        gathered = self._collectives.gather_in_graph(sums, f"sharded.{name}")
         # Added in the order of ranks, which a sum by MPI need not keep.
         totals = tf.reduce_sum(tf.reshape(gathered, (self._collectives.world_size, len(divided))), 0)
-        return tf.tensor_scatter_nd_update(sums, [[place] for place in divided], totals)
+        return tf.where(tf.constant(divided), totals, sums)
 
     def alone(self) -> "ShardedKernels":
         """The same without the other ranks, to measure what they cost."""
