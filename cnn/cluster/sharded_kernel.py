@@ -38,7 +38,7 @@ class ShardedKernel:
 
     @property
     def sent_bytes(self) -> int:
-        """Bytes that a rank sends in a step, counted when it was traced."""
+        """Bytes that a rank sends for the samples of a call, counted when it was traced."""
         return sum(self._messages.values())
 
     def gather(self) -> None:

@@ -21,6 +21,8 @@ class ShardedKernels(Mapping[str, ShardedKernel]):
     def __init__(self, kernels: Sequence[ShardedKernel], collectives: StepCollectives) -> None:
         self._kernels = {kernel.rows.path: kernel for kernel in kernels}
         self._collectives = collectives
+        self.micro_batches = 1
+        """The number of micro-batches in a step, each of which has messages of its own."""
 
     def __getitem__(self, path: str) -> ShardedKernel:
         return self._kernels[path]
@@ -34,7 +36,7 @@ class ShardedKernels(Mapping[str, ShardedKernel]):
     @property
     def sent_bytes(self) -> int:
         """Bytes that a rank sends for them in a step, counted when it was traced."""
-        return sum(kernel.sent_bytes for kernel in self.values())
+        return self.micro_batches * sum(kernel.sent_bytes for kernel in self.values())
 
     def trained(self, variables: Sequence[Any]) -> list[Any]:
         """The variables that a rank trains: a network's own ones, and in place of divided kernels its rows of them."""

@@ -287,6 +287,8 @@ class TrainingStep:
         samples = row[:4]
         width = row.keys.shape[0]
         pieces = 1 if self._micro_batch_size is None else -(-width // self._micro_batch_size)
+        if self._exchange.sharded:
+            self._exchange.sharded.micro_batches = pieces
         if pieces == 1:
             return self._piece_sums(*samples, row.counts)
         parts = [tf.reshape(values, (pieces, width // pieces, *values.shape[1:])) for values in samples]

@@ -141,9 +141,7 @@ class Loop:
         coming = self._order.coming(self.state.step, self._total_steps, cluster.rank, cluster.world_size)
         profile = contextlib.closing(self._profile)
         with self._training_step.reading_ahead(coming) as read, self._saver, profile:
-            state = self._read_state()
-            if cluster.is_chief:
-                self._saver.hold(state)
+            self._hold_state()
             return self._run(self._timekeeper.timed(read))
 
     def _run(self, read: Read) -> End:
@@ -216,6 +214,11 @@ class Loop:
     def _read_state(self) -> dict[str, np.ndarray]:
         """The entire state on rank 0, on the others only what is divided among the ranks; every rank calls it."""
         return read_state(self._variables if self._cluster.is_chief else divided(self._variables))
+
+    def _hold_state(self) -> None:
+        state = self._read_state()  # which must not be held while the variables are trained
+        if self._cluster.is_chief:
+            self._saver.hold(state)
 
     def _save(self, *, best: bool) -> None:
         with self._timekeeper.during("checkpoints"):
