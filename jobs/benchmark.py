@@ -56,7 +56,7 @@ def main() -> None:
     if settings.benchmark.report is not None:
         write_report(Path(settings.benchmark.report), settings.model.model, rows)
     if settings.benchmark.predict:
-        predictions = [predicted(settings.benchmark, found, factors=factors) for factors in (True, False)]
+        predictions = [predicted(settings.benchmark, found, exchange) for exchange in ("auto", "allreduce")]
         print(f"\npredicted, each worker with a link of {settings.benchmark.link}:")
         print(prediction_table(found[0].images_per_second / found[0].workers, found[0].step_seconds, *predictions))
 

@@ -160,6 +160,13 @@ class Cluster:
                 value = self._hvd.broadcast(variable, root_rank=0, name=f"{call}.{index}")
             variable.assign(value)
 
+    def join(self, rows: Tensor) -> Tensor:
+        """Concatenates all ranks' tensors (rows, ...) in the order of ranks; the same on every rank."""
+        if self.world_size == 1:
+            return rows
+        with tf.device(_CPU):
+            return self._hvd.allgather(rows, name=self._name("join"))
+
     def sum_in_graph(self, tensor: Tensor, name: str) -> Tensor:
         """As `sum`, but inside a compiled step; `name` is the same on every rank and unique within the step."""
         with self._device():
@@ -167,10 +174,7 @@ class Cluster:
 
     def gather_in_graph(self, tensor: Tensor, name: str) -> Tensor:
         """Concatenates all ranks' tensors (samples, ...) inside a compiled step; `name` as for `sum_in_graph`."""
-        with self._device():
-            if tensor.dtype == tf.bfloat16:  # which Horovod does not support, but it copies the same bits as integers
-                return tf.bitcast(self._hvd.allgather(tf.bitcast(tensor, tf.uint16), name=name), tf.bfloat16)
-            return self._hvd.allgather(tensor, name=name)
+        return self._copied(self._hvd.allgather, tensor, name)
 
     def transpose_in_graph(self, tensor: Tensor, name: str) -> Tensor:
         """Sends row r of a tensor (ranks, ...) to rank r inside a compiled step; `name` as for `sum_in_graph`.
@@ -178,8 +182,14 @@ class Cluster:
         Returns:
             The rows sent to this rank, in the order of ranks, in a tensor of the same shape.
         """
+        return self._copied(self._hvd.alltoall, tensor, name)
+
+    def _copied(self, collective: Callable[..., Tensor], tensor: Tensor, name: str) -> Tensor:
+        """The result of a collective that copies numbers without computing."""
         with self._device():
-            return self._hvd.alltoall(tensor, name=name)
+            if tensor.dtype == tf.bfloat16:  # which Horovod does not support, but it copies the same bits as integers
+                return tf.bitcast(collective(tf.bitcast(tensor, tf.uint16), name=name), tf.bfloat16)
+            return collective(tensor, name=name)
 
     def _device(self) -> contextlib.AbstractContextManager[Any]:
         """The device scope of the collectives inside a step."""

@@ -1,4 +1,4 @@
-"""The exchange of gradients inside a compiled step: sums over the ranks, and products of all ranks' factors."""
+"""The exchange of gradients inside a compiled step: sums over the ranks, and products of factors."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -8,6 +8,7 @@ import tensorflow as tf
 from cnn.cluster.buckets import even_parts, make_buckets
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_cost import LARGEST_BUCKET, allgather_bytes, allreduce_bytes
+from cnn.cluster.sharded_kernels import NOT_SHARDED, ShardedKernels
 from cnn.tensor import Tensor
 
 
@@ -15,7 +16,10 @@ class Exchange(Protocol):
     """Computes the gradients of the global batch, the same on every rank."""
 
     factored: frozenset[str]
-    """Paths of the kernels whose gradients `products` computes."""
+    """Paths of the kernels whose gradients are computed from the factors of all ranks."""
+
+    sharded: ShardedKernels
+    """The kernels that are divided among the ranks."""
 
     @property
     def sent_bytes(self) -> int:
@@ -29,8 +33,19 @@ class Exchange(Protocol):
             others: tensors of the same dtype and static shapes, which are never compressed.
         """
 
-    def products(self, factors: Sequence[tuple[Tensor, Tensor]], dtype: Any) -> list[Tensor]:
-        """For each x (samples, m) and dy (samples, n), the sum over the ranks of x^T dy (m, n), of type `dtype`."""
+    def product(self, path: str, x: Tensor, dy: Tensor, dtype: Any) -> Tensor:
+        """The gradient of a factored or sharded kernel, of type `dtype`.
+
+        Args:
+            path: the kernel's path.
+            x: its first factor. Of a factored kernel (m, n) this is (samples, m), the rank's inputs. Of a sharded one
+                it is (ranks x samples, h), the columns of all ranks' inputs that are multiplied with the rank's rows.
+            dy: its second factor: the loss's gradient by the products, (samples, n) or (ranks x samples, n).
+
+        Returns:
+            The sum over the ranks of x^T dy (m, n). Of a sharded kernel, x^T dy (h, n): the gradient of the rank's
+            rows, which is complete.
+        """
 
     def alone(self) -> "Exchange":
         """An exchange without the other ranks, to measure what this one costs."""
@@ -41,14 +56,15 @@ class LocalExchange:
 
     sent_bytes = 0
 
-    def __init__(self, factored: frozenset[str] = frozenset()) -> None:
+    def __init__(self, factored: frozenset[str] = frozenset(), sharded: ShardedKernels = NOT_SHARDED) -> None:
         self.factored = factored
+        self.sharded = sharded
 
     def sums(self, gradients: Sequence[Tensor], others: Sequence[Tensor] = ()) -> tuple[list[Tensor], list[Tensor]]:
         return list(gradients), list(others)
 
-    def products(self, factors: Sequence[tuple[Tensor, Tensor]], dtype: Any) -> list[Tensor]:
-        return [product(x, dy, dtype) for x, dy in factors]
+    def product(self, path: str, x: Tensor, dy: Tensor, dtype: Any) -> Tensor:
+        return product(x, dy, dtype)
 
     def alone(self) -> "LocalExchange":
         return self
@@ -64,6 +80,7 @@ class GradientExchange:
     Args:
         cluster: the workers.
         factored: paths of the kernels that are exchanged as factors.
+        sharded: the kernels that are divided among the ranks.
         bucket_bytes: approximate bytes per message; small tensors share a message, larger ones are split. With
             LARGEST_BUCKET tensors are not split: on links so fast, copying the pieces would cost more.
         compressed: send gradients and factors as float16: half the bytes, but not exact.
@@ -75,9 +92,11 @@ class GradientExchange:
         factored: frozenset[str] = frozenset(),
         bucket_bytes: int = LARGEST_BUCKET,
         *,
+        sharded: ShardedKernels = NOT_SHARDED,
         compressed: bool = False,
     ) -> None:
         self.factored = factored
+        self.sharded = sharded
         self._compressed = compressed
         self._cluster = cluster
         self._bucket_bytes = bucket_bytes
@@ -85,7 +104,7 @@ class GradientExchange:
 
     @property
     def sent_bytes(self) -> int:
-        return sum(self._messages.values())
+        return sum(self._messages.values()) + self.sharded.sent_bytes
 
     def sums(self, gradients: Sequence[Tensor], others: Sequence[Tensor] = ()) -> tuple[list[Tensor], list[Tensor]]:
         if not self._compressed:
@@ -128,13 +147,12 @@ class GradientExchange:
                 sums[index] = part
         return sums
 
-    def products(self, factors: Sequence[tuple[Tensor, Tensor]], dtype: Any) -> list[Tensor]:
-        return [self._gathered_product(number, x, dy, dtype) for number, (x, dy) in enumerate(factors)]
-
     def alone(self) -> LocalExchange:
-        return LocalExchange()
+        return LocalExchange(sharded=self.sharded.alone())
 
-    def _gathered_product(self, number: int, x: Tensor, dy: Tensor, dtype: Any) -> Tensor:
+    def product(self, path: str, x: Tensor, dy: Tensor, dtype: Any) -> Tensor:
+        if path in self.sharded:
+            return product(x, dy, dtype)
         if self._compressed and x.dtype.size > 2:
             x, dy = tf.cast(x, tf.float16), tf.cast(dy, tf.float16)
         # The order of the samples does not matter, but must be the same for both factors. The inputs are available long
@@ -143,7 +161,7 @@ class GradientExchange:
         gathered = {}
         for role, factor in (("inputs", x), ("outputs", dy)):
             parts = tf.split(factor, rows)
-            gathered[role] = _joined([self._gathered(part, f"{role}.{number}.{n}") for n, part in enumerate(parts)])
+            gathered[role] = _joined([self._gathered(part, f"{role}.{path}.{n}") for n, part in enumerate(parts)])
         return product(gathered["inputs"], gathered["outputs"], dtype)
 
     def _gathered(self, tensor: Tensor, name: str) -> Tensor:
@@ -158,12 +176,13 @@ def make_exchange(
     factored: frozenset[str] = frozenset(),
     bucket_bytes: int = LARGEST_BUCKET,
     *,
+    sharded: ShardedKernels = NOT_SHARDED,
     compressed: bool = False,
 ) -> Exchange:
     """Creates the exchange for a job."""
     if cluster.world_size == 1:
         return LocalExchange()
-    return GradientExchange(cluster, factored, bucket_bytes, compressed=compressed)
+    return GradientExchange(cluster, factored, bucket_bytes, sharded=sharded, compressed=compressed)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange import product
 from cnn.cluster.exchange_cost import allgather_bytes
+from cnn.cluster.sharded_kernels import NOT_SHARDED
 from cnn.cluster.sum_tree import SumTrees
 from cnn.tensor import Tensor
 
@@ -24,6 +25,8 @@ class OrderedExchange:
         factored: paths of the kernels that are exchanged as factors.
         alone: leave all other ranks' samples out and exchange nothing, to measure what the exchange costs.
     """
+
+    sharded = NOT_SHARDED
 
     def __init__(
         self, cluster: Cluster, trees: SumTrees, factored: frozenset[str] = frozenset(), *, alone: bool = False

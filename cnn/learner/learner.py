@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from cnn.choices import check_choice, check_counts, one_of
-from cnn.cluster.exchange_cost import ExchangeSettings
+from cnn.cluster.exchange_cost import WAYS, ExchangeSettings
 from cnn.data.dataset import Dataset
 from cnn.data.feed.augmentation import AugmentationSettings
 from cnn.data.feed.feed_settings import FeedSettings
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster
     from cnn.cluster.exchange import Exchange
     from cnn.cluster.ordered_exchange import OrderedExchange
+    from cnn.cluster.sharded_kernels import ShardedKernels
     from cnn.data.feed.feed import Feed
     from cnn.learner.exchange_selection import ChosenExchange
     from cnn.learner.loss_scale import LossScale
@@ -97,6 +98,24 @@ class LearnerSettings:
                 f"--reproducible excludes --compression {self.exchange.compression}, whose rounding depends on the "
                 "number of workers: leave one of them out."
             )
+        if self.exchange.exchange == "sharded" and self.against_sharding:
+            raise UserError(f"--exchange sharded {self.against_sharding}: leave one of them out.")
+
+    @property
+    def possible_ways(self) -> list[str]:
+        """The ways of exchange that `--exchange auto` may choose."""
+        return [way for way in WAYS if way != "sharded" or not self.against_sharding]
+
+    @property
+    def against_sharding(self) -> str:
+        """Why kernels cannot be divided among the ranks, as the end of a sentence; empty if they can."""
+        if self.step.reproducible:
+            return "excludes --reproducible, whose sums must not depend on the number of workers"
+        if self.step.xla:
+            return "excludes --xla, because workers cannot exchange anything within what XLA compiles"
+        if self.exchange.compression != "none":
+            return f"excludes --compression {self.exchange.compression}, which rounds gradients, but not outputs"
+        return ""
 
 
 class _ProgramSettings(Protocol):
@@ -149,8 +168,9 @@ class Learner:
     optimizer: "keras.optimizers.Optimizer"
     average: "WeightAverage | None"
     loss_scale: "LossScale | None"
-    variables: "dict[str, keras.Variable]"
-    """The state of all these objects, by name."""
+    variables: dict[str, Any]
+    """The state of all these objects, by name: Keras variables, and a `RowSlice` where each rank holds some rows. The
+    network's own kernels of which each rank trains some rows are up to date only after `sharded.gather`."""
 
     feed: "Feed"
     exchange: "ChosenExchange"
@@ -205,9 +225,31 @@ class Learner:
         """
         from cnn.learner.step_memory import predict_memory
 
-        others = [variable for name, variable in self.variables.items() if not name.startswith("model/")]
-        traced = step.trace(self.order.width(world_size))
-        return predict_memory(traced, self.model.variables, others, self.feed.resident_bytes)
+        state = {name: getattr(variable, "rows", variable) for name, variable in self.variables.items()}
+        others = [variable for name, variable in state.items() if not name.startswith("model/")]
+        weights = [*self.model.variables, *(kernel.rows for kernel in self.sharded.values())]
+        return predict_memory(step.trace(self.order.width(world_size)), weights, others, self.feed.resident_bytes)
+
+    @property
+    def sharded(self) -> "ShardedKernels":
+        """The kernels that are divided among the ranks."""
+        return self.exchange.exchange.sharded
+
+    def divide(self, arrays: Mapping[str, np.ndarray] | None) -> None:
+        """Gives every rank its rows of what is divided; every rank calls it when all have the same network.
+
+        Args:
+            arrays: on rank 0, what was restored, by name; empty on other ranks. None on all ranks if nothing was
+                restored, so that the average of the weights begins with these.
+        """
+        from cnn.learner.state import divided
+
+        self.sharded.cut()
+        for name, variable in divided(self.variables).items():
+            if arrays is not None:
+                variable.scatter(arrays.get(name))
+            elif name.startswith("average/"):
+                variable.assign(self.variables[f"model/{name.removeprefix('average/')}"].value)
 
 
 def build_model(settings: LearnerSettings, dataset: Dataset) -> "keras.Model":
@@ -315,17 +357,19 @@ def assemble(
     from cnn.optim.optimizers import build_optimizer
 
     precision = settings.step.precision
-    optimizer = build_optimizer(settings.optimizer, settings.regularisation, model.trainable_variables)
-    average = make_average(model, settings.regularisation)
+    chosen: ChosenExchange
+    if settings.step.reproducible:
+        chosen = choose_ordered_exchange(cluster, settings.exchange, model, order)
+    else:
+        samples, possible = order.width(cluster.world_size), settings.possible_ways
+        chosen = choose_exchange(cluster, settings.exchange, model, samples, recorded_exchange, possible)
+    sharded = chosen.exchange.sharded
+    trained = sharded.trained(model.trainable_variables)
+    optimizer = build_optimizer(settings.optimizer, settings.regularisation, trained, sharded)
+    average = make_average(model, settings.regularisation, sharded)
     loss_scale = make_loss_scale(precision)
     dtype = PRECISIONS[precision]
     balanced = settings.regularisation.class_weights == "balanced"
-    if settings.step.reproducible:
-        exchange = choose_ordered_exchange(cluster, settings.exchange, model, order)
-    else:
-        exchange = choose_exchange(
-            cluster, settings.exchange, model, order.width(cluster.world_size), recorded_exchange
-        )
     return Learner(
         settings=settings,
         order=order,
@@ -333,9 +377,9 @@ def assemble(
         optimizer=optimizer,
         average=average,
         loss_scale=loss_scale,
-        variables=state_variables(model, optimizer, average, loss_scale),
+        variables=state_variables(model, optimizer, average, loss_scale, sharded=sharded),
         feed=Feed(dataset, dataset.train, dtype, settings.augmentation, resident_mb=settings.feed.resident_mb),
-        exchange=exchange,
+        exchange=chosen,
         class_weights=balanced_weights(dataset.train.labels[order.samples], dataset.classes) if balanced else None,
         threads=cluster.cores.threads,
     )

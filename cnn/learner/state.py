@@ -8,26 +8,48 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cnn.cluster.row_slice import RowSlice
+from cnn.cluster.sharded_kernels import NOT_SHARDED, ShardedKernels
 from cnn.errors import UserError
 from cnn.learner.loss_scale import LossScale
 from cnn.optim.averaging import WeightAverage
 
 
 def state_variables(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, *others: WeightAverage | LossScale | None
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    *others: WeightAverage | LossScale | None,
+    sharded: ShardedKernels = NOT_SHARDED,
 ) -> dict[str, Any]:
-    """Keras variables by name.
+    """Keras variables by name; a `RowSlice` where each rank holds some rows of a kernel's slot or average.
 
     The network's variables are named model/..., the optimizer's (slots, step count) optimizer/...; the weight average
     and the loss scale, if present, name their variables themselves.
     """
-    named = {f"model/{variable.path}": variable for variable in model.variables}
-    named |= {f"optimizer/{variable.path}": variable for variable in optimizer.variables}
+    named: dict[str, Any] = {f"model/{variable.path}": variable for variable in model.variables}
+    for variable in optimizer.variables:
+        named[f"optimizer/{variable.path}"] = _whole_slot(variable, optimizer, sharded)
     if len(named) != len(model.variables) + len(optimizer.variables):
         raise ValueError("two variables have one name")
     for other in others:
         named |= {} if other is None else other.variables
     return named
+
+
+def _whole_slot(
+    variable: keras.Variable, optimizer: keras.optimizers.Optimizer, sharded: ShardedKernels
+) -> keras.Variable | RowSlice:
+    """An optimizer's variable; if it is the slot of a divided kernel's rows, the whole slot."""
+    for path, kernel in sharded.items():
+        is_slot = variable.path.startswith(f"{optimizer.name}/{path.replace('/', '_')}_")
+        if is_slot and variable.shape == kernel.rows.shape:
+            return kernel.slice_of(variable)
+    return variable
+
+
+def divided(variables: Mapping[str, Any]) -> dict[str, RowSlice]:
+    """Those of the variables that are divided among the ranks."""
+    return {name: variable for name, variable in variables.items() if isinstance(variable, RowSlice)}
 
 
 def state_bytes(variables: Mapping[str, Any]) -> int:
@@ -36,9 +58,15 @@ def state_bytes(variables: Mapping[str, Any]) -> int:
 
 
 def read_state(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The variables' values, read-only. On a CPU they share the variables' memory: while they are held, TensorFlow
-    updates the variables in new memory, which takes time to allocate."""
-    return {name: np.asarray(tf.convert_to_tensor(variable.value)) for name, variable in variables.items()}
+    """The variables' values, read-only; every rank calls it if one is a `RowSlice`.
+
+    On a CPU they share the variables' memory: while they are held, TensorFlow updates the variables in new memory,
+    which takes time to allocate.
+    """
+    return {
+        name: np.asarray(variable.whole() if isinstance(variable, RowSlice) else tf.convert_to_tensor(variable.value))
+        for name, variable in variables.items()
+    }
 
 
 def restore_state(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> None:

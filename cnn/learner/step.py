@@ -13,6 +13,8 @@ from cnn.cluster.exchange import Exchange
 from cnn.data.feed.feed import Feed, Read
 from cnn.data.order import Plan
 from cnn.errors import RunError, is_out_of_device_memory
+from cnn.learner.factor_stacks import joined, stacks_of, with_factors
+from cnn.learner.gradient_checks import are_finite, norms_if
 from cnn.learner.loss import cross_entropy, weighted
 from cnn.learner.loss_scale import LossScale
 from cnn.learner.metric_table import Answers
@@ -79,6 +81,9 @@ class TrainingStep:
         timed: bool = False,
     ) -> None:
         self._model = model
+        self._paths = [variable.path for variable in model.trainable_variables]
+        self._trained = exchange.sharded.trained(model.trainable_variables)
+        self._multiplied = exchange.factored.union(exchange.sharded)
         self._moving = statistics_of(model)
         self._optimizer = optimizer
         self._feed = feed
@@ -113,7 +118,7 @@ class TrainingStep:
             learning_rates: floating (steps,).
             reports: this rank's reports; the results hold their sums over the ranks.
             read: the function of `reading_ahead`; None reads images when they are needed.
-            with_norms: whether to compute the norms of the last step's gradients. Ranks need not agree on it.
+            with_norms: whether to compute the norms of the last step's gradients. Every rank says the same.
 
         Raises:
             RunError: the device's memory is too small for so many samples at a time.
@@ -135,7 +140,7 @@ class TrainingStep:
         self.peak_bytes = None if peak is None else max(peak, self.peak_bytes or 0)
         ends = np.cumsum([self._message.width, len(Diagnostics._fields)])
         messages, diagnostics, norms = np.split(np.concatenate(parts), ends, axis=1)
-        paths = [variable.path for variable in self._model.trainable_variables] if with_norms else []
+        paths = self._paths if with_norms else []
         skipped, *others = diagnostics.T
         totals, summed_reports = self._message.unpack(messages, plan.counts)
         of_last = dict(zip(paths, norms[-1].tolist(), strict=False))
@@ -159,7 +164,8 @@ class TrainingStep:
         batch = Row(*(values[0] for values in self._rows(plan.part(row, row + 1), None)))
         reports = tf.zeros(len(Reports._fields), self._model.dtype)
         compiled = tf.function(lambda: self._exchanged(self._rank_sums(batch), reports, batch.counts), autograph=False)
-        return [gradient.numpy() for gradient in compiled().gradients]
+        exchanged = zip(self._paths, compiled().gradients, strict=True)
+        return [self._exchange.sharded.whole(path, gradient).numpy() for path, gradient in exchanged]
 
     @property
     def has_run(self) -> bool:
@@ -209,11 +215,12 @@ class TrainingStep:
             skipped = tf.logical_not(self._update(exchanged))
             diagnostics = Diagnostics(skipped, loss - begin, computed - begin, end - computed, local.sums["loss"][0])
             numbers = [tf.cast(each, reports.dtype) for each in diagnostics]
-            norms = tf.cast(_norms(exchanged.gradients, tf.equal(step, with_norms_of)), reports.dtype)
-            return step + 1, results.write(step, tf.concat([exchanged.message, numbers, norms], 0))
+            norms = norms_if(tf.equal(step, with_norms_of), exchanged.gradients, self._completed)
+            parts = [exchanged.message, numbers, tf.cast(norms, reports.dtype)]
+            return step + 1, results.write(step, tf.concat(parts, 0))
 
         steps = tf.shape(rates)[0]
-        width = self._message.width + len(Diagnostics._fields) + len(self._model.trainable_variables)
+        width = self._message.width + len(Diagnostics._fields) + len(self._trained)
         results = tf.TensorArray(reports.dtype, size=steps, element_shape=(width,))
         # The loop is part of the graph, so that Python's time for a call does not limit small networks; one step at a
         # time, as each reads the weights that the previous one wrote.
@@ -234,8 +241,9 @@ class TrainingStep:
             # Clipped after the exchange: the limit is for the norm of the global batch's gradients.
             gradients, clip_norm = exchanged.gradients, self._regularisation.clip_norm
             if clip_norm is not None:
-                gradients = clipped(gradients, min(clip_norm, float(gradients[0].dtype.max)))  # more is infinite
-            self._optimizer.apply(gradients, self._model.trainable_variables)
+                limit = min(clip_norm, float(gradients[0].dtype.max))  # more is infinite
+                gradients = clipped(gradients, limit, self._completed)
+            self._optimizer.apply(gradients, self._trained)
             for variable, value in zip(self._moving, exchanged.statistics, strict=True):
                 variable.assign(value)
             if self._average is not None:
@@ -245,13 +253,20 @@ class TrainingStep:
         if self._loss_scale is None:
             return update()
         # An overflow would leave NaN in the weights. All ranks decide alike, as they test the same exchanged gradients.
-        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in exchanged.gradients])
+        finite = are_finite(exchanged.gradients, self._completed)
         self._loss_scale.update(finite)
         return tf.cond(finite, update, lambda: tf.constant(False))
 
+    def _completed(self, sums: Tensor, name: str) -> Tensor:
+        return self._exchange.sharded.completed(sums, self._paths, name)
+
     def _exchanged(self, local: RankSums, reports: Tensor, count: Tensor) -> Gradients:
         """Exchanges a rank's sums and reports in a step of `count` samples."""
-        products = self._exchange.products(local.factors, reports.dtype)
+        multiplied = [path for path in self._paths if path in self._multiplied]
+        products = [
+            self._exchange.product(path, x, dy, reports.dtype)
+            for path, (x, dy) in zip(multiplied, local.factors, strict=True)
+        ]
         message = self._message.pack(local.sums, reports)
         # Statistics, metrics and reports share the gradients' buckets: a message of their own would cost its latency.
         sums, (*statistics, message) = self._exchange.sums(local.gradients, [*local.statistics, message])
@@ -261,8 +276,8 @@ class TrainingStep:
         """All variables' gradients, L2 included, from those that were summed and those that are products."""
         scale = None if self._loss_scale is None else self._loss_scale.value
         summed, multiplied, gradients = iter(sums), iter(products), []
-        for variable in self._model.trainable_variables:
-            gradient = next(multiplied if variable.path in self._exchange.factored else summed)
+        for variable in self._trained:
+            gradient = next(multiplied if variable.path in self._multiplied else summed)
             # L2 comes after the sum and the division by the loss scale, so that it counts exactly once.
             gradients.append(self._regularised(gradient if scale is None else gradient / scale, variable))
         return gradients
@@ -272,6 +287,8 @@ class TrainingStep:
         samples = row[:4]
         width = row.keys.shape[0]
         pieces = 1 if self._micro_batch_size is None else -(-width // self._micro_batch_size)
+        if self._exchange.sharded:
+            self._exchange.sharded.micro_batches = pieces
         if pieces == 1:
             return self._piece_sums(*samples, row.counts)
         parts = [tf.reshape(values, (pieces, width // pieces, *values.shape[1:])) for values in samples]
@@ -281,30 +298,21 @@ class TrainingStep:
             return self._piece_sums(images, labels, keys, weights, row.counts)
 
         # The first piece is computed outside the loop, whose variables need its structure and shapes.
-        first = piece(0)
-        stacks = [(_stack_of(x, pieces), _stack_of(dy, pieces)) for x, dy in first.factors]
+        with tf.name_scope("first"):  # so that its messages have names of their own
+            first = piece(0)
 
         def add(number: Tensor, totals: RankSums) -> tuple[Tensor, RankSums]:
             self._traced["piece"] = tf.compat.v1.get_default_graph()
             more = piece(number)
             gradients, statistics, sums = tf.nest.map_structure(tf.add, totals[:3], more[:3])
-            # Factors are joined, not added: their product sums over all samples.
-            stacked = [
-                (x_stack.write(number, x), dy_stack.write(number, dy))
-                for (x_stack, dy_stack), (x, dy) in zip(totals.factors, more.factors, strict=True)
-            ]
-            return number + 1, RankSums(gradients, statistics, sums, stacked)
+            stacks = with_factors(totals.factors, number, more.factors)
+            return number + 1, RankSums(gradients, statistics, sums, stacks)
 
-        begin = (1, first._replace(factors=stacks))
+        begin = (1, first._replace(factors=stacks_of(first.factors, pieces)))
         totals: RankSums
         # One piece at a time, so that memory holds the activations of one; in order, so that sums keep their bits.
         _, totals = tf.while_loop(lambda number, _: number < pieces, add, begin, parallel_iterations=1)
-        shapes = [[(width, *each.shape[1:]) for each in pair] for pair in first.factors]
-        joint = [
-            (tf.ensure_shape(x.concat(), x_shape), tf.ensure_shape(dy.concat(), dy_shape))
-            for (x, dy), (x_shape, dy_shape) in zip(totals.factors, shapes, strict=True)
-        ]
-        return totals._replace(factors=joint)
+        return totals._replace(factors=joined(totals.factors, first.factors, pieces))
 
     def _piece_sums(self, images: Tensor, labels: Tensor, keys: Tensor, weights: Tensor, count: Tensor) -> RankSums:
         mixed = self._feed.training_batch(images, labels, keys, weights, self._group_size)
@@ -332,9 +340,10 @@ class TrainingStep:
                 return of_labels
             return shares * of_labels + (1 - shares) * losses_for(partners, logits)
 
-        batch = TrainingBatch(keys=keys, weights=weights, count=count, group_size=self._group_size)
-        variables = self._model.trainable_variables
-        summed = [variable.value for variable in variables if variable.path not in self._exchange.factored]
+        batch = TrainingBatch(
+            keys=keys, weights=weights, count=count, group_size=self._group_size, divided=self._exchange.sharded
+        )
+        summed = [variable.value for variable in self._trained if variable.path not in self._multiplied]
         with training_on(batch):
             outputs = self._model(images, training=True)
         outputs = outputs if isinstance(outputs, list) else [outputs]
@@ -346,8 +355,9 @@ class TrainingStep:
         share = loss / tf.cast(count, loss.dtype)  # one division, instead of one of each gradient
         scaled = share if self._loss_scale is None else share * self._loss_scale.value
         statistics = {id(variable): value for variable, value in batch.statistics}
-        factors = [batch.factors[each.path] for each in variables if each.path in self._exchange.factored]
-        # A factored kernel's gradient is never computed here: its factors are the layer's inputs and output gradients.
+        factors = [batch.factors[path] for path in self._paths if path in self._multiplied]
+        # The gradient of a factored or sharded kernel is never computed here: its factors are inputs of the layer and
+        # gradients of the outputs.
         derivatives = _gradients(scaled, [*summed, *(each.outputs for each in factors)])
         gradients, output_gradients = derivatives[: len(summed)], derivatives[len(summed) :]
         return RankSums(
@@ -371,17 +381,3 @@ def _gradients(loss: Tensor, tensors: list[Tensor]) -> list[Tensor]:
     """
     found: list[Tensor] = tf.gradients(loss, tensors, aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
     return found
-
-
-def _norms(gradients: list[Tensor], wanted: Tensor) -> Tensor:
-    """The gradients' norms (gradients,) if they are wanted, otherwise zeros, which take no time."""
-
-    def norms() -> Tensor:
-        return tf.sqrt(2 * tf.stack([tf.nn.l2_loss(gradient) for gradient in gradients]))
-
-    return tf.cond(wanted, norms, lambda: tf.zeros(len(gradients), gradients[0].dtype))
-
-
-def _stack_of(first: Tensor, pieces: int) -> Tensor:
-    """An array of `pieces` tensors of the first one's shape, which holds the first."""
-    return tf.TensorArray(first.dtype, pieces, element_shape=first.shape).write(0, first)

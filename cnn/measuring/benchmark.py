@@ -179,18 +179,19 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
         share_of_peak=operations / median["step"] / peak,
         rates=rates,
         factored=sorted(learner.exchange.exchange.factored),
+        sharded=sorted(learner.sharded),
         multiply_adds_per_second=peak / 2,
         layers=layers_of(network),
     )
 
 
-def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors: bool) -> list[Predicted]:
+def predicted(settings: BenchmarkSettings, found: Sequence[Measured], exchange: str) -> list[Predicted]:
     """Predicts steps from the measurements by the model of cnn.measuring.step_prediction.
 
     Args:
         settings: numbers of workers and link.
         found: measurements in ascending order of workers.
-        factors: whether gradients of fully connected layers may be exchanged as factors.
+        exchange: the way in which fully connected layers are exchanged, as of `ExchangeSettings`.
     """
     smallest, largest = found[0], found[-1]
     if settings.costs is not None:
@@ -209,7 +210,7 @@ def predicted(settings: BenchmarkSettings, found: Sequence[Measured], *, factors
     )
     samples = smallest.global_batch_size // smallest.workers
     return [
-        predict(smallest.layers, costs, samples=samples, workers=each, factors=factors) for each in settings.predict
+        predict(smallest.layers, costs, samples=samples, workers=each, exchange=exchange) for each in settings.predict
     ]
 
 

@@ -48,6 +48,9 @@ class Measured:
     factored: list[str]
     """Kernels exchanged as factors."""
 
+    sharded: list[str]
+    """Kernels divided among the ranks."""
+
     multiply_adds_per_second: float
     """Rate of one large matrix product."""
 

@@ -131,8 +131,13 @@ def _memory_lines(memory: "StepMemory") -> list[str]:
 def _exchange_lines(learner: "Learner", sent: int, total_steps: int, rates_known: bool) -> list[str]:
     if not sent:
         return [f"{'exchange':<22} none: one worker sends nothing"]
-    factored = learner.exchange.record["factored"]
-    choice = f"factors of {', '.join(factored)}; sums of all other gradients" if factored else "sums of all gradients"
+    factored, sharded = learner.exchange.exchange.factored, list(learner.sharded)
+    parts = [
+        *([f"factors of {', '.join(learner.exchange.record['factored'])}"] if factored else []),
+        *([f"rows of {', '.join(sharded)} divided among the workers"] if sharded else []),
+        "sums of all other gradients" if factored or sharded else "sums of all gradients",
+    ]
+    choice = "; ".join(parts)
     basis = " (by the rates that the run has measured)" if rates_known else ""
     return [
         f"{'sent by each worker':<22} {_megabytes(sent)} a step, {_megabytes(sent * total_steps)} in all",
@@ -151,8 +156,10 @@ def _time_line(learner: "Learner", plan: PlanSettings, operations: float, total_
         host_seconds_per_byte=0.0,
         multiply_adds_per_second=operations / 2,
     )
-    factors = learner.settings.exchange.exchange != "allreduce"
-    seconds = predict(layers, costs, samples=samples, workers=plan.workers, factors=factors).step_seconds
+    exchange, possible = learner.settings.exchange.exchange, learner.settings.possible_ways
+    seconds = predict(
+        layers, costs, samples=samples, workers=plan.workers, exchange=exchange, possible=possible
+    ).step_seconds
     link = f" and with links of {plan.link}" if plan.workers > 1 else ""
     return (
         f"{'time':<22} at least {_seconds(seconds)} a step, {_seconds(seconds * total_steps)} in all, at the "

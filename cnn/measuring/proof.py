@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -204,12 +204,13 @@ def _measure_network(
     def run(precision: str, name: str, order_class: type[SampleOrder]) -> None:
         learner = make_learner(precision, order_class)
         step, plan = learner.make_step(), learner.order.plan(0, steps, cluster.rank, cluster.world_size)
-        state = {variable.path: variable for variable in learner.model.variables}
+        state: dict[str, Any] = {variable.path: variable for variable in learner.model.variables}
         if learner.average is not None:
             state |= learner.average.variables
         keep(name, "initial", read_state(state))
         keep_first_gradient(name, learner, step, plan)
         step.run(plan, np.full(steps, settings.optimizer.learning_rate_for(size)))
+        learner.sharded.gather()
         keep(name, "final", read_state(state))
 
     run("float64", "float64", SampleOrder)

@@ -128,7 +128,7 @@ def find_learning_rate(cluster: "Cluster", settings: Settings) -> None:
     if initial is not None:
         cluster.on_chief(functools.partial(initialize_from, Path(initial), completed.model.model, model))
     learner = assemble(cluster, completed.learner, dataset, order, model)
-    restore_and_broadcast(cluster, None, learner.variables, dataset)
+    restore_and_broadcast(cluster, None, learner, dataset)
     test = measure(cluster, learner, settings)
     if cluster.is_chief:
         title = f"{settings.model.model} on {dataset.name}"

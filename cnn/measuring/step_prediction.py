@@ -3,7 +3,9 @@
 A step computes the forward pass, then the backward pass from the last layer to the first, each layer in proportion to
 its arithmetic. Messages of the exchange use the link one after another, each as soon as its layer's gradient is
 computed (a bucket's: the gradient of its last layer); the inputs of factored kernels are sent in the forward pass
-already. An allreduce is a ring. After the last message the step ends with the products of factors and the update.
+already. An allreduce and a gather are rings. After the last message the step ends with the products of factors and the
+update. The messages of a sharded kernel are part of the forward and the backward pass, which wait for them; of its
+update, each rank has a part.
 
 A message takes the latency of its hops plus its bytes divided by the link's rate. In addition each byte takes
 `host_seconds_per_byte` of the computing core, which copies and adds it and drives the network. Every worker has a
@@ -13,10 +15,19 @@ dedicated full-duplex link without other traffic, and no worker is slower than a
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from cnn.cluster.buckets import make_buckets
-from cnn.cluster.exchange_cost import Kernel, allreduce_bytes, bucket_bytes, factored_bytes
+from cnn.cluster.exchange_cost import (
+    WAYS,
+    Kernel,
+    Overlap,
+    Rates,
+    allreduce_bytes,
+    bucket_bytes,
+    choose_exchange_per_kernel,
+    sharded_bytes,
+)
 from cnn.errors import UserError
 
 
@@ -72,7 +83,8 @@ class Predicted:
     workers: int
     step_seconds: float
     exchange_seconds: float
-    """Time that the exchange adds to the step."""
+    """Time that the exchange adds to the step; negative where each rank updates a part of the kernels and this saves
+    more."""
 
     sent_bytes: int
     """Bytes sent by each rank."""
@@ -94,7 +106,8 @@ def predict(
     samples: int,
     workers: int,
     number_bytes: int = 4,
-    factors: bool = True,
+    exchange: str = "auto",
+    possible: Collection[str] = WAYS,
 ) -> Predicted:
     """Predicts a step.
 
@@ -104,43 +117,71 @@ def predict(
         samples: samples per rank.
         workers: number of workers.
         number_bytes: bytes per transmitted number.
-        factors: exchange each fully connected layer in the cheaper way, instead of allreduce for all gradients.
+        exchange, possible: as for `choose_exchange_per_kernel`, which chooses by the costs here.
     """
     alone = costs.compute_seconds + costs.update_seconds
     if workers == 1:
         return Predicted(workers=1, step_seconds=alone, exchange_seconds=0.0, sent_bytes=0)
-    factored = {
-        layer.name: layer.kernel
-        for layer in layers
-        if factors and layer.kernel is not None and _factors_pay(layer.kernel, costs, samples, workers, number_bytes)
+    seconds_per_byte = 1 / costs.link_rate + costs.host_seconds_per_byte
+    rates = Rates(
+        latency=2 * (workers - 1) * costs.latency,
+        sent_per_second=1 / seconds_per_byte,
+        gathered_per_second=1 / seconds_per_byte,
+        multiply_adds_per_second=costs.multiply_adds_per_second,
+    )
+    choices = choose_exchange_per_kernel(
+        exchange,
+        [layer.kernel for layer in layers if layer.kernel is not None],
+        rates,
+        samples=samples,
+        world_size=workers,
+        gradient_bytes=number_bytes,
+        factor_bytes=number_bytes,
+        overlap=Overlap(
+            hidden_seconds=_backward_seconds(layers, costs), core_seconds_per_byte=costs.host_seconds_per_byte
+        ),
+        possible=possible,
+    )
+    way_of = {choice.kernel.path: choice.way for choice in choices}
+    kernels = {
+        way: {layer.name: layer.kernel for layer in layers if layer.kernel and way_of[layer.kernel.path] == way}
+        for way in WAYS
     }
-    extra = sum((workers - 1) * samples * kernel.size for kernel in factored.values()) / costs.multiply_adds_per_second
-    messages = _messages(layers, factored, costs, samples, workers, number_bytes)
-    sent = sum(message.sent for message in messages)
+    factored, sharded = kernels["factored"], kernels["sharded"].values()
+    multiply_adds = sum((workers - 1) * samples * kernel.size for kernel in factored.values())
+    messages = _messages(layers, factored, kernels["sharded"], costs, samples, workers, number_bytes)
+    waited_for = sum(sharded_bytes(kernel, samples, workers, number_bytes) for kernel in sharded)
+    # Of its four messages the gather goes round; the others go to all ranks at once.
+    waiting = waited_for / costs.link_rate + len(sharded) * (workers - 1 + 3) * costs.latency
+    sent = waited_for + sum(message.sent for message in messages)
     copying = costs.host_seconds_per_byte * sent
     link_free = 0.0
     for message in sorted(messages, key=lambda message: message.ready):
         link_free = max(link_free, message.ready) + message.hops * costs.latency + message.sent / costs.link_rate
-    seconds = max(costs.compute_seconds + copying, link_free) + extra + costs.update_seconds
+    left_out = sum(kernel.size for kernel in sharded) * (workers - 1) / workers
+    update = costs.update_seconds * (1 - left_out / max(1, sum(layer.parameters for layer in layers)))
+    seconds = waiting + max(costs.compute_seconds + copying, link_free)
+    seconds += multiply_adds / costs.multiply_adds_per_second + update
     return Predicted(workers=workers, step_seconds=seconds, exchange_seconds=seconds - alone, sent_bytes=sent)
 
 
-def _factors_pay(kernel: Kernel, costs: Costs, samples: int, workers: int, number_bytes: int) -> bool:
-    seconds_per_byte = 1 / costs.link_rate + costs.host_seconds_per_byte
-    summed = allreduce_bytes(kernel.size, workers, number_bytes) * seconds_per_byte
-    gathered = factored_bytes(kernel, samples, workers, number_bytes) * seconds_per_byte
-    return gathered + (workers - 1) * samples * kernel.size / costs.multiply_adds_per_second < summed
+def _backward_seconds(layers: Sequence[Layer], costs: Costs) -> float:
+    """The time of the backward pass of all layers but the fully connected ones."""
+    total = sum(layer.multiply_adds for layer in layers)
+    others = sum(layer.multiply_adds for layer in layers if layer.kernel is None)
+    return 2 * costs.compute_seconds / 3 * others / total
 
 
 def _messages(
     layers: Sequence[Layer],
-    factored: dict[str, Kernel],
+    factored: Mapping[str, Kernel],
+    sharded: Collection[str],
     costs: Costs,
     samples: int,
     workers: int,
     number_bytes: int,
 ) -> list[Message]:
-    """Returns the messages of a step; their ready times neglect the core's time for copying."""
+    """The messages of a step but those of sharded kernels; their ready times neglect the core's time for copying."""
     total = sum(layer.multiply_adds for layer in layers)
     forward, backward = costs.compute_seconds / 3, 2 * costs.compute_seconds / 3
     begins, ends, done = {}, {}, 0.0
@@ -157,7 +198,8 @@ def _messages(
         messages.append(Message(ready=begins[name], hops=hops, sent=row * kernel.inputs))
         messages.append(Message(ready=ends[name], hops=hops, sent=row * kernel.outputs))
     sizes = [
-        number_bytes * (layer.parameters - (layer.kernel.size if layer.kernel and layer.name in factored else 0))
+        number_bytes
+        * (layer.parameters - (layer.kernel.size if layer.kernel and layer.name in {*factored, *sharded} else 0))
         for layer in layers
     ]
     for bucket in make_buckets(sizes, bucket_bytes(costs.link_rate)):

@@ -7,7 +7,7 @@ Models are called with images alone, so that they stay ordinary Keras models. A 
 import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from cnn.tensor import Tensor
@@ -22,6 +22,11 @@ class Factors(NamedTuple):
     outputs: Tensor
     """Tensor (samples, n): the outputs before the activation. The second factor is the loss's gradient with respect to
     them."""
+
+
+DividedProduct = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+"""Multiplies a rank's inputs (samples, m) with a kernel that several ranks share. Gives the two tensors of `Factors`,
+which belong to the rank's part of the kernel, and the rank's outputs (samples, n)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,9 @@ class TrainingBatch:
 
     factors: dict[str, Factors] = dataclasses.field(default_factory=dict)
     """Filled by fully connected layers: their factors by the path of their kernel."""
+
+    divided: Mapping[str, DividedProduct] = dataclasses.field(default_factory=dict)
+    """The products with kernels that several ranks share, by the kernel's path."""
 
 
 _current: contextvars.ContextVar[TrainingBatch | None] = contextvars.ContextVar("training_batch", default=None)

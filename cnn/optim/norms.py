@@ -4,21 +4,39 @@ TensorFlow sums a complete tensor in as many parts as there are threads. Ranks m
 and weights that depend on such sums would diverge. The sums here are over rows, each summed by a single thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from cnn.cluster.sharded_kernels import NOT_SHARDED, ShardedKernels
 from cnn.tensor import Tensor
 
 
-def norm(tensor: Tensor) -> Tensor:
-    """The Euclidean norm of a tensor of at least one dimension."""
-    return tf.sqrt(_sum_of_squares(tensor))
+def norms(tensors: Sequence[Tensor], path: str, sharded: ShardedKernels = NOT_SHARDED) -> list[Tensor]:
+    """The Euclidean norms of a variable, its gradient or the like, each a tensor of at least one dimension.
+
+    Args:
+        tensors: tensors of the variable's shape; of a divided kernel, this rank's rows of them.
+        path: the variable's path.
+        sharded: the kernels that are divided among the ranks, which all call this function alike.
+    """
+    sums = tf.stack([_sum_of_squares(tensor) for tensor in tensors])
+    found: list[Tensor] = tf.unstack(tf.sqrt(sharded.completed(sums, [path] * len(tensors), f"{path}.norms")))
+    return found
 
 
-def clipped(gradients: Sequence[Tensor], max_norm: float) -> list[Tensor]:
-    """The gradients, scaled down to a global norm of at most `max_norm` (Pascanu et al., 2013, algorithm 1)."""
-    global_norm = tf.sqrt(tf.reduce_sum(tf.stack([_sum_of_squares(gradient) for gradient in gradients])))
+def clipped(
+    gradients: Sequence[Tensor], max_norm: float, completed: Callable[[Tensor, str], Tensor] = lambda sums, name: sums
+) -> list[Tensor]:
+    """The gradients, scaled down to a global norm of at most `max_norm` (Pascanu et al., 2013, algorithm 1).
+
+    Args:
+        gradients: the gradients, of some of which a rank may have only a part.
+        max_norm: the largest norm.
+        completed: makes sums over these gradients (gradients,) complete; its second argument names the call.
+    """
+    squares = completed(tf.stack([_sum_of_squares(gradient) for gradient in gradients]), "squares")
+    global_norm = tf.sqrt(tf.reduce_sum(squares))
     scale = max_norm / tf.maximum(global_norm, max_norm)
     return [gradient * scale for gradient in gradients]
 

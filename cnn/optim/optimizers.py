@@ -11,6 +11,8 @@ from cnn.optim.regularisation import RegularisationSettings
 if TYPE_CHECKING:
     import keras
 
+    from cnn.cluster.sharded_kernels import ShardedKernels
+
 MIN_LEARNING_RATE = 2.0**-126
 """The smallest normal number of float32: CPUs and GPUs may treat smaller rates as 0, so that nothing is learnt."""
 
@@ -107,9 +109,19 @@ def _rates() -> str:
 
 
 def build_optimizer(
-    settings: OptimizerSettings, regularisation: RegularisationSettings, variables: list[Any]
+    settings: OptimizerSettings,
+    regularisation: RegularisationSettings,
+    variables: list[Any],
+    sharded: "ShardedKernels | None" = None,
 ) -> "keras.optimizers.Optimizer":
-    """The Keras optimizer, weight decay included, with its slot variables for `variables` built."""
+    """The Keras optimizer, weight decay included, with its slot variables for `variables` built.
+
+    Args:
+        settings: the optimizer.
+        regularisation: the weight decay.
+        variables: the variables that it updates; of divided kernels, this rank's rows.
+        sharded: the kernels that are divided among the ranks.
+    """
     import keras
 
     from cnn.optim.fused import FusedAdam, FusedSGD
@@ -122,13 +134,16 @@ def build_optimizer(
     optimizer_class = own_classes.get(row.class_name) or getattr(keras.optimizers, row.class_name)
     if settings.head_learning_rate is not None:
         optimizer_class = with_head_rate(optimizer_class, settings.head_learning_rate / settings.base_learning_rate)
+    arguments = dict(row.arguments)
+    if sharded and row.class_name in ("LARS", "Lamb"):  # which use the norms of whole kernels
+        arguments["sharded"] = sharded
     decay = row.weight_decay if regularisation.weight_decay is None else regularisation.weight_decay
     optimizer = optimizer_class(
         settings.base_learning_rate,
         weight_decay=decay or None,
         # Without it Keras would number the optimizer, and so change the names of variables in checkpoints.
         name=row.class_name.lower(),
-        **row.arguments,
+        **arguments,
     )
     optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if variable.name != "kernel"])
     optimizer.build(variables)

@@ -14,7 +14,7 @@ from cnn.data.feed.feed import Read
 from cnn.data.order import SampleOrder
 from cnn.errors import diverged
 from cnn.learner.evaluation import Evaluation, Evaluator
-from cnn.learner.state import read_state
+from cnn.learner.state import divided, read_state
 from cnn.learner.step import TrainingStep
 from cnn.learner.step_message import Reports
 from cnn.learner.step_results import StepResults
@@ -76,6 +76,7 @@ class Loop:
         change_heard: whether this rank has been notified that the workers will change.
         commit: keeps the state and the record of a checkpoint in memory, on every rank at the same step; None in a job
             that is not elastic.
+        gather_kernels: assigns the ranks' parts of divided kernels to the network's; every rank calls it.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Loop:
         stop_requested: Callable[[], bool] = lambda: False,
         change_heard: Callable[[], bool] = lambda: False,
         commit: Commit | None = None,
+        gather_kernels: Callable[[], None] = lambda: None,
     ) -> None:
         self._cluster = cluster
         self._order = order
@@ -125,6 +127,8 @@ class Loop:
         self._on_progress = on_progress
         self._stop_requested, self._change_heard = stop_requested, change_heard
         self._commit = commit
+        self._gather_kernels = gather_kernels
+        self._gathered_step: int | None = None
         self._uncommitted_seconds = self._uncompared_seconds = 0.0
         self._steps_per_call = 1
         self._seconds_per_step = 0.0
@@ -137,8 +141,7 @@ class Loop:
         coming = self._order.coming(self.state.step, self._total_steps, cluster.rank, cluster.world_size)
         profile = contextlib.closing(self._profile)
         with self._training_step.reading_ahead(coming) as read, self._saver, profile:
-            if cluster.is_chief:
-                self._saver.hold(read_state(self._variables))
+            self._hold_state()
             return self._run(self._timekeeper.timed(read))
 
     def _run(self, read: Read) -> End:
@@ -177,6 +180,8 @@ class Loop:
             self._timekeeper.compare(self.state.step, self._report)
         if self._report is not None and epoch_ends:
             self._report.weights(self.state.step, self._variables, self._gradient_norms)
+        if self._due(self._histograms_every):
+            self._gather()
         if self._report is not None and self._due(self._histograms_every):
             self._report.histograms(self.state.step, self._variables)
         evaluation = self._evaluate_now() if epoch_ends else None
@@ -206,11 +211,21 @@ class Loop:
             raise diverged(self.state.step, "the network's logits have become infinite or not a number")
         return False
 
+    def _read_state(self) -> dict[str, np.ndarray]:
+        """The entire state on rank 0, on the others only what is divided among the ranks; every rank calls it."""
+        return read_state(self._variables if self._cluster.is_chief else divided(self._variables))
+
+    def _hold_state(self) -> None:
+        state = self._read_state()  # which must not be held while the variables are trained
+        if self._cluster.is_chief:
+            self._saver.hold(state)
+
     def _save(self, *, best: bool) -> None:
-        if not self._cluster.is_chief:
-            return
         with self._timekeeper.during("checkpoints"):
-            self._saver.save(self.state.step, read_state(self._variables), self._record_now(), best=best)
+            state = self._read_state()
+            if not self._cluster.is_chief:
+                return
+            self._saver.save(self.state.step, state, self._record_now(), best=best)
             if best and self._commit is not None:
                 # The others commit when this rank does: without this rank, they could not write this checkpoint.
                 self._saver.wait()
@@ -220,6 +235,7 @@ class Loop:
         self._uncommitted_seconds = 0.0
         if self._commit is not None:
             with self._timekeeper.during("checkpoints"):
+                self._gather()
                 self._commit(read_state(self._variables), self._record_now())
             self._timekeeper.saved(self.state.step)
 
@@ -263,7 +279,7 @@ class Loop:
         rates = self._learning_rates(first, steps)
         profiled = self._profile.call(first)
         reports = Reports(self._seconds_per_step, self._stop_requested(), self._change_heard())
-        with_norms = self._report is not None and self._ends_epoch(first + steps)
+        with_norms = self._ends_epoch(first + steps)
         with profiled:
             results, seconds = self._timekeeper.call(
                 steps, lambda: self._training_step.run(plan, rates, reports, read, with_norms=with_norms)
@@ -301,7 +317,16 @@ class Loop:
             self._steps_per_call = min(fitting, 4 * self._steps_per_call)
 
     def _check_in_step(self) -> None:
-        check_in_step(self._cluster, list(self._variables.values()), self.state.step)
+        self._gather()
+        parts = divided(self._variables)
+        replicated = [variable for name, variable in self._variables.items() if name not in parts]
+        check_in_step(self._cluster, replicated, self.state.step)
+
+    def _gather(self) -> None:
+        """Brings the network's weights up to date where training divides them among the ranks; every rank calls it."""
+        if self._gathered_step != self.state.step:
+            self._gather_kernels()
+            self._gathered_step = self.state.step
 
     def _evaluate_now(self) -> Evaluation | None:
         """Evaluates on the validation part, if there is one. Without it, the latest state counts as the best."""

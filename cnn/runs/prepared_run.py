@@ -109,7 +109,7 @@ def prepare_run(cluster: Cluster, settings: TrainingSettings, job: Job, stopwatc
         cluster.on_chief(lambda: _check_processor(start.folder, numerics))
     folder = claim_folder(cluster, start, job, learner.variables)
     job.resume_command = cluster.from_chief(lambda: resume_command(cluster.typed_command(), folder))
-    state = restore_and_broadcast(cluster, start.checkpoint, learner.variables, dataset)
+    state = restore_and_broadcast(cluster, start.checkpoint, learner, dataset)
     prepared = PreparedRun(
         start=start,
         folder=folder,

@@ -6,7 +6,8 @@ from typing import Any
 from cnn.cluster.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.errors import UserError
-from cnn.learner.state import restore_state
+from cnn.learner.learner import Learner
+from cnn.learner.state import divided, restore_state
 from cnn.runs.checkpoint_record import check_record
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder, load_checkpoint
 from cnn.runs.loop_state import LoopState
@@ -66,13 +67,14 @@ def best_checkpoint(cluster: Cluster, checkpoints: CheckpointFolder) -> Checkpoi
 
 
 def restore_and_broadcast(
-    cluster: Cluster, checkpoint: Checkpoint | None, variables: dict[str, Any], dataset: Dataset
+    cluster: Cluster, checkpoint: Checkpoint | None, learner: Learner, dataset: Dataset
 ) -> LoopState:
     """Restores rank 0's checkpoint, or without one its initial state, on every rank; returns the loop's state.
 
     Raises:
         UserError: the checkpoint is from other data, another network or another optimizer.
     """
+    variables = learner.variables
 
     def restore() -> dict[str, Any]:
         if checkpoint is None:
@@ -82,6 +84,8 @@ def restore_and_broadcast(
         restore_state(variables, checkpoint.arrays, str(checkpoint.path))
         return LoopState.from_record(checkpoint.record["progress"]).record()
 
-    state = LoopState.from_record(cluster.from_chief(restore))
-    cluster.broadcast([variable.value for variable in variables.values()])
-    return state
+    state, restored = cluster.from_chief(lambda: [restore(), checkpoint is not None])
+    parts = divided(variables)
+    cluster.broadcast([variable.value for name, variable in variables.items() if name not in parts])
+    learner.divide((checkpoint.arrays if checkpoint else {}) if restored else None)
+    return LoopState.from_record(state)

@@ -100,7 +100,7 @@ def _train(
         _leave(job, end, state.step, prepared.total_steps)
     needs = needs_of_run(cluster, learner, training_step, state.step, prepared.total_steps, checkpoints)
     best = best_checkpoint(cluster, checkpoints)
-    restore_and_broadcast(cluster, best, learner.variables, prepared.dataset)
+    restore_and_broadcast(cluster, best, learner, prepared.dataset)
     if learner.average is not None:
         learner.average.keep()
     with stopwatch.during("evaluation"):
@@ -186,6 +186,7 @@ def _loop(
         stop_requested=lambda: job.stop_requested() or job.membership.stop_requested() or _is_time_over(job, run),
         change_heard=job.membership.changed,
         commit=functools.partial(_keep, job.carried) if is_elastic() else None,
+        gather_kernels=learner.sharded.gather,
     )
 
 

@@ -1,11 +1,15 @@
 """The exchange between workers that are only planned, and the bytes that it counts."""
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from cnn.cluster.exchange import GradientExchange
-from cnn.cluster.exchange_cost import allreduce_bytes
+from cnn.cluster.exchange_cost import Kernel, allreduce_bytes, sharded_bytes
 from cnn.cluster.planned_cluster import PlannedCluster
+from cnn.cluster.sharded_kernel import shard
+from cnn.cluster.sharded_kernels import ShardedKernels
 
 
 @pytest.mark.parametrize("workers", [2, 3, 7])
@@ -16,7 +20,7 @@ def test_the_messages_of_a_step_are_counted(workers: int, bucket_bytes: int) -> 
     @tf.function(autograph=False)
     def step(first, second, x, dy):
         sums, _ = exchange.sums([first, second])
-        return [*sums, *exchange.products([(x, dy)], tf.float32)]
+        return [*sums, exchange.product("kernel", x, dy, tf.float32)]
 
     shapes = [(100, 30), (7,), (5, 40), (5, 60)]
     graph = step.get_concrete_function(*(tf.TensorSpec(shape) for shape in shapes))
@@ -30,3 +34,23 @@ def test_every_worker_is_this_process() -> None:
     assert cluster.gather("a") == ["a"] * 4
     assert (cluster.world_size, cluster.is_chief, len(cluster.peers)) == (4, True, 4)
     assert cluster.done_everywhere(lambda: 5) == 5
+
+
+@pytest.mark.parametrize(("workers", "micro_batches"), [(2, 1), (3, 1), (3, 4)])
+def test_the_messages_of_a_sharded_kernel_are_those_of_the_formula(workers: int, micro_batches: int) -> None:
+    cluster = PlannedCluster(workers)
+    kernel = shard(cluster, keras.Variable(np.ones((40, 60)), name="kernel"))
+    sharded = ShardedKernels([kernel], cluster)
+    sharded.micro_batches = micro_batches
+
+    @tf.function(autograph=False)
+    def step(x):
+        columns, partial, outputs = kernel(x)
+        return [columns, outputs, *tf.gradients(outputs, [x, partial])]
+
+    graph = step.get_concrete_function(tf.TensorSpec((5, 40)))
+    rows = -(-40 // workers)
+    shapes = [(5 * workers, rows), (5, 60), (5, 40), (5 * workers, 60)]
+    assert [tuple(each.shape) for each in graph.outputs] == shapes
+    sent = GradientExchange(cluster, sharded=sharded).sent_bytes
+    assert sent == sharded_bytes(Kernel(path="kernel", inputs=40, outputs=60), 5 * micro_batches, workers, 4)

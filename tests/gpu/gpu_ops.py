@@ -22,7 +22,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.framework import op_def_registry
 
 from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange_cost import COMPRESSIONS, EXCHANGES
+from cnn.cluster.exchange_cost import EXCHANGES
 from cnn.cluster.process import launch_from_environment
 from cnn.data.feed.augmentation import CROPS
 from cnn.data.feed.random_operations import POLICIES
@@ -71,8 +71,10 @@ SETTINGS_KINDS = [
     _small("--resident_mb", 0, "--crop", "pad"),
 ]
 EXCHANGE_KINDS = [
-    *(_small("--exchange", each, "--compression", other) for each in EXCHANGES for other in COMPRESSIONS),
+    *(_small("--exchange", each) for each in EXCHANGES),
+    *(_small("--exchange", each, "--compression", "float16") for each in EXCHANGES if each != "sharded"),
     _small("--exchange", "factored", "--micro_batch_size", 4),
+    _small("--exchange", "sharded", "--micro_batch_size", 4, "--clip_norm", 1, "--precision", "mixed_float16"),
     StepKind("alexnet-bn", ("--exchange", "factored", "--precision", "mixed_bfloat16", "--group_size", 8)),
 ]
 """For several ranks."""

@@ -22,8 +22,11 @@ def body(cluster, folder, job):
     import keras
     import numpy as np
     import tensorflow as tf
-    from cnn.cluster.exchange import GradientExchange
+    from cnn.cluster.exchange import GradientExchange, product
+    from cnn.cluster.exchange_cost import Kernel, sharded_bytes
     from cnn.cluster.fingerprints import check_in_step
+    from cnn.cluster.sharded_kernel import shard
+    from cnn.cluster.sharded_kernels import ShardedKernels
 
     rank, seen = cluster.rank, {}
     seen["place"] = [cluster.rank, cluster.world_size, cluster.local_rank, cluster.local_size, cluster.controller]
@@ -93,7 +96,7 @@ def body(cluster, folder, job):
         wide = "float64" if kind == "float64" else "float32"
         mine = [factor(rank, number, columns, kind) for number, columns in enumerate((5, 3, 7, 2))]
         pairs = [mine[:2], mine[2:]]
-        compiled = tf.function(lambda: exchange.products(pairs, wide))
+        compiled = tf.function(lambda: [exchange.product(path, *pair, wide) for path, pair in zip("ab", pairs)])
         results = [each.numpy() for each in compiled()]
         operations = compiled.get_concrete_function().graph.get_operations()
         gathers = [each.inputs[0].shape.as_list() for each in operations if each.type == "HorovodAllgather"]
@@ -107,6 +110,53 @@ def body(cluster, folder, job):
             error = max(error, float(np.abs(result - right).max()))
         bits = b"".join(r.tobytes() for r in results).hex()
         seen[f"products {kind}"] = {"error": error, "bits": bits, "messages": gathers}
+
+    # Seven rows of a kernel, divided among the ranks.
+    def rows_of(rank, number, columns, kind):
+        return tf.cast(np.random.default_rng([rank, number]).normal(size=(6, columns)), kind)
+
+    def wide(tensor):
+        return tf.cast(tensor, "float64").numpy()
+
+    for kind in ("float32", "float64", "bfloat16", "float16"):
+        dtype = "float64" if kind == "float64" else "float32"
+        with keras.name_scope("fc"):
+            kernel = keras.Variable(np.random.default_rng(8).normal(size=(7, 5)), dtype=dtype, name="kernel")
+        sharded = shard(cluster, kernel)
+
+        @tf.function(autograph=False)
+        def layer(x, upstream):
+            columns, partial, outputs = sharded(x)
+            loss = tf.reduce_sum(outputs * upstream)
+            by_inputs, by_products = tf.gradients(loss, [x, partial])
+            return outputs, by_inputs, product(columns, by_products, dtype)
+
+        mine = [rows_of(rank, 20, 7, kind), rows_of(rank, 21, 5, kind)]
+        results = [[part.numpy() for part in layer(*mine)] for _ in range(20)]
+        outputs, by_inputs, by_rows = layer(*mine)
+        short = wide(tf.cast(kernel.value, kind))
+        everyone = [[wide(rows_of(r, 20, 7, kind)), wide(rows_of(r, 21, 5, kind))] for r in range(cluster.world_size)]
+        rights = [
+            wide(mine[0]) @ short, wide(mine[1]) @ short.T, sum(x.T @ upstream for x, upstream in everyone)
+        ]
+        found = [outputs, by_inputs, sharded.joined(by_rows)]
+        before = kernel.value.numpy()
+        sharded.rows.assign_add(tf.ones_like(sharded.rows.value))
+        sharded.gather()
+        slot = sharded.slice_of(keras.Variable(np.zeros(sharded.rows.shape), dtype=dtype))
+        slot.scatter(before if rank == 0 else None)
+        seen[f"sharded {kind}"] = {
+            "errors": [float(np.abs(wide(part) - right).max()) for part, right in zip(found, rights)],
+            "different": len({b"".join(part.tobytes() for part in each) for each in results}),
+            "path": sharded.rows.path,
+            "sent": [sharded.sent_bytes, sharded_bytes(Kernel(path="", inputs=7, outputs=5), 6, cluster.world_size,
+                                                       tf.as_dtype(kind).size)],
+            "gathered": bool((kernel.value.numpy() == before + 1).all()),
+            "scattered": bool((slot.whole().numpy() == before).all()),
+            "sums": ShardedKernels([sharded], cluster).completed(
+                tf.constant([rank + 1.0, 5.0, 2.0]), ["fc/kernel", "fc/bias", "fc/kernel"], f"test.{kind}"
+            ).numpy().tolist(),
+        }
 
     weights = [keras.Variable(np.ones((3, 2)), name="first"), keras.Variable(np.arange(4.0), name="second")]
 
@@ -209,6 +259,15 @@ def test_what_ranks_say_to_each_other(jobs, tmp_path: Path, launcher: str, worke
             whole = [(columns, [6]) for columns, _ in pieces]
             messages = [[rows, columns] for columns, of in (pieces if kind == "float32" else whole) for rows in of]
             assert sorted(products["messages"]) == sorted(messages)
+        for kind, limit in (("float32", 1e-5), ("float64", 1e-13), ("bfloat16", 0.1), ("float16", 0.02)):
+            sharded = seen[f"sharded {kind}"]
+            assert max(sharded["errors"]) < limit, kind
+            assert sharded["different"] == 1
+            assert sharded["path"] == "fc/kernel"
+            assert sharded["sent"][0] == sharded["sent"][1]
+            assert sharded["gathered"]
+            assert sharded["scattered"]
+            assert sharded["sums"] == [workers * (workers + 1) / 2, 5, 2 * workers]
         odd = workers - 1
         assert seen["in step"] is seen["in step again"] is None
         for step, name, variable in ((6, "out of step", "second"), (8, "out of step in both", "first")):

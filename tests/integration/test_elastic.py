@@ -60,14 +60,18 @@ def rank_of_host(folder: Path, host: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "begun", ["checkpoints/step-000000005.npz", pytest.param("settings.yaml", marks=pytest.mark.faults)]
+    ("begun", "exchange"),
+    [
+        ("checkpoints/step-000000005.npz", "sharded"),
+        pytest.param("settings.yaml", "auto", marks=pytest.mark.faults),
+    ],
 )
-def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path, begun: str) -> None:
+def test_four_workers_then_two_then_three(jobs, hosts: Path, tmp_path: Path, begun: str, exchange: str) -> None:
     """One is lost when training has begun, or before there is anything to go on from."""
     elastic, alone = tmp_path / "elastic", tmp_path / "alone"
     checkpoints = CheckpointFolder(elastic / "checkpoints")
     with open(tmp_path / "output", "w+b") as output:
-        job = start(jobs, hosts, *train(elastic)[1:], output=output)
+        job = start(jobs, hosts, *train(elastic)[1:], "--exchange", exchange, output=output)
         wait_for(elastic / begun, job)
         os.kill(process_of_rank(rank_of_host(elastic, "127.0.0.1"), elastic), signal.SIGKILL)
         wait_for_workers(elastic, 2, job)

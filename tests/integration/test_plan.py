@@ -18,9 +18,11 @@ def value(output: str, name: str) -> str:
     return next(line for line in output.splitlines() if line.startswith(name)).removeprefix(name).strip()
 
 
-@pytest.mark.parametrize(("workers", "launcher"), [(1, "none"), (2, "horovodrun"), (3, "mpirun")])
-def test_a_run_needs_what_was_planned(jobs, tmp_path: Path, workers: int, launcher: str) -> None:
-    run = (*DIGITS, "--epochs", 2, "--run_dir", tmp_path / "run")
+@pytest.mark.parametrize(
+    ("workers", "launcher", "exchange"), [(1, "none", "auto"), (2, "horovodrun", "auto"), (3, "mpirun", "sharded")]
+)
+def test_a_run_needs_what_was_planned(jobs, tmp_path: Path, workers: int, launcher: str, exchange: str) -> None:
+    run = (*DIGITS, "--exchange", exchange, "--epochs", 2, "--run_dir", tmp_path / "run")
     code, plan = jobs.run("jobs/train.py", *run, "--plan", workers)
     assert code == 0, plan
     assert not (tmp_path / "run").exists()

@@ -18,8 +18,9 @@ def test_several_workers_compute_what_one_computes(jobs) -> None:
     assert "BROKEN" not in output
 
 
-def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> None:
-    """Dropout, augmentation, mixed samples, weights of classes, regularisation, micro-batches, exchanged factors."""
+@pytest.mark.parametrize("exchange", ["factored", "sharded"])
+def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs, exchange: str) -> None:
+    """Dropout, augmentation, mixed samples, weights of classes, regularisation, micro-batches."""
     small = ("--proof_batch_size", 44, "--proof_group_size", 4, "--proof_micro_batch_size", 8)
     images = ("--crop", "pad", "--flip", "--augment", "randaugment", "--colour_jitter", 0.4, "--erase", 0.5)
     images = (*images, "--mixup", 0.2, "--cutmix", 1)
@@ -27,7 +28,7 @@ def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs) -> No
     more = (*loss, "--weight_decay", 0.05, "--clip_norm", 1, "--average_decay", 0.5)
     code, output = jobs.run(
         *("jobs/prove.py", "--data", "synthetic", "--workers", 2, "--models", "lenet5-like"),
-        *(*small, *images, *more, "--exchange", "factored", "--precisions", "float32"),
+        *(*small, *images, *more, "--exchange", exchange, "--precisions", "float32"),
     )
     assert code == 0, output
     assert len(re.findall(r"^(\S+) +(\d) .* holds$", output, re.MULTILINE)) == 2

@@ -22,23 +22,23 @@ def train(folder: Path, steps: int, *more: object) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "workers", "number", "code"),
+    ("launcher", "workers", "number", "code", "exchange"),
     [
-        ("none", 1, signal.SIGINT, 75),
-        ("mpirun", 2, signal.SIGTERM, 75),
-        pytest.param("horovodrun --gloo", 2, signal.SIGUSR1, 75, marks=pytest.mark.faults),
+        ("none", 1, signal.SIGINT, 75, "factored"),
+        ("mpirun", 2, signal.SIGTERM, 75, "sharded"),
+        pytest.param("horovodrun --gloo", 2, signal.SIGUSR1, 75, "factored", marks=pytest.mark.faults),
     ],
 )
 def test_one_rank_is_asked_and_all_stop(
-    jobs, tmp_path: Path, launcher: str, workers: int, number: signal.Signals, code: int
+    jobs, tmp_path: Path, launcher: str, workers: int, number: signal.Signals, code: int, exchange: str
 ) -> None:
     stopped, straight = tmp_path / "stopped", tmp_path / "straight"
     checkpoints = CheckpointFolder(stopped / "checkpoints")
-    factored = ("--exchange", "factored")
-    job = jobs.start(*train(stopped, 1_000_000, *factored), launcher=launcher, workers=workers)
+    how = ("--exchange", exchange)
+    job = jobs.start(*train(stopped, 1_000_000, *how), launcher=launcher, workers=workers)
     wait_for(checkpoints.path(7), job)
-    exchange = read_exchange(stopped)
-    assert exchange["factored"] == ([] if workers == 1 else ["fc1/kernel", "fc2/kernel", "logits/kernel"])
+    recorded = read_exchange(stopped)
+    assert recorded[exchange] == ([] if workers == 1 else ["fc1/kernel", "fc2/kernel", "logits/kernel"])
     assert lock_folder(stopped) is None  # nobody else may go on with it meanwhile
     os.kill(job.pid if launcher == "none" else process_of_rank(workers - 1, stopped), number)
     output, _ = job.communicate(timeout=60)
@@ -54,9 +54,9 @@ def test_one_rank_is_asked_and_all_stop(
     assert checkpoints.steps()[-1] == step
 
     for folder, more in ((stopped, ["--resume"]), (straight, [])):
-        code, output = jobs.run(*train(folder, step + 15, *factored, *more), launcher=launcher, workers=workers)
+        code, output = jobs.run(*train(folder, step + 15, *how, *more), launcher=launcher, workers=workers)
         assert code == 0, output
-    assert read_exchange(stopped) == exchange  # not measured again
+    assert read_exchange(stopped) == recorded  # not measured again
     resumed, _ = load_checkpoint(checkpoints.path(step + 15))
     undisturbed, _ = load_checkpoint(CheckpointFolder(straight / "checkpoints").path(step + 15))
     assert resumed.keys() == undisturbed.keys()

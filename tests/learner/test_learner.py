@@ -116,6 +116,24 @@ def test_a_reproducible_run_has_groups_and_does_not_round_what_it_sends(cluster:
         settings_for("--reproducible", "--compression", "float16").learner  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["--reproducible"], "--exchange sharded excludes --reproducible, whose sums .*: leave one of them out"),
+        (["--xla"], "--exchange sharded excludes --xla, because .*: leave one of them out"),
+        (
+            ["--compression", "float16"],
+            "--exchange sharded excludes --compression float16, which .*: leave one of them",
+        ),
+    ],
+)
+def test_what_kernels_cannot_be_divided_with(settings: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        settings_for("--exchange", "sharded", *settings).learner  # noqa: B018
+    assert settings_for(*settings).learner.against_sharding
+    assert not settings_for("--exchange", "sharded").learner.against_sharding
+
+
 @pytest.mark.usefixtures("arithmetic")
 def test_only_kernels_that_repeat_their_bits_are_used_if_asked_for(data: Dataset) -> None:
     build_model(settings_for().learner, data)

@@ -20,6 +20,7 @@ MEASURED = Measured(
     share_of_peak=0.5,
     rates=RATES,
     factored=["fc/kernel"],
+    sharded=[],
     multiply_adds_per_second=1e10,
     layers=[
         Layer(name="conv", parameters=9, multiply_adds=90),

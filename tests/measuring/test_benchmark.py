@@ -27,20 +27,20 @@ FOUR = dataclasses.replace(ONE, workers=4, rates=dataclasses.replace(RATES, late
 
 def test_costs_come_from_the_measurement_with_most_workers() -> None:
     settings = BenchmarkSettings(predict=[2], link="100tbit")
-    step = predicted(settings, [ONE, FOUR], factors=False)[0]
+    step = predicted(settings, [ONE, FOUR], "allreduce")[0]
     sent = 4_000_000
     assert step.sent_bytes == sent
     # 6 hops of four workers took 6 ms, so the 2 hops of two take 2 ms; copying 4 MB at 1 GB/s hides them.
     assert step.step_seconds == pytest.approx(0.08 + sent / 1e9 + 0.02)
     slow = dataclasses.replace(settings, link="80mbit")
-    assert predicted(slow, [ONE, FOUR], factors=False)[0].step_seconds == pytest.approx(0.08 + 0.002 + 0.4 + 0.02)
+    assert predicted(slow, [ONE, FOUR], "allreduce")[0].step_seconds == pytest.approx(0.08 + 0.002 + 0.4 + 0.02)
 
 
 def test_costs_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "four.json").write_text(FOUR.to_json())
     settings = BenchmarkSettings(predict=[2, 8], link="1gbit")
     named = dataclasses.replace(settings, costs=str(tmp_path / "four.json"))
-    assert predicted(named, [ONE], factors=True) == predicted(settings, [ONE, FOUR], factors=True)
+    assert predicted(named, [ONE], "auto") == predicted(settings, [ONE, FOUR], "auto")
 
 
 def test_costs_of_one_worker_are_refused(tmp_path: Path) -> None:
