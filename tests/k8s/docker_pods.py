@@ -146,8 +146,10 @@ class Pods:
         ]
         if "subdomain" in spec:
             short = f"{spec['hostname']}.{spec['subdomain']}"
-            for alias in (short, f"{short}.{self.namespace}.svc"):
+            for alias in (short, f"{short}.{self.namespace}.svc", f"{short}.{self.namespace}.svc.cluster.local"):
                 command += ["--network-alias", alias]
+        for domain in spec.get("dnsConfig", {}).get("searches", []):
+            command += ["--dns-search", domain]
         command += _security(context)
         limits = container["resources"]["limits"]
         command += ["--cpus", str(min(quantity(limits["cpu"]), os.cpu_count() or 1))]
