@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -17,7 +19,8 @@ _SCRIPT = Path(__file__).with_name("cluster.sh")
 _SECONDS = 600
 """Nothing in these tests may take longer."""
 
-PAUSE_IMAGE = "localhost/pause:1"
+_CLAIMS = ("cnn-data", "cnn-runs")
+_PAUSE_IMAGE = "localhost/pause:1"
 
 
 class Cluster:
@@ -40,8 +43,8 @@ class Cluster:
             with tarfile.open(archive, "w") as file:
                 file.add(self._programs / "pause", "pause")
             change = ("--change", 'ENTRYPOINT ["/pause"]')
-            subprocess.run(["docker", "import", *change, str(archive), PAUSE_IMAGE], check=True, capture_output=True)
-        saved = subprocess.Popen(["docker", "save", PAUSE_IMAGE, *images], stdout=subprocess.PIPE)
+            subprocess.run(["docker", "import", *change, str(archive), _PAUSE_IMAGE], check=True, capture_output=True)
+        saved = subprocess.Popen(["docker", "save", _PAUSE_IMAGE, *images], stdout=subprocess.PIPE)
         socket = self.folder / "containerd.sock"
         subprocess.run(
             ["ctr", "--address", str(socket), "-n", "k8s.io", "images", "import", "-"],
@@ -111,7 +114,7 @@ class Namespace:
         self._volumes = cluster.folder / "volumes" / name
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-        cluster.make([manifest, *(self._volume(claim) for claim in ("cnn-data", "cnn-runs"))])
+        cluster.make([manifest, *(self._volume(claim) for claim in _CLAIMS)])
         self._ends = (cluster.folder / f"{name}-ends.txt").open("w+")
         shown = '{.metadata.name}{" "}{.status.containerStatuses[0].state.terminated.exitCode}{"\\n"}'
         command = cluster.command("--namespace", name, "get", "pods", "--watch", "-o", f"jsonpath={shown}")
@@ -136,12 +139,14 @@ class Namespace:
         }
 
     def close(self) -> None:
-        self._watch.terminate()
+        os.killpg(self._watch.pid, signal.SIGTERM)
         self._watch.wait()
         self._ends.close()
         self.kubectl("delete", "jobs", "--all", "--wait=false")
         self.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
         self._cluster.kubectl("delete", "namespace", self.name)
+        self._cluster.kubectl("delete", "persistentvolume", *(f"{self.name}-{claim}" for claim in _CLAIMS))
+        shutil.rmtree(self._volumes)
 
     def kubectl(self, *arguments: str, given: str = "") -> str:
         return self._cluster.kubectl("--namespace", self.name, *arguments, given=given)

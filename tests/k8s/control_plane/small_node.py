@@ -66,6 +66,7 @@ def adapt(
         patches.append({"target": {"kind": owner, "name": "train"}, "patch": yaml.safe_dump(changes)})
     here = k8s / "small-node"
     here.mkdir()
-    kustomization = {"resources": [f"../{folder}"], "patches": patches}
+    order = {"order": "fifo"}  # a TrainJob after its runtime, which is not taken over from the folder below
+    kustomization = {"resources": [f"../{folder}"], "patches": patches, "sortOptions": order}
     (here / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return here
