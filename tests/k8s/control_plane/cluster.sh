@@ -12,8 +12,8 @@ what=$1 folder=$(realpath -m "$2")
 shift 2
 bin=${BIN:?the folder of the program kube}
 name=kube-$(sha256sum <<<"$folder" | cut -c1-8)
-gateway=10.88.0.1       # the node, and what answers for names
-api_service=10.96.0.1   # the first address of the Services' range, which the API server's Service gets
+gateway=10.88.0.1     # the node, the API server, and what answers for names
+api_service=10.96.0.1 # the first address of the Services' range, which the API server's Service gets
 
 inside() { nsenter --net="/run/netns/$name" -- "$@"; }
 kubectl() { inside "$bin/kube" kubectl --kubeconfig "$folder/admin.kubeconfig" "$@"; }
@@ -40,7 +40,7 @@ config() { # FILE TOKEN: a kubeconfig
   cat >"$1" <<END
 apiVersion: v1
 kind: Config
-clusters: [{name: it, cluster: {server: "https://127.0.0.1", certificate-authority: $folder/tls/apiserver.crt}}]
+clusters: [{name: it, cluster: {server: "https://$gateway", certificate-authority: $folder/tls/apiserver.crt}}]
 users: [{name: it, user: {token: $2}}]
 contexts: [{name: it, context: {cluster: it, user: it, namespace: default}}]
 current-context: it
