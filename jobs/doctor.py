@@ -13,7 +13,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from cnn.cluster.job import Job, run_job
-from cnn.data.registry import DataSettings, open_dataset
+from cnn.data.sources.registry import DataSettings, open_dataset
 from cnn.errors import RunError
 from cnn.settings.settings import parse_settings
 

@@ -16,10 +16,10 @@ import os
 from cnn.cluster.process import launch_from_environment
 from cnn.data.dataset import Dataset
 from cnn.data.jpeg_images import JpegImages
-from cnn.data.preparation_progress import PreparationProgress
-from cnn.data.registry import DataSettings, open_dataset
-from cnn.data.source_record import count_sources
-from cnn.data.store_files import folder_of
+from cnn.data.sources.registry import DataSettings, open_dataset
+from cnn.data.store.preparation_progress import PreparationProgress
+from cnn.data.store.source_record import count_sources
+from cnn.data.store.store_files import folder_of
 from cnn.errors import report_errors
 from cnn.settings.settings import parse_settings
 

@@ -71,7 +71,7 @@ key=$(describe_build | sha256sum | cut -c1-16)
 
 plain=$(mktemp -d /tmp/cnn-build.XXXXXX)
 trap 'rm -rf "$plain"' EXIT
-folder=$(python -c 'from cnn.data.cache_folder import cache_folder; print(cache_folder() / "horovod")' 2>/dev/null) || folder=
+folder=$(python -c 'from cnn.data.store.cache_folder import cache_folder; print(cache_folder() / "horovod")' 2>/dev/null) || folder=
 kept=$folder/$kind-$key-$(id -u)
 if [ -n "$folder" ] && mkdir -p "$folder" 2>/dev/null && (: >>"$kept.lock") 2>/dev/null; then
   # One set-up at a time; the lock is released when this process ends.

@@ -26,8 +26,8 @@ TESTS = {
     "cnn/runs/checkpoints.py": "tests/runs/test_checkpoints.py",
     "cnn/runs/background_saver.py": "tests/runs/test_loop.py tests/integration/test_faults.py",
     "cnn/learner/state.py": "tests/learner/test_state.py",
-    "cnn/data/store.py": "tests/data/test_store.py tests/data/test_image_store.py",
-    "cnn/data/store_files.py": "tests/data/test_store.py tests/data/test_image_store.py",
+    "cnn/data/store/store.py": "tests/data/store/test_store.py tests/data/store/test_image_store.py",
+    "cnn/data/store/store_files.py": "tests/data/store/test_store.py tests/data/store/test_image_store.py",
 }
 SECONDS = 180
 """A change that makes the tests take longer than this has been noticed."""

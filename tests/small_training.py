@@ -9,10 +9,10 @@ import pytest
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.process import ALONE
-from cnn.data.augmentation import AugmentationSettings
 from cnn.data.dataset import Dataset, Part
-from cnn.data.feed import Feed
-from cnn.data.registry import open_dataset
+from cnn.data.feed.augmentation import AugmentationSettings
+from cnn.data.feed.feed import Feed
+from cnn.data.sources.registry import open_dataset
 from cnn.learner.precision import use_precision
 from cnn.models.registry import ModelSettings, build_network
 from cnn.runs.checkpoints import CheckpointFolder

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from cnn.data.augmentation import CROPS
-from cnn.data.registry import SOURCES
+from cnn.data.feed.augmentation import CROPS
+from cnn.data.sources.registry import SOURCES
 from cnn.errors import UserError
 from cnn.launching import elastic_launcher, launcher
 from cnn.models.registry import NETWORKS

@@ -19,6 +19,9 @@ LAYERS = [
 """From the lowest up. Folders of one layer do not import each other; the files directly in cnn import none of them,
 except for what `import cnn` offers."""
 
+DATA_LAYERS = [{"images", "feed"}, {"folders"}, {"store"}, {"sources"}]
+"""The same of the folders of cnn/data. All may import what is directly in it."""
+
 LAYER_OF = {folder: number for number, folders in enumerate(LAYERS) for folder in folders}
 FILES = sorted((ROOT / "cnn").rglob("*.py"))
 
@@ -33,13 +36,20 @@ def imported(path: Path) -> Iterator[str]:
             yield str(node.module)
 
 
+def folders_of(path: Path) -> tuple[str, ...]:
+    """The folders below cnn that a file is in: ("data", "store")."""
+    return path.parent.relative_to(ROOT / "cnn").parts
+
+
 def test_every_folder_has_a_layer() -> None:
-    assert {path.parent.name for path in FILES if path.parent != ROOT / "cnn"} == set(LAYER_OF)
+    assert {folders_of(path)[0] for path in FILES if folders_of(path)} == set(LAYER_OF)
+    inner = {folders_of(path)[1:] for path in FILES if len(folders_of(path)) > 1}
+    assert inner == {(folder,) for layer in DATA_LAYERS for folder in layer}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_imports_from_lower_layers_only(path: Path) -> None:
-    folder = path.parent.name
+    folder = next(iter(folders_of(path)), "")
     for module in imported(path):
         package, _, rest = module.partition(".")
         if package in ("horovod", "mpi4py"):
@@ -51,3 +61,16 @@ def test_a_file_imports_from_lower_layers_only(path: Path) -> None:
                 continue
             is_lower = folder in LAYER_OF and LAYER_OF[other] < LAYER_OF[folder]
             assert is_lower, f"cnn/{folder} must not import cnn/{other}: {module}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if folders_of(path)[:1] == ("data",)], ids=lambda path: path.stem
+)
+def test_a_file_of_cnn_data_imports_from_lower_layers_only(path: Path) -> None:
+    layer_of = {folder: number for number, folders in enumerate(DATA_LAYERS) for folder in folders}
+    folder = next(iter(folders_of(path)[1:]), "")
+    for module in imported(path):
+        other = module.split(".")[2] if module.startswith("cnn.data.") else ""
+        if other in layer_of and other != folder:
+            is_lower = folder in layer_of and layer_of[other] < layer_of[folder]
+            assert is_lower, f"cnn/data/{folder} must not import cnn/data/{other}: {module}"

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cnn.data.feed import Feed
+from cnn.data.feed.feed import Feed
 from cnn.tensor import Tensor
 
 GROUP = 100

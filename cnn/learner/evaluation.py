@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn.cluster.collectives import Cluster
-from cnn.data.feed import Feed
+from cnn.data.feed.feed import Feed
 from cnn.learner.classifier import GROUP, Classifier, answered, log_probabilities
 from cnn.learner.metric_table import Answers, Metric, metrics_for
 from cnn.learner.totals import Total, Totals, means

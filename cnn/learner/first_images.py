@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from cnn.data.feed import Feed
+from cnn.data.feed.feed import Feed
 from cnn.data.order import Plan
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from cnn.choices import check_choice, check_counts, one_of
 from cnn.cluster.exchange_cost import ExchangeSettings
-from cnn.data.augmentation import AugmentationSettings
 from cnn.data.dataset import Dataset
-from cnn.data.feed_settings import FeedSettings
+from cnn.data.feed.augmentation import AugmentationSettings
+from cnn.data.feed.feed_settings import FeedSettings
 from cnn.data.order import SampleOrder
 from cnn.errors import UserError
 from cnn.learner.precision import PRECISIONS, use_precision
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster
     from cnn.cluster.exchange import Exchange
     from cnn.cluster.ordered_exchange import OrderedExchange
-    from cnn.data.feed import Feed
+    from cnn.data.feed.feed import Feed
     from cnn.learner.exchange_selection import ChosenExchange
     from cnn.learner.loss_scale import LossScale
     from cnn.learner.step import TrainingStep
@@ -305,7 +305,7 @@ def assemble(
     Raises:
         UserError: the settings do not fit each other.
     """
-    from cnn.data.feed import Feed
+    from cnn.data.feed.feed import Feed
     from cnn.learner.exchange_selection import choose_exchange
     from cnn.learner.loss import balanced_weights
     from cnn.learner.loss_scale import make_loss_scale

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from cnn.cluster.exchange import LocalExchange
 from cnn.cluster.ordered_exchange import OrderedExchange
-from cnn.data.feed import Feed
+from cnn.data.feed.feed import Feed
 from cnn.learner.step import TrainingStep
 from cnn.learner.step_results import Gradients, RankSums, Row
 from cnn.optim.regularisation import RegularisationSettings

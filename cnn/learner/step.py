@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from cnn.cluster.device_memory import peak_bytes, reset_peak
 from cnn.cluster.exchange import Exchange
-from cnn.data.feed import Feed, Read
+from cnn.data.feed.feed import Feed, Read
 from cnn.data.order import Plan
 from cnn.errors import RunError, is_out_of_device_memory
 from cnn.learner.loss import cross_entropy, weighted

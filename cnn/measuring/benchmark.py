@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cnn.cluster.exchange_cost import ExchangeSettings, Rates
-from cnn.data.augmentation import AugmentationSettings
-from cnn.data.feed_settings import FeedSettings
+from cnn.data.feed.augmentation import AugmentationSettings
+from cnn.data.feed.feed_settings import FeedSettings
 from cnn.data.order import Plan, SampleOrder
-from cnn.data.registry import DataSettings, open_dataset
+from cnn.data.sources.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.learner.learner import LearnerSettings, StepSettings, assemble, build_model, learner_settings, make_order
 from cnn.measuring.measured import Measured, read_measured

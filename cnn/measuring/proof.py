@@ -10,10 +10,10 @@ import numpy as np
 
 from cnn.choices import check_choice
 from cnn.cluster.exchange_cost import ExchangeSettings
-from cnn.data.augmentation import AugmentationSettings
-from cnn.data.feed_settings import FeedSettings
+from cnn.data.feed.augmentation import AugmentationSettings
+from cnn.data.feed.feed_settings import FeedSettings
 from cnn.data.order import Plan, SampleOrder
-from cnn.data.registry import DataSettings, open_dataset
+from cnn.data.sources.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.foreign_folder import open_new
 from cnn.learner.learner import (

@@ -9,7 +9,8 @@ from cnn.models.conv2d import Conv2D
 from cnn.models.conventions import CONVENTIONS, Conventions
 from cnn.models.dense import Dense
 from cnn.models.depthwise_conv2d import DepthwiseConv2D
-from cnn.models.layers import Dropout, GroupBatchNormalization
+from cnn.models.group_batch_normalization import GroupBatchNormalization
+from cnn.models.layers import Dropout
 from cnn.tensor import Tensor
 
 _OWN = CONVENTIONS["own"]

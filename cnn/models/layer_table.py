@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from cnn.models.blocks import output_size
-from cnn.models.layers import GroupBatchNormalization
+from cnn.models.group_batch_normalization import GroupBatchNormalization
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn.keyed_random import hash_tensor
-from cnn.models.batch import TrainingBatch, current_batch
+from cnn.models.batch import current_batch
 from cnn.models.bias import add_bias
 from cnn.models.conv2d import Conv2D, pair_columns
 from cnn.tensor import Tensor
@@ -43,96 +43,6 @@ class Dropout(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate}
-
-
-class GroupBatchNormalization(keras.layers.Layer):
-    """Batch normalisation (Ioffe, Szegedy, 2015) over fixed groups of the global batch.
-
-    Each group of samples, 32 for example, is normalised by its own mean and variance, as if it were a batch. Groups are
-    never divided between workers, so that the number of workers does not change the result. Padding does not count.
-
-    The moving statistics, used outside training, follow the mean of all the batch's values and their unbiased variance
-    within the groups (algorithm 2 of the paper), pooled: a partial group is weighted by its number of values, and a
-    group of a single value, which has a mean but no variance, is left out of the variance. If no group has a variance
-    (an epoch's last batch is one sample with 1x1 maps), the moving variance does not change; Keras lets it shrink,
-    PyTorch refuses such a batch. The layer's output for a single value is beta, and no gradient passes.
-
-    A layer that is not trainable uses its moving statistics in training, too.
-
-    Args:
-        momentum: decay of the moving statistics per step.
-        epsilon: constant added to the variance.
-    """
-
-    looks_at_groups = True
-    """Marks layers that process a group of samples jointly: their networks are trained in groups."""
-
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.momentum, self.epsilon = momentum, epsilon
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the weights for maps of `input_shape`, (samples, height, width, channels)."""
-
-        def weight(name: str, initializer: str, *, trainable: bool = True) -> Tensor:
-            # Not in mixed precision's shorter type, which would be too coarse for statistics.
-            return self.add_weight(
-                shape=(input_shape[-1],), initializer=initializer, trainable=trainable, autocast=False, name=name
-            )
-
-        self.gamma, self.beta = weight("gamma", "ones"), weight("beta", "zeros")
-        self.moving_mean = weight("moving_mean", "zeros", trainable=False)
-        self.moving_variance = weight("moving_variance", "ones", trainable=False)
-
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Normalises maps (samples, height, width, channels)."""
-        return tf.cast(self._normalised(tf.cast(inputs, self.variable_dtype), training), self.compute_dtype)
-
-    def _normalised(self, inputs: Tensor, training: bool | None) -> Tensor:
-        if not training or not self.trainable:
-            scale = self.gamma.value * tf.math.rsqrt(self.moving_variance.value + self.epsilon)
-            return inputs * scale + (self.beta.value - self.moving_mean.value * scale)
-        batch = current_batch()
-        mean, variance = self._group_statistics(inputs, batch)
-        scale = self.gamma.value * tf.math.rsqrt(variance + self.epsilon)
-        shift = self.beta.value - mean * scale
-        per_sample = [tf.repeat(each, batch.group_size, axis=0)[:, None, None, :] for each in (scale, shift)]
-        return inputs * per_sample[0] + per_sample[1]
-
-    def _group_statistics(self, inputs: Tensor, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
-        """Mean and variance (groups, channels) of each group, from the weighted means and variances of its samples."""
-        sample_mean, sample_variance = tf.nn.moments(inputs, (1, 2))
-
-        def over_group(values: Tensor) -> Tensor:
-            return tf.reduce_sum(tf.reshape(values, (-1, batch.group_size, values.shape[-1])), 1)
-
-        weights = tf.cast(batch.weights, inputs.dtype)[:, None]
-        real = over_group(weights)
-        # A group of padding alone has no influence, but is normalised as well to avoid overflow.
-        weights += tf.repeat(1 - tf.minimum(real, 1), batch.group_size, axis=0)
-        count = over_group(weights)
-        mean = over_group(weights * sample_mean) / count
-        distance = sample_mean - tf.repeat(mean, batch.group_size, axis=0)
-        variance = over_group(weights * (sample_variance + tf.square(distance))) / count
-        self._contribute(batch, real, mean, variance, inputs.shape[1] * inputs.shape[2])
-        return mean, variance
-
-    def _contribute(self, batch: TrainingBatch, real: Tensor, mean: Tensor, variance: Tensor, positions: int) -> None:
-        """Adds what these groups, of `real` samples (groups, 1), contribute to the moving statistics' next values."""
-        samples = tf.cast(batch.count, mean.dtype)
-        share = tf.reduce_sum(real) / samples
-        # Degrees of freedom in the complete batch: values per channel less one for each group's estimated mean.
-        degrees_of_freedom = samples * positions - tf.math.ceil(samples / batch.group_size)
-        for moving, total, divisor in (
-            (self.moving_mean, tf.reduce_sum(real * mean, 0), samples),
-            (self.moving_variance, tf.reduce_sum(real * positions * variance, 0), degrees_of_freedom),
-        ):
-            kept = tf.where(divisor > 0, tf.constant(self.momentum, mean.dtype), 1)
-            contribution = (1 - kept) * tf.math.divide_no_nan(total, divisor)
-            batch.statistics.append((moving, share * kept * moving.value + contribution))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
 class LocalResponseNormalization(keras.layers.Layer):

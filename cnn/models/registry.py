@@ -159,7 +159,7 @@ def check_layers(model: "keras.Model") -> None:
         if layer.non_trainable_variables and not type(layer).__module__.startswith("cnn."):
             raise TypeError(
                 f"{layer.name} of {model.name} is a {type(layer).__name__} of Keras, whose state would differ between "
-                "workers: use Dropout or GroupBatchNormalization of cnn/models/layers.py, or write such a layer."
+                "workers: use Dropout (cnn/models/layers.py) or GroupBatchNormalization, or write such a layer."
             )
 
 

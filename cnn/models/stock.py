@@ -8,9 +8,9 @@ import numpy as np
 from cnn.models.conv2d import Conv2D
 from cnn.models.dense import Dense
 from cnn.models.depthwise_conv2d import DepthwiseConv2D
+from cnn.models.group_batch_normalization import GroupBatchNormalization
 from cnn.models.layers import (
     Dropout,
-    GroupBatchNormalization,
     HalvingAveragePooling2D,
     LocalResponseNormalization,
 )

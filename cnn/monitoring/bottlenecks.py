@@ -17,6 +17,14 @@ _LATENCY_SECONDS, _FAST_LINK = 0.01, 1e9
 """An exchange that takes longer than this, besides its bytes at this rate per second, is slow because of the link."""
 
 
+_BYTES_PER_WEIGHT = 24
+"""Bytes that a step reads and writes for each weight, however many samples it has: in the forward pass, for the input's
+gradient, for the weight's, and for its update."""
+
+_MULTIPLY_ADDS_PER_BYTE = 4
+"""Multiply-adds that a processor does while it reads a byte of memory, at the least; a GPU does more than ten."""
+
+
 class StepTimes(NamedTuple):
     """One rank's times of a training step in seconds: means, to which interruptions count, and medians."""
 
@@ -62,6 +70,12 @@ class Circumstances(NamedTuple):
     samples: int
     """Samples per rank per step."""
 
+    weights: int
+    """Number of the network's weights."""
+
+    multiply_adds: int
+    """Of the network's forward pass for one sample."""
+
     sent_bytes: int
     """Bytes that each rank sends per step."""
 
@@ -96,6 +110,7 @@ def bottlenecks(ranks: Sequence[StepTimes], run: Circumstances) -> list[Bottlene
         run: what they depend on.
     """
     found = [*_input(ranks, run), *(slow_rank(ranks, run) or _interrupted_rank(ranks, run)), *_exchange(ranks, run)]
+    found += _weights(len(ranks), run)
     return found or list(_overhead(ranks, run))
 
 
@@ -161,6 +176,24 @@ def _exchange(ranks: Sequence[StepTimes], run: Circumstances) -> Iterator[Bottle
         "exchange",
         f"the exchange of gradients is the limit: a step waits {_share(seconds, times)} for it, in which each "
         f"worker sends {run.sent_bytes / 1e6:,.3g} MB; {'; '.join(actions)}.",
+    )
+
+
+def _weights(workers: int, run: Circumstances) -> Iterator[Bottleneck]:
+    """A batch so small that computing with the weights takes less time than moving them between memory and processor.
+
+    This is counted, not measured: the time of a step does not show why computing takes it.
+    """
+    # The gradients by the inputs and by the weights take a forward pass's arithmetic each.
+    arithmetic = 3 * run.samples * run.multiply_adds
+    if arithmetic >= _MULTIPLY_ADDS_PER_BYTE * _BYTES_PER_WEIGHT * run.weights:
+        return
+    fewer = " or fewer workers compute" if workers > 1 else " computes"
+    yield Bottleneck(
+        "batch",
+        f"the batch is small: for {counted(run.samples, 'sample')} per worker, a step reads and writes each of the "
+        f"{run.weights / 1e6:,.3g} million weights, which takes longer than the arithmetic with them; a larger "
+        f"--global_batch_size{fewer} more in the same time.",
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cnn.data.image_file import central_square
+from cnn.data.images.image_file import central_square
 from cnn.errors import UserError
 
 _CHANNELS = (1, 3)

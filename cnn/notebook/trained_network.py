@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn.data.image_chunks import read_images
-from cnn.data.loose_images import list_images, printable
+from cnn.data.folders.loose_images import list_images, printable
+from cnn.data.images.image_chunks import read_images
 from cnn.errors import UserError
 from cnn.notebook.image_arrays import stored_images
 from cnn.notebook.predictions import Predictions

@@ -1,9 +1,9 @@
 """The data of a training run, checked against its network and its workers."""
 
 from cnn.cluster.collectives import Cluster
-from cnn.data.augmentation import Augmentation
 from cnn.data.dataset import Dataset, Division
-from cnn.data.registry import open_dataset
+from cnn.data.feed.augmentation import Augmentation
+from cnn.data.sources.registry import open_dataset
 from cnn.errors import UserError
 from cnn.models.registry import check_image_size
 from cnn.settings.settings import TrainingSettings

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cnn.data.dataset import Dataset, Division, Images, Part
-from cnn.data.loose_images import printable
-from cnn.data.registry import LARGEST_IMAGE_SIZE, stored_size
+from cnn.data.folders.loose_images import printable
+from cnn.data.sources.registry import LARGEST_IMAGE_SIZE, stored_size
 from cnn.errors import UserError
 from cnn.foreign_folder import read_file
 from cnn.from_json import MAX_JSON_BYTES, from_json, parse_json

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.fingerprints import check_in_step
-from cnn.data.feed import Read
+from cnn.data.feed.feed import Read
 from cnn.data.order import SampleOrder
 from cnn.errors import diverged
 from cnn.learner.evaluation import Evaluation, Evaluator

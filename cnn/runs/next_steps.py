@@ -10,9 +10,9 @@ from typing import Any
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.command_line import installed_command, program_command, with_launcher
 from cnn.cluster.elastic import is_elastic
-from cnn.data.image_file import MINIMUM_SIDE, DamagedImageError, decode_image
-from cnn.data.left_out import LeftOut
-from cnn.data.listing import image_entries
+from cnn.data.folders.left_out import LeftOut
+from cnn.data.folders.listing import image_entries
+from cnn.data.images.image_file import MINIMUM_SIDE, DamagedImageError, decode_image
 from cnn.data.order import SampleOrder
 from cnn.errors import UserError
 from cnn.runs.run_folder import SETTINGS

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cnn.data.feed import Read
+from cnn.data.feed.feed import Read
 from cnn.learner.step_results import StepResults
 from cnn.monitoring.goodput import INPUT, TRAINING
 from cnn.monitoring.stopwatch import Stopwatch

@@ -17,7 +17,7 @@ from cnn.cluster.elastic import WorkersChangedError, is_elastic
 from cnn.cluster.expected_workers import unexpected_workers
 from cnn.cluster.installation import check_alike
 from cnn.cluster.job import Job
-from cnn.data.feed import Feed
+from cnn.data.feed.feed import Feed
 from cnn.duration import duration, seconds_of
 from cnn.errors import StoppedError, diverged
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
@@ -25,6 +25,7 @@ from cnn.learner.exchange_selection import dense_kernels
 from cnn.learner.first_images import first_images
 from cnn.learner.precision import PRECISIONS
 from cnn.learner.step import TrainingStep
+from cnn.models.layer_table import layer_rows
 from cnn.monitoring.bottlenecks import Circumstances
 from cnn.monitoring.heartbeat import heartbeat
 from cnn.monitoring.numbers_receiver import NumbersReceiver
@@ -202,9 +203,12 @@ def _is_time_over(job: Job, run: RunSettings) -> bool:
 
 def _circumstances(cluster: Cluster, prepared: PreparedRun) -> Circumstances:
     exchange, workers, learner = prepared.settings.learner.exchange, cluster.world_size, prepared.learner
+    rows = layer_rows(learner.model)
     return Circumstances(
         hosts=[host for host, _ in cluster.peers],
         samples=prepared.order.width(workers),
+        weights=sum(row.parameters for row in rows),
+        multiply_adds=sum(row.multiply_adds for row in rows),
         sent_bytes=learner.exchange.sent_bytes,
         streamed_mb=learner.feed.streamed_mb,
         decodes_jpeg=learner.feed.decodes_jpeg,

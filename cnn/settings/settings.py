@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from cnn.choices import check_counts
 from cnn.cluster.exchange_cost import ExchangeSettings
-from cnn.data.augmentation import AugmentationSettings
-from cnn.data.feed_settings import FeedSettings
-from cnn.data.registry import DataSettings
+from cnn.data.feed.augmentation import AugmentationSettings
+from cnn.data.feed.feed_settings import FeedSettings
+from cnn.data.sources.registry import DataSettings
 from cnn.duration import seconds_of
 from cnn.errors import UserError
 from cnn.learner.learner import LearnerSettings, StepSettings, learner_settings

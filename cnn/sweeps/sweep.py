@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from cnn.choices import check_counts
 from cnn.cluster.process import launch_from_environment
-from cnn.data.augmentation import Augmentation
-from cnn.data.registry import open_dataset
+from cnn.data.feed.augmentation import Augmentation
+from cnn.data.sources.registry import open_dataset
 from cnn.errors import DIVERGED, UserError
 from cnn.foreign_folder import open_new
 from cnn.from_json import read_object

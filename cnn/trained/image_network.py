@@ -35,7 +35,7 @@ class ImageNetwork:
     """
 
     def __init__(self, run: SavedRun, model: "keras.Model") -> None:
-        from cnn.data.feed import Feed  # imports TensorFlow
+        from cnn.data.feed.feed import Feed  # imports TensorFlow
         from cnn.learner.classifier import Classifier
 
         self._folder = run.folder

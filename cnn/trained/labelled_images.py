@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnn.data.cache_folder import cache_folder, explained
-from cnn.data.class_folders import LabelledFiles
 from cnn.data.dataset import Part
-from cnn.data.image_chunks import read_images
-from cnn.data.work_progress import IMAGES, WorkProgress
+from cnn.data.images.image_chunks import read_images
+from cnn.data.sources.class_folders import LabelledFiles
+from cnn.data.store.cache_folder import cache_folder, explained
+from cnn.data.store.work_progress import IMAGES, WorkProgress
 
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from cnn.choices import check_counts
-from cnn.data.image_chunks import read_images
-from cnn.data.loose_images import list_images, printable
+from cnn.data.folders.loose_images import list_images, printable
+from cnn.data.images.image_chunks import read_images
 from cnn.errors import UserError
 from cnn.foreign_folder import check_no_link
 from cnn.monitoring.predictions import Prediction

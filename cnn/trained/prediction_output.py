@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cnn.data.image_chunks import ImageChunk
-from cnn.data.listing import shown
-from cnn.data.loose_images import printable
-from cnn.data.work_progress import IMAGES, WorkProgress
+from cnn.data.folders.listing import shown
+from cnn.data.folders.loose_images import printable
+from cnn.data.images.image_chunks import ImageChunk
+from cnn.data.store.work_progress import IMAGES, WorkProgress
 from cnn.errors import UserError
 from cnn.monitoring.prediction_files import CSV, JSON, LEFT_OUT, FolderInUseError, PredictionFiles
 from cnn.monitoring.predictions import MAX_DRAWN, Prediction, PredictionTable, draw_predictions

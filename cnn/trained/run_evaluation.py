@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.choices import check_choice, check_counts
-from cnn.data.class_folders import list_class_folders
-from cnn.data.image_store import left_out_note
-from cnn.data.registry import open_dataset
+from cnn.data.sources.class_folders import list_class_folders
+from cnn.data.sources.registry import open_dataset
 from cnn.data.split import divide_training_part
+from cnn.data.store.image_store import left_out_note
 from cnn.errors import RunError, UserError
 from cnn.learner.metric_table import Metric, metrics_for
 from cnn.learner.precision import PRECISIONS
@@ -30,7 +30,7 @@ from cnn.trained.labelled_images import read_labelled_images
 if TYPE_CHECKING:
     from cnn.cluster.collectives import Cluster
     from cnn.data.dataset import Dataset, Part
-    from cnn.data.feed import Feed
+    from cnn.data.feed.feed import Feed
     from cnn.learner.evaluation import Evaluation
 
 PARTS = ("test", "validation", "train")
@@ -166,7 +166,7 @@ def _others(cluster: "Cluster", run: SavedRun, settings: EvaluationSettings) -> 
 
 
 def _feed(run: SavedRun, dataset: "Dataset", part: "Part") -> "Feed":
-    from cnn.data.feed import Feed
+    from cnn.data.feed.feed import Feed
 
     return Feed(dataset, part, PRECISIONS[run.settings.step.precision], resident_mb=run.settings.feed.resident_mb)
 

@@ -7,7 +7,7 @@ import pytest
 
 from cnn.data.dataset import Dataset, Part
 from cnn.data.preprocessing import PREPROCESSING, preprocessed
-from cnn.data.registry import DataSettings, open_dataset
+from cnn.data.sources.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 
 

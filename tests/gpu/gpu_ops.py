@@ -24,7 +24,7 @@ from tensorflow.python.framework import op_def_registry
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange_cost import COMPRESSIONS, EXCHANGES
 from cnn.cluster.process import launch_from_environment
-from cnn.data.augmentation import CROPS
+from cnn.data.feed.augmentation import CROPS
 from cnn.learner.precision import PRECISIONS
 from cnn.models.registry import NETWORKS
 from cnn.optim.optimizers import OPTIMIZERS

@@ -40,7 +40,7 @@ def run_on_gpu(tmp_path: Path) -> RunOnGpu:
 
 
 def test_more_images_stay_on_a_larger_gpu(run_on_gpu: RunOnGpu) -> None:
-    program = "from cnn.data.pixels import default_resident_mb; print(default_resident_mb())"
+    program = "from cnn.data.feed.pixels import default_resident_mb; print(default_resident_mb())"
     small, large = (int(run_on_gpu(memory, "-c", program).stdout) for memory in (SMALL, 20 * SMALL))
     # TensorFlow leaves one or two gigabytes to others.
     assert 0.05 * SMALL < small * 1e6 < 0.25 * SMALL

@@ -23,9 +23,9 @@ def body(cluster, settings, job):
     import keras
 
     from cnn.cluster.exchange import make_exchange
-    from cnn.data.feed import Feed
+    from cnn.data.feed.feed import Feed
     from cnn.data.order import SampleOrder
-    from cnn.data.registry import DataSettings, open_dataset
+    from cnn.data.sources.registry import DataSettings, open_dataset
     from cnn.models.registry import ModelSettings, build_network
     from cnn.learner.evaluation import Evaluator
     from cnn.learner.metric_table import METRICS

@@ -95,7 +95,7 @@ def test_decoding_processes_do_without_tensorflow(program: str) -> None:
     """They import the program that starts them, as any process that Python spawns does."""
     code = (
         f"import runpy, sys; runpy.run_path('jobs/{program}.py', run_name='__mp_main__'); "
-        "import cnn.data.decoding; sys.exit('tensorflow' in sys.modules)"
+        "import cnn.data.store.decoding; sys.exit('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

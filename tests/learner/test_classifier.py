@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from cnn.data import pixels
 from cnn.data.dataset import Part
+from cnn.data.feed import pixels
 from cnn.learner.classifier import Classifier, answered, log_probabilities, ranking
 
 

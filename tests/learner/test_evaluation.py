@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cnn.cluster.collectives import Cluster
-from cnn.data import pixels
 from cnn.data.dataset import Part
+from cnn.data.feed import pixels
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
 
 

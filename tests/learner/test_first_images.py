@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnn.data.augmentation import AugmentationSettings
 from cnn.data.dataset import Part
+from cnn.data.feed.augmentation import AugmentationSettings
 from cnn.data.order import SampleOrder
 from cnn.learner.first_images import first_images
 

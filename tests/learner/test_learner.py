@@ -11,7 +11,7 @@ from tensorflow.python.framework import config
 
 from cnn.cluster.collectives import Cluster
 from cnn.data.dataset import Dataset
-from cnn.data.registry import open_dataset
+from cnn.data.sources.registry import open_dataset
 from cnn.errors import UserError
 from cnn.learner.learner import assemble, build_model, check_batches, make_order
 from cnn.models.blocks import classifier, convolution

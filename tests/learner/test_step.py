@@ -12,10 +12,10 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange import Exchange, LocalExchange, make_exchange
-from cnn.data import pixels
-from cnn.data.augmentation import AugmentationSettings
 from cnn.data.dataset import Part
-from cnn.data.feed import Feed
+from cnn.data.feed import pixels
+from cnn.data.feed.augmentation import AugmentationSettings
+from cnn.data.feed.feed import Feed
 from cnn.data.order import Plan, SampleOrder
 from cnn.learner import loss_scale
 from cnn.learner.loss import balanced_weights

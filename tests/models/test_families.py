@@ -1,6 +1,8 @@
 """The deep networks: sizes, normalisations, and AlexNet written out in raw operations."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from cnn.models.batch import TrainingBatch, training_on
-from cnn.models.layers import GroupBatchNormalization, LocalResponseNormalization
+from cnn.models.group_batch_normalization import GroupBatchNormalization, normalise_groups
+from cnn.models.layers import LocalResponseNormalization
 from cnn.models.registry import NETWORKS, ModelSettings, build_network
 
 # At 1,000 classes and 224x224 pixels; GoogLeNet's without its auxiliary classifiers.
@@ -153,6 +156,27 @@ def test_what_fills_up_changes_nothing() -> None:
     layer = GroupBatchNormalization(dtype="float64")
     weights = [1, 1, 1, 1, 1, 0]
     assert np.array_equal(_normalise(layer, maps, weights)[0][:5], _normalise(layer, other, weights)[0][:5])
+
+
+def test_compiled_by_xla_as_for_a_gpu_batch_normalisation_computes_the_same() -> None:
+    generator = np.random.default_rng(7)
+    maps, upstream = (tf.constant(generator.normal(3, 2, size=(9, 4, 5, 2))) for _ in range(2))
+    weights = tf.constant([1.0] * 5 + [0.0] * 4, tf.float64)
+    gamma, beta = tf.constant([0.5, 2.0], tf.float64), tf.constant([1.0, -1.0], tf.float64)
+
+    def results(normalise: Callable[..., Any], maps: tf.Tensor, upstream: tf.Tensor, weights: tf.Tensor) -> list[Any]:
+        with tf.GradientTape() as tape:
+            tape.watch((maps, gamma, beta))
+            outputs, *statistics = normalise(maps, weights, gamma, beta, 3, 1e-5)
+        return [outputs, *statistics, *tape.gradient(outputs, (maps, gamma, beta), upstream)]
+
+    # As in a training step, the number of samples is not known when the graph is made.
+    of_any_number = [tf.TensorSpec((None, *shape), tf.float64) for shape in (maps.shape[1:], upstream.shape[1:], ())]
+    step = tf.function(results, autograph=False)
+    compiled = tf.function(normalise_groups, autograph=False, jit_compile=True)
+    by_xla = step.get_concrete_function(compiled, *of_any_number)(maps, upstream, weights)
+    for one, other in zip(by_xla, results(normalise_groups, maps, upstream, weights), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_evaluation_uses_the_moving_statistics() -> None:

@@ -4,16 +4,9 @@ import pytest
 
 from cnn.monitoring.bottlenecks import Circumstances, StepTimes, bottlenecks
 
-RUN = Circumstances(
-    hosts=["node-a", "node-b", "node-c"],
-    samples=32,
-    sent_bytes=200_000_000,
-    streamed_mb=0,
-    decodes_jpeg=False,
-    spare_mb=4000,
-    can_compress=True,
-    can_factor=False,
-)
+from ..circumstances import ALONE
+
+RUN = ALONE._replace(hosts=["node-a", "node-b", "node-c"], sent_bytes=200_000_000, spare_mb=4000, can_compress=True)
 
 
 def steady(total: float, input: float, *, loss: float, computing: float, exchange: float) -> StepTimes:
@@ -94,6 +87,23 @@ def test_a_small_batch_is_not_blamed_on_the_link() -> None:
     assert "only 1 of 3 ms (33 %) on computing its 4 samples per worker" in named["batch"]
     link = steady(0.03, 0.0, loss=0.0003, computing=0.001, exchange=0.028)
     assert found([link] * 2, RUN._replace(samples=4, sent_bytes=100_000)).keys() == {"exchange"}
+
+
+ALEXNET = RUN._replace(weights=58_000_000, multiply_adds=720_000_000)
+
+
+@pytest.mark.parametrize(("samples", "is_named"), [(1, True), (3, False), (32, False)])
+def test_a_batch_too_small_for_the_many_weights(samples: int, is_named: bool) -> None:
+    named = found([HEALTHY] * 2, ALEXNET._replace(samples=samples))
+    assert named.keys() == ({"batch"} if is_named else set())
+    assert not is_named or (
+        "for 1 sample per worker, a step reads and writes each of the 58 million weights" in named["batch"]
+    )
+
+
+def test_a_batch_too_small_for_the_weights_is_named_beside_their_exchange() -> None:
+    slow = steady(1.0, 0.0, loss=0.2, computing=0.6, exchange=0.4)
+    assert list(found([slow] * 2, ALEXNET._replace(samples=1))) == ["exchange", "batch"]
 
 
 def test_times_that_were_not_measured_are_no_cause() -> None:

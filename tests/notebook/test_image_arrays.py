@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn.data.image_chunks import read_images
+from cnn.data.images.image_chunks import read_images
 from cnn.errors import UserError
 from cnn.notebook.image_arrays import stored_images
 

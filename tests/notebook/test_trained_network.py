@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import cnn
-from cnn.data.registry import open_dataset
+from cnn.data.sources.registry import open_dataset
 from cnn.errors import UserError
 from cnn.learner.precision import use_precision
 from cnn.runs.saved_run import NetworkSettings, SavedRun

@@ -12,14 +12,13 @@ import pytest
 from cnn.cluster.collectives import Cluster
 from cnn.cluster.exchange import make_exchange
 from cnn.data.dataset import Part
-from cnn.data.feed import Feed
+from cnn.data.feed.feed import Feed
 from cnn.data.order import SampleOrder
 from cnn.errors import RunError
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
 from cnn.learner.state import restore_state, state_variables
 from cnn.learner.step import TrainingStep
 from cnn.learner.totals import Total, Totals
-from cnn.monitoring.bottlenecks import Circumstances
 from cnn.monitoring.stopwatch import Stopwatch
 from cnn.optim.optimizers import OptimizerSettings, build_optimizer
 from cnn.optim.regularisation import RegularisationSettings
@@ -29,16 +28,7 @@ from cnn.runs.loop_state import LoopState
 from cnn.runs.step_times import StepTimer
 from cnn.runs.timekeeper import Timekeeper
 
-CIRCUMSTANCES = Circumstances(
-    hosts=["a"],
-    samples=60,
-    sent_bytes=0,
-    streamed_mb=0,
-    decodes_jpeg=False,
-    spare_mb=0,
-    can_compress=False,
-    can_factor=False,
-)
+from ..circumstances import ALONE
 
 
 def totals(correct: int, loss: float) -> Totals:
@@ -102,7 +92,7 @@ def make_loop(cluster: Cluster, make_feed, make_network, tmp_path: Path) -> Call
             checkpoints=checkpoints,
             record={},
             report=None,
-            timekeeper=Timekeeper(Stopwatch("other"), StepTimer(cluster, CIRCUMSTANCES), None),
+            timekeeper=Timekeeper(Stopwatch("other"), StepTimer(cluster, ALONE), None),
             state=state,
             total_steps=total,
             log_every=5,

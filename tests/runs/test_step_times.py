@@ -5,19 +5,12 @@ import numpy as np
 from cnn.cluster.collectives import Cluster
 from cnn.learner.step_message import Reports
 from cnn.learner.step_results import Diagnostics, StepResults
-from cnn.monitoring.bottlenecks import Circumstances, StepTimes
+from cnn.monitoring.bottlenecks import StepTimes
 from cnn.runs.step_times import StepTimer
 
-STREAMED = Circumstances(
-    hosts=["a"],
-    samples=8,
-    sent_bytes=0,
-    streamed_mb=100,
-    decodes_jpeg=False,
-    spare_mb=1000,
-    can_compress=False,
-    can_factor=False,
-)
+from ..circumstances import ALONE
+
+STREAMED = ALONE._replace(samples=8, streamed_mb=100)
 
 
 def results(steps: int, computing: float) -> StepResults:

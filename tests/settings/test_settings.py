@@ -13,7 +13,7 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cnn.data.registry import SOURCES
+from cnn.data.sources.registry import SOURCES
 from cnn.errors import RunError, UserError
 from cnn.measuring.proof import ProofSettings
 from cnn.models.registry import NETWORKS

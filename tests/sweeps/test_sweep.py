@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.data.registry import DataSettings, open_dataset
+from cnn.data.sources.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.run_folder import start_folder

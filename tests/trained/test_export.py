@@ -17,10 +17,10 @@ from scipy.special import softmax
 
 from cnn.errors import RunError, UserError
 from cnn.learner.precision import use_precision
+from cnn.models.group_batch_normalization import GroupBatchNormalization
 from cnn.models.layers import (
     Dropout,
     FewChannelConv2D,
-    GroupBatchNormalization,
     HalvingAveragePooling2D,
     LocalResponseNormalization,
 )

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 
-from cnn.data.registry import open_dataset
+from cnn.data.sources.registry import open_dataset
 from cnn.errors import UserError
 from cnn.monitoring.prediction_files import PredictionFiles
 from cnn.monitoring.predictions import Prediction

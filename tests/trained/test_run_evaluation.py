@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cnn.cluster.collectives import Cluster
-from cnn.data.registry import open_dataset
+from cnn.data.sources.registry import open_dataset
 from cnn.data.split import stratified_split
 from cnn.errors import RunError, UserError
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint

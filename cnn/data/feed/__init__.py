@@ -1,0 +1,1 @@
+"""From stored images to augmented batches on the device."""
