@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from cnn.data.cache_folder import cache_folder
+from cnn.data.store.cache_folder import cache_folder
 
 _SOURCES = Path(__file__).parent / "kube"
 _VERSION_PACKAGE = "k8s.io/component-base/version"
