@@ -1,12 +1,15 @@
 # The training image: `docker build -t cnn:0.1.0 .`; for GPUs, `docker build --build-arg DEVICE=gpu -t cnn:0.1.0-gpu .`
 # An earlier stage compiles Horovod, the final one has no compiler. BASE is Debian 12, whose Python is 3.11.
-ARG BASE=debian:bookworm-20250520-slim
+ARG BASE=debian:bookworm-20260918-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251
 
 FROM ${BASE} AS python
 RUN apt-get update \
     && apt-get upgrade -y \
-    && apt-get install -y --no-install-recommends ca-certificates python3 \
-    && apt-get clean && rm -rf /var/lib/apt/lists/*
+    && apt-get install -y --no-install-recommends ca-certificates openssh-client openssh-server procps python3 \
+    && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/*.log /var/cache/ldconfig /etc/ssh/ssh_host_* \
+    && useradd --uid 1000 --create-home --shell /bin/bash mpiuser \
+    && install -d -o mpiuser -g mpiuser -m 700 /home/mpiuser/.ssh \
+    && install -d -o mpiuser -g mpiuser /data /runs
 
 FROM python AS build
 RUN apt-get update && apt-get install -y --no-install-recommends g++ make python3-pip
@@ -18,24 +21,22 @@ COPY cnn/__init__.py cnn/
 COPY cnn/cluster/cuda_libraries.py cnn/cluster/
 ARG DEVICE=cpu
 RUN touch README.md && bash launch/setup.sh "--$DEVICE"
-# Remove what only building and development need. Compile Python files here, as bytecode cannot be written on a read-only
-# file system; errors are ignored, because some packages contain .py templates that are not valid Python.
-RUN rm -rf .venv/lib/python3.*/site-packages/tensorflow/include \
-    && strip --strip-unneeded .venv/lib/python3.*/site-packages/horovod/tensorflow/*.so \
+# Remove what only building and development need: their packages, headers, static libraries, tests, and the symbols of
+# TensorFlow's libraries that nothing links to. Compile Python files here, as bytecode cannot be written on a read-only
+# file system, and so that it does not depend on when they were installed; errors are ignored, because some packages
+# contain .py templates that are not valid Python.
+COPY launch/unneeded_packages.py launch/
+RUN packages=.venv/lib/python3.11/site-packages \
     && .venv/uv/bin/uv pip uninstall --quiet --python .venv/bin/python \
-        cmake debugpy hypothesis ipykernel ipython jedi kubernetes-validate libclang mypy nbclient nbformat onnx onnxruntime \
-        prompt-toolkit pytest ruff tf2onnx wheel \
-    && rm -rf .venv/uv \
-    && { .venv/bin/python -m compileall -q -j 0 .venv/lib >/dev/null || true; } \
+        libclang $(.venv/bin/python launch/unneeded_packages.py "$DEVICE") \
+    && rm -rf .venv/uv "$packages/tensorflow/include" \
+    && find "$packages" -name '*.a' -delete \
+    && find "$packages" \( -name tests -o -name __pycache__ \) -type d -prune -exec rm -rf {} + \
+    && find "$packages/tensorflow" "$packages/horovod" -name '*.so*' -type f -exec strip --strip-unneeded {} + \
+    && { .venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash .venv/lib >/dev/null || true; } \
     && .venv/bin/python -c 'import horovod.tensorflow'
 
 FROM python
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends openssh-client openssh-server procps \
-    && apt-get clean && rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_* \
-    && useradd --uid 1000 --create-home --shell /bin/bash mpiuser \
-    && install -d -o mpiuser -g mpiuser -m 700 /home/mpiuser/.ssh \
-    && install -d -o mpiuser -g mpiuser /data /runs
 ARG DEVICE=cpu
 ENV PATH=/opt/cnn/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     CNN_DEVICE=${DEVICE} \

@@ -3,9 +3,9 @@
 # `bash launch/test.sh tests/data -k idx`, for example.
 #
 # --cluster, given first, runs the tests that make hosts on this machine instead, three with an sshd each, a Slurm cluster
-# of two, and containers as Kubernetes would start them: they need root's rights, kubectl, and Debian's iproute2,
-# openssh-server, slurm-wlm, munge, docker.io and debootstrap, and are skipped, saying so, without. The shortest of them
-# are among the others.
+# of two, containers as Kubernetes would start them, and a Kubernetes cluster of one node: they need root's rights,
+# kubectl, Go, and Debian's iproute2, openssh-server, slurm-wlm, munge, docker.io, debootstrap and
+# containernetworking-plugins, and are skipped, saying so, without. The shortest of them are among the others.
 #
 # --faults, given first, kills and stops training at forty moments instead, and a process that saves at fifty (25
 # minutes); a few of these are among the others.

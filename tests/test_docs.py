@@ -35,7 +35,7 @@ README, TRAINING, TUTORIAL, ADDING = (
 )
 PROGRAMS = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("jobs/*.py"))]
 
-OTHERS = ("conda", "curl", "docker", "jupyter", "kubectl", "pip", "source", "ssh-keygen", "tensorboard", "uv")
+OTHERS = ("conda", "curl", "docker", "jupyter", "kubectl", "pip", "source", "ssh-keygen", "syft", "tensorboard", "uv")
 """Programs of others that commands may start, whose options are not looked at."""
 
 OPTIONS_OF_OTHERS = {

@@ -2,7 +2,7 @@
 
 What it does: image, command, variables, user and groups, dropped capabilities, no new privileges, the default seccomp
 profile, a read-only root, limits, names on a network without a way out, ConfigMaps and Secrets with their modes, claims
-as folders, empty folders in memory, the grace period. What it cannot: schedule, probe, restart, admit.
+and empty folders, the grace period. What it cannot: schedule, probe, restart, admit.
 """
 
 import contextlib
@@ -21,6 +21,9 @@ from tests.k8s.rendering import Manifest
 
 _SECONDS = 180
 """No container of these tests may run longer."""
+
+_API_SERVER = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+"""Variables that every container gets, even without service links."""
 
 _UNITS = {"": 1, "m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
@@ -146,13 +149,16 @@ class Pods:
         ]
         if "subdomain" in spec:
             short = f"{spec['hostname']}.{spec['subdomain']}"
-            for alias in (short, f"{short}.{self.namespace}.svc"):
+            for alias in (short, f"{short}.{self.namespace}.svc", f"{short}.{self.namespace}.svc.cluster.local"):
                 command += ["--network-alias", alias]
+        for domain in spec.get("dnsConfig", {}).get("searches", []):
+            command += ["--dns-search", domain]
         command += _security(context)
         limits = container["resources"]["limits"]
         command += ["--cpus", str(min(quantity(limits["cpu"]), os.cpu_count() or 1))]
         command += ["--memory", str(int(quantity(limits["memory"])))]
-        given = {each["name"]: each["value"] for each in container.get("env", [])} | variables
+        own = {each["name"]: each["value"] for each in container.get("env", [])}
+        given = _API_SERVER | own | variables
         for key, value in given.items():
             command += ["--env", f"{key}={value}"]
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
@@ -164,9 +170,14 @@ class Pods:
 
     def _mount(self, volume: Manifest, mount: Manifest, context: Manifest) -> list[str]:
         target = mount["mountPath"]
-        if "emptyDir" in volume:
+        if volume.get("emptyDir", {}).get("medium") == "Memory":
             size = int(quantity(volume["emptyDir"]["sizeLimit"]))
             return ["--tmpfs", f"{target}:rw,exec,mode=1777,size={size}"]
+        if "emptyDir" in volume:
+            source = self._folder / "empty" / uuid.uuid4().hex
+            source.mkdir(parents=True)
+            source.chmod(0o1777)
+            return ["--volume", f"{source}:{target}"]
         read_only = mount.get("readOnly", False)
         if "persistentVolumeClaim" in volume:
             claim = volume["persistentVolumeClaim"]
@@ -179,18 +190,22 @@ class Pods:
         return ["--volume", f"{source}:{target}{':ro' if read_only else ''}"]
 
     def _write_object(self, volume: Manifest, context: Manifest) -> Path:
-        """Files of a ConfigMap or Secret: root's, of the group fsGroup, which may read them."""
+        """Files of a ConfigMap or Secret: root's, and fsGroup may read them. The kubelet, too, makes links to them."""
         kind = "configMap" if "configMap" in volume else "secret"
         source = volume[kind]
         name = source["name" if kind == "configMap" else "secretName"]
         content = self.objects[kind, name]
         items = source.get("items") or [{"key": key, "path": key} for key in content]
         folder = self._folder / "objects" / uuid.uuid4().hex
-        folder.mkdir(parents=True)
+        version = folder / "..version"
+        version.mkdir(parents=True)
         folder.chmod(0o755)
+        version.chmod(0o755)
+        (folder / "..data").symlink_to(version.name)
         self._folders.setdefault((kind, name), []).append(folder)
         for item in items:
-            path = folder / item["path"]
+            path = version / item["path"]
+            (folder / item["path"]).symlink_to(Path("..data") / item["path"])
             path.write_text(content[item["key"]])
             mode = item.get("mode", source.get("defaultMode", 0o644))
             if "fsGroup" in context:

@@ -20,7 +20,7 @@ _SSH_FOLDER = "/home/mpiuser/.ssh"
 _LEAST_GRACE = 60
 """Seconds that a step and a checkpoint may take."""
 
-_POD_MONITOR = {
+POD_MONITOR_SCHEMA = {
     "type": "object",
     "additionalProperties": False,
     "required": ["apiVersion", "kind", "metadata", "spec"],
@@ -97,7 +97,7 @@ def pod_templates(manifests: list[Manifest]) -> Iterator[tuple[str, dict[str, st
             yield each, template.get("metadata", {}).get("labels", {}), template["spec"]
 
 
-_SCHEMAS = {
+SCHEMA_FILES = {
     "MPIJob": "mpijob-v2beta1.json",
     "TrainJob": "trainjob-v1alpha1.json",
     "TrainingRuntime": "trainingruntime-v1alpha1.json",
@@ -109,10 +109,10 @@ _SCHEMAS = {
 def _custom_schema(kind: str) -> jsonschema.Draft7Validator | None:
     """The schema of a kind that Kubernetes itself does not have; None if it has."""
     if kind == "PodMonitor":
-        return jsonschema.Draft7Validator(_POD_MONITOR)
-    if kind not in _SCHEMAS:
+        return jsonschema.Draft7Validator(POD_MONITOR_SCHEMA)
+    if kind not in SCHEMA_FILES:
         return None
-    return jsonschema.Draft7Validator(json.loads((K8S / "schemas" / _SCHEMAS[kind]).read_text()))
+    return jsonschema.Draft7Validator(json.loads((K8S / "schemas" / SCHEMA_FILES[kind]).read_text()))
 
 
 @functools.cache

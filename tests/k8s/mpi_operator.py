@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.k8s.rendering import Manifest
 
+_LABELS = "training.kubeflow.org"
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -22,6 +23,8 @@ class Pod:
     name: str
     spec: Manifest
     """As in a manifest, with hostname and subdomain."""
+
+    labels: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def container(self) -> Manifest:
@@ -115,13 +118,18 @@ def make_workload(job: Manifest, namespace: str) -> Workload:
         "NVIDIA_VISIBLE_DEVICES": "",
         "NVIDIA_DRIVER_CAPABILITIES": "",
     }
-    launcher = _pod(job, "Launcher", f"{name}-launcher", launcher_variables)
+    launcher = _pod(job, "Launcher", f"{name}-launcher", launcher_variables, {})
     config = {"name": f"{name}-config", "items": [_item("hostfile", 0o444), _item("discover_hosts.sh", 0o555)]}
     launcher.spec["volumes"].append({"name": "mpi-job-config", "configMap": config})
     launcher.spec["containers"][0]["volumeMounts"].append({"name": "mpi-job-config", "mountPath": "/etc/mpi"})
+    pods = []
+    for index, worker in enumerate(workers):
+        place = {f"{_LABELS}/replica-index": str(index)}
+        pods.append(_pod(job, "Worker", worker, {"K_MPI_JOB_ROLE": "worker"}, place))
+        pods[-1].spec["dnsConfig"] = {"searches": [f"{name}.{namespace}.svc.cluster.local"]}
     return Workload(
         launcher=launcher,
-        workers=[_pod(job, "Worker", worker, {"K_MPI_JOB_ROLE": "worker"}) for worker in workers],
+        workers=pods,
         config={"hostfile": hostfile},
         config_name=f"{name}-config",
         secret_name=f"{name}-ssh",
@@ -132,8 +140,8 @@ def _item(key: str, mode: int | None = None, path: str | None = None) -> dict[st
     return {"key": key, "path": path or key, **({} if mode is None else {"mode": mode})}
 
 
-def _pod(job: Manifest, role: str, name: str, variables: dict[str, str]) -> Pod:
-    """The template of a role with the name, the variables and the key that the operator adds."""
+def _pod(job: Manifest, role: str, name: str, variables: dict[str, str], labels: dict[str, str]) -> Pod:
+    """The template of a role with the name, the variables, the labels and the key that the operator adds."""
     replica, path = job["spec"]["mpiReplicaSpecs"][role], job["spec"]["sshAuthMountPath"]
     spec = copy.deepcopy(replica["template"]["spec"])
     spec.update(hostname=name, subdomain=job["metadata"]["name"], restartPolicy=replica["restartPolicy"])
@@ -153,4 +161,11 @@ def _pod(job: Manifest, role: str, name: str, variables: dict[str, str]) -> Pod:
         secret["defaultMode"] = 0o600
     spec.setdefault("volumes", []).append({"name": "ssh-auth", "secret": secret})
     container.setdefault("volumeMounts", []).append({"name": "ssh-auth", "mountPath": path})
-    return Pod(name=name, spec=spec)
+    labels = {
+        **replica["template"]["metadata"].get("labels", {}),
+        f"{_LABELS}/operator-name": "mpi-operator",
+        f"{_LABELS}/job-name": job["metadata"]["name"],
+        f"{_LABELS}/job-role": role.lower(),
+        **labels,
+    }
+    return Pod(name=name, spec=spec, labels=labels)
