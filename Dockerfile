@@ -18,7 +18,7 @@ WORKDIR /opt/cnn
 COPY pyproject.toml requirements*.lock LICENSE ./
 COPY launch/begin.bash launch/python.bash launch/setup.sh launch/uv.txt launch/horovod.* launch/horovod_* launch/
 COPY cnn/__init__.py cnn/
-COPY cnn/cluster/cuda_libraries.py cnn/cluster/
+COPY cnn/cluster/devices/cuda_libraries.py cnn/cluster/devices/
 ARG DEVICE=cpu
 RUN touch README.md && bash launch/setup.sh "--$DEVICE"
 # Remove what only building and development need: their packages, headers, static libraries, tests, and the symbols of

@@ -17,7 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnn.cluster.job import Job, run_job
+from cnn.cluster.ranks.job import Job
+from cnn.cluster.ranks.run_job import run_job
 from cnn.errors import report_errors
 from cnn.launching.own_job import is_relaunched, relaunch
 from cnn.measuring.benchmark import Settings, measure, predicted
@@ -27,7 +28,7 @@ from cnn.monitoring.step_table import prediction_table, step_table
 from cnn.settings.settings import parse_settings
 
 if TYPE_CHECKING:
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
 
 
 def parse() -> Settings:

@@ -12,13 +12,14 @@ import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no
 import dataclasses
 from typing import TYPE_CHECKING
 
-from cnn.cluster.job import Job, run_job
+from cnn.cluster.ranks.job import Job
+from cnn.cluster.ranks.run_job import run_job
 from cnn.data.sources.registry import DataSettings, open_dataset
 from cnn.errors import RunError
 from cnn.settings.settings import parse_settings
 
 if TYPE_CHECKING:
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ def parse() -> Settings:
 
 
 def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
-    from cnn.cluster.checkup import check_up
+    from cnn.cluster.ranks.checkup import check_up
     from cnn.monitoring.checkup_table import checkup_table
 
     with cluster.shared_errors():

@@ -10,13 +10,14 @@ import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no
 import dataclasses
 from typing import TYPE_CHECKING
 
-from cnn.cluster.job import Job, run_job
+from cnn.cluster.ranks.job import Job
+from cnn.cluster.ranks.run_job import run_job
 from cnn.runs.saved_run import NetworkSettings
 from cnn.settings.settings import parse_settings
 from cnn.trained.run_evaluation import EvaluationSettings, evaluate_run
 
 if TYPE_CHECKING:
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no
 import dataclasses
 import os
 
-from cnn.cluster.left_over import refuse_ranks
+from cnn.cluster.launchers.left_over import refuse_ranks
 from cnn.errors import report_errors
 from cnn.runs.saved_run import NetworkSettings
 from cnn.settings.settings import parse_settings

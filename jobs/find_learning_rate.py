@@ -11,12 +11,13 @@ import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no
 # isort: split
 from typing import TYPE_CHECKING
 
-from cnn.cluster.job import Job, run_job
+from cnn.cluster.ranks.job import Job
+from cnn.cluster.ranks.run_job import run_job
 from cnn.measuring.rate_finder import Settings, find_learning_rate
 from cnn.settings.settings import parse_settings
 
 if TYPE_CHECKING:
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
 
 
 def parse() -> Settings:

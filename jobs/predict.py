@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 
-from cnn.cluster.left_over import refuse_ranks
+from cnn.cluster.launchers.left_over import refuse_ranks
 from cnn.errors import report_errors
 from cnn.runs.saved_run import NetworkSettings
 from cnn.settings.settings import parse_settings

@@ -13,7 +13,7 @@ import cnn  # noqa: F401  # first, so that Ctrl-C during later imports prints no
 import dataclasses
 import os
 
-from cnn.cluster.process import launch_from_environment
+from cnn.cluster.launchers.process import launch_from_environment
 from cnn.data.dataset import Dataset
 from cnn.data.jpeg_images import JpegImages
 from cnn.data.sources.registry import DataSettings, open_dataset

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from cnn.choices import positional
-from cnn.cluster.left_over import refuse_ranks
+from cnn.cluster.launchers.left_over import refuse_ranks
 from cnn.errors import UserError, report_errors
 from cnn.monitoring.goodput import goodput
 from cnn.monitoring.goodput_report import draw_goodput, goodput_table

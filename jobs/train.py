@@ -13,15 +13,16 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from cnn.cluster.job import Job, run_job
-from cnn.cluster.process import launch_from_environment
+from cnn.cluster.launchers.process import launch_from_environment
+from cnn.cluster.ranks.job import Job
+from cnn.cluster.ranks.run_job import run_job
 from cnn.measuring.plan import PlanSettings, check_alone, describe_plan
 from cnn.output import warn_of_lost_output
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.settings.settings import TrainingSettings, parse_settings
 
 if TYPE_CHECKING:
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

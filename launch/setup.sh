@@ -30,7 +30,7 @@ esac
 lock=requirements.lock
 [ "$kind" = cpu ] || lock=requirements-gpu.lock
 
-inputs=(pyproject.toml "$lock" launch/begin.bash launch/python.bash launch/setup.sh launch/uv.txt launch/horovod[._]* cnn/cluster/cuda_libraries.py)
+inputs=(pyproject.toml "$lock" launch/begin.bash launch/python.bash launch/setup.sh launch/uv.txt launch/horovod[._]* cnn/cluster/devices/cuda_libraries.py)
 state="$PWD $kind $(cat "${inputs[@]}" | sha256sum)"
 stamp=.venv/setup-complete
 exit_if_ready() {
@@ -101,7 +101,7 @@ write_mpi_settings
 if [ "$kind" = gpu ]; then
   log=.venv/cuda-libraries.log
   checked=0
-  found=$(python -P cnn/cluster/cuda_libraries.py 2>"$log") || checked=$?
+  found=$(python -P cnn/cluster/devices/cuda_libraries.py 2>"$log") || checked=$?
   while read -r sentence; do [ -z "$sentence" ] || say "$sentence"; done <<<"$found"
   case $checked in
     0) ;;

@@ -21,11 +21,11 @@ from cosmic_ray.work_item import MutationSpec, TestOutcome
 
 TESTS = {
     "cnn/data/order.py": "tests/data/test_order.py",
-    "cnn/cluster/buckets.py": "tests/cluster/test_buckets.py tests/integration/test_cluster.py",
-    "cnn/cluster/exchange.py": "tests/learner/test_step.py tests/integration/test_cluster.py",
-    "cnn/cluster/row_slice.py": "tests/cluster/test_row_slice.py tests/integration/test_cluster.py",
-    "cnn/cluster/sharded_kernel.py": "tests/learner/test_sharded_step.py tests/integration/test_cluster.py",
-    "cnn/cluster/sharded_kernels.py": "tests/learner/test_sharded_step.py tests/integration/test_cluster.py",
+    "cnn/cluster/exchange/buckets.py": "tests/cluster/exchange/test_buckets.py tests/integration/test_cluster.py",
+    "cnn/cluster/exchange/exchange.py": "tests/learner/test_step.py tests/integration/test_cluster.py",
+    "cnn/cluster/exchange/row_slice.py": "tests/cluster/exchange/test_row_slice.py tests/integration/test_cluster.py",
+    "cnn/cluster/exchange/sharded_kernel.py": "tests/learner/test_sharded_step.py tests/integration/test_cluster.py",
+    "cnn/cluster/exchange/sharded_kernels.py": "tests/learner/test_sharded_step.py tests/integration/test_cluster.py",
     "cnn/runs/checkpoints.py": "tests/runs/test_checkpoints.py",
     "cnn/runs/background_saver.py": "tests/runs/test_loop.py tests/integration/test_faults.py",
     "cnn/learner/state.py": "tests/learner/test_state.py",

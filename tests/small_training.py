@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.process import ALONE
+from cnn.cluster.launchers.process import ALONE
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Dataset, Part
 from cnn.data.feed.augmentation import AugmentationSettings
 from cnn.data.feed.feed import Feed

@@ -19,8 +19,11 @@ LAYERS = [
 """From the lowest up. Folders of one layer do not import each other; the files directly in cnn import none of them,
 except for what `import cnn` offers."""
 
-DATA_LAYERS = [{"images", "feed"}, {"folders"}, {"store"}, {"sources"}]
-"""The same of the folders of cnn/data. All may import what is directly in it."""
+INNER_LAYERS = {
+    "cluster": [{"devices", "hosts"}, {"launchers"}, {"ranks"}, {"exchange"}],
+    "data": [{"images", "feed"}, {"folders"}, {"store"}, {"sources"}],
+}
+"""The same of the folders within a folder. All may import the files directly in it."""
 
 LAYER_OF = {folder: number for number, folders in enumerate(LAYERS) for folder in folders}
 FILES = sorted((ROOT / "cnn").rglob("*.py"))
@@ -43,8 +46,8 @@ def folders_of(path: Path) -> tuple[str, ...]:
 
 def test_every_folder_has_a_layer() -> None:
     assert {folders_of(path)[0] for path in FILES if folders_of(path)} == set(LAYER_OF)
-    inner = {folders_of(path)[1:] for path in FILES if len(folders_of(path)) > 1}
-    assert inner == {(folder,) for layer in DATA_LAYERS for folder in layer}
+    inner = {folders_of(path) for path in FILES if len(folders_of(path)) > 1}
+    assert inner == {(name, each) for name, layers in INNER_LAYERS.items() for layer in layers for each in layer}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -64,13 +67,16 @@ def test_a_file_imports_from_lower_layers_only(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if folders_of(path)[:1] == ("data",)], ids=lambda path: path.stem
+    "path",
+    [path for path in FILES if set(folders_of(path)[:1]) & set(INNER_LAYERS)],
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_a_file_of_cnn_data_imports_from_lower_layers_only(path: Path) -> None:
-    layer_of = {folder: number for number, folders in enumerate(DATA_LAYERS) for folder in folders}
-    folder = next(iter(folders_of(path)[1:]), "")
+def test_a_file_imports_from_lower_inner_layers_only(path: Path) -> None:
+    outer, *inner = folders_of(path)
+    layer_of = {folder: number for number, folders in enumerate(INNER_LAYERS[outer]) for folder in folders}
+    folder = next(iter(inner), "")
     for module in imported(path):
-        other = module.split(".")[2] if module.startswith("cnn.data.") else ""
+        other = module.split(".")[2] if module.startswith(f"cnn.{outer}.") else ""
         if other in layer_of and other != folder:
             is_lower = folder in layer_of and layer_of[other] < layer_of[folder]
-            assert is_lower, f"cnn/data/{folder} must not import cnn/data/{other}: {module}"
+            assert is_lower, f"cnn/{outer}/{folder} must not import cnn/{outer}/{other}: {module}"

@@ -80,7 +80,7 @@ def test_while_the_installed_command_imports(tmp_path: Path, imported: str) -> N
         ("yaml", ("jobs/train.py",)),
         ("yaml", ("jobs/predict.py",)),
         ("tensorflow", ("jobs/train.py", "--data", "digits")),
-        ("yaml", ("-m", "cnn.cluster.horovodrun", "-np", "1", "true")),
+        ("yaml", ("-m", "cnn.cluster.launchers.horovodrun", "-np", "1", "true")),
     ],
 )
 def test_while_a_program_imports(tmp_path: Path, imported: str, program: tuple[str, ...]) -> None:

@@ -73,8 +73,8 @@ def test_bars_do_not_get_into_a_file(name: str, terminal: TextIO, monkeypatch: p
 
 RANK = """
 import os, sys
-from cnn.cluster.mpirun_process import look_for_terminal
-from cnn.cluster.process import Launch
+from cnn.cluster.launchers.mpirun_process import look_for_terminal
+from cnn.cluster.launchers.process import Launch
 look_for_terminal(Launch(controller="mpi", rank=0, world_size=2, local_rank=0, local_size=2, bound=False), os.environ)
 open(sys.argv[1], "w").write(f"{os.environ['CNN_PROGRESS']} {os.environ.get('COLUMNS')}")
 """

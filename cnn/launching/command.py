@@ -69,7 +69,7 @@ def main() -> NoReturn:
 
 def _refuse(error: UserError) -> NoReturn:
     """Ends the process, or all processes of a job, with one message."""
-    from cnn.cluster.job import run_job
+    from cnn.cluster.ranks.run_job import run_job
 
     def parse() -> None:
         raise error

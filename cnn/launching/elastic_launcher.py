@@ -14,12 +14,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnn.cluster.command_line import COMMAND
-from cnn.cluster.horovodrun import subprocess_command
-from cnn.cluster.host_script import run_host_script
-from cnn.cluster.hosts import Host
-from cnn.cluster.interface import interface_to
-from cnn.cluster.left_over import prepare_launch
+from cnn.cluster.hosts.host_script import run_host_script
+from cnn.cluster.hosts.hosts import Host
+from cnn.cluster.hosts.interface import interface_to
+from cnn.cluster.launchers.command_line import COMMAND
+from cnn.cluster.launchers.horovodrun import subprocess_command
+from cnn.cluster.launchers.left_over import prepare_launch
 from cnn.errors import UserError, report_errors
 from cnn.launching.host_check import check_path
 from cnn.launching.launcher import Parser, divide_arguments, find_launchers, script_command

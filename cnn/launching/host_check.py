@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from cnn.cluster.hosts import Host
-from cnn.cluster.this_machine import is_this_machine
+from cnn.cluster.hosts.hosts import Host
+from cnn.cluster.hosts.this_machine import is_this_machine
 from cnn.errors import RunError, UserError
 
 CONNECT_TIMEOUT_SECONDS = 10

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnn.choices import check_choice
-from cnn.cluster.command_line import COMMAND
-from cnn.cluster.horovodrun import subprocess_command
-from cnn.cluster.host_mapping_check import INTENDED_HOSTS, intended_hosts
-from cnn.cluster.hosts import Host, find_hosts, host_list
-from cnn.cluster.left_over import prepare_launch
-from cnn.cluster.process import DEVICES
-from cnn.cluster.this_machine import has_domain, is_this_machine
+from cnn.cluster.hosts.host_mapping_check import INTENDED_HOSTS, intended_hosts
+from cnn.cluster.hosts.hosts import Host, find_hosts, host_list
+from cnn.cluster.hosts.this_machine import has_domain, is_this_machine
+from cnn.cluster.launchers.command_line import COMMAND
+from cnn.cluster.launchers.horovodrun import subprocess_command
+from cnn.cluster.launchers.left_over import prepare_launch
+from cnn.cluster.launchers.process import DEVICES
 from cnn.errors import UserError, report_errors
 from cnn.launching.await_hosts import await_hosts
 from cnn.launching.host_check import CONNECT_TIMEOUT_SECONDS, check_hosts, check_path, devices_here, gpus_for_ranks
@@ -134,7 +134,7 @@ def mpirun_command(
     else:
         command += [*_PREFIX, *_domain_option(hosts), "-H", host_list(hosts)]
         command += ["--mca", "plm_rsh_args", f"-o BatchMode=yes -o ConnectTimeout={CONNECT_TIMEOUT_SECONDS}"]
-    # cnn.cluster.process divides a host's cores among its ranks; Open MPI would bind each to a single one.
+    # cnn.cluster.launchers.process divides a host's cores among its ranks; Open MPI would bind each to a single one.
     command += ["--bind-to", "none", *_KILL_TIMEOUT]
     if interface is not None:
         command += ["--mca", "btl_tcp_if_include", interface, "--mca", "oob_tcp_if_include", interface]

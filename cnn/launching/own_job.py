@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnn.cluster.process import launch_from_environment
+from cnn.cluster.launchers.process import launch_from_environment
 from cnn.errors import RunError, UserError
 
 

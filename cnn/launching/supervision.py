@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import psutil
 
-from cnn.cluster.stop_signals import GRACEFUL_ONLY, signals_to_stop
+from cnn.cluster.launchers.stop_signals import GRACEFUL_ONLY, signals_to_stop
 from cnn.errors import StoppedError
 
 _PR_SET_PDEATHSIG = 1

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.feed.feed import Feed
 from cnn.learner.classifier import GROUP, Classifier, answered, log_probabilities
 from cnn.learner.metric_table import Answers, Metric, metrics_for

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.equal_products import first_differing_rank
-from cnn.cluster.exchange import Exchange, make_exchange
-from cnn.cluster.exchange_cost import (
+from cnn.cluster.exchange.equal_products import first_differing_rank
+from cnn.cluster.exchange.exchange import Exchange, make_exchange
+from cnn.cluster.exchange.exchange_cost import (
     LARGEST_BUCKET,
     WAYS,
     ExchangeSettings,
@@ -25,10 +24,11 @@ from cnn.cluster.exchange_cost import (
     choice_table,
     choose_exchange_per_kernel,
 )
-from cnn.cluster.link import measure_rates
-from cnn.cluster.ordered_exchange import OrderedExchange
-from cnn.cluster.sharded_kernel import shard
-from cnn.cluster.sharded_kernels import ShardedKernels
+from cnn.cluster.exchange.link import measure_rates
+from cnn.cluster.exchange.ordered_exchange import OrderedExchange
+from cnn.cluster.exchange.sharded_kernel import shard
+from cnn.cluster.exchange.sharded_kernels import ShardedKernels
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.errors import UserError
 from cnn.models.dense import Dense
 from cnn.models.layer_table import layer_rows

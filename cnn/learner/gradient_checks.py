@@ -8,7 +8,7 @@ from cnn.tensor import Tensor
 
 Completed = Callable[[Tensor, str], Tensor]
 """Makes sums over gradients (gradients,) complete where each rank has only a part of a gradient; see
-`cnn.cluster.sharded_kernels.ShardedKernels.completed`. The second argument names the call."""
+`cnn.cluster.exchange.sharded_kernels.ShardedKernels.completed`. The second argument names the call."""
 
 
 def norms_if(wanted: Tensor, gradients: Sequence[Tensor], completed: Completed) -> Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from cnn.choices import check_choice, check_counts, one_of
-from cnn.cluster.exchange_cost import WAYS, ExchangeSettings
+from cnn.cluster.exchange.exchange_cost import WAYS, ExchangeSettings
 from cnn.data.dataset import Dataset
 from cnn.data.feed.augmentation import AugmentationSettings
 from cnn.data.feed.feed_settings import FeedSettings
@@ -22,10 +22,10 @@ from cnn.optim.regularisation import RegularisationSettings
 if TYPE_CHECKING:
     import keras
 
-    from cnn.cluster.collectives import Cluster
-    from cnn.cluster.exchange import Exchange
-    from cnn.cluster.ordered_exchange import OrderedExchange
-    from cnn.cluster.sharded_kernels import ShardedKernels
+    from cnn.cluster.exchange.exchange import Exchange
+    from cnn.cluster.exchange.ordered_exchange import OrderedExchange
+    from cnn.cluster.exchange.sharded_kernels import ShardedKernels
+    from cnn.cluster.ranks.collectives import Cluster
     from cnn.data.feed.feed import Feed
     from cnn.learner.exchange_selection import ChosenExchange
     from cnn.learner.loss_scale import LossScale
@@ -189,7 +189,7 @@ class Learner:
         timed: bool = False,
     ) -> "TrainingStep":
         """Makes the training step, optionally with another exchange or optimizer, or timed on each rank."""
-        from cnn.cluster.ordered_exchange import OrderedExchange
+        from cnn.cluster.exchange.ordered_exchange import OrderedExchange
         from cnn.learner.reproducible_step import ReproducibleStep
         from cnn.learner.step import TrainingStep
 

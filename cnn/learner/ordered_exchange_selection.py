@@ -5,17 +5,17 @@ import math
 import keras
 import tensorflow as tf
 
-from cnn.cluster.arithmetic import arithmetic, differing_rank
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange_cost import (
+from cnn.cluster.exchange.exchange_cost import (
     LARGEST_BUCKET,
     SMALL_KERNEL,
     ExchangeSettings,
     Kernel,
     allgather_bytes,
 )
-from cnn.cluster.ordered_exchange import OrderedExchange
-from cnn.cluster.sum_tree import SumTrees
+from cnn.cluster.exchange.ordered_exchange import OrderedExchange
+from cnn.cluster.exchange.sum_tree import SumTrees
+from cnn.cluster.ranks.arithmetic import arithmetic, differing_rank
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.order import SampleOrder, rank_bounds
 from cnn.errors import UserError
 from cnn.learner.exchange_selection import ChosenExchange, dense_kernels

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from cnn.cluster.exchange import LocalExchange
-from cnn.cluster.ordered_exchange import OrderedExchange
+from cnn.cluster.exchange.exchange import LocalExchange
+from cnn.cluster.exchange.ordered_exchange import OrderedExchange
 from cnn.data.feed.feed import Feed
 from cnn.learner.step import TrainingStep
 from cnn.learner.step_results import Gradients, RankSums, Row

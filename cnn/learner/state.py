@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cnn.cluster.row_slice import RowSlice
-from cnn.cluster.sharded_kernels import NOT_SHARDED, ShardedKernels
+from cnn.cluster.exchange.row_slice import RowSlice
+from cnn.cluster.exchange.sharded_kernels import NOT_SHARDED, ShardedKernels
 from cnn.errors import UserError
 from cnn.learner.loss_scale import LossScale
 from cnn.optim.averaging import WeightAverage

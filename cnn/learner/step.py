@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cnn.cluster.device_memory import peak_bytes, reset_peak
-from cnn.cluster.exchange import Exchange
+from cnn.cluster.devices.device_memory import peak_bytes, reset_peak
+from cnn.cluster.exchange.exchange import Exchange
 from cnn.data.feed.feed import Feed, Read
 from cnn.data.order import Plan
 from cnn.errors import RunError, is_out_of_device_memory

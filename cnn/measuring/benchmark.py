@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cnn.cluster.exchange_cost import ExchangeSettings, Rates
+from cnn.cluster.exchange.exchange_cost import ExchangeSettings, Rates
 from cnn.data.feed.augmentation import AugmentationSettings
 from cnn.data.feed.feed_settings import FeedSettings
 from cnn.data.order import Plan, SampleOrder
@@ -28,7 +28,7 @@ from cnn.tensor import Tensor
 if TYPE_CHECKING:
     import keras
 
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
     from cnn.learner.step import TrainingStep
 
 _SEED = 1
@@ -130,7 +130,7 @@ def measure(cluster: "Cluster", settings: Settings) -> Measured:
     """Measures with the current workers; every rank calls it and gets the same result."""
     import tensorflow as tf
 
-    from cnn.cluster.link import measure_rates
+    from cnn.cluster.exchange.link import measure_rates
     from cnn.models.layer_table import layer_rows
 
     tf.get_logger().setLevel("ERROR")  # it would warn that several steps are compiled, which is intended
@@ -290,7 +290,7 @@ def peak_rate(cluster: "Cluster", precision: str) -> float:
     """Measures arithmetic operations per second of a large matrix product, on the slowest rank's device."""
     import tensorflow as tf
 
-    from cnn.cluster.product_rate import product_rate
+    from cnn.cluster.devices.product_rate import product_rate
 
     side = 8192 if tf.config.get_visible_devices("GPU") else 2048
     return float(min(cluster.gather(product_rate(side, precision.removeprefix("mixed_")))))

@@ -5,7 +5,7 @@ import json
 import math
 from pathlib import Path
 
-from cnn.cluster.exchange_cost import Rates
+from cnn.cluster.exchange.exchange_cost import Rates
 from cnn.errors import UserError
 from cnn.foreign_folder import read_file
 from cnn.from_json import MAX_JSON_BYTES, from_json, parse_json

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cnn.choices import momentary
-from cnn.cluster.exchange_cost import Rates
-from cnn.cluster.process import Launch
+from cnn.cluster.exchange.exchange_cost import Rates
+from cnn.cluster.launchers.process import Launch
 from cnn.errors import UserError
 from cnn.from_json import read_object
 from cnn.measuring.benchmark import DEFAULT_LATENCY, layers_of, peak_rate
@@ -61,7 +61,7 @@ def describe_plan(settings: TrainingSettings, plan: PlanSettings) -> str:
     Raises:
         UserError: the run could not start with these settings.
     """
-    from cnn.cluster.planned_cluster import PlannedCluster
+    from cnn.cluster.ranks.planned_cluster import PlannedCluster
     from cnn.data.split import divide_training_part
     from cnn.learner.learner import assemble, build_model, make_order
     from cnn.learner.state import state_bytes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.choices import check_choice
-from cnn.cluster.exchange_cost import ExchangeSettings
+from cnn.cluster.exchange.exchange_cost import ExchangeSettings
 from cnn.data.feed.augmentation import AugmentationSettings
 from cnn.data.feed.feed_settings import FeedSettings
 from cnn.data.order import Plan, SampleOrder
@@ -31,7 +31,7 @@ from cnn.optim.optimizers import OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
 
 if TYPE_CHECKING:
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
     from cnn.data.dataset import Dataset
     from cnn.learner.step import TrainingStep
 

@@ -18,7 +18,7 @@ from cnn.runs.run_folder import FOLLOW_WEIGHTS
 from cnn.settings.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
     from cnn.learner.learner import Learner
 
 _REACH = 4

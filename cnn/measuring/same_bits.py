@@ -16,7 +16,7 @@ from cnn.measuring.proof import Settings, check_output, small_epoch
 from cnn.models.registry import ModelSettings
 
 if TYPE_CHECKING:
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
     from cnn.data.dataset import Dataset
 
 _FILE = "bits.json"

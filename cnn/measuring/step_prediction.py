@@ -17,8 +17,8 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from cnn.cluster.buckets import make_buckets
-from cnn.cluster.exchange_cost import (
+from cnn.cluster.exchange.buckets import make_buckets
+from cnn.cluster.exchange.exchange_cost import (
     WAYS,
     Kernel,
     Overlap,

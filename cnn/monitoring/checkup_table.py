@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 
 class _Rank(Protocol):
-    """The fields needed here of cnn.cluster.checkup.RankMeasurements."""
+    """The fields needed here of cnn.cluster.ranks.checkup.RankMeasurements."""
 
     threads: int
     gpus: list[str]
@@ -16,7 +16,7 @@ class _Rank(Protocol):
 
 
 class _Checkup(Protocol):
-    """The fields needed here of cnn.cluster.checkup.Checkup."""
+    """The fields needed here of cnn.cluster.ranks.checkup.Checkup."""
 
     measurements: Any
     links: Any

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from cnn.cluster.row_slice import RowSlice
-from cnn.cluster.sharded_kernels import NOT_SHARDED, ShardedKernels
+from cnn.cluster.exchange.row_slice import RowSlice
+from cnn.cluster.exchange.sharded_kernels import NOT_SHARDED, ShardedKernels
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.tensor import Tensor
 

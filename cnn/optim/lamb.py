@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from cnn.cluster.sharded_kernels import NOT_SHARDED, ShardedKernels
+from cnn.cluster.exchange.sharded_kernels import NOT_SHARDED, ShardedKernels
 from cnn.optim.norms import norms
 from cnn.tensor import Tensor
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from cnn.cluster.sharded_kernels import NOT_SHARDED, ShardedKernels
+from cnn.cluster.exchange.sharded_kernels import NOT_SHARDED, ShardedKernels
 from cnn.tensor import Tensor
 
 

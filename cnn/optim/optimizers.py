@@ -11,7 +11,7 @@ from cnn.optim.regularisation import RegularisationSettings
 if TYPE_CHECKING:
     import keras
 
-    from cnn.cluster.sharded_kernels import ShardedKernels
+    from cnn.cluster.exchange.sharded_kernels import ShardedKernels
 
 MIN_LEARNING_RATE = 2.0**-126
 """The smallest normal number of float32: CPUs and GPUs may treat smaller rates as 0, so that nothing is learnt."""

@@ -1,6 +1,6 @@
 """The data of a training run, checked against its network and its workers."""
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Dataset, Division
 from cnn.data.feed.augmentation import Augmentation
 from cnn.data.sources.registry import open_dataset

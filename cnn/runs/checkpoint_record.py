@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cnn.cluster.exchange_cost import Rates
+from cnn.cluster.exchange.exchange_cost import Rates
 from cnn.errors import UserError
 from cnn.from_json import from_json
 from cnn.runs.checkpoints import Checkpoint

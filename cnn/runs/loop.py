@@ -8,8 +8,8 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.fingerprints import check_in_step
+from cnn.cluster.ranks.collectives import Cluster
+from cnn.cluster.ranks.fingerprints import check_in_step
 from cnn.data.feed.feed import Read
 from cnn.data.order import SampleOrder
 from cnn.errors import diverged

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.learner.learner import Learner
 from cnn.learner.state import state_bytes
 from cnn.learner.step import TrainingStep

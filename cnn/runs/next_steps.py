@@ -7,9 +7,9 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.command_line import installed_command, program_command, with_launcher
-from cnn.cluster.elastic import is_elastic
+from cnn.cluster.launchers.command_line import installed_command, program_command, with_launcher
+from cnn.cluster.launchers.elastic import is_elastic
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.folders.left_out import LeftOut
 from cnn.data.folders.listing import image_entries
 from cnn.data.images.image_file import MINIMUM_SIDE, DamagedImageError, decode_image

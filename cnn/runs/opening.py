@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
 from cnn.optim.frozen_layers import changing_variables

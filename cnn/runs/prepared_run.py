@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from cnn.cluster.arithmetic import arithmetic, other_arithmetic, other_processor
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.job import Job
+from cnn.cluster.ranks.arithmetic import arithmetic, other_arithmetic, other_processor
+from cnn.cluster.ranks.collectives import Cluster
+from cnn.cluster.ranks.job import Job
 from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part

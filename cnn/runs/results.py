@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.learner.evaluation import Evaluation
 from cnn.monitoring.confusion import class_rows, class_table
 from cnn.monitoring.figure import draw_curves

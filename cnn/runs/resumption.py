@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.errors import UserError
 from cnn.learner.learner import Learner

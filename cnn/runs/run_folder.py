@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cnn.cluster.installation import versions
+from cnn.cluster.ranks.installation import versions
 from cnn.errors import RunError, UserError
 from cnn.from_json import read_object
 from cnn.monitoring.summary import write_json

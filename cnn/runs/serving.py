@@ -4,9 +4,9 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.installation import versions
-from cnn.cluster.job import Job
+from cnn.cluster.ranks.collectives import Cluster
+from cnn.cluster.ranks.installation import versions
+from cnn.cluster.ranks.job import Job
 from cnn.errors import UserError
 from cnn.monitoring.metrics_server import MetricsServer
 from cnn.monitoring.numbers_receiver import NumbersReceiver

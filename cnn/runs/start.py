@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.job import Job
+from cnn.cluster.ranks.collectives import Cluster
+from cnn.cluster.ranks.job import Job
 from cnn.data.dataset import Division
 from cnn.errors import UserError
 from cnn.learner.state import state_bytes

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.learner.step_results import StepResults
 from cnn.monitoring.bottlenecks import Bottleneck, Circumstances, StepTimes, bottlenecks, slow_rank
 

@@ -12,11 +12,11 @@ from typing import Any, NoReturn
 import numpy as np
 import psutil
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.elastic import WorkersChangedError, is_elastic
-from cnn.cluster.expected_workers import unexpected_workers
-from cnn.cluster.installation import check_alike
-from cnn.cluster.job import Job
+from cnn.cluster.hosts.expected_workers import unexpected_workers
+from cnn.cluster.launchers.elastic import WorkersChangedError, is_elastic
+from cnn.cluster.ranks.collectives import Cluster
+from cnn.cluster.ranks.installation import check_alike
+from cnn.cluster.ranks.job import Job
 from cnn.data.feed.feed import Feed
 from cnn.duration import duration, seconds_of
 from cnn.errors import StoppedError, diverged

@@ -2,7 +2,7 @@
 
 import math
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.order import Plan
 from cnn.errors import diverged
 from cnn.learner.step_results import StepResults

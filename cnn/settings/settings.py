@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cnn.choices import check_counts
-from cnn.cluster.exchange_cost import ExchangeSettings
+from cnn.cluster.exchange.exchange_cost import ExchangeSettings
 from cnn.data.feed.augmentation import AugmentationSettings
 from cnn.data.feed.feed_settings import FeedSettings
 from cnn.data.sources.registry import DataSettings

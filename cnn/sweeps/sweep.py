@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cnn.choices import check_counts
-from cnn.cluster.process import launch_from_environment
+from cnn.cluster.launchers.process import launch_from_environment
 from cnn.data.feed.augmentation import Augmentation
 from cnn.data.sources.registry import open_dataset
 from cnn.errors import DIVERGED, UserError

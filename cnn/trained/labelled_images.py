@@ -15,7 +15,7 @@ from cnn.data.store.cache_folder import cache_folder, explained
 from cnn.data.store.work_progress import IMAGES, WorkProgress
 
 if TYPE_CHECKING:
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
 
 _CHUNK_BYTES = 16 << 20
 

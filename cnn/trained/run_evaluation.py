@@ -28,7 +28,7 @@ from cnn.terminal import columns
 from cnn.trained.labelled_images import read_labelled_images
 
 if TYPE_CHECKING:
-    from cnn.cluster.collectives import Cluster
+    from cnn.cluster.ranks.collectives import Cluster
     from cnn.data.dataset import Dataset, Part
     from cnn.data.feed.feed import Feed
     from cnn.learner.evaluation import Evaluation

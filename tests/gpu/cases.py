@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.learner.learner import Learner
 
 from ..noise import noise_learner

@@ -23,8 +23,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.process import ALONE
+from cnn.cluster.launchers.process import ALONE
+from cnn.cluster.ranks.collectives import Cluster
 
 from .cases import parse_case
 from .crossings import crossings_of

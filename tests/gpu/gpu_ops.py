@@ -21,9 +21,9 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.framework import op_def_registry
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange_cost import EXCHANGES
-from cnn.cluster.process import launch_from_environment
+from cnn.cluster.exchange.exchange_cost import EXCHANGES
+from cnn.cluster.launchers.process import launch_from_environment
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.feed.augmentation import CROPS
 from cnn.data.feed.random_operations import POLICIES
 from cnn.learner.precision import PRECISIONS

@@ -20,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.process import ALONE
+from cnn.cluster.launchers.process import ALONE
+from cnn.cluster.ranks.collectives import Cluster
 
 from .cases import parse_case
 

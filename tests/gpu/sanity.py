@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.process import ALONE
+from cnn.cluster.launchers.process import ALONE
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.keyed_random import hash_tensor
 from cnn.models.layers import LocalResponseNormalization
 

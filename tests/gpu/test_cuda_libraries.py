@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from cnn.cluster import cuda_libraries
+from cnn.cluster.devices import cuda_libraries
 
 pytestmark = pytest.mark.gpu_build
 

@@ -14,7 +14,7 @@ DIGITS = ("--data", "digits", "--model", "lenet5", "--epochs", 10, "--learning_r
 
 LOOK = """
 import sys
-from cnn.cluster.job import run_job
+from cnn.cluster.ranks.run_job import run_job
 
 def body(cluster, settings, job):
     import horovod.tensorflow as hvd

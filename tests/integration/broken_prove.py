@@ -8,8 +8,8 @@ import os
 
 import numpy as np
 
-from cnn.cluster import sum_tree
-from cnn.cluster.job import run_job
+from cnn.cluster.exchange import sum_tree
+from cnn.cluster.ranks.run_job import run_job
 from cnn.data.order import Plan, SampleOrder
 from cnn.launching.own_job import is_relaunched
 from cnn.learner.learner import Learner
@@ -21,7 +21,7 @@ _plan = SampleOrder.plan
 
 def no_exchange() -> None:
     """Each rank trains by itself."""
-    from cnn.cluster.exchange import LocalExchange
+    from cnn.cluster.exchange.exchange import LocalExchange
 
     make_step = Learner.make_step
     Learner.make_step = lambda self: make_step(self, exchange=LocalExchange())  # type: ignore[method-assign]

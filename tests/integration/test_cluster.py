@@ -10,7 +10,7 @@ import pytest
 HEAD = """
 import json, sys
 from pathlib import Path
-from cnn.cluster.job import run_job
+from cnn.cluster.ranks.run_job import run_job
 from cnn.errors import RunError, UserError
 
 def parse():
@@ -22,11 +22,11 @@ def body(cluster, folder, job):
     import keras
     import numpy as np
     import tensorflow as tf
-    from cnn.cluster.exchange import GradientExchange, product
-    from cnn.cluster.exchange_cost import Kernel, sharded_bytes
-    from cnn.cluster.fingerprints import check_in_step
-    from cnn.cluster.sharded_kernel import shard
-    from cnn.cluster.sharded_kernels import ShardedKernels
+    from cnn.cluster.exchange.exchange import GradientExchange, product
+    from cnn.cluster.exchange.exchange_cost import Kernel, sharded_bytes
+    from cnn.cluster.ranks.fingerprints import check_in_step
+    from cnn.cluster.exchange.sharded_kernel import shard
+    from cnn.cluster.exchange.sharded_kernels import ShardedKernels
 
     rank, seen = cluster.rank, {}
     seen["place"] = [cluster.rank, cluster.world_size, cluster.local_rank, cluster.local_size, cluster.controller]
@@ -190,7 +190,7 @@ run_job(parse, body)
 PATIENT = """
 def body(cluster, folder, job):
     import threading
-    from cnn.cluster import collectives
+    from cnn.cluster.ranks import collectives
 
     collectives._TURN_SECONDS = 0.5
     long = threading.Event()

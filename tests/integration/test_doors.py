@@ -21,7 +21,7 @@ from cnn.runs.checkpoints import CheckpointFolder
 from .conftest import ROOT, Jobs
 from .processes import process_of_rank, until, wait_for
 
-HOROVODRUN = [sys.executable, "-m", "cnn.cluster.horovodrun"]
+HOROVODRUN = [sys.executable, "-m", "cnn.cluster.launchers.horovodrun"]
 ELASTIC = [sys.executable, "-m", "cnn.launching.elastic_launcher"]
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn.cluster.job import run_job
+from cnn.cluster.ranks.run_job import run_job
 
 def body(cluster, settings, job):
     import keras
 
-    from cnn.cluster.exchange import make_exchange
+    from cnn.cluster.exchange.exchange import make_exchange
     from cnn.data.feed.feed import Feed
     from cnn.data.order import SampleOrder
     from cnn.data.sources.registry import DataSettings, open_dataset

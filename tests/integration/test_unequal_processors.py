@@ -12,12 +12,12 @@ from pathlib import Path
 if os.environ["OMPI_COMM_WORLD_RANK"] in sys.argv[2].split(","):
     os.environ["ONEDNN_MAX_CPU_ISA"] = "SSE41"
 
-from cnn.cluster.job import run_job
+from cnn.cluster.ranks.run_job import run_job
 
 def body(cluster, settings, job):
     import keras
     import numpy as np
-    from cnn.cluster.exchange_cost import ExchangeSettings
+    from cnn.cluster.exchange.exchange_cost import ExchangeSettings
     from cnn.errors import UserError
     from cnn.data.order import SampleOrder
     from cnn.models.dense import Dense

@@ -22,7 +22,7 @@ BATCH_SIZES = (1, 150, 1000)
 EVALUATE = """
 import sys
 from pathlib import Path
-from cnn.cluster.job import run_job
+from cnn.cluster.ranks.run_job import run_job
 from cnn.trained.run_evaluation import EvaluationSettings, evaluate_run
 from cnn.runs.saved_run import NetworkSettings
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cnn.cluster.host_script import run_host_script
-from cnn.cluster.hosts import Host
-from cnn.cluster.interface import address_of, interface_to
+from cnn.cluster.hosts.host_script import run_host_script
+from cnn.cluster.hosts.hosts import Host
+from cnn.cluster.hosts.interface import address_of, interface_to
 from cnn.errors import UserError
 from cnn.launching.elastic_launcher import await_ranks, command_for, parse, program_for
 from cnn.settings.settings import TrainingSettings, parse_settings

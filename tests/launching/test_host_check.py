@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn.cluster.hosts import Host
+from cnn.cluster.hosts.hosts import Host
 from cnn.errors import UserError
 from cnn.launching.host_check import (
     Devices,

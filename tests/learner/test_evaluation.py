@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Part
 from cnn.data.feed import pixels
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness

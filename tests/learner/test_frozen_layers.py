@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange import make_exchange
+from cnn.cluster.exchange.exchange import make_exchange
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.order import SampleOrder
 from cnn.errors import UserError
 from cnn.learner.exchange_selection import dense_kernels

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tensorflow.python.framework import config
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.data.sources.registry import open_dataset
 from cnn.errors import UserError

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange import LocalExchange
-from cnn.cluster.job import Job
-from cnn.cluster.process import ALONE
+from cnn.cluster.exchange.exchange import LocalExchange
+from cnn.cluster.launchers.process import ALONE
+from cnn.cluster.ranks.collectives import Cluster
+from cnn.cluster.ranks.job import Job
 from cnn.data.dataset import Part
 from cnn.data.order import SampleOrder
 from cnn.learner.evaluation import Evaluator

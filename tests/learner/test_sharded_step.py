@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange import LocalExchange
-from cnn.cluster.sharded_kernel import shard
-from cnn.cluster.sharded_kernels import NOT_SHARDED, ShardedKernels
-from cnn.cluster.step_collectives import NothingSent
+from cnn.cluster.exchange.exchange import LocalExchange
+from cnn.cluster.exchange.sharded_kernel import shard
+from cnn.cluster.exchange.sharded_kernels import NOT_SHARDED, ShardedKernels
+from cnn.cluster.exchange.step_collectives import NothingSent
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.order import SampleOrder
 from cnn.learner.exchange_selection import dense_kernels
 from cnn.learner.loss_scale import make_loss_scale

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange import Exchange, LocalExchange, make_exchange
+from cnn.cluster.exchange.exchange import Exchange, LocalExchange, make_exchange
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Part
 from cnn.data.feed import pixels
 from cnn.data.feed.augmentation import AugmentationSettings

@@ -1,6 +1,6 @@
 """What a benchmark of two workers may have measured."""
 
-from cnn.cluster.exchange_cost import Kernel, Rates
+from cnn.cluster.exchange.exchange_cost import Kernel, Rates
 from cnn.measuring.measured import Measured
 from cnn.measuring.step_prediction import Layer
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn.cluster.exchange_cost import Rates
+from cnn.cluster.exchange.exchange_cost import Rates
 from cnn.errors import UserError
 from cnn.measuring.measured import read_measured
 from cnn.measuring.step_prediction import Layer

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from cnn.cluster.exchange_cost import ExchangeSettings
+from cnn.cluster.exchange.exchange_cost import ExchangeSettings
 from cnn.errors import UserError
 from cnn.measuring.plan import PlanSettings
 from cnn.settings.settings import parse_settings

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.errors import UserError
 from cnn.measuring.rate_finder import RangeTest, RangeTestSettings, Settings, find_learning_rate
 from cnn.settings.settings import parse_settings

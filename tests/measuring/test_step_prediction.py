@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cnn.cluster.exchange_cost import Kernel
+from cnn.cluster.exchange.exchange_cost import Kernel
 from cnn.errors import UserError
 from cnn.measuring.step_prediction import Costs, Layer, parse_rate, predict
 from tests.hostile import read_or_sentence

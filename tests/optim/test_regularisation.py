@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange import LocalExchange
+from cnn.cluster.exchange.exchange import LocalExchange
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Part
 from cnn.data.order import SampleOrder
 from cnn.errors import UserError

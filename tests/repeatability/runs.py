@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnn.cluster import process as launch
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange import make_exchange
+from cnn.cluster.exchange.exchange import make_exchange
+from cnn.cluster.launchers import process as launch
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.learner.state import read_state, restore_state
 
 from .smallest import SmallestStep, sums_by_timing

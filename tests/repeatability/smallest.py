@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange import Exchange
+from cnn.cluster.exchange.exchange import Exchange
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.models.registry import NETWORKS
 
 from ..compiled_graphs import functions_run_by, nodes_of

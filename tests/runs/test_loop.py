@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange import make_exchange
+from cnn.cluster.exchange.exchange import make_exchange
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Part
 from cnn.data.feed.feed import Feed
 from cnn.data.order import SampleOrder

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.exchange_cost import Rates
+from cnn.cluster.exchange.exchange_cost import Rates
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.errors import UserError
 from cnn.runs.checkpoint_record import check_record
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder, save_checkpoint

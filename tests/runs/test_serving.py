@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.job import Job
-from cnn.cluster.process import ALONE
+from cnn.cluster.launchers.process import ALONE
+from cnn.cluster.ranks.collectives import Cluster
+from cnn.cluster.ranks.job import Job
 from cnn.errors import UserError
 from cnn.runs.serving import serving
 from cnn.runs.start import Carried

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.cluster.collectives import Cluster
-from cnn.cluster.job import Job
-from cnn.cluster.process import launch_from_environment
+from cnn.cluster.launchers.process import launch_from_environment
+from cnn.cluster.ranks.collectives import Cluster
+from cnn.cluster.ranks.job import Job
 from cnn.errors import UserError
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder, save_checkpoint
 from cnn.runs.loop_state import LoopState

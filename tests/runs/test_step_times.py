@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.learner.step_message import Reports
 from cnn.learner.step_results import Diagnostics, StepResults
 from cnn.monitoring.bottlenecks import StepTimes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn.cluster.collectives import Cluster
+from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.sources.registry import open_dataset
 from cnn.data.split import stratified_split
 from cnn.errors import RunError, UserError

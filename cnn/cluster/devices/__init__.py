@@ -1,0 +1,1 @@
+"""The device that a rank computes on: whether it can be used, its memory and its speed."""
