@@ -9,11 +9,12 @@ Several ranks look at the steps that exchange gradients.
 
 import argparse
 import collections
+import contextlib
 import dataclasses
 import gc
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -102,6 +103,18 @@ class Found:
                 self.copied_to_host[str(edge)].add(step)
 
 
+@contextlib.contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """Meanwhile the project computes as it does on a GPU; what is executed runs on the host all the same."""
+    real = tf.config.get_visible_devices
+    tf.config.get_visible_devices = lambda kind=None: [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
+    try:
+        yield
+    finally:
+        tf.config.get_visible_devices = real
+
+
+@as_on_a_gpu()
 def step_graph(cluster: Cluster, kind: StepKind) -> GraphDef:
     """The graph of a step, with all functions in it."""
     keras.backend.clear_session()
@@ -112,6 +125,8 @@ def step_graph(cluster: Cluster, kind: StepKind) -> GraphDef:
         kind.model,
         "--optimizer",
         "momentum",
+        "--resident_mb",
+        "2048",  # the default asks the GPU
         *kind.settings,
         side=max(_SIDE, NETWORKS[kind.model].smallest_image),
         batch=BATCH,
