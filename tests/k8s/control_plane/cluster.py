@@ -79,6 +79,15 @@ class Cluster:
         )  # fmt: skip
         return done.returncode, done.stderr if done.returncode else done.stdout
 
+    def await_condition(self, *arguments: str) -> None:
+        """As `kubectl wait`, which fails at once for objects so new that they have no status."""
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            code, said = self.try_kubectl("wait", "--timeout=60s", *arguments)
+            if code == 0:
+                return
+            assert time.monotonic() < deadline, said
+
     def make(self, manifests: Sequence[Manifest], *arguments: str) -> str:
         """Makes objects, or changes them to be as in manifests."""
         items = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
