@@ -1,6 +1,5 @@
 """Compares host names, and recognises those of this machine."""
 
-import functools
 import ipaddress
 import socket
 
@@ -26,12 +25,16 @@ def may_be_same_host(name: str, other: str) -> bool:
     return long == short or long.startswith(f"{short}.")
 
 
-@functools.cache
 def is_this_machine(name: str) -> bool:
-    """Whether a name or an address belongs to this machine. Resolves it only if it is not one of the usual names."""
+    """Whether a name or an address belongs to this machine. Resolves it only if it is not one of the usual names.
+
+    A name is resolved again until it is known: that of a pod may be known only seconds after the pod has started.
+    """
     plain = comparable(name)
     local_name = comparable(socket.gethostname())
-    return plain in (LOCALHOST, local_name, local_name.partition(".")[0]) or any(map(_is_own, addresses_of(plain)))
+    return plain in (LOCALHOST, local_name, local_name.partition(".")[0]) or any(
+        map(_is_own, _known_addresses_of(plain))
+    )
 
 
 def name_for_launchers(name: str) -> str:
@@ -50,6 +53,16 @@ def addresses_of(name: str) -> list[str]:
     except (OSError, UnicodeError):
         return []
     return [str(address[4][0]).partition("%")[0] for address in found]
+
+
+_known: dict[str, list[str]] = {}
+
+
+def _known_addresses_of(name: str) -> list[str]:
+    """As `addresses_of`, which is asked once for a name that is known."""
+    if not _known.get(name):
+        _known[name] = addresses_of(name)
+    return _known[name]
 
 
 def _is_own(address: str) -> bool:

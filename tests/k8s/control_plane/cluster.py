@@ -44,13 +44,11 @@ class Cluster:
                 file.add(self._programs / "pause", "pause")
             change = ("--change", 'ENTRYPOINT ["/pause"]')
             subprocess.run(["docker", "import", *change, str(archive), _PAUSE_IMAGE], check=True, capture_output=True)
-        saved = subprocess.Popen(["docker", "save", _PAUSE_IMAGE, *images], stdout=subprocess.PIPE)
         socket = self.folder / "containerd.sock"
-        subprocess.run(
-            ["ctr", "--address", str(socket), "-n", "k8s.io", "images", "import", "-"],
-            stdin=saved.stdout, check=True, capture_output=True,
-        )  # fmt: skip
-        assert saved.wait() == 0
+        command = ["ctr", "--address", str(socket), "-n", "k8s.io", "images", "import", "-"]
+        with subprocess.Popen(["docker", "save", _PAUSE_IMAGE, *images], stdout=subprocess.PIPE) as saved:
+            subprocess.run(command, stdin=saved.stdout, check=True, capture_output=True)
+        assert saved.returncode == 0
 
     def close(self) -> None:
         """Ends all of it, pods included, and removes its files."""
@@ -78,6 +76,15 @@ class Cluster:
             timeout=_SECONDS,
         )  # fmt: skip
         return done.returncode, done.stderr if done.returncode else done.stdout
+
+    def await_condition(self, *arguments: str) -> None:
+        """As `kubectl wait`, which fails at once for objects so new that they have no status."""
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            code, said = self.try_kubectl("wait", "--timeout=60s", *arguments)
+            if code == 0:
+                return
+            assert time.monotonic() < deadline, said
 
     def make(self, manifests: Sequence[Manifest], *arguments: str) -> str:
         """Makes objects, or changes them to be as in manifests."""

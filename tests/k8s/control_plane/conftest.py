@@ -24,7 +24,7 @@ def control_plane() -> Iterator[Cluster]:
     try:
         cluster.start()
         cluster.make(definitions())
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        cluster.await_condition("--for=condition=Established", "crd", "--all")
         yield cluster
     finally:
         cluster.close()

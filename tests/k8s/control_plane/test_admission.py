@@ -40,7 +40,7 @@ def restricted(control_plane: Cluster) -> Iterator[Callable[..., tuple[int, str]
             },
         ]
     )
-    control_plane.kubectl("wait", "--for=create", "--timeout=60s", "--namespace", "judged", "serviceaccount/default")
+    control_plane.await_condition("--for=create", "--namespace", "judged", "serviceaccount/default")
 
     def ask(manifests: list[Manifest]) -> tuple[int, str]:
         items = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
@@ -108,11 +108,11 @@ def _policy_of_a_pod_that_restarts(manifests: list[Manifest]) -> None:
 
 
 MISTAKES = {
-    _misspell: 'unknown field "spec.slotPerWorker"',
-    _misspell_in_a_core_kind: r'unknown field "spec.template.spec.containers[0].comand"',
-    _number_for_a_text: "must be of type integer",
+    _misspell: 'unknown field "slotPerWorker"',
+    _misspell_in_a_core_kind: 'unknown field "comand"',
+    _number_for_a_text: 'got "string", expected "integer"',
     _wrong_selector: "`selector` does not match template `labels`",
-    _policy_of_a_pod_that_restarts: 'Unsupported value: "Always"',
+    _policy_of_a_pod_that_restarts: 'valid values: "OnFailure", "Never"',
 }
 
 
