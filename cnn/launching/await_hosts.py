@@ -1,11 +1,11 @@
 """Waits for hosts that are still starting, for example pods: first for their names, then for ssh."""
 
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from cnn.cluster.hosts.this_machine import addresses_of, is_this_machine
 from cnn.errors import RunError
 
 _CONNECT_TIMEOUT_SECONDS = 10
@@ -19,7 +19,7 @@ _REFUSALS = ("Permission denied", "Host key verification failed", "Too many auth
 
 
 def await_hosts(names: Sequence[str], seconds: float) -> None:
-    """Waits until every host is reachable by ssh.
+    """Waits until every host but this machine is reachable by ssh, and every name is known.
 
     Args:
         names: the hosts' names for ssh.
@@ -53,10 +53,10 @@ def _sentence(name: str, fault: str, missing: int, waited: float) -> str:
 
 
 def _fault(name: str) -> str | None:
-    """The reason why a host is not reachable; None if it is."""
-    try:
-        socket.getaddrinfo(name, None)
-    except (OSError, UnicodeError):
+    """The reason why a host is not reachable; None if it is, or is this machine, which need not serve ssh."""
+    if is_this_machine(name):
+        return None
+    if not addresses_of(name):
         return "its name is unknown"
     command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_TIMEOUT_SECONDS}", name, "true"]
     try:

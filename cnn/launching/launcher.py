@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from cnn.choices import check_choice
 from cnn.cluster.hosts.host_mapping_check import INTENDED_HOSTS, intended_hosts
 from cnn.cluster.hosts.hosts import Host, find_hosts, host_list
-from cnn.cluster.hosts.this_machine import has_domain, is_this_machine
+from cnn.cluster.hosts.this_machine import has_domain
 from cnn.cluster.launchers.command_line import COMMAND
 from cnn.cluster.launchers.horovodrun import subprocess_command
 from cnn.cluster.launchers.left_over import prepare_launch
@@ -188,6 +188,10 @@ def main() -> None:
         check_choice("device", given.device, DEVICES)
         os.environ["CNN_DEVICE"] = given.device
     workers = count_workers(given.workers, hosts, os.environ)
+    if hosts is not None and given.wait and not given.dry_run:
+        await_hosts([host.name for host in hosts], given.wait)
+        # Names of this machine may have been unknown until now.
+        hosts = find_hosts(given.hosts, given.hostfile, os.environ)
     if given.interface is not None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", given.interface)
     if hosts is not None and given.wait:
@@ -206,8 +210,6 @@ def main() -> None:
         return
     if not shutil.which(command[0]):
         raise UserError(f"{command[0]} is not installed in {_ENVIRONMENT}: run launch/setup.sh.")
-    if hosts is not None and given.wait:
-        await_hosts([host.name for host in hosts if not is_this_machine(host.name)], given.wait)
     here = Host(name="localhost", slots=workers)
     check_hosts(
         hosts or [here],

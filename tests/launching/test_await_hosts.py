@@ -23,13 +23,28 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_all_are_there(ssh: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ssh.write_text("exit 0")
-    await_hosts(["localhost", "127.0.0.1"], 0)
+    await_hosts(["192.0.2.1", "192.0.2.2"], 0)
     assert capsys.readouterr().out == "2 of 2 hosts are reachable\n"
+
+
+def test_this_machine_needs_no_ssh_once_its_name_is_known(ssh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS may know a pod's name only seconds after the pod has started."""
+    known = threading.Event()
+    found = [(2, 1, 6, "", ("127.0.0.1", 0))]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found if known.is_set() else [])
+    ssh.write_text("exit 255")
+    waiting = threading.Thread(target=await_hosts, args=(["launcher.pods"], 60))
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()
+    known.set()
+    waiting.join(30)
+    assert not waiting.is_alive()
 
 
 def test_one_that_comes_later_is_awaited(ssh: Path) -> None:
     ssh.write_text("echo Connection refused >&2; exit 255")
-    waiting = threading.Thread(target=await_hosts, args=(["localhost"], 60))
+    waiting = threading.Thread(target=await_hosts, args=(["192.0.2.1"], 60))
     waiting.start()
     waiting.join(0.3)
     assert waiting.is_alive()
@@ -42,8 +57,8 @@ def test_one_that_comes_later_is_awaited(ssh: Path) -> None:
     ("name", "answer", "reason"),
     [
         ("a..b", "exit 0", "its name is unknown"),
-        ("localhost", "echo ssh: connect: Connection refused >&2; exit 255", "ssh: connect: Connection refused"),
-        ("localhost", "exit 7", "ssh ended with exit code 7"),
+        ("192.0.2.1", "echo ssh: connect: Connection refused >&2; exit 255", "ssh: connect: Connection refused"),
+        ("192.0.2.1", "exit 7", "ssh ended with exit code 7"),
     ],
 )
 def test_one_that_never_comes_is_named(ssh: Path, name: str, answer: str, reason: str) -> None:
@@ -58,5 +73,5 @@ def test_a_refused_key_is_not_awaited_for_long(ssh: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("cnn.launching.await_hosts._MAX_REFUSED_SECONDS", 0.2)
     begin = time.monotonic()
     with pytest.raises(RunError, match="Permission denied"):
-        await_hosts(["localhost"], 600)
+        await_hosts(["192.0.2.1"], 600)
     assert time.monotonic() - begin < 60
