@@ -30,6 +30,11 @@ class Cluster:
         self._programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="cnn-kube-"))  # short, as it is in paths of sockets
         self.folder.chmod(0o755)
+        # Its input ends when it is closed, or when this process does, in whatever way.
+        self._end = subprocess.Popen(
+            ["sh", "-c", 'cat; bash "$1" down "$2" && rm -rf --one-file-system "$2"', "sh", _SCRIPT, self.folder],
+            env=self.environment, stdin=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Starts the control plane."""
@@ -52,8 +57,8 @@ class Cluster:
 
     def close(self) -> None:
         """Ends all of it, pods included, and removes its files."""
-        self._run("down")
-        subprocess.run(["rm", "-rf", "--one-file-system", str(self.folder)], check=True)
+        self._end.communicate(timeout=_SECONDS)
+        assert self._end.returncode == 0
 
     def command(self, *arguments: str) -> list[str]:
         """What runs kubectl; `environment` belongs to it."""
