@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from cnn.choices import check_choice
 from cnn.cluster.hosts.host_mapping_check import INTENDED_HOSTS, intended_hosts
-from cnn.cluster.hosts.hosts import Host, find_hosts, host_list
+from cnn.cluster.hosts.hosts import Host, find_hosts, host_list, merge_names_of_this_machine
 from cnn.cluster.hosts.this_machine import has_domain
 from cnn.cluster.launchers.command_line import COMMAND
 from cnn.cluster.launchers.horovodrun import subprocess_command
@@ -190,8 +190,7 @@ def main() -> None:
     workers = count_workers(given.workers, hosts, os.environ)
     if hosts is not None and given.wait and not given.dry_run:
         await_hosts([host.name for host in hosts], given.wait)
-        # Names of this machine may have been unknown until now.
-        hosts = find_hosts(given.hosts, given.hostfile, os.environ)
+        hosts = merge_names_of_this_machine(hosts)  # of which some may have been unknown until now
     if given.interface is not None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", given.interface)
     if hosts is not None and given.wait:

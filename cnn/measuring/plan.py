@@ -131,9 +131,9 @@ def _memory_lines(memory: "StepMemory") -> list[str]:
 def _exchange_lines(learner: "Learner", sent: int, total_steps: int, rates_known: bool) -> list[str]:
     if not sent:
         return [f"{'exchange':<22} none: one worker sends nothing"]
-    factored, sharded = learner.exchange.exchange.factored, list(learner.sharded)
+    factored, sharded = learner.exchange.record["factored"], list(learner.sharded)
     parts = [
-        *([f"factors of {', '.join(learner.exchange.record['factored'])}"] if factored else []),
+        *([f"factors of {', '.join(factored)}"] if factored else []),
         *([f"rows of {', '.join(sharded)} divided among the workers"] if sharded else []),
         "sums of all other gradients" if factored or sharded else "sums of all gradients",
     ]

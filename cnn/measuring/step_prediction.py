@@ -26,7 +26,6 @@ from cnn.cluster.exchange.exchange_cost import (
     allreduce_bytes,
     bucket_bytes,
     choose_exchange_per_kernel,
-    sharded_bytes,
 )
 from cnn.errors import UserError
 
@@ -150,7 +149,7 @@ def predict(
     factored, sharded = kernels["factored"], kernels["sharded"].values()
     multiply_adds = sum((workers - 1) * samples * kernel.size for kernel in factored.values())
     messages = _messages(layers, factored, kernels["sharded"], costs, samples, workers, number_bytes)
-    waited_for = sum(sharded_bytes(kernel, samples, workers, number_bytes) for kernel in sharded)
+    waited_for = sum(choice.sent_bytes["sharded"] for choice in choices if choice.way == "sharded")
     # Of its four messages the gather goes round; the others go to all ranks at once.
     waiting = waited_for / costs.link_rate + len(sharded) * (workers - 1 + 3) * costs.latency
     sent = waited_for + sum(message.sent for message in messages)

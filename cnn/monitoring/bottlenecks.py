@@ -188,12 +188,10 @@ def _weights(workers: int, run: Circumstances) -> Iterator[Bottleneck]:
     arithmetic = 3 * run.samples * run.multiply_adds
     if arithmetic >= _MULTIPLY_ADDS_PER_BYTE * _BYTES_PER_WEIGHT * run.weights:
         return
-    fewer = " or fewer workers compute" if workers > 1 else " computes"
-    yield Bottleneck(
-        "batch",
-        f"the batch is small: for {counted(run.samples, 'sample')} per worker, a step reads and writes each of the "
-        f"{run.weights / 1e6:,.3g} million weights, which takes longer than the arithmetic with them; a larger "
-        f"--global_batch_size{fewer} more in the same time.",
+    yield _small_batch(
+        workers,
+        f"for {counted(run.samples, 'sample')} per worker, a step reads and writes each of the "
+        f"{run.weights / 1e6:,.3g} million weights, which takes longer than the arithmetic with them",
     )
 
 
@@ -201,12 +199,17 @@ def _overhead(ranks: Sequence[StepTimes], run: Circumstances) -> Iterator[Bottle
     times = max(ranks, key=lambda each: each.computing)
     if not times.computing or times.total - times.computing < _OVERHEAD_SHARE * times.total:
         return
-    fewer = " or fewer workers compute" if len(ranks) > 1 else " computes"
-    yield Bottleneck(
-        "batch",
-        f"the batch is small: a step spends only {_share(times.computing, times)} on computing its "
-        f"{counted(run.samples, 'sample')} per worker; a larger --global_batch_size{fewer} more in the same time.",
+    yield _small_batch(
+        len(ranks),
+        f"a step spends only {_share(times.computing, times)} on computing its "
+        f"{counted(run.samples, 'sample')} per worker",
     )
+
+
+def _small_batch(workers: int, reason: str) -> Bottleneck:
+    fewer = " or fewer workers compute" if workers > 1 else " computes"
+    sentence = f"the batch is small: {reason}; a larger --global_batch_size{fewer} more in the same time."
+    return Bottleneck("batch", sentence)
 
 
 def _share(seconds: float, times: StepTimes) -> str:

@@ -32,6 +32,9 @@ class Optimizer:
 
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    takes_sharded: bool = False
+    """Whether the class has an argument `sharded`, since it uses the norms of whole kernels."""
+
 
 OPTIMIZERS = {
     "sgd": Optimizer(class_name="SGD", learning_rate=0.1),
@@ -41,8 +44,8 @@ OPTIMIZERS = {
     "adagrad": Optimizer(class_name="Adagrad", learning_rate=0.02),
     "rmsprop": Optimizer(class_name="RMSprop", learning_rate=1e-3),
     "adamw": Optimizer(class_name="Adam", learning_rate=1e-3, weight_decay=0.01),
-    "lars": Optimizer(class_name="LARS", learning_rate=2.0, arguments={"momentum": 0.9}),
-    "lamb": Optimizer(class_name="Lamb", learning_rate=5e-3),
+    "lars": Optimizer(class_name="LARS", learning_rate=2.0, arguments={"momentum": 0.9}, takes_sharded=True),
+    "lamb": Optimizer(class_name="Lamb", learning_rate=5e-3, takes_sharded=True),
     "lion": Optimizer(class_name="Lion", learning_rate=1e-4),
 }
 
@@ -135,7 +138,7 @@ def build_optimizer(
     if settings.head_learning_rate is not None:
         optimizer_class = with_head_rate(optimizer_class, settings.head_learning_rate / settings.base_learning_rate)
     arguments = dict(row.arguments)
-    if sharded and row.class_name in ("LARS", "Lamb"):  # which use the norms of whole kernels
+    if sharded and row.takes_sharded:
         arguments["sharded"] = sharded
     decay = row.weight_decay if regularisation.weight_decay is None else regularisation.weight_decay
     optimizer = optimizer_class(

@@ -119,13 +119,18 @@ def factored_bytes(kernel: Kernel, samples: int, world_size: int, element_bytes:
     return allgather_bytes(samples * (kernel.inputs + kernel.outputs), world_size, element_bytes)
 
 
+def slice_height(height: int, world_size: int) -> int:
+    """The number of rows that each rank holds of a matrix with `height` rows, those that fill up included."""
+    return -(-height // world_size)
+
+
 def sharded_bytes(kernel: Kernel, samples: int, world_size: int, element_bytes: int) -> int:
     """The bytes that each rank sends or forwards for `samples` samples per rank with a kernel divided by its rows.
 
     It sends columns of the inputs, and the gradients by these; and it sends, forward, its products of the other ranks'
     samples, and, backward, the gradients of its samples' outputs.
     """
-    rows = -(-kernel.inputs // world_size)
+    rows = slice_height(kernel.inputs, world_size)
     return 2 * allgather_bytes(samples * (rows + kernel.outputs), world_size, element_bytes)
 
 

@@ -10,11 +10,6 @@ from cnn.cluster.ranks.collectives import Cluster
 from cnn.tensor import Tensor
 
 
-def slice_height(height: int, world_size: int) -> int:
-    """The number of rows that each rank holds of a matrix with `height` rows, those that fill up included."""
-    return -(-height // world_size)
-
-
 class RowSlice:
     """A matrix (m, n) of which each rank holds h = ceil(m / ranks) rows.
 

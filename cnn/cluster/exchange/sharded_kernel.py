@@ -9,8 +9,8 @@ rows needs no exchange, and no message is as large as a kernel.
 import keras
 import tensorflow as tf
 
-from cnn.cluster.exchange.exchange_cost import allgather_bytes
-from cnn.cluster.exchange.row_slice import RowSlice, slice_height
+from cnn.cluster.exchange.exchange_cost import allgather_bytes, slice_height
+from cnn.cluster.exchange.row_slice import RowSlice
 from cnn.cluster.exchange.step_collectives import NothingSent, StepCollectives
 from cnn.cluster.ranks.collectives import Cluster
 from cnn.tensor import Tensor
@@ -112,7 +112,7 @@ class ShardedKernel:
     def _transposed(self, parts: Tensor, role: str) -> Tensor:
         """Sends part r of (P, ...) to rank r; returns the parts that this rank gets."""
         name, ranks = self._name(role), self._collectives.world_size
-        self._messages[name] = (ranks - 1) * (parts.shape.num_elements() // ranks) * parts.dtype.size
+        self._messages[name] = allgather_bytes(parts.shape.num_elements() // ranks, ranks, parts.dtype.size)
         return tf.ensure_shape(self._collectives.transpose_in_graph(parts, name), parts.shape)
 
     def _name(self, role: str) -> str:

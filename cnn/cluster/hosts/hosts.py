@@ -73,12 +73,7 @@ def find_hosts(given: str | None, hostfile: str | None, environ: Mapping[str, st
     Kubernetes sets. A warning is printed if several names denote this machine.
     """
     hosts = _named_hosts(given, hostfile, environ)
-    if hosts is None:
-        return None
-    merged, warning = merge_names_of_this_machine(hosts)
-    if warning:
-        print_to_stderr(f"warning: {warning}")
-    return merged
+    return None if hosts is None else merge_names_of_this_machine(hosts)
 
 
 def _named_hosts(given: str | None, hostfile: str | None, environ: Mapping[str, str]) -> list[Host] | None:
@@ -96,31 +91,29 @@ def _named_hosts(given: str | None, hostfile: str | None, environ: Mapping[str, 
     return None
 
 
-def merge_names_of_this_machine(hosts: Sequence[Host]) -> tuple[list[Host], str]:
-    """Merges entries that denote this machine by different names or addresses into one.
+def merge_names_of_this_machine(hosts: Sequence[Host]) -> list[Host]:
+    """Merges entries that denote this machine by different names or addresses into one; a warning names them.
 
     The merged entry keeps the first name, unless horovodrun would mistake it for another machine's.
 
     Args:
         hosts: entries with different names.
-
-    Returns:
-        The hosts, and a warning that names the merged entries; empty if there is none.
     """
     with ThreadPoolExecutor(min(64, len(hosts))) as pool:
         are_local = list(pool.map(is_this_machine, [host.name for host in hosts]))
     local = [host for host, is_local in zip(hosts, are_local, strict=True) if is_local]
-    warning = ""
     if len(local) > 1:
         first, last = ", ".join(host.name for host in local[:-1]), local[-1].name
         slots = sum(host.slots for host in local)
-        warning = f"{first} and {last} are names of this machine: counted as one host with {slots} slots."
+        print_to_stderr(
+            f"warning: {first} and {last} are names of this machine: counted as one host with {slots} slots."
+        )
     name = name_for_launchers(local[0].name) if local else ""
     renamed = [
         dataclasses.replace(host, name=name) if is_local else host
         for host, is_local in zip(hosts, are_local, strict=True)
     ]
-    return _merged(renamed), warning
+    return _merged(renamed)
 
 
 def host_list(hosts: Sequence[Host]) -> str:

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from cnn.cluster.exchange.row_slice import RowSlice, slice_height
+from cnn.cluster.exchange.exchange_cost import slice_height
+from cnn.cluster.exchange.row_slice import RowSlice
 from cnn.cluster.ranks.planned_cluster import PlannedCluster
 
 
