@@ -12,6 +12,7 @@ def functions_run_by(call: Callable[[], object]) -> Any:
     """Calls something that compiles; the functions that it runs, whose `partition_graphs` are as optimized and divided
     among devices."""
     context.context().enable_run_metadata()
+    context.context().export_run_metadata()  # drops operations of before, which it keeps even while it is disabled
     try:
         call()
         metadata = context.context().export_run_metadata()
