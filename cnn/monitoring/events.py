@@ -100,6 +100,7 @@ class EventWriter:
     def _work(self) -> None:
         lower_priority()
         file: Any = None
+        entry: _Event | threading.Event | None = None
         try:
             file = _open(self._folder, self._resume_step)
             while (entry := self._waiting.get()) is not None:
@@ -114,16 +115,18 @@ class EventWriter:
         except OSError as error:
             reason, rest = error.strerror or error, "TensorBoard will not show the rest of this run"
             self._problem = f"{self._folder} cannot be written ({reason}): {rest}"
-            self._drop(file)
+            self._drop(file, entry)
         except Exception as error:
             self._error = error
-            self._drop(file)
+            self._drop(file, entry)
 
-    def _drop(self, file: Any) -> None:
-        """Drops what is still added, so that nobody waits for it."""
+    def _drop(self, file: Any, failed: _Event | threading.Event | None) -> None:
+        """Drops what failed and what is still added, so that nobody waits for it."""
         with suppress(OSError):
             if file is not None:
                 file.close()
+        if isinstance(failed, threading.Event):
+            failed.set()
         while (entry := self._waiting.get()) is not None:
             if isinstance(entry, threading.Event):
                 entry.set()
