@@ -23,8 +23,8 @@ from cnn.errors import report_errors
 from cnn.launching.own_job import is_relaunched, relaunch
 from cnn.measuring.benchmark import Settings, measure, predicted
 from cnn.measuring.measured import Measured, check_output
-from cnn.monitoring.step_figure import write_report
-from cnn.monitoring.step_table import prediction_table, step_table
+from cnn.monitoring.figures.step_figure import write_report
+from cnn.monitoring.timing.step_table import prediction_table, step_table
 from cnn.settings.settings import parse_settings
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ def parse() -> Settings:
 
 def body(cluster: "Cluster", settings: Settings, job: Job) -> None:
     from cnn.cluster.ranks.checkup import check_up
-    from cnn.monitoring.checkup_table import checkup_table
+    from cnn.monitoring.terminal.checkup_table import checkup_table
 
     with cluster.shared_errors():
         dataset = cluster.done_everywhere(lambda: open_dataset(settings.data))

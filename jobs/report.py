@@ -15,8 +15,8 @@ from pathlib import Path
 from cnn.choices import positional
 from cnn.cluster.launchers.left_over import refuse_ranks
 from cnn.errors import UserError, report_errors
-from cnn.monitoring.goodput import goodput
-from cnn.monitoring.goodput_report import draw_goodput, goodput_table
+from cnn.monitoring.figures.goodput_report import draw_goodput, goodput_table
+from cnn.monitoring.timing.goodput import goodput
 from cnn.runs.saved_run import check_holds_run
 from cnn.runs.time_record import read_times
 from cnn.settings.settings import parse_settings

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from cnn.errors import report_errors
-from cnn.monitoring.comparison import result_line
-from cnn.monitoring.sweep_progress import SweepProgress
+from cnn.monitoring.records.comparison import result_line
+from cnn.monitoring.terminal.sweep_progress import SweepProgress
 from cnn.settings.settings import TrainingSettings, parse_given
 from cnn.shown_text import on_one_line
 from cnn.sweeps.sweep import OUTPUT, Run, SweepSettings, check_recipe, find_runs, reserve, train_runs

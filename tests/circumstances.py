@@ -1,6 +1,6 @@
 """The circumstances of a run for which no cause of slow steps is special."""
 
-from cnn.monitoring.bottlenecks import Circumstances
+from cnn.monitoring.timing.bottlenecks import Circumstances
 
 ALONE = Circumstances(
     hosts=["a"],

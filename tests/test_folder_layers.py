@@ -22,6 +22,7 @@ except for what `import cnn` offers."""
 INNER_LAYERS = {
     "cluster": [{"devices", "hosts"}, {"launchers"}, {"ranks"}, {"exchange"}],
     "data": [{"images", "feed"}, {"folders"}, {"store"}, {"sources"}],
+    "monitoring": [{"records", "timing"}, {"tensorboard", "figures", "terminal", "serving"}],
 }
 """The same of the folders within a folder. All may import the files directly in it."""
 

@@ -18,9 +18,9 @@ from cnn.foreign_folder import (
     open_to_write,
     read_file,
 )
-from cnn.monitoring.events import EventWriter
-from cnn.monitoring.metrics import MetricsLog
-from cnn.monitoring.prediction_files import PredictionFiles
+from cnn.monitoring.records.metrics import MetricsLog
+from cnn.monitoring.records.prediction_files import PredictionFiles
+from cnn.monitoring.tensorboard.events import EventWriter
 from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.folder_lock import lock_folder
 from cnn.whole_file import write_whole

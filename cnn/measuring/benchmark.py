@@ -20,7 +20,7 @@ from cnn.learner.learner import LearnerSettings, StepSettings, assemble, build_m
 from cnn.measuring.measured import Measured, read_measured
 from cnn.measuring.step_prediction import Costs, Layer, Predicted, parse_rate, predict
 from cnn.models.registry import ModelSettings
-from cnn.monitoring.benchmark_progress import BenchmarkProgress
+from cnn.monitoring.terminal.benchmark_progress import BenchmarkProgress
 from cnn.optim.optimizers import OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.tensor import Tensor

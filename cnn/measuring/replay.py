@@ -10,7 +10,7 @@ from cnn.foreign_folder import read_file
 from cnn.from_json import MAX_JSON_BYTES
 from cnn.launching.own_job import run_with_workers
 from cnn.learner.metric_table import METRICS
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 from cnn.runs.curve import completes_point
 from cnn.runs.data_record import DATA
 from cnn.runs.run_folder import ENVIRONMENT, SETTINGS, holds_run, recorded_topology

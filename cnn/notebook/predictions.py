@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from cnn.monitoring.predictions import Prediction, PredictionTable
+from cnn.monitoring.records.predictions import Prediction, PredictionTable
 
 _SHOWN = 20
 _SHOWN_CLASSES = 3

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnn.from_json import read_object
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

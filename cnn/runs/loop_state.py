@@ -10,7 +10,7 @@ import numpy as np
 from cnn.from_json import from_json
 from cnn.learner.metric_table import BEST_BY, METRICS, Metric
 from cnn.learner.totals import Total, Totals
-from cnn.monitoring.metrics import MAX_STEPS
+from cnn.monitoring.records.metrics import MAX_STEPS
 
 _POSITIONAL = {"best_correct", "best_loss"}
 """Fields of records of earlier versions, whose metrics were positional."""

@@ -16,7 +16,7 @@ from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part
 from cnn.errors import UserError
 from cnn.learner.learner import Learner, assemble, build_model, make_order
-from cnn.monitoring.stopwatch import Stopwatch
+from cnn.monitoring.timing.stopwatch import Stopwatch
 from cnn.runs.checked_data import open_training_data
 from cnn.runs.data_record import write_data
 from cnn.runs.fine_tuning import check_origin, initialize_from

@@ -12,11 +12,11 @@ from cnn.data.dataset import Dataset
 from cnn.learner.evaluation import Evaluation
 from cnn.learner.state import read_state
 from cnn.learner.totals import Total, Totals, add_totals, means
-from cnn.monitoring.bottlenecks import Bottleneck, StepTimes
-from cnn.monitoring.goodput import Goodput
-from cnn.monitoring.metrics import MetricsLog
-from cnn.monitoring.numbers_receiver import NumbersReceiver
-from cnn.monitoring.training_progress import Score, TrainingProgress
+from cnn.monitoring.records.metrics import MetricsLog
+from cnn.monitoring.serving.numbers_receiver import NumbersReceiver
+from cnn.monitoring.terminal.training_progress import Score, TrainingProgress
+from cnn.monitoring.timing.bottlenecks import Bottleneck, StepTimes
+from cnn.monitoring.timing.goodput import Goodput
 from cnn.runs.curve import Point
 from cnn.runs.tensorboard_log import TensorBoardLog
 from cnn.terminal import has_terminal

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from cnn.cluster.ranks.collectives import Cluster
 from cnn.learner.evaluation import Evaluation
-from cnn.monitoring.confusion import class_rows, class_table
-from cnn.monitoring.figure import draw_curves
-from cnn.monitoring.goodput import Goodput
-from cnn.monitoring.metrics import read_metrics
-from cnn.monitoring.summary import closing_paragraph, write_json
+from cnn.monitoring.figures.confusion import class_rows, class_table
+from cnn.monitoring.figures.figure import draw_curves
+from cnn.monitoring.records.metrics import read_metrics
+from cnn.monitoring.records.summary import closing_paragraph, write_json
+from cnn.monitoring.timing.goodput import Goodput
 from cnn.runs.needs import Needs
 from cnn.runs.next_steps import next_steps
 from cnn.runs.prepared_run import PreparedRun

@@ -12,7 +12,7 @@ from typing import Any
 from cnn.cluster.ranks.installation import versions
 from cnn.errors import RunError, UserError
 from cnn.from_json import read_object
-from cnn.monitoring.summary import write_json
+from cnn.monitoring.records.summary import write_json
 from cnn.optim.optimizers import default_rate
 from cnn.runs.checkpoints import KEPT
 from cnn.runs.folder_lock import lock_folder, locked_by

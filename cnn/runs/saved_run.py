@@ -14,7 +14,7 @@ from cnn.errors import UserError
 from cnn.from_json import from_json
 from cnn.learner.precision import use_precision
 from cnn.models.registry import build_network
-from cnn.monitoring.metrics import MAX_STEPS
+from cnn.monitoring.records.metrics import MAX_STEPS
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.runs.data_record import DATA, RunData, read_data

@@ -8,9 +8,9 @@ from cnn.cluster.ranks.collectives import Cluster
 from cnn.cluster.ranks.installation import versions
 from cnn.cluster.ranks.job import Job
 from cnn.errors import UserError
-from cnn.monitoring.metrics_server import MetricsServer
-from cnn.monitoring.numbers_receiver import NumbersReceiver
-from cnn.monitoring.trainjob_status import TrainJobStatus, status_server
+from cnn.monitoring.serving.metrics_server import MetricsServer
+from cnn.monitoring.serving.numbers_receiver import NumbersReceiver
+from cnn.monitoring.serving.trainjob_status import TrainJobStatus, status_server
 from cnn.settings.settings import TrainingSettings
 
 
@@ -43,7 +43,7 @@ def _numbers_for_prometheus(
     cluster: Cluster, settings: TrainingSettings, job: Job, at_end: Callable[[Callable[[], None]], object]
 ) -> NumbersReceiver:
     """Opens the port, and hands its closing to `at_end`."""
-    from cnn.monitoring.served_numbers import ServedNumbers  # takes a tenth of a second
+    from cnn.monitoring.serving.served_numbers import ServedNumbers  # takes a tenth of a second
 
     run = {"model": settings.model.model, "data": settings.data.data, "optimizer": settings.optimizer.optimizer}
     numbers = ServedNumbers(versions(), run, cluster.world_size)

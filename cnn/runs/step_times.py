@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn.cluster.ranks.collectives import Cluster
 from cnn.learner.step_results import StepResults
-from cnn.monitoring.bottlenecks import Bottleneck, Circumstances, StepTimes, bottlenecks, slow_rank
+from cnn.monitoring.timing.bottlenecks import Bottleneck, Circumstances, StepTimes, bottlenecks, slow_rank
 
 _ENOUGH_SECONDS = 20.0
 """Seconds of steps from which a cause is worth a message; for a slow rank, less is enough."""

@@ -14,11 +14,11 @@ from cnn.learner.evaluation import Evaluation
 from cnn.learner.first_images import ShownImages
 from cnn.learner.metric_table import METRICS
 from cnn.models.layer_graph import layer_graph
-from cnn.monitoring.event_values import charts, graph, histogram, picture, table, text
-from cnn.monitoring.events import EventWriter
-from cnn.monitoring.hyperparameters import BEST_ACCURACY, session_end, session_start
-from cnn.monitoring.pictures import confusion_picture, filter_grid, image_grid
-from cnn.monitoring.rationed_drawing import RationedDrawing
+from cnn.monitoring.tensorboard.event_values import charts, graph, histogram, picture, table, text
+from cnn.monitoring.tensorboard.events import EventWriter
+from cnn.monitoring.tensorboard.hyperparameters import BEST_ACCURACY, session_end, session_start
+from cnn.monitoring.tensorboard.pictures import confusion_picture, filter_grid, image_grid
+from cnn.monitoring.tensorboard.rationed_drawing import RationedDrawing
 from cnn.runs.run_folder import MAY_DIFFER
 from cnn.settings.settings import training_defaults
 from cnn.shown_text import on_one_line

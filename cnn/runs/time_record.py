@@ -12,9 +12,9 @@ from pathlib import Path
 from cnn.errors import UserError
 from cnn.foreign_folder import make_folder, open_new, read_file
 from cnn.from_json import from_json, parse_json
-from cnn.monitoring.goodput import ACTIVITIES, Goodput, StartTimes, goodput
-from cnn.monitoring.metrics import MAX_STEPS
-from cnn.monitoring.stopwatch import Stopwatch
+from cnn.monitoring.records.metrics import MAX_STEPS
+from cnn.monitoring.timing.goodput import ACTIVITIES, Goodput, StartTimes, goodput
+from cnn.monitoring.timing.stopwatch import Stopwatch
 
 TIMES = "times"
 

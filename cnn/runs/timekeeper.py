@@ -8,8 +8,8 @@ import numpy as np
 
 from cnn.data.feed.feed import Read
 from cnn.learner.step_results import StepResults
-from cnn.monitoring.goodput import INPUT, TRAINING
-from cnn.monitoring.stopwatch import Stopwatch
+from cnn.monitoring.timing.goodput import INPUT, TRAINING
+from cnn.monitoring.timing.stopwatch import Stopwatch
 from cnn.runs.report import Report
 from cnn.runs.step_times import StepTimer
 from cnn.runs.time_record import TimeRecord

@@ -26,10 +26,10 @@ from cnn.learner.first_images import first_images
 from cnn.learner.precision import PRECISIONS
 from cnn.learner.step import TrainingStep
 from cnn.models.layer_table import layer_rows
-from cnn.monitoring.bottlenecks import Circumstances
-from cnn.monitoring.heartbeat import heartbeat
-from cnn.monitoring.numbers_receiver import NumbersReceiver
-from cnn.monitoring.stopwatch import Stopwatch
+from cnn.monitoring.serving.heartbeat import heartbeat
+from cnn.monitoring.serving.numbers_receiver import NumbersReceiver
+from cnn.monitoring.timing.bottlenecks import Circumstances
+from cnn.monitoring.timing.stopwatch import Stopwatch
 from cnn.optim.schedules import learning_rates
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
 from cnn.runs.loop import FIRST_CALL_SECONDS, Loop

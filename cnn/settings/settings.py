@@ -18,7 +18,7 @@ from cnn.duration import seconds_of
 from cnn.errors import UserError
 from cnn.learner.learner import LearnerSettings, StepSettings, learner_settings
 from cnn.models.registry import ModelSettings
-from cnn.monitoring.metrics_server import MetricsSettings
+from cnn.monitoring.serving.metrics_server import MetricsSettings
 from cnn.optim.optimizers import MIN_LEARNING_RATE, OptimizerSettings
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.optim.schedules import ScheduleSettings

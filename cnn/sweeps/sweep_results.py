@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from cnn.from_json import read_object
-from cnn.monitoring.comparison import RunResult, best_runs, result_line, write_comparison
-from cnn.monitoring.comparison_figure import draw_comparison
-from cnn.monitoring.hyperparameters import Session, write_hyperparameters
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.figures.comparison_figure import draw_comparison
+from cnn.monitoring.records.comparison import RunResult, best_runs, result_line, write_comparison
+from cnn.monitoring.records.metrics import read_metrics
+from cnn.monitoring.tensorboard.hyperparameters import Session, write_hyperparameters
 from cnn.shown_text import on_one_line, shell_word
 from cnn.sweeps.sweep import OUTPUT, Run, last_failure
 

@@ -12,7 +12,7 @@ from cnn.data.folders.loose_images import list_images, printable
 from cnn.data.images.image_chunks import read_images
 from cnn.errors import UserError
 from cnn.foreign_folder import check_no_link
-from cnn.monitoring.predictions import Prediction
+from cnn.monitoring.records.predictions import Prediction
 from cnn.quiet_import import import_tensorflow_quietly
 from cnn.runs.data_record import RunData
 from cnn.runs.saved_run import NetworkSettings, open_run

@@ -14,9 +14,9 @@ from cnn.data.folders.loose_images import printable
 from cnn.data.images.image_chunks import ImageChunk
 from cnn.data.store.work_progress import IMAGES, WorkProgress
 from cnn.errors import UserError
-from cnn.monitoring.prediction_files import CSV, JSON, LEFT_OUT, FolderInUseError, PredictionFiles
-from cnn.monitoring.predictions import MAX_DRAWN, Prediction, PredictionTable, draw_predictions
-from cnn.monitoring.streamed_file import UNFINISHED
+from cnn.monitoring.records.prediction_files import CSV, JSON, LEFT_OUT, FolderInUseError, PredictionFiles
+from cnn.monitoring.records.predictions import MAX_DRAWN, Prediction, PredictionTable, draw_predictions
+from cnn.monitoring.records.streamed_file import UNFINISHED
 from cnn.shown_text import on_one_line
 
 _FIGURE = "predictions.png"

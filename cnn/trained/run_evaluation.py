@@ -19,8 +19,8 @@ from cnn.errors import RunError, UserError
 from cnn.learner.metric_table import Metric, metrics_for
 from cnn.learner.precision import PRECISIONS
 from cnn.learner.totals import Total
-from cnn.monitoring.confusion import class_rows, class_table, confusion_table, draw_confusion
-from cnn.monitoring.summary import write_json
+from cnn.monitoring.figures.confusion import class_rows, class_table, confusion_table, draw_confusion
+from cnn.monitoring.records.summary import write_json
 from cnn.runs.data_record import DATA
 from cnn.runs.saved_run import NetworkSettings, SavedRun, open_run
 from cnn.shown_text import on_one_line

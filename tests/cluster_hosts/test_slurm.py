@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 
 from .hosts import Hosts
 from .slurm import NODES, Slurm, missing

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 
 from .conftest import ROOT, Jobs

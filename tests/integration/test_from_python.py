@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.folder_lock import lock_folder
 

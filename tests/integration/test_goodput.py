@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn.monitoring.goodput import ACTIVITIES, LOST, STOPPED, goodput
+from cnn.monitoring.timing.goodput import ACTIVITIES, LOST, STOPPED, goodput
 from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.time_record import read_times
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn.monitoring.goodput import ACTIVITIES
+from cnn.monitoring.timing.goodput import ACTIVITIES
 
 from ..https_server import make_certificate
 from ..monitoring.status_server import PATH, TOKEN, Post, TrainerServer

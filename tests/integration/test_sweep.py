@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 from cnn.runs.run_folder import start_folder
 from cnn.sweeps.recipe import combinations
 

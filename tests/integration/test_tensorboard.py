@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_written_in_mid_run_stops_no_training(jobs, tmp_
     program.write_text(
         "import sys, runpy\n"
         "sys.path.insert(0, 'jobs')\n"
-        "import cnn.monitoring.events as events\n"
+        "import cnn.monitoring.tensorboard.events as events\n"
         "events.open_new = lambda path: open('/dev/full', 'wb')\n"
         "runpy.run_path('jobs/train.py', run_name='__main__')\n"
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.settings.settings import read_settings
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 from cnn.runs.checkpoints import load_checkpoint
 from cnn.settings.settings import read_settings
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 
 from .docker_pods import Container, Pods, docker, namespace, read_json
 from .emulated_job import EmulatedJob

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cnn.monitoring.heartbeat import heartbeat
-from cnn.monitoring.stopwatch import Stopwatch
+from cnn.monitoring.serving.heartbeat import heartbeat
+from cnn.monitoring.timing.stopwatch import Stopwatch
 
 PROBE = Path(__file__).parents[2] / "launch" / "pod_alive.sh"
 

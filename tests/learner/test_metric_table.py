@@ -20,7 +20,7 @@ from cnn.learner.metric_table import BEST_BY, METRICS, Answers, Metric, metrics_
 from cnn.learner.step import TrainingStep
 from cnn.learner.step_message import Reports
 from cnn.learner.step_results import StepResults
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 from cnn.runs.train import train

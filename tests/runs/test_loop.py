@@ -19,7 +19,7 @@ from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
 from cnn.learner.state import restore_state, state_variables
 from cnn.learner.step import TrainingStep
 from cnn.learner.totals import Total, Totals
-from cnn.monitoring.stopwatch import Stopwatch
+from cnn.monitoring.timing.stopwatch import Stopwatch
 from cnn.optim.optimizers import OptimizerSettings, build_optimizer
 from cnn.optim.regularisation import RegularisationSettings
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint

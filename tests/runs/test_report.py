@@ -8,10 +8,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cnn.learner.totals import Total, Totals
 from cnn.measuring.replay import first_difference, is_from_earlier_end
-from cnn.monitoring.bottlenecks import Bottleneck, StepTimes
-from cnn.monitoring.goodput import StartTimes, goodput
-from cnn.monitoring.metrics import read_metrics
-from cnn.monitoring.served_numbers import ServedNumbers
+from cnn.monitoring.records.metrics import read_metrics
+from cnn.monitoring.serving.served_numbers import ServedNumbers
+from cnn.monitoring.timing.bottlenecks import Bottleneck, StepTimes
+from cnn.monitoring.timing.goodput import StartTimes, goodput
 from cnn.runs.curve import TrainingCurve
 from cnn.runs.report import Report
 

@@ -5,7 +5,7 @@ import numpy as np
 from cnn.cluster.ranks.collectives import Cluster
 from cnn.learner.step_message import Reports
 from cnn.learner.step_results import Diagnostics, StepResults
-from cnn.monitoring.bottlenecks import StepTimes
+from cnn.monitoring.timing.bottlenecks import StepTimes
 from cnn.runs.step_times import StepTimer
 
 from ..circumstances import ALONE

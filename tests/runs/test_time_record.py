@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cnn.errors import UserError
-from cnn.monitoring.goodput import TRAINING
-from cnn.monitoring.stopwatch import Stopwatch
+from cnn.monitoring.timing.goodput import TRAINING
+from cnn.monitoring.timing.stopwatch import Stopwatch
 from cnn.runs.time_record import TIMES, TimeRecord, process_age, read_times
 
 

@@ -14,8 +14,8 @@ from scipy.special import softmax
 
 from cnn.data.sources.registry import open_dataset
 from cnn.errors import UserError
-from cnn.monitoring.prediction_files import PredictionFiles
-from cnn.monitoring.predictions import Prediction
+from cnn.monitoring.records.prediction_files import PredictionFiles
+from cnn.monitoring.records.predictions import Prediction
 from cnn.runs.saved_run import NetworkSettings, SavedRun
 from cnn.trained import prediction_output
 from cnn.trained.image_network import ImageNetwork, inference_batch_size

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from cnn.cluster.ranks.checkup import Checkup, Link, RankMeasurements, scarce_resources, slow_links, slow_ranks
-from cnn.monitoring.checkup_table import checkup_table
+from cnn.monitoring.terminal.checkup_table import checkup_table
 
 HOSTS = ["a", "b", "c"]
 NAMES = [f"rank {rank} on {host}" for rank, host in enumerate(HOSTS)]

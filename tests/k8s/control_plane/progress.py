@@ -1,6 +1,6 @@
 """How far the training of a namespace is, and what it has saved."""
 
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 from cnn.runs.checkpoints import Checkpoint, CheckpointFolder
 from tests.k8s.docker_pods import read_json
 from tests.k8s.rendering import Manifest

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.monitoring.metrics import read_metrics
+from cnn.monitoring.records.metrics import read_metrics
 
 from .cluster import Cluster, Namespace
 from .progress import await_end, await_step, hosts, last_checkpoint, saved_step, summary

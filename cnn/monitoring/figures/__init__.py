@@ -1,0 +1,1 @@
+"""The figures of runs, as PNG files."""

@@ -1,0 +1,1 @@
+"""What a run leaves in files: metrics, summaries, predictions, and comparisons of several runs."""
