@@ -1,14 +1,11 @@
 """What a step looks at in its exchanged gradients: their norms, and whether they are finite."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
+from cnn.optim.norms import Completed
 from cnn.tensor import Tensor
-
-Completed = Callable[[Tensor, str], Tensor]
-"""Makes sums over gradients (gradients,) complete where each rank has only a part of a gradient; see
-`cnn.cluster.exchange.sharded_kernels.ShardedKernels.completed`. The second argument names the call."""
 
 
 def norms_if(wanted: Tensor, gradients: Sequence[Tensor], completed: Completed) -> Tensor:
@@ -17,7 +14,7 @@ def norms_if(wanted: Tensor, gradients: Sequence[Tensor], completed: Completed) 
     Args:
         wanted: bool (), the same on every rank.
         gradients: the gradients.
-        completed: as described above.
+        completed: makes sums over these gradients complete.
     """
 
     def norms() -> Tensor:

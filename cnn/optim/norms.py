@@ -11,6 +11,10 @@ import tensorflow as tf
 from cnn.cluster.exchange.sharded_kernels import NOT_SHARDED, ShardedKernels
 from cnn.tensor import Tensor
 
+Completed = Callable[[Tensor, str], Tensor]
+"""Makes sums over gradients (gradients,) complete where each rank has only a part of a gradient; see
+`cnn.cluster.exchange.sharded_kernels.ShardedKernels.completed`. The second argument names the call."""
+
 
 def norms(tensors: Sequence[Tensor], path: str, sharded: ShardedKernels = NOT_SHARDED) -> list[Tensor]:
     """The Euclidean norms of a variable, its gradient or the like, each a tensor of at least one dimension.
@@ -26,14 +30,14 @@ def norms(tensors: Sequence[Tensor], path: str, sharded: ShardedKernels = NOT_SH
 
 
 def clipped(
-    gradients: Sequence[Tensor], max_norm: float, completed: Callable[[Tensor, str], Tensor] = lambda sums, name: sums
+    gradients: Sequence[Tensor], max_norm: float, completed: Completed = lambda sums, name: sums
 ) -> list[Tensor]:
     """The gradients, scaled down to a global norm of at most `max_norm` (Pascanu et al., 2013, algorithm 1).
 
     Args:
         gradients: the gradients, of some of which a rank may have only a part.
         max_norm: the largest norm.
-        completed: makes sums over these gradients (gradients,) complete; its second argument names the call.
+        completed: makes sums over these gradients complete.
     """
     squares = completed(tf.stack([_sum_of_squares(gradient) for gradient in gradients]), "squares")
     global_norm = tf.sqrt(tf.reduce_sum(squares))

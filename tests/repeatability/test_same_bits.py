@@ -27,7 +27,7 @@ ROWS = [*SHORT, *(pytest.param(*row, marks=pytest.mark.repeats) for row in ALL)]
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[Jobs]:
-    jobs = Jobs(tmp_path)
+    jobs = Jobs(tmp_path, seconds=1800)  # of VGG19, beside others
     yield jobs
     jobs.end()
 
