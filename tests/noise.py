@@ -5,7 +5,8 @@ import numpy as np
 from cnn.cluster.launchers.process import ALONE, Cores, Devices
 from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Dataset, Part
-from cnn.learner.learner import Learner, assemble, build_model, make_order
+from cnn.learner.assembly import assemble, build_model, make_order
+from cnn.learner.learner import Learner
 from cnn.settings.settings import TrainingSettings, parse_settings
 
 

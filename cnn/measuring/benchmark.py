@@ -16,7 +16,8 @@ from cnn.data.feed.feed_settings import FeedSettings
 from cnn.data.order import Plan, SampleOrder
 from cnn.data.sources.registry import DataSettings, open_dataset
 from cnn.errors import UserError
-from cnn.learner.learner import LearnerSettings, StepSettings, assemble, build_model, learner_settings, make_order
+from cnn.learner.assembly import assemble, build_model, make_order
+from cnn.learner.learner_settings import LearnerSettings, StepSettings, learner_settings
 from cnn.measuring.measured import Measured, read_measured
 from cnn.measuring.step_prediction import Costs, Layer, Predicted, parse_rate, predict
 from cnn.models.registry import ModelSettings

@@ -63,7 +63,7 @@ def describe_plan(settings: TrainingSettings, plan: PlanSettings) -> str:
     """
     from cnn.cluster.ranks.planned_cluster import PlannedCluster
     from cnn.data.split import divide_training_part
-    from cnn.learner.learner import assemble, build_model, make_order
+    from cnn.learner.assembly import assemble, build_model, make_order
     from cnn.learner.state import state_bytes
     from cnn.runs.checked_data import open_training_data
     from cnn.runs.resumption import check_data, check_length

@@ -16,15 +16,9 @@ from cnn.data.order import Plan, SampleOrder
 from cnn.data.sources.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.foreign_folder import open_new
-from cnn.learner.learner import (
-    Learner,
-    LearnerSettings,
-    StepSettings,
-    assemble,
-    build_model,
-    learner_settings,
-    make_order,
-)
+from cnn.learner.assembly import assemble, build_model, make_order
+from cnn.learner.learner import Learner
+from cnn.learner.learner_settings import LearnerSettings, StepSettings, learner_settings
 from cnn.learner.precision import PRECISIONS
 from cnn.models.registry import NETWORKS, ModelSettings
 from cnn.optim.optimizers import OptimizerSettings

@@ -11,7 +11,7 @@ import numpy as np
 from cnn.choices import check_counts
 from cnn.data.split import divide_training_part
 from cnn.errors import UserError
-from cnn.learner.learner import assemble, build_model, make_order
+from cnn.learner.assembly import assemble, build_model, make_order
 from cnn.monitoring.figures.range_figure import draw_range_test
 from cnn.optim.optimizers import MIN_LEARNING_RATE
 from cnn.runs.run_folder import FOLLOW_WEIGHTS

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cnn.data.sources.registry import open_dataset
-from cnn.learner.learner import assemble, build_model, make_order
+from cnn.learner.assembly import assemble, build_model, make_order
 from cnn.measuring.proof import Settings, check_output, small_epoch
 from cnn.models.registry import ModelSettings
 

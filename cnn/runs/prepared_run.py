@@ -15,7 +15,8 @@ from cnn.data.dataset import Dataset
 from cnn.data.order import SampleOrder
 from cnn.data.split import divide_training_part
 from cnn.errors import UserError
-from cnn.learner.learner import Learner, assemble, build_model, make_order
+from cnn.learner.assembly import assemble, build_model, make_order
+from cnn.learner.learner import Learner
 from cnn.monitoring.timing.stopwatch import Stopwatch
 from cnn.runs.checked_data import open_training_data
 from cnn.runs.data_record import write_data

@@ -16,7 +16,7 @@ from cnn.data.feed.feed_settings import FeedSettings
 from cnn.data.sources.registry import DataSettings
 from cnn.duration import seconds_of
 from cnn.errors import UserError
-from cnn.learner.learner import LearnerSettings, StepSettings, learner_settings
+from cnn.learner.learner_settings import LearnerSettings, StepSettings, learner_settings
 from cnn.models.registry import ModelSettings
 from cnn.monitoring.serving.metrics_server import MetricsSettings
 from cnn.optim.optimizers import MIN_LEARNING_RATE, OptimizerSettings

@@ -13,7 +13,7 @@ from cnn.cluster.ranks.collectives import Cluster
 from cnn.data.dataset import Dataset
 from cnn.data.sources.registry import open_dataset
 from cnn.errors import UserError
-from cnn.learner.learner import assemble, build_model, check_batches, make_order
+from cnn.learner.assembly import assemble, build_model, check_batches, make_order
 from cnn.models.blocks import classifier, convolution
 from cnn.models.registry import NETWORKS, Network
 from cnn.settings.settings import TrainingSettings, parse_settings
