@@ -8,7 +8,8 @@ from typing import Any
 
 from cnn.errors import UserError
 from cnn.from_json import read_object
-from cnn.monitoring.figures.figure import as_png, curves_figure
+from cnn.monitoring.figures.figure import curves_figure
+from cnn.monitoring.png import as_png
 from cnn.monitoring.records.metrics import read_metrics
 
 _MIN_SECONDS = 2.0

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn.monitoring.figures.figure import add_title, as_png, running_mean, style_step_axis
+from cnn.monitoring.figures.figure import add_title, running_mean, style_step_axis
+from cnn.monitoring.png import as_png
 from cnn.monitoring.records.comparison import RunResult
 from cnn.shown_text import counted
 from cnn.whole_file import write_whole

@@ -3,13 +3,13 @@
 A confusion matrix has a row for each true class and a column for each predicted class.
 """
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn.monitoring.png import as_png
 from cnn.shown_text import on_one_line
 from cnn.whole_file import write_whole
 
@@ -109,9 +109,7 @@ def draw_confusion(names: Sequence[str], confusion: np.ndarray, path: Path, titl
     bar.set_label("% of the true class")
     if len(names) <= _MAX_LABELLED_CLASSES:
         _label(axes, names, confusion, shares)
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    write_whole(path, png.getvalue())
+    write_whole(path, as_png(figure))
 
 
 def _label(axes: "Axes", names: Sequence[str], confusion: np.ndarray, shares: np.ndarray) -> None:

@@ -1,11 +1,10 @@
 """Figure of a run's curves: RUN/curves.png."""
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnn.monitoring.png import as_png
 from cnn.shown_text import on_one_line
 from cnn.whole_file import write_whole
 
@@ -98,15 +97,6 @@ def add_title(figure: "Figure", title: str, folder: Path) -> None:
     shown, room = on_one_line(str(folder)), int(_CHARACTERS_PER_INCH * figure.get_figwidth())
     shown = shown if len(shown) <= room else f"…{shown[1 - room :]}"
     figure.suptitle(f"{on_one_line(title)}\n{shown}", fontsize=13, parse_math=False, linespacing=1.3)
-
-
-def as_png(figure: "Figure") -> bytes:
-    """Returns a figure as PNG. Characters that its font lacks, in the names of folders, are drawn as boxes."""
-    png = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(png, format="png")
-    return png.getvalue()
 
 
 def _points(records: Sequence[Mapping[str, Any]], part: str, name: str) -> Points:

@@ -1,9 +1,9 @@
 """A run's goodput as text and as a figure."""
 
-import io
 from pathlib import Path
 
 from cnn.duration import duration
+from cnn.monitoring.png import as_png
 from cnn.monitoring.timing.goodput import ACTIVITIES, STOPPED, Goodput
 from cnn.shown_text import counted
 from cnn.whole_file import write_whole
@@ -76,9 +76,7 @@ def draw_goodput(whole: Goodput, path: Path, title: str) -> None:
     axes.set_title(f"{title}: {_percent(whole.share)} of the time became progress")
     axes.spines[["right", "top"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=9)
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    write_whole(path, file.getvalue())
+    write_whole(path, as_png(figure))
 
 
 def _unit(seconds: float) -> tuple[str, float]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn.errors import UserError
-from cnn.monitoring.figures.figure import as_png
+from cnn.monitoring.png import as_png
 from cnn.shown_text import on_one_line
 from cnn.whole_file import write_whole
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn.errors import UserError
-from cnn.monitoring.figures.figure import add_title, as_png
+from cnn.monitoring.figures.figure import add_title
+from cnn.monitoring.png import as_png
 from cnn.monitoring.records.summary import write_json
 from cnn.monitoring.timing.step_table import PARTS
 from cnn.whole_file import write_whole

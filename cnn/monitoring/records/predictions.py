@@ -1,12 +1,12 @@
 """Predictions as a table and as a figure."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cnn.monitoring.png import as_png
 from cnn.shown_text import on_one_line
 from cnn.whole_file import write_whole
 
@@ -89,9 +89,7 @@ def draw_predictions(
         row, column = divmod(number, columns)
         _draw_image(panels[2 * row, column], prediction.image, image)
         _draw_bars(panels[2 * row + 1, column], prediction.classes[:bars])
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    write_whole(path, png.getvalue())
+    write_whole(path, as_png(figure))
 
 
 def _draw_image(axes: "Axes", name: str, image: np.ndarray) -> None:
