@@ -22,7 +22,7 @@ from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 from .conftest import ROOT, Jobs
 from .processes import process_of_rank, until
 
-STEPS, STEPS_PER_EPOCH, WORKERS = 200, 5, 3
+STEPS, STEPS_PER_EPOCH, WORKERS = 80, 5, 3
 MOMENTS = ("start", "step", "evaluation", "saving")
 SHORT = (signal.SIGKILL, 3)
 FAULTS = [
