@@ -104,6 +104,9 @@ class Settings:
     exchange: ExchangeSettings
     step: StepSettings
 
+    def __post_init__(self) -> None:
+        _ = self.learner  # refuses settings that contradict each other
+
     @property
     def learner(self) -> LearnerSettings:
         """The settings that affect a step."""

@@ -104,6 +104,9 @@ class Settings:
     regularisation: RegularisationSettings
     exchange: ExchangeSettings
 
+    def __post_init__(self) -> None:
+        self.learner(ModelSettings(), "float32")  # refuses settings that contradict each other
+
     def learner(self, model: ModelSettings, precision: str) -> LearnerSettings:
         """The settings that determine a training step of one network."""
         step = StepSettings(

@@ -148,6 +148,7 @@ class TrainingSettings:
                 f"{self.optimizer.scale_learning_rate} to --global_batch_size {self.run.global_batch_size}, is "
                 f"{self.learning_rate}: give another --learning_rate or --scale_learning_rate."
             )
+        _ = self.learner  # refuses settings that contradict each other
 
     @property
     def learning_rate(self) -> float:

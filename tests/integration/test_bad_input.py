@@ -206,6 +206,7 @@ def test_a_program_of_one_process_is_not_started_as_several(jobs, tmp_path: Path
         (("--model", "resnet18-32", "--global_batch_size", 32), "--global_batch_size 32 is too small for 2 workers: "),
         (("--initialize_from", "resnet.safetensors"), "resnet.safetensors does not exist."),
         (("--model", "lenet55"), "unknown model 'lenet55'"),
+        (("--reproducible", "--exchange", "sharded"), "--exchange sharded excludes --reproducible, "),
         (("--metrics_port", 9400, "--metrics_address", "192.0.2.1"), "--metrics_address '192.0.2.1' is not an address"),
     ],
 )
