@@ -90,15 +90,22 @@ class SharedChunks:
 
     def _left(self, news: list[Decoded], *, wait: bool) -> Iterator[Chunk]:
         """Takes one portion after another, and yields their chunks that are not decoded yet."""
+        others: list[int] = []  # portions that other processes work on
         for number, places in enumerate(self._portions):
-            if self._undone(places) and (lock := self._lock(number, wait=wait)) is not None:
-                news.extend(self._news(number))
-                left = self._undone(places)
-                if left:
-                    self._held[number] = _Held(lock, {*left})
-                    yield from (self._chunks[place] for place in left)
-                else:
-                    lock.release()
+            news.extend(each for other in others for each in self._news(other))
+            others = [other for other in others if self._undone(self._portions[other])]
+            if not self._undone(places):
+                continue
+            if (lock := self._lock(number, wait=wait)) is None:
+                others.append(number)
+                continue
+            news.extend(self._news(number))
+            left = self._undone(places)
+            if left:
+                self._held[number] = _Held(lock, {*left})
+                yield from (self._chunks[place] for place in left)
+            else:
+                lock.release()
 
     def _undone(self, places: list[_Place]) -> list[_Place]:
         return [place for place in places if place not in self._decoded]

@@ -57,9 +57,10 @@ class WorkProgress:
         """Counts more work as done."""
         self._done += count
         self.seconds = self._display.seconds
-        state = f"{self._activity}: {self._state()}"
+        state, time_left = f"{self._activity}: {self._state()}", self._display.time_left(self._done)
         speed = f"{self._number((self._done - self._before) / max(self.seconds, 1e-9))} {self._unit.name} a second"
-        self._display.update(self._done, f"{state}, {speed}", parts=(state, self._display.time_left(self._done), speed))
+        line = ", ".join(part for part in (state, speed, time_left) if part)
+        self._display.update(self._done, line, parts=(state, time_left, speed))
 
     def close(self) -> None:
         """Leaves the latest state visible."""

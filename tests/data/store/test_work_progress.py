@@ -29,9 +29,9 @@ def test_a_line_comes_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> N
     assert output == ""
     assert error.splitlines() == [
         "preparing mine: resuming after 2,000 of 5,000 images",
-        "preparing mine: 2,384 of 5,000 images, 32 images a second",
-        "preparing mine: 2,768 of 5,000 images, 32 images a second",
-        "preparing mine: 3,024 of 5,000 images, 32 images a second",
+        "preparing mine: 2,384 of 5,000 images, 32 images a second, 1 min 22 s left",
+        "preparing mine: 2,768 of 5,000 images, 32 images a second, 1 min 10 s left",
+        "preparing mine: 3,024 of 5,000 images, 32 images a second, 1 min 2 s left",
     ]
 
 
