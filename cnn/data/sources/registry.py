@@ -21,6 +21,7 @@ from cnn.data.store.cache_folder import cache_folder, explained
 from cnn.data.store.damaged_images import refuse_left_out
 from cnn.data.store.image_store import open_image_store
 from cnn.data.store.known_folder import KnownFolder
+from cnn.data.store.local_copy import opened_locally
 from cnn.data.store.preparation_progress import PreparationProgress
 from cnn.data.store.store import open_store
 from cnn.data.store.store_files import FORMAT
@@ -174,8 +175,10 @@ def _open(settings: DataSettings, division: Division, progress: PreparationProgr
     if source.remote is not None:
         fetch_missing(settings.data, source.remote, folder)
     if isinstance(source, ImageSource):
-        return _open_images(source, folder, settings, division, progress or PreparationProgress(), verify=verify)
-    return open_store(settings.data, lambda: source.read(folder), folder, source.files(folder), verify=verify)
+        opened = _open_images(source, folder, settings, division, progress or PreparationProgress(), verify=verify)
+    else:
+        opened = open_store(settings.data, lambda: source.read(folder), folder, source.files(folder), verify=verify)
+    return opened_locally(opened)
 
 
 def _open_images(
