@@ -7,7 +7,7 @@
 # kubectl, Go, and Debian's iproute2, openssh-server, slurm-wlm, munge, docker.io, debootstrap and
 # containernetworking-plugins, and are skipped, saying so, without. The shortest of them are among the others.
 #
-# --faults, given first, kills and stops training at forty moments instead, and a process that saves at fifty (25
+# --faults, given first, kills and stops training at forty moments instead, and a process that saves at fifty (12
 # minutes); a few of these are among the others.
 #
 # --gpu-build, given first, runs what needs TensorFlow for GPUs, but no GPU, instead: which operations of a step a GPU
