@@ -15,7 +15,7 @@
 # open is named (20 minutes). It needs the environment of `launch/setup.sh --gpu`.
 #
 # --repeats, given first, trains every network several times instead, in each precision, with one and two threads and
-# workers, two such trainings beside each other, and compares the bits (hours, and 24 GB of memory).
+# workers, beside two processes that take the processor's time, and compares the bits (hours).
 #
 # --mutants, given first, makes a hundred small changes to what must be exact instead, of which the tests should notice
 # most (30 minutes); it changes the files in place, so it wants a clone of its own.
@@ -47,7 +47,7 @@ fi
 
 if [ "${1:-}" = --repeats ]; then
   shift
-  exec python -m pytest --numprocesses 2 --dist load -m repeats -s "$@"
+  exec python -m pytest -m repeats -s "$@"
 fi
 
 if [ "${1:-}" = --mutants ]; then

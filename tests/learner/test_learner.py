@@ -1,7 +1,10 @@
 """What learns: groups follow from the network, and batches that cannot be divided are refused."""
 
-from collections.abc import Callable, Iterator
+import sys
+import types
+from collections.abc import Iterator
 
+import keras
 import numpy as np
 import pytest
 from tensorflow.python.framework import config
@@ -11,6 +14,8 @@ from cnn.data.dataset import Dataset
 from cnn.data.sources.registry import open_dataset
 from cnn.errors import UserError
 from cnn.learner.assembly import assemble, build_model, check_batches, make_order
+from cnn.models.blocks import classifier, convolution
+from cnn.models.registry import NETWORKS, Network
 from cnn.settings.settings import TrainingSettings, parse_settings
 
 SAMPLES = np.arange(60)
@@ -30,8 +35,19 @@ def arithmetic() -> Iterator[None]:
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "normalised"])
-def scratch(request: pytest.FixtureRequest, add_scratch: Callable[[bool], None]) -> bool:
-    add_scratch(request.param)
+def scratch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """A network as one adds it, a file and a row, that says nothing of groups; with or without batch normalisation."""
+
+    def build(image_shape: tuple[int, int, int], classes: int, *, normalised: bool) -> keras.Model:
+        images = keras.Input(image_shape, name="images")
+        x = convolution(images, 4, 3, normalised=normalised, name="conv1")
+        return keras.Model(images, classifier(x, classes, 0, units=()), name="scratch")
+
+    module = types.ModuleType("cnn.models.scratch")
+    module.build = build  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    row = Network(family="scratch", options={"normalised": request.param}, smallest_image=1)
+    monkeypatch.setitem(NETWORKS, "scratch", row)
     return bool(request.param)
 
 

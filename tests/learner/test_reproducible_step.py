@@ -1,7 +1,5 @@
 """A step that computes group by group is the usual step, and looks at real samples alone."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -21,14 +19,13 @@ STEPS = 5
     [
         ("lenet5-like", 16, 0.05, ()),
         ("lenet5-like", 16, 0.05, ("--exchange", "factored")),
-        ("scratch", 8, 0.05, ()),
+        ("resnet18-32", 16, 1e-3, ()),  # with smaller images and higher rates, differences grow a thousandfold a step
     ],
     ids=["summed", "factored", "normalised"],
 )
 def test_it_computes_what_the_usual_step_computes(
-    add_scratch: Callable[[bool], None], network: str, side: int, rate: float, more: tuple[object, ...]
+    network: str, side: int, rate: float, more: tuple[object, ...]
 ) -> None:
-    add_scratch(True)
     found = []
     for kind in ((), ("--reproducible",)):
         learner = noise_learner(
