@@ -12,7 +12,7 @@ import pytest
 from cnn.errors import RunError, UserError
 from cnn.launching.job_key import make_secret, store_secret
 
-from ..https_server import HttpsServer, make_certificate
+from ..https_server import HttpsServer
 
 OWNER = {"name": "key", "uid": "0f2a"}
 
@@ -36,11 +36,6 @@ class ApiServer(HttpsServer):
             return 409
         self.secrets[secret["metadata"]["name"]] = secret
         return 201
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 import contextlib
 import dataclasses
 import logging
-import os
 import shutil
 from pathlib import Path
 
 from cnn.data.dataset import Dataset
 from cnn.data.store.cache_folder import explained, folder_named_by, locked
-from cnn.data.store.store_files import DamagedStoreError, folder_of, open_files, sync_folder
+from cnn.data.store.store_files import DamagedStoreError, folder_of, open_files, sync, sync_folder
 
 VARIABLE = "CNN_LOCAL_CACHE_DIR"
 
@@ -61,7 +60,7 @@ def _copy(store: Path, copy: Path) -> None:
             if path.is_file():
                 shutil.copyfile(path, unfinished / path.name)
                 with open(unfinished / path.name, "rb") as file:
-                    os.fsync(file.fileno())
+                    sync(file)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise

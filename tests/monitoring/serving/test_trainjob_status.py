@@ -21,11 +21,6 @@ OFTEN = 0.01
 """Seconds between posts."""
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
-
-
 @pytest.fixture
 def trainer(certificate: tuple[Path, Path]) -> Iterator[TrainerServer]:
     with contextlib.closing(TrainerServer(*certificate)) as server:
