@@ -21,6 +21,8 @@ class SmallestStep:
 
     def __init__(self, network: str, cluster: Cluster, *settings: object, exchange: Exchange | None = None) -> None:
         usual = ("--model", network, "--optimizer", "momentum", "--group_size", 4, *REGULARISATION)
+        if exchange is not None:
+            usual = (*usual, "--exchange", "allreduce")  # or it might divide kernels, by the rates that it measures
         learner = noise_learner(cluster, *usual, *settings, side=NETWORKS[network].smallest_image, batch=BATCH)
         self.variables, self.order = learner.variables, learner.order
         self._step = learner.make_step(exchange=exchange)
