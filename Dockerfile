@@ -22,19 +22,18 @@ COPY cnn/cluster/devices/cuda_libraries.py cnn/cluster/devices/
 ARG DEVICE=cpu
 RUN touch README.md && bash launch/setup.sh "--$DEVICE"
 # Remove what only building and development need: their packages, headers, static libraries, tests, and the symbols of
-# TensorFlow's libraries that nothing links to. Compile Python files here, as bytecode cannot be written on a read-only
-# file system, and so that it does not depend on when they were installed; errors are ignored, because some packages
-# contain .py templates that are not valid Python.
-COPY launch/unneeded_packages.py launch/
+# libraries that nothing links to. Bytecode is made here, as it cannot be written on a read-only file system, and so that
+# it does not depend on when the packages were installed.
+COPY launch/imported_bytecode.py launch/unneeded_packages.py launch/
 RUN packages=.venv/lib/python3.11/site-packages \
     && .venv/uv/bin/uv pip uninstall --quiet --python .venv/bin/python \
         libclang $(.venv/bin/python launch/unneeded_packages.py "$DEVICE") \
     && rm -rf .venv/uv "$packages/tensorflow/include" \
     && find "$packages" -name '*.a' -delete \
     && find "$packages" \( -name tests -o -name __pycache__ \) -type d -prune -exec rm -rf {} + \
-    && find "$packages/tensorflow" "$packages/horovod" -name '*.so*' -type f -exec strip --strip-unneeded {} + \
-    && { .venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash .venv/lib >/dev/null || true; } \
-    && .venv/bin/python -c 'import horovod.tensorflow'
+    && find "$packages/tensorflow" -name '*.so*' -type f -exec strip --strip-unneeded {} + \
+    && find "$packages" -name '*.cpython-*.so' -type f -exec strip --strip-unneeded {} + \
+    && .venv/bin/python -B launch/imported_bytecode.py
 
 FROM python
 ARG DEVICE=cpu
@@ -51,5 +50,6 @@ WORKDIR /opt/cnn
 COPY --from=build /opt/cnn/.venv .venv
 COPY launch/ssh_config /etc/ssh/ssh_config.d/cnn.conf
 COPY . .
+RUN python -m compileall -q --invalidation-mode checked-hash cnn
 USER 1000:1000
 CMD ["python", "jobs/train.py", "--help"]
