@@ -42,7 +42,7 @@ def main() -> None:
         importlib.import_module(name)
     for module in list(sys.modules.values()):
         path = Path(getattr(module, "__file__", None) or "")
-        if path.suffix == ".py" and path.is_relative_to(sys.prefix):
+        if path.suffix == ".py" and path.is_relative_to(sys.prefix) and path.is_file():
             py_compile.compile(str(path), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 
 
