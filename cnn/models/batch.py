@@ -7,8 +7,11 @@ Models are called with images alone, so that they stay ordinary Keras models. A 
 import contextlib
 import contextvars
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
+
+import tensorflow as tf
 
 from cnn.tensor import Tensor
 
@@ -54,6 +57,59 @@ class TrainingBatch:
 
     divided: Mapping[str, DividedProduct] = dataclasses.field(default_factory=dict)
     """The products with kernels that several ranks share, by the kernel's path."""
+
+    _variance_weights: dict[int, tuple[Tensor, Tensor]] = dataclasses.field(default_factory=dict, init=False)
+
+    @functools.cached_property
+    def real_samples(self) -> Tensor:
+        """Floating-point tensor (groups,): the number of samples of each group that are not padding."""
+        return tf.reduce_sum(self._weights_of_groups, 1)
+
+    @functools.cached_property
+    def shares_of_groups(self) -> Tensor:
+        """Floating-point tensor (groups, group_size, 1, 1): each sample's share in the statistics of its group.
+
+        The shares of a group add up to 1, and padding has 0. A group of padding alone has no influence, but is
+        normalised as well to avoid overflow: there each sample has the same share.
+        """
+        real = self.real_samples[:, None]
+        only_padding = 1 - tf.minimum(real, 1)
+        shares = (self._weights_of_groups + only_padding) / (real + only_padding * self.group_size)
+        return shares[:, :, None, None]
+
+    @functools.cached_property
+    def share(self) -> Tensor:
+        """Floating-point tensor (): the rank's share of the global batch's samples."""
+        return tf.reduce_sum(self.weights) / self._samples
+
+    @functools.cached_property
+    def mean_weights(self) -> Tensor:
+        """Floating-point tensor (groups, 1): the share of each group in the global batch's mean."""
+        return self.real_samples[:, None] / self._samples
+
+    def variance_weights(self, positions: int) -> tuple[Tensor, Tensor]:
+        """The weight of each group in the unbiased estimate of the global batch's variance within groups.
+
+        Args:
+            positions: values per sample and channel.
+
+        Returns:
+            The weights, floating-point (groups, 1), and whether there is a variance, bool (): not with a single value.
+        """
+        if positions not in self._variance_weights:
+            # Degrees of freedom: values per channel less one for each group's estimated mean.
+            degrees_of_freedom = self._samples * positions - tf.math.ceil(self._samples / self.group_size)
+            weights = tf.math.divide_no_nan(self.real_samples[:, None] * positions, degrees_of_freedom)
+            self._variance_weights[positions] = weights, degrees_of_freedom > 0
+        return self._variance_weights[positions]
+
+    @functools.cached_property
+    def _samples(self) -> Tensor:
+        return tf.cast(self.count, self.weights.dtype)
+
+    @functools.cached_property
+    def _weights_of_groups(self) -> Tensor:
+        return tf.reshape(self.weights, (-1, self.group_size))
 
 
 _current: contextvars.ContextVar[TrainingBatch | None] = contextvars.ContextVar("training_batch", default=None)

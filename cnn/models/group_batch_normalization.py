@@ -61,68 +61,74 @@ class GroupBatchNormalization(keras.layers.Layer):
     def _by_groups(self, inputs: Tensor, batch: TrainingBatch) -> Tensor:
         normalise = _normalise_by_xla() if tf.config.get_visible_devices("GPU") else normalise_groups
         gamma, beta = self.gamma.value, self.beta.value
-        outputs, real, mean, variance = normalise(inputs, batch.weights, gamma, beta, batch.group_size, self.epsilon)
-        self._contribute(batch, real, mean, variance, inputs.shape[1] * inputs.shape[2])
+        shares = tf.cast(batch.shares_of_groups, gamma.dtype)
+        outputs, mean, variance = normalise(inputs, shares, gamma, beta, self.epsilon)
+        self._contribute(batch, mean, variance, inputs.shape[1] * inputs.shape[2])
         return outputs
 
-    def _contribute(self, batch: TrainingBatch, real: Tensor, mean: Tensor, variance: Tensor, positions: int) -> None:
-        """Adds what these groups, of `real` samples (groups, 1), contribute to the moving statistics' next values."""
-        samples = tf.cast(batch.count, mean.dtype)
-        share = tf.reduce_sum(real) / samples
-        # Degrees of freedom in the complete batch: values per channel less one for each group's estimated mean.
-        degrees_of_freedom = samples * positions - tf.math.ceil(samples / batch.group_size)
-        for moving, total, divisor in (
-            (self.moving_mean, tf.reduce_sum(real * mean, 0), samples),
-            (self.moving_variance, tf.reduce_sum(real * positions * variance, 0), degrees_of_freedom),
+    def _contribute(self, batch: TrainingBatch, mean: Tensor, variance: Tensor, positions: int) -> None:
+        """Adds what these groups' statistics (groups, channels) contribute to the moving statistics' next values."""
+        variance_weights, has_variance = batch.variance_weights(positions)
+        kept = tf.where(has_variance, tf.constant(self.momentum, mean.dtype), 1)
+        share = tf.cast(batch.share, mean.dtype)
+        for moving, statistic, weights, momentum in (
+            (self.moving_mean, mean, batch.mean_weights, self.momentum),
+            (self.moving_variance, variance, variance_weights, kept),
         ):
-            kept = tf.where(divisor > 0, tf.constant(self.momentum, mean.dtype), 1)
-            contribution = (1 - kept) * tf.math.divide_no_nan(total, divisor)
-            batch.statistics.append((moving, share * kept * moving.value + contribution))
+            contribution = (1 - momentum) * tf.reduce_sum(tf.cast(weights, mean.dtype) * statistic, 0)
+            batch.statistics.append((moving, share * momentum * moving.value + contribution))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
 def normalise_groups(
-    inputs: Tensor, weights: Tensor, gamma: Tensor, beta: Tensor, group_size: int, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    inputs: Tensor, shares: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Normalises each group of samples by its own mean and variance.
 
-    Computes in the type of `gamma`, whatever type the maps have.
+    Computes in the type of `gamma`, whatever type the maps have. The gradient passes through the normalised maps alone.
+    It is written by hand, because TensorFlow's would consist of three times as many operations.
 
     Args:
         inputs: maps (samples, height, width, channels).
-        weights: 1 for each sample, or 0 for padding, (samples,).
+        shares: each sample's share in the statistics of its group, (groups, samples of a group, 1, 1).
         gamma: factor of each channel.
         beta: term of each channel.
-        group_size: samples of a group.
         epsilon: constant added to the variance.
 
     Returns:
-        The normalised maps; the number of samples of each group that are not padding, (groups, 1); their mean and
-        variance, (groups, channels).
+        The normalised maps, and the groups' mean and variance, (groups, channels).
     """
-    maps = tf.cast(inputs, gamma.dtype)
-    sample_mean, sample_variance = tf.nn.moments(maps, (1, 2))
+    positions, channels = inputs.shape[1] * inputs.shape[2], inputs.shape[3]
+    in_groups = (-1, shares.shape[1], positions, channels)
+    maps = tf.reshape(tf.cast(inputs, gamma.dtype), in_groups)
+    sample_mean = tf.reduce_mean(maps, 2, keepdims=True)
+    sample_variance = tf.reduce_mean(tf.math.squared_difference(maps, sample_mean), 2, keepdims=True)
+    mean = tf.reduce_sum(shares * sample_mean, 1, keepdims=True)
+    deviation = tf.math.squared_difference(sample_mean, mean)
+    variance = tf.reduce_sum(shares * (sample_variance + deviation), 1, keepdims=True)
+    inverse = tf.math.rsqrt(variance + epsilon)
 
-    def over_group(values: Tensor) -> Tensor:
-        return tf.reduce_sum(tf.reshape(values, (-1, group_size, values.shape[-1])), 1)
+    @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def normalised(inputs: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Any]:
+        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            """The paper's section 3, with the statistics' dependence on each value weighted by its sample's share."""
+            of_outputs = tf.reshape(tf.cast(upstream, gamma.dtype), in_groups)
+            centred = maps - mean
+            of_beta = tf.reduce_sum(of_outputs, (1, 2), keepdims=True)
+            of_gamma = inverse * tf.reduce_sum(of_outputs * centred, (1, 2), keepdims=True)
+            factor = gamma * inverse
+            share = factor * (shares / positions)
+            of_inputs = of_outputs * factor - centred * (share * (inverse * of_gamma)) - share * of_beta
+            of_inputs = tf.cast(tf.reshape(of_inputs, tf.shape(upstream)), inputs.dtype)
+            return of_inputs, tf.reduce_sum(of_gamma, (0, 1, 2)), tf.reduce_sum(of_beta, (0, 1, 2))
 
-    def of_sample(values: Tensor) -> Tensor:
-        # Not by tf.repeat, whose gradient XLA cannot compile for a GPU.
-        return tf.reshape(values[:, None] + tf.zeros((group_size, 1), values.dtype), (-1, values.shape[-1]))
+        scale = gamma * inverse
+        outputs = maps * scale + (beta - mean * scale)
+        return tf.cast(tf.reshape(outputs, tf.shape(inputs)), inputs.dtype), gradient
 
-    weights = tf.cast(weights, maps.dtype)[:, None]
-    real = over_group(weights)
-    # A group of padding alone has no influence, but is normalised as well to avoid overflow.
-    weights += of_sample(1 - tf.minimum(real, 1))
-    count = over_group(weights)
-    mean = over_group(weights * sample_mean) / count
-    variance = over_group(weights * (sample_variance + tf.square(sample_mean - of_sample(mean)))) / count
-    scale = gamma * tf.math.rsqrt(variance + epsilon)
-    shift = beta - mean * scale
-    outputs = maps * of_sample(scale)[:, None, None, :] + of_sample(shift)[:, None, None, :]
-    return tf.cast(outputs, inputs.dtype), real, mean, variance
+    return normalised(inputs, gamma, beta), tf.reshape(mean, (-1, channels)), tf.reshape(variance, (-1, channels))
 
 
 @functools.cache

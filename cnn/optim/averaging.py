@@ -44,7 +44,8 @@ class WeightAverage:
         t = tf.cast(steps, self._model.dtype)
         change = 1 - tf.minimum(tf.constant(self._decay, t.dtype), (1 + t) / (10 + t))
         for average, variable in zip(self._averages, self._trained, strict=True):
-            average.assign_add(change * (variable.value - average.value))
+            # TensorFlow's variables: Keras's `assign_add` would make twice as many operations.
+            average.value.assign_add(change * (variable.value - average.value), read_value=False)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:

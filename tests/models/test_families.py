@@ -124,6 +124,34 @@ def _said(batch: TrainingBatch) -> dict[str, np.ndarray]:
     return {variable.path.split("/")[-1]: value.numpy() for variable, value in batch.statistics}
 
 
+def test_the_gradient_of_batch_normalisation_is_that_of_its_formula() -> None:
+    generator = np.random.default_rng(8)
+    maps, upstream = (tf.constant(generator.normal(3, 2, size=(9, 4, 5, 2))) for _ in range(2))
+    real = (slice(0, 3), slice(3, 5))  # one sample of the second group is padding, and all of the third
+    weights = [1, 1, 1, 1, 1, 0, 0, 0, 0]
+    upstream *= tf.constant(weights, tf.float64)[:, None, None, None]
+    layer = GroupBatchNormalization(dtype="float64")
+    layer.build(maps.shape)
+    layer.gamma.assign([0.5, 2.0])
+    layer.beta.assign([1.0, -1.0])
+    batch = TrainingBatch(keys=None, weights=tf.constant(weights, tf.float64), count=tf.constant(5), group_size=3)
+    variables = [layer.gamma.value, layer.beta.value]
+    with tf.GradientTape() as tape, training_on(batch):
+        tape.watch(maps)
+        outputs = layer(maps, training=True)
+    found = tape.gradient(outputs, [maps, *variables], upstream)
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        parts = []
+        for each in real:
+            mean, variance = tf.nn.moments(maps[each], (0, 1, 2))
+            parts.append(tf.nn.batch_normalization(maps[each], mean, variance, variables[1], variables[0], 1e-5))
+        outputs = tf.concat(parts, 0)
+    expected = tape.gradient(outputs, [maps, *variables], upstream[:5])
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
 def test_a_group_of_one_value_says_nothing_of_the_variance() -> None:
     maps = np.random.default_rng(5).normal(3, 2, size=(6, 1, 1, 2))
     batch = _normalise(GroupBatchNormalization(dtype="float64"), maps, [1, 1, 1, 1, 0, 0])[1]
@@ -161,21 +189,22 @@ def test_what_fills_up_changes_nothing() -> None:
 def test_compiled_by_xla_as_for_a_gpu_batch_normalisation_computes_the_same() -> None:
     generator = np.random.default_rng(7)
     maps, upstream = (tf.constant(generator.normal(3, 2, size=(9, 4, 5, 2))) for _ in range(2))
-    weights = tf.constant([1.0] * 5 + [0.0] * 4, tf.float64)
+    shares = tf.constant([[1 / 3] * 3, [1 / 2, 1 / 2, 0], [1 / 3] * 3], tf.float64)[:, :, None, None]
     gamma, beta = tf.constant([0.5, 2.0], tf.float64), tf.constant([1.0, -1.0], tf.float64)
 
-    def results(normalise: Callable[..., Any], maps: tf.Tensor, upstream: tf.Tensor, weights: tf.Tensor) -> list[Any]:
+    def results(normalise: Callable[..., Any], maps: tf.Tensor, upstream: tf.Tensor, shares: tf.Tensor) -> list[Any]:
         with tf.GradientTape() as tape:
             tape.watch((maps, gamma, beta))
-            outputs, *statistics = normalise(maps, weights, gamma, beta, 3, 1e-5)
+            outputs, *statistics = normalise(maps, shares, gamma, beta, 1e-5)
         return [outputs, *statistics, *tape.gradient(outputs, (maps, gamma, beta), upstream)]
 
     # As in a training step, the number of samples is not known when the graph is made.
-    of_any_number = [tf.TensorSpec((None, *shape), tf.float64) for shape in (maps.shape[1:], upstream.shape[1:], ())]
+    shapes = (maps.shape[1:], upstream.shape[1:], shares.shape[1:])
+    of_any_number = [tf.TensorSpec((None, *shape), tf.float64) for shape in shapes]
     step = tf.function(results, autograph=False)
     compiled = tf.function(normalise_groups, autograph=False, jit_compile=True)
-    by_xla = step.get_concrete_function(compiled, *of_any_number)(maps, upstream, weights)
-    for one, other in zip(by_xla, results(normalise_groups, maps, upstream, weights), strict=True):
+    by_xla = step.get_concrete_function(compiled, *of_any_number)(maps, upstream, shares)
+    for one, other in zip(by_xla, results(normalise_groups, maps, upstream, shares), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
