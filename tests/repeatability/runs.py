@@ -1,13 +1,12 @@
-"""The same training several times: `[mpirun] python -m tests.repeatability.runs NETWORK THREADS RUNS PRECISION...`.
+"""The same training several times: `[mpirun] python -m tests.repeatability.runs NETWORK THREADS RUNS PRECISION`.
 
-Prints a line for each precision: it, the hashes of what each run ended with, and the sums that timing could decide.
+Prints a line: the hashes of what each run ended with, and the sums that timing could decide.
 """
 
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,18 +20,17 @@ from .smallest import SmallestStep, sums_by_timing
 STEPS = 3
 
 
-def main(network: str, threads: int, runs: int, precisions: Sequence[str]) -> None:
-    """Trains in each precision."""
+def main(network: str, threads: int, runs: int, precision: str) -> None:
+    """Trains so many times."""
     cores = launch.Cores(pinned=None, threads=threads)
     launch.share_cores = lambda *_: cores  # whatever this machine has
     cluster = Cluster(launch.launch_from_environment(os.environ))
-    for precision in precisions:
-        exchange = make_exchange(cluster, bucket_bytes=2**20)
-        step = SmallestStep(network, cluster, "--precision", precision, exchange=exchange)
-        by_timing, hashes = hashes_of_runs(step, runs, cluster)
-        everywhere = {each for rank in cluster.gather(hashes) for each in rank}
-        if cluster.is_chief:
-            print(json.dumps([precision, sorted(everywhere), by_timing]), flush=True)
+    exchange = make_exchange(cluster, bucket_bytes=2**20)
+    step = SmallestStep(network, cluster, "--precision", precision, exchange=exchange)
+    by_timing, hashes = hashes_of_runs(step, runs, cluster)
+    everywhere = {each for rank in cluster.gather(hashes) for each in rank}
+    if cluster.is_chief:
+        print(json.dumps([sorted(everywhere), by_timing]), flush=True)
 
 
 def hashes_of_runs(step: SmallestStep, runs: int, cluster: Cluster) -> tuple[list[str], list[str]]:
@@ -57,4 +55,4 @@ def hash_of(step: SmallestStep) -> str:
     return digest.hexdigest()[:16]
 
 
-main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
