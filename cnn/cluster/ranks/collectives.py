@@ -125,6 +125,11 @@ class Cluster:
         reason = self.devices.unused_gpu
         return f"{self.peers[self.rank][0]} has a GPU that is not used: {reason}" if reason else ""
 
+    def observe(self, wrap: Callable[[Any], Any]) -> None:
+        """Replaces Horovod's module by what `wrap` makes of it, to measure what this rank calls from now on."""
+        if self._connected:
+            self._hvd = wrap(self._hvd)
+
     def _name(self, operation: str) -> str:
         # Horovod matches calls by name; all ranks make the same calls in the same order, so their n-th calls match.
         self._calls += 1
