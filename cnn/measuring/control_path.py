@@ -232,7 +232,7 @@ def _waiting_step(
         return results
 
     log.mark("report opened")
-    step_class = functools.partial(WaitingStep, seconds=settings.control_path.control_path, around=around)
+    step_class = functools.partial(WaitingStep, seconds=settings.control_path.control_path or 0.0, around=around)
     return learner.make_step(step_class=step_class, **options)
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import tensorflow as tf
@@ -81,11 +81,11 @@ class PhaseLog:
         phase.received_bytes += result.shape.num_elements() * result.dtype.size
 
     def _current_phase(self) -> str:
-        frame = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             if frame.f_code in self._phases:
                 return self._phases[frame.f_code]
-            frame = frame.f_back  # type: ignore[assignment]  # None at the end
+            frame = frame.f_back
         return "other"
 
 

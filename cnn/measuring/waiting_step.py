@@ -46,9 +46,8 @@ class WaitingStep(TrainingStep):
                 agreed=True,
             )
         self._seconds, self._around = seconds, around
-        self._widths = {
-            layer.kernel.path: layer.kernel.shape for layer in self._model.layers if isinstance(layer, Dense)
-        }
+        dense_layers = [layer for layer in self._model.layers if isinstance(layer, Dense)]
+        self._kernel_shapes = {layer.kernel.path: layer.kernel.shape for layer in dense_layers}
 
     def run(self, plan: Plan, *arguments: Any, **options: Any) -> StepResults:
         def wait_and_run() -> StepResults:

@@ -8,6 +8,7 @@ ARGUMENTS` what a launcher starts in place of `python PROGRAM ARGUMENTS`.
 """
 
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -123,6 +124,8 @@ def _import_libraries() -> None:
     import matplotlib.figure  # noqa: F401
 
     import cnn.runs.train  # noqa: F401
+
+    gc.freeze()  # so that collecting garbage leaves their memory shared
 
 
 def _serve(address: str) -> list[str]:

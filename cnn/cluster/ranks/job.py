@@ -34,6 +34,9 @@ them in vain."""
 _EXITING = 4
 """Linux's process flag PF_EXITING: set while a lost process still frees its memory, its connections already closed."""
 
+_SUSPENDED = "Tt"
+"""Process states of Linux: stopped by a signal, or by a debugger."""
+
 _STDOUT, _STDERR = 1, 2
 
 
@@ -47,6 +50,7 @@ class Job:
 
         self._alone = launch.world_size == 1
         self._peers: Sequence[Sequence[Any]] = []
+        self._next: int | None = None  # the process of the next rank on this host
         self._ending = threading.Lock()
         self._stoppable = False
         self._stop_time: float | None = None  # of the first request, by time.monotonic
@@ -100,7 +104,15 @@ class Job:
         return " and ".join(filter(None, [self._peers_in("X", "has exited", "have exited"), self._suspended_peers()]))
 
     def _suspended_peers(self) -> str:
-        return self._peers_in("Tt", "is suspended", "are suspended")
+        return self._peers_in(_SUSPENDED, "is suspended", "are suspended")
+
+    def _suspended_peers_after_the_next(self) -> str:
+        """As `_suspended_peers`, but empty unless the next rank of this host is suspended.
+
+        Each rank watches the next one, and the last the first, so that with many ranks on a host not all look at all
+        others twice a second. Of some that are suspended, one is watched by a rank that is not.
+        """
+        return self._suspended_peers() if self._next is not None and _state(self._next) in _SUSPENDED else ""
 
     def _peers_in(self, states: str, singular: str, plural: str) -> str:
         """Describes the ranks of this host whose state is one of `states`."""
@@ -147,6 +159,11 @@ class Job:
         """Sets this process's rank, and the ranks to watch: none in an elastic job, which survives lost ranks."""
         self.rank = rank
         self._peers = [] if is_elastic() else peers
+        host = socket.gethostname()
+        ranks = [other for other, (peer_host, _) in enumerate(self._peers) if peer_host == host]
+        self._next = None
+        if len(ranks) > 1:
+            self._next = self._peers[ranks[(ranks.index(rank) + 1) % len(ranks)]][1]
 
     def _follow_signals(self, reader: int) -> None:
         max_stall_seconds = int(os.environ.get(STALL_SECONDS, _DEFAULT_STALL_SECONDS)) or float("inf")
@@ -169,7 +186,7 @@ class Job:
             if lost:
                 self.fail(f"{lost}, so this rank ends too; {self.advice}.", 1)
             # The launcher notices exited ranks, but nothing notices a suspended one; over MPI all would wait forever.
-            suspended = self._suspended_peers()
+            suspended = self._suspended_peers_after_the_next()
             stalled_polls = stalled_polls + 1 if suspended else 0
             if stalled_polls * _POLL_SECONDS > max_stall_seconds:
                 self.fail(f"{suspended}, so this rank ends; {self.advice}.", 1)
