@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         environment |= {"TMPDIR": folder}
         environment.setdefault("CNN_CACHE_DIR", f"{folder}/cache")
-        preloaded = Preloaded(Path(folder, "socket"), environment, SECONDS)
+        preloaded = Preloaded(Path(folder, "socket"), environment, SECONDS, keep_shared=True)
         try:
             benchmark = ["jobs/benchmark.py", *SMALL, "--control_path", str(options.seconds), *more]
             for workers in options.workers:

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import os
+import re
 import select
 import signal
 import socket
@@ -18,7 +19,7 @@ from cnn.cluster.launchers.process import Launch
 from cnn.cluster.launchers.stop_signals import GRACEFUL_ONLY, signals_to_stop
 from cnn.environment import STALL_SECONDS
 from cnn.errors import UserError
-from cnn.foreign_folder import open_to_append
+from cnn.foreign_folder import open_to_append, read_file
 from cnn.output import print_to_stderr
 from cnn.shown_text import on_one_line
 
@@ -36,6 +37,11 @@ _EXITING = 4
 
 _SUSPENDED = "Tt"
 """Process states of Linux: stopped by a signal, or by a debugger."""
+
+_PEER = re.compile(r"rank \d+ \(process \d+ on \S+\)")
+"""The name of a rank in messages."""
+
+_MAX_LOG_BYTES = 2**20
 
 _STDOUT, _STDERR = 1, 2
 
@@ -93,6 +99,16 @@ class Job:
         # A symbolic link is not followed; the reason is then only printed.
         with contextlib.suppress(OSError, UserError), open_to_append(path) as file:
             file.write(line.encode(errors="backslashreplace"))
+
+    def has_recorded(self, lost: str) -> bool:
+        """Whether the run folder's failure.log names a lost rank already that `lost`, from `lost_peers`, names."""
+        if self.folder is None:
+            return False
+        try:
+            log = read_file(self.folder / "failure.log", _MAX_LOG_BYTES).decode(errors="replace")
+        except (OSError, ValueError):
+            return False
+        return any(f"{name} " in log for name in _PEER.findall(lost))
 
     def note(self, sentence: str) -> None:
         """Prints a warning, and records it in the run folder."""
@@ -183,6 +199,9 @@ class Job:
                 number = number or signal.SIGUSR1
             waiting = self._stop_time is not None and self._stoppable
             lost = self.lost_peers() if waiting or (number is not None and self._stop_time is None) else ""
+            if lost and self.has_recorded(lost):  # so that of hundreds of ranks not each says the same
+                self._ending.acquire()
+                os._exit(1)
             if lost:
                 self.fail(f"{lost}, so this rank ends too; {self.advice}.", 1)
             # The launcher notices exited ranks, but nothing notices a suspended one; over MPI all would wait forever.
