@@ -1,7 +1,7 @@
 """A network and everything that updates its weights, from which steps are made."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,8 +52,10 @@ class Learner:
         exchange: "Exchange | OrderedExchange | None" = None,
         optimizer: Any = None,
         timed: bool = False,
+        step_class: "Callable[..., TrainingStep] | None" = None,
     ) -> "TrainingStep":
-        """Makes the training step, optionally with another exchange or optimizer, or timed on each rank."""
+        """Makes the training step, optionally with another exchange or optimizer, timed on each rank, or of another
+        class."""
         from cnn.cluster.exchange.ordered_exchange import OrderedExchange
         from cnn.learner.reproducible_step import ReproducibleStep
         from cnn.learner.step import TrainingStep
@@ -69,6 +71,8 @@ class Learner:
             "xla": self.settings.step.xla,
             "timed": timed and not self.settings.step.uses_deterministic_kernels,  # TensorFlow refuses timestamps then
         }
+        if step_class is not None:
+            return step_class(*parts, exchange, self.settings.regularisation, **options)
         if isinstance(exchange, OrderedExchange):
             return ReproducibleStep(
                 *parts, exchange, self.settings.regularisation, groups_at_once=self._groups_at_once, **options

@@ -18,6 +18,7 @@ from cnn.data.sources.registry import DataSettings, open_dataset
 from cnn.errors import UserError
 from cnn.learner.assembly import assemble, build_model, make_order
 from cnn.learner.learner_settings import LearnerSettings, StepSettings, learner_settings
+from cnn.measuring.control_path import ControlPathSettings
 from cnn.measuring.measured import Measured, read_measured
 from cnn.measuring.step_prediction import Costs, Layer, Predicted, parse_rate, predict
 from cnn.models.registry import ModelSettings
@@ -95,6 +96,7 @@ class Settings:
     """All settings of a benchmark."""
 
     benchmark: BenchmarkSettings
+    control_path: ControlPathSettings
     model: ModelSettings
     data: DataSettings
     feed: FeedSettings

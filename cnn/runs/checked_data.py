@@ -22,11 +22,11 @@ def open_training_data(cluster: Cluster, settings: TrainingSettings, division: D
         check_image_size(settings.model.model, dataset.input_shape)
         Augmentation(settings.augmentation, dataset.image_shape, dataset.input_shape)
     checksums = cluster.gather(dataset.checksum)
-    with cluster.shared_errors():
-        for rank, checksum in enumerate(checksums):
-            if checksum != checksums[0]:
-                raise UserError(
-                    f"the data of rank {rank} (on {cluster.peers[rank][0]}) differs from that of rank 0 (on "
-                    f"{cluster.peers[0][0]}): put the same files of '{settings.data.data}' on every host."
-                )
+    for rank, checksum in enumerate(checksums):
+        if checksum != checksums[0]:
+            raise UserError(
+                f"the data of rank {rank} (on {cluster.peers[rank][0]}) differs from that of rank 0 (on "
+                f"{cluster.peers[0][0]}): put the same files of '{settings.data.data}' on every host.",
+                agreed=True,
+            )
     return dataset

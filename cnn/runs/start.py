@@ -97,9 +97,14 @@ def decide_start(cluster: Cluster, settings: TrainingSettings, job: Job) -> Star
     if carried is not None and carried.lock is not None and not cluster.is_chief:  # rank 0 before the workers changed
         os.close(carried.lock)
         carried.lock = None
-    decided = cluster.on_chief(lambda: _decide(settings, job))
-    from_chief = cluster.gather(None if decided is None else _plain(decided))[0]
-    return decided or _from_plain(from_chief, settings)
+    decided: list[Start] = []
+
+    def decide() -> dict[str, Any]:
+        decided.append(_decide(settings, job))
+        return _plain(decided[0])
+
+    from_chief = cluster.from_chief(decide)
+    return decided[0] if decided else _from_plain(from_chief, settings)
 
 
 def _plain(start: Start) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from cnn.errors import StoppedError, diverged
 from cnn.learner.evaluation import Evaluation, Evaluator, Soundness
 from cnn.learner.exchange_selection import dense_kernels
 from cnn.learner.first_images import first_images
+from cnn.learner.learner import Learner
 from cnn.learner.precision import PRECISIONS
 from cnn.learner.step import TrainingStep
 from cnn.models.layer_table import layer_rows
@@ -50,19 +51,32 @@ _MAX_SECONDS = 1e6
 """Longer than any step."""
 
 
-def train(cluster: Cluster, settings: TrainingSettings, job: Job) -> None:
-    """Trains a network, tests it and writes the run folder; every rank calls it."""
+def train(
+    cluster: Cluster,
+    settings: TrainingSettings,
+    job: Job,
+    make_step: Callable[..., TrainingStep] = Learner.make_step,
+) -> None:
+    """Trains a network, tests it and writes the run folder; every rank calls it.
+
+    Args:
+        cluster: the workers.
+        settings: all settings of the run.
+        job: the job.
+        make_step: makes the step from the learner, as `Learner.make_step`; a measurement replaces it.
+    """
     begin = time.perf_counter()
     check_alike(cluster, json.dumps(settings.merged, sort_keys=True))
     cluster.agree(unexpected_workers([host for host, _ in cluster.peers], os.environ))
     with heartbeat(os.environ, cluster.rank) as beat, serving(cluster, settings, job) as receivers:
-        _train(cluster, settings, job, receivers, beat, begin)
+        _train(cluster, settings, job, make_step, receivers, beat, begin)
 
 
 def _train(
     cluster: Cluster,
     settings: TrainingSettings,
     job: Job,
+    make_step: Callable[..., TrainingStep],
     receivers: Sequence[NumbersReceiver],
     beat: Callable[[str], None],
     begin: float,
@@ -77,7 +91,7 @@ def _train(
         time_record = TimeRecord(prepared.folder, stopwatch, state.step, cluster.world_size)
     step_timer = StepTimer(cluster, _circumstances(cluster, prepared))
     # On a GPU, timing makes the host wait in each step.
-    training_step = learner.make_step(timed=cluster.world_size > 1 or cluster.devices.gpu == "none")
+    training_step = make_step(learner, timed=cluster.world_size > 1 or cluster.devices.gpu == "none")
     checkpoints = CheckpointFolder(prepared.folder / "checkpoints")
     timekeeper = Timekeeper(stopwatch, step_timer, time_record)
     loop = _loop(cluster, prepared, job, training_step, checkpoints, report, timekeeper)

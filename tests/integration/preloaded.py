@@ -3,11 +3,13 @@
 Otherwise the imports would take most of the time of these tests. All else is as from a command line: the program reads
 its arguments and environment, and has descriptors, a folder, cores and an exit code of its own.
 
-`python preloaded.py serve SOCKET SECONDS` is the process with the libraries, `python preloaded.py run SOCKET PROGRAM
-ARGUMENTS` what a launcher starts in place of `python PROGRAM ARGUMENTS`.
+`python preloaded.py serve SOCKET SECONDS MANNER` is the process with the libraries, `python preloaded.py run SOCKET
+PROGRAM ARGUMENTS` what a launcher starts in place of `python PROGRAM ARGUMENTS`.
 """
 
+import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -25,12 +27,22 @@ from typing import NoReturn
 class Preloaded:
     """A process that has imported the libraries."""
 
-    def __init__(self, address: Path, environment: Mapping[str, str], seconds: int) -> None:
-        """Starts it; no program may last longer than these seconds."""
+    def __init__(
+        self, address: Path, environment: Mapping[str, str], seconds: int, *, keep_shared: bool = False
+    ) -> None:
+        """Starts it.
+
+        Args:
+            address: the socket over which it is asked for programs; beside it, a command is written.
+            environment: its environment variables.
+            seconds: no program may last longer.
+            keep_shared: end programs without deleting their objects, whose memory, shared until then, many programs
+                would need copies of at the same time.
+        """
         self._address, self._seconds = str(address), seconds
         _write_python(address)
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "serve", self._address, str(seconds)],
+            [sys.executable, __file__, "serve", self._address, str(seconds), "keep_shared" * keep_shared],
             env=environment,
             stdin=subprocess.PIPE,  # which tells it when this process has ended
             stdout=subprocess.PIPE,
@@ -124,6 +136,8 @@ def _import_libraries() -> None:
 
     import cnn.runs.train  # noqa: F401
 
+    gc.freeze()  # so that collecting garbage leaves their memory shared
+
 
 def _serve(address: str) -> list[str]:
     """Forks a process for each request; returns the arguments in that process, which is to run the program."""
@@ -188,8 +202,17 @@ def main() -> NoReturn:
     _import_libraries()
     arguments = _serve(address)
     signal.alarm(int(rest[0]))  # if its test has ended before it
-    _run(arguments)
-    sys.exit(0)
+    if rest[1] != "keep_shared":
+        _run(arguments)
+        sys.exit(0)
+    code = 0
+    try:
+        _run(arguments)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ def process_of_rank(rank: int, folder: Path) -> int:
     raise AssertionError(f"no process is rank {rank}")
 
 
-def until(done: Callable[[], bool], job: subprocess.Popen[Any]) -> None:
-    """Waits until something is done, for as long as the job runs that is to do it, and two minutes at most."""
-    deadline = time.monotonic() + 120
+def until(done: Callable[[], bool], job: subprocess.Popen[Any], seconds: float = 120) -> None:
+    """Waits until something is done, for as long as the job runs that is to do it, and so many seconds at most."""
+    deadline = time.monotonic() + seconds
     while not done():
         try:
             code = job.wait(timeout=0.02)

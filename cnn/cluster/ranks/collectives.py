@@ -35,6 +35,9 @@ _Result = TypeVar("_Result")
 _TURN_SECONDS = 20.0
 """Interval of the collectives while ranks wait for a slow one; without any, Horovod would consider them stalled."""
 
+_BROADCAST_BYTES = 2**26
+"""Maximum size of a message that holds several variables."""
+
 _CPU = "CPU:0"
 _SET_ONCE = ("HOROVOD_FUSION_THRESHOLD", "HOROVOD_CYCLE_TIME")
 """Variables that make Horovod 0.28 crash (segmentation fault) in a process that initialises it a second time."""
@@ -95,9 +98,10 @@ class Cluster:
                     "to the launcher: the ranks are not connected; start all of them with one horovodrun or mpirun."
                 )
             self._hvd = hvd
-        self.peers: list[list[Any]] = self.gather([socket.gethostname(), os.getpid()])
+        ranks = self.gather([socket.gethostname(), os.getpid(), self.devices.gpu])
+        self.peers: list[list[Any]] = [[host, process] for host, process, _ in ranks]
         # NCCL refuses a GPU that two ranks share: tensors are then exchanged in host memory.
-        self._on_cpu = set(self.gather(self.devices.gpu)) not in ({"none"}, {"exclusive"})
+        self._on_cpu = {gpu for _, _, gpu in ranks} not in ({"none"}, {"exclusive"})
 
     @property
     def is_chief(self) -> bool:
@@ -125,6 +129,11 @@ class Cluster:
         reason = self.devices.unused_gpu
         return f"{self.peers[self.rank][0]} has a GPU that is not used: {reason}" if reason else ""
 
+    def observe(self, wrap: Callable[[Any], Any]) -> None:
+        """Replaces Horovod's module by what `wrap` makes of it, to measure what this rank calls from now on."""
+        if self._connected:
+            self._hvd = wrap(self._hvd)
+
     def _name(self, operation: str) -> str:
         # Horovod matches calls by name; all ranks make the same calls in the same order, so their n-th calls match.
         self._calls += 1
@@ -136,11 +145,11 @@ class Cluster:
         if self.world_size == 1:
             return [json.loads(text)]
         with tf.device(_CPU):
-            length, content = tf.constant([len(text)], tf.int64), tf.constant(np.frombuffer(text, np.uint8))
-            lengths = self._hvd.allgather(length, name=self._name("lengths")).numpy()
+            # With the commas, all ranks' texts are the elements of one JSON array: their lengths need no message.
+            content = tf.constant(np.frombuffer(text + b",", np.uint8))
             joined = self._hvd.allgather(content, name=self._name("gather")).numpy().tobytes()
-        ends = np.cumsum(lengths)
-        return [json.loads(joined[end - length : end]) for length, end in zip(lengths, ends, strict=True)]
+        values: list[Any] = json.loads(b"[" + joined[:-1] + b"]")
+        return values
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Adds up an int64 or float64 array over the ranks; returns the sum on every rank."""
@@ -151,14 +160,19 @@ class Cluster:
             return np.asarray(total.numpy())
 
     def broadcast(self, variables: Sequence[Tensor]) -> None:
-        """Assigns rank 0's values of TensorFlow variables on every rank."""
+        """Assigns rank 0's values of TensorFlow variables on every rank.
+
+        Variables of one dtype travel in common messages, because each message takes a while however small it is.
+        """
         if self.world_size == 1:
             return
-        call = self._name("broadcast")
-        for index, variable in enumerate(variables):
+        for group in _groups(variables):
             with tf.device(_CPU):
-                value = self._hvd.broadcast(variable, root_rank=0, name=f"{call}.{index}")
-            variable.assign(value)
+                joined = tf.concat([tf.reshape(variable, [-1]) for variable in group], 0)
+                values = self._hvd.broadcast(joined, root_rank=0, name=self._name("broadcast"))
+                parts = tf.split(values, [variable.shape.num_elements() for variable in group])
+            for variable, part in zip(group, parts, strict=True):
+                variable.assign(tf.reshape(part, variable.shape))
 
     def join(self, rows: Tensor) -> Tensor:
         """Concatenates all ranks' tensors (rows, ...) in the order of ranks; the same on every rank."""
@@ -197,14 +211,17 @@ class Cluster:
 
     def agree(self, mistake: UserError | None) -> None:
         """Raises the same UserError on every rank if any rank passes one; collective: every rank calls it."""
-        texts = self.gather(None if mistake is None else str(mistake))
-        failed = [rank for rank, text in enumerate(texts) if text is not None]
-        if not failed:
-            return
-        sentence = texts[failed[0]]
-        if failed[0] != 0:  # rank 0 checks on behalf of all, so its name would mislead
-            sentence = f"rank {failed[0]} (on {self.peers[failed[0]][0]}): {sentence}"
-        raise UserError(sentence, agreed=True) from mistake
+        self._gather_or_raise(mistake, None)
+
+    def _gather_or_raise(self, mistake: UserError | None, value: Any) -> list[Any]:
+        """As `gather`, but raises the same UserError on every rank if any rank passes one."""
+        outcomes = self.gather([None if mistake is None else str(mistake), value])
+        for rank, (sentence, _) in enumerate(outcomes):
+            if sentence is not None:
+                if rank != 0:  # rank 0 checks on behalf of all, so its name would mislead
+                    sentence = f"rank {rank} (on {self.peers[rank][0]}): {sentence}"
+                raise UserError(sentence, agreed=True) from mistake
+        return [value for _, value in outcomes]
 
     @contextlib.contextmanager
     def shared_errors(self) -> Iterator[None]:
@@ -226,7 +243,13 @@ class Cluster:
 
     def from_chief(self, work: Callable[[], Any]) -> Any:
         """As `on_chief`, but returns the result, which must be serialisable as JSON, on every rank."""
-        return self.gather(self.on_chief(work))[0]
+        mistake = result = None
+        try:
+            if self.is_chief:
+                result = work()
+        except UserError as error:
+            mistake = error
+        return self._gather_or_raise(mistake, result)[0]
 
     def done_everywhere(self, work: Callable[[], _Result]) -> _Result:
         """Runs `work` on every rank, and returns or raises its outcome on this one once all ranks have finished."""
@@ -251,3 +274,21 @@ class Cluster:
         """Shuts Horovod down; collective: every rank calls it."""
         if self._connected:
             self._hvd.shutdown()
+
+
+def _groups(variables: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Divides variables, which keep their order, into groups of one dtype and of at most _BROADCAST_BYTES.
+
+    A larger variable is a group of its own.
+    """
+    groups: list[list[Tensor]] = []
+    latest: dict[Any, tuple[list[Tensor], int]] = {}
+    for variable in variables:
+        size = variable.shape.num_elements() * variable.dtype.size
+        group, total = latest.get(variable.dtype, ([], 0))
+        if not group or total + size > _BROADCAST_BYTES:
+            group, total = [], 0
+            groups.append(group)
+        group.append(variable)
+        latest[variable.dtype] = group, total + size
+    return groups

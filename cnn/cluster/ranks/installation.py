@@ -1,5 +1,6 @@
 """The versions and the code installed where a rank runs, and the check that they are the same on all ranks."""
 
+import collections
 import functools
 import hashlib
 import importlib.metadata
@@ -54,7 +55,8 @@ def disagreements(by_rank: Sequence[Mapping[str, str]], hosts: Sequence[str]) ->
         by_rank: each rank's facts.
         hosts: each rank's host name.
     """
-    majority = max(by_rank, key=by_rank.count)
+    counts = collections.Counter(tuple(sorted(facts.items())) for facts in by_rank)
+    majority = dict(counts.most_common(1)[0][0])  # of equally frequent ones, the first
     reference, sentences = by_rank.index(majority), []
     for rank, facts in enumerate(by_rank):
         differing = [

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import os
+import re
 import select
 import signal
 import socket
@@ -18,7 +19,7 @@ from cnn.cluster.launchers.process import Launch
 from cnn.cluster.launchers.stop_signals import GRACEFUL_ONLY, signals_to_stop
 from cnn.environment import STALL_SECONDS
 from cnn.errors import UserError
-from cnn.foreign_folder import open_to_append
+from cnn.foreign_folder import open_to_append, read_file
 from cnn.output import print_to_stderr
 from cnn.shown_text import on_one_line
 
@@ -34,6 +35,14 @@ them in vain."""
 _EXITING = 4
 """Linux's process flag PF_EXITING: set while a lost process still frees its memory, its connections already closed."""
 
+_SUSPENDED = "Tt"
+"""Process states of Linux: stopped by a signal, or by a debugger."""
+
+_PEER = re.compile(r"rank \d+ \(process \d+ on \S+\)")
+"""The name of a rank in messages."""
+
+_MAX_LOG_BYTES = 2**20
+
 _STDOUT, _STDERR = 1, 2
 
 
@@ -47,6 +56,7 @@ class Job:
 
         self._alone = launch.world_size == 1
         self._peers: Sequence[Sequence[Any]] = []
+        self._next: int | None = None  # the process of the next rank on this host
         self._ending = threading.Lock()
         self._stoppable = False
         self._stop_time: float | None = None  # of the first request, by time.monotonic
@@ -90,6 +100,16 @@ class Job:
         with contextlib.suppress(OSError, UserError), open_to_append(path) as file:
             file.write(line.encode(errors="backslashreplace"))
 
+    def has_recorded(self, lost: str) -> bool:
+        """Whether the run folder's failure.log names a lost rank already that `lost`, from `lost_peers`, names."""
+        if self.folder is None:
+            return False
+        try:
+            log = read_file(self.folder / "failure.log", _MAX_LOG_BYTES).decode(errors="replace")
+        except (OSError, ValueError):
+            return False
+        return any(f"{name} " in log for name in _PEER.findall(lost))
+
     def note(self, sentence: str) -> None:
         """Prints a warning, and records it in the run folder."""
         print_to_stderr(f"warning: {sentence}")
@@ -100,7 +120,15 @@ class Job:
         return " and ".join(filter(None, [self._peers_in("X", "has exited", "have exited"), self._suspended_peers()]))
 
     def _suspended_peers(self) -> str:
-        return self._peers_in("Tt", "is suspended", "are suspended")
+        return self._peers_in(_SUSPENDED, "is suspended", "are suspended")
+
+    def _suspended_peers_after_the_next(self) -> str:
+        """As `_suspended_peers`, but empty unless the next rank of this host is suspended.
+
+        Each rank watches the next one, and the last the first, so that with many ranks on a host not all look at all
+        others twice a second. Of some that are suspended, one is watched by a rank that is not.
+        """
+        return self._suspended_peers() if self._next is not None and _state(self._next) in _SUSPENDED else ""
 
     def _peers_in(self, states: str, singular: str, plural: str) -> str:
         """Describes the ranks of this host whose state is one of `states`."""
@@ -147,6 +175,11 @@ class Job:
         """Sets this process's rank, and the ranks to watch: none in an elastic job, which survives lost ranks."""
         self.rank = rank
         self._peers = [] if is_elastic() else peers
+        host = socket.gethostname()
+        ranks = [other for other, (peer_host, _) in enumerate(self._peers) if peer_host == host]
+        self._next = None
+        if len(ranks) > 1:
+            self._next = self._peers[ranks[(ranks.index(rank) + 1) % len(ranks)]][1]
 
     def _follow_signals(self, reader: int) -> None:
         max_stall_seconds = int(os.environ.get(STALL_SECONDS, _DEFAULT_STALL_SECONDS)) or float("inf")
@@ -166,10 +199,13 @@ class Job:
                 number = number or signal.SIGUSR1
             waiting = self._stop_time is not None and self._stoppable
             lost = self.lost_peers() if waiting or (number is not None and self._stop_time is None) else ""
+            if lost and self.has_recorded(lost):  # so that of hundreds of ranks not each says the same
+                self._ending.acquire()
+                os._exit(1)
             if lost:
                 self.fail(f"{lost}, so this rank ends too; {self.advice}.", 1)
             # The launcher notices exited ranks, but nothing notices a suspended one; over MPI all would wait forever.
-            suspended = self._suspended_peers()
+            suspended = self._suspended_peers_after_the_next()
             stalled_polls = stalled_polls + 1 if suspended else 0
             if stalled_polls * _POLL_SECONDS > max_stall_seconds:
                 self.fail(f"{suspended}, so this rank ends; {self.advice}.", 1)
