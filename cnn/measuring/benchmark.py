@@ -108,6 +108,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         _ = self.learner  # refuses settings that contradict each other
+        if self.control_path.control_path is not None and self.step.reproducible:
+            raise UserError("--control_path has no steps for --reproducible: leave one of them out.")
 
     @property
     def learner(self) -> LearnerSettings:

@@ -111,13 +111,11 @@ def measure_control_path(cluster: "Cluster", settings: "Settings", job: "Job") -
     """Measures with the current workers; every rank calls it and gets the same result.
 
     Raises:
-        UserError: steps of these settings cannot be replaced by waiting.
+        UserError: a kernel is sharded, so that the steps cannot be replaced by waiting.
     """
     from cnn.measuring.phase_log import LoggedHorovod, PhaseLog, count_opened_files
     from cnn.runs.time_record import process_age
 
-    if settings.step.reproducible:
-        raise UserError("--control_path has no steps for --reproducible: leave one of them out.", agreed=True)
     cluster.done_everywhere(lambda: open_dataset(settings.data))  # prepared before anything is measured
     with _scratch_folder(cluster) as scratch:
         package, environment = Path(cnn.__file__).parent, Path(sys.prefix)
