@@ -217,9 +217,11 @@ def test_an_export_and_no_run(jobs: Jobs, run: Path, tmp_path: Path) -> None:
     assert code == 0, output
     assert len(output.splitlines()) == 1
     assert (tmp_path / "out" / "network.keras").exists()
+    folder = tmp_path / "alone" / "empty"  # beside no run of another test, which the sentence would name
+    folder.mkdir(parents=True)
     for program in ("predict", "export"):
         more = ("--images", tmp_path) if program == "predict" else ()
-        code, output = jobs.run(f"jobs/{program}.py", "--run_dir", tmp_path, *more)
+        code, output = jobs.run(f"jobs/{program}.py", "--run_dir", folder, *more)
         assert (code, output) == (
-            2, f"error: {tmp_path} holds no run: name a folder that jobs/train.py has written.\n",
+            2, f"error: {folder} holds no run: name a folder that jobs/train.py has written.\n",
         )  # fmt: skip
