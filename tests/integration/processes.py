@@ -9,7 +9,13 @@ from typing import Any
 
 
 def process_of_rank(rank: int, folder: Path) -> int:
-    """The process that trains as this rank into this folder, found by what its launcher gave it."""
+    """The process that trains as this rank into this folder."""
+    return process_started_as(rank, "jobs/train.py", str(folder))
+
+
+def process_started_as(rank: int, *words: str) -> int:
+    """The process that its launcher started as this rank, with these words among its arguments."""
+    sought = {word.encode() for word in words}
     wanted = {f"OMPI_COMM_WORLD_RANK={rank}".encode(), f"HOROVOD_RANK={rank}".encode()}
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -17,7 +23,7 @@ def process_of_rank(rank: int, folder: Path) -> int:
             environment = (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"jobs/train.py" in arguments and str(folder).encode() in arguments and wanted & set(environment):
+        if sought <= set(arguments) and wanted & set(environment):
             return int(process.name)
     raise AssertionError(f"no process is rank {rank}")
 

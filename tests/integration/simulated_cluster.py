@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .conftest import ENVIRONMENT, ROOT
 from .preloaded import Preloaded
-from .processes import until
+from .processes import process_started_as, until
 
 SECONDS = 3600
 SMALL = ("--model", "lenet5-like", "--data", "synthetic", "--scaling", "strong", "--batch_size", "256")
@@ -64,7 +64,7 @@ def lose_a_rank(
         try:
             until(lambda: any(folder.glob("tmp*/run/checkpoints/*")), job, SECONDS)
             run = next(folder.glob("tmp*/run"))
-            os.kill(process_that_stands_for(workers // 2), signal.SIGKILL)
+            os.kill(process_started_as(workers // 2, "run", "--control_path"), signal.SIGKILL)
             killed = time.monotonic()
             log = run / "failure.log"
             until(lambda: job.poll() is not None or log.exists(), job, SECONDS)
@@ -85,20 +85,6 @@ def lose_a_rank(
             "errors printed": said.count("error: "),
         }
         print(json.dumps(found), lines[:1], flush=True)
-
-
-def process_that_stands_for(rank: int) -> int:
-    """The process that the launcher started as this rank."""
-    wanted = f"OMPI_COMM_WORLD_RANK={rank}".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (process / "cmdline").read_bytes().split(b"\0")
-            environment = (process / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--control_path" in arguments and b"run" in arguments and wanted in environment:
-            return int(process.name)
-    raise AssertionError(f"no process stands for rank {rank}")
 
 
 if __name__ == "__main__":

@@ -235,21 +235,21 @@ class Cluster:
 
     def on_chief(self, work: Callable[[], _Result]) -> _Result | None:
         """Runs `work` on rank 0 only; returns its result there, None elsewhere. A UserError is raised on every rank."""
-        result = None
-        with self.shared_errors():
-            if self.is_chief:
-                result = work()
+        result, mistake = self._tried_on_chief(work)
+        self.agree(mistake)
         return result
 
     def from_chief(self, work: Callable[[], Any]) -> Any:
         """As `on_chief`, but returns the result, which must be serialisable as JSON, on every rank."""
-        mistake = result = None
-        try:
-            if self.is_chief:
-                result = work()
-        except UserError as error:
-            mistake = error
+        result, mistake = self._tried_on_chief(work)
         return self._gather_or_raise(mistake, result)[0]
+
+    def _tried_on_chief(self, work: Callable[[], _Result]) -> tuple[_Result | None, UserError | None]:
+        """The result of `work` on rank 0, None elsewhere; and the UserError that it raised, unknown to other ranks."""
+        try:
+            return (work() if self.is_chief else None), None
+        except UserError as error:
+            return None, error
 
     def done_everywhere(self, work: Callable[[], _Result]) -> _Result:
         """Runs `work` on every rank, and returns or raises its outcome on this one once all ranks have finished."""
