@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import itertools
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from cnn.errors import StoppedError
 _PR_SET_PDEATHSIG = 1
 _FORWARDED_CODES = tuple(128 + number for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL))
 """Exit codes of processes ended by a signal that this module sends."""
+_SECONDS_TO_BE_REAPED = 5
+"""Time for the processes between horovodrun and a rank to end after that rank."""
 
 
 def run_mpirun(command: Sequence[str]) -> NoReturn:
@@ -48,15 +51,23 @@ def run_horovodrun(command: Sequence[str], program: Sequence[str], *, elastic: b
         rank = _descendant(process.pid, program)
         if rank is not None:
             with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                above = _ancestors_below(process.pid, rank)
                 rank.send_signal(signal.SIGUSR1)
                 if elastic:
                     rank.wait()
+                    # horovodrun, terminated before it knows how this rank ended, would report its own signal instead.
+                    psutil.wait_procs(above, timeout=_SECONDS_TO_BE_REAPED)
         if rank is None and elastic:
             process.send_signal(signal.SIGUSR1)
         elif rank is None or elastic:
             process.terminate()
 
     _run(command, stop_a_rank, code_for_0=StoppedError.exit_code if elastic else 0)
+
+
+def _ancestors_below(pid: int, process: psutil.Process) -> list[psutil.Process]:
+    """The ancestors of a process that are descendants of the process `pid`, for example its shell; nearest first."""
+    return list(itertools.takewhile(lambda ancestor: ancestor.pid != pid, process.parents()))
 
 
 def _descendant(pid: int, command: Sequence[str]) -> psutil.Process | None:

@@ -30,8 +30,11 @@ print("rank\\n", end="", flush=True)  # in one piece, though unbuffered
 print("to a rank:", signal.sigwait({signal.SIGUSR1}).name, flush=True)
 """
 OF_RANKS = f"""
-import os, subprocess, sys
-ranks = [subprocess.Popen(["sh", "-c", 'A=1 "$@"; exit $?', "sh", *sys.argv[2:]]) for _ in range(int(sys.argv[1]))]
+import os, signal, subprocess, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that a shell that has ended is gone at once
+reset = lambda: signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+shell = ["sh", "-c", 'A=1 "$@"; exit $?', "sh", *sys.argv[2:]]
+ranks = [subprocess.Popen(shell, preexec_fn=reset) for _ in range(int(sys.argv[1]))]
 {LAUNCHER.replace("sys.exit", "os.killpg(0, signal.SIGTERM), sys.exit")}"""
 """As horovodrun, which starts ranks through shells."""
 STARTED_WITH_RANKS = """
@@ -41,13 +44,18 @@ run_horovodrun(sys.argv[2:], sys.argv[6:], elastic=sys.argv[1] == "elastic")
 """
 
 
+OF_SLOW_SHELLS = OF_RANKS.replace(
+    "exit $?", "code=$?; i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; echo after a rank; exit $code"
+)
+
+
 def start(program: str) -> "subprocess.Popen[str]":
     words = [sys.executable, "-c", STARTED, sys.executable, "-c", program]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
-def start_with_ranks(ranks: int, kind: str = "fixed") -> "subprocess.Popen[str]":
-    own = [sys.executable, "-c", OF_RANKS, str(ranks)]
+def start_with_ranks(ranks: int, kind: str = "fixed", program: str = OF_RANKS) -> "subprocess.Popen[str]":
+    own = [sys.executable, "-c", program, str(ranks)]
     words = [sys.executable, "-c", STARTED_WITH_RANKS, kind, *own, sys.executable, "-c", RANK]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
@@ -78,12 +86,12 @@ def test_one_rank_of_this_host_is_asked_to_save_and_a_second_time_horovodrun_to_
     assert process.wait(timeout=60) == 7
 
 
-def test_an_elastic_job_does_not_go_on_without_the_rank_that_was_asked() -> None:
-    process = start_with_ranks(2, "elastic")
+def test_an_elastic_job_ends_after_the_rank_that_was_asked_and_its_shell() -> None:
+    process = start_with_ranks(2, "elastic", OF_SLOW_SHELLS)
     assert process.stdout is not None
     assert sorted(process.stdout.readline() for _ in range(3)) == ["rank\n", "rank\n", "ready\n"]
     process.send_signal(signal.SIGTERM)
-    assert process.stdout.read() == "to a rank: SIGUSR1\nSIGTERM\n"
+    assert process.stdout.read() == "to a rank: SIGUSR1\nafter a rank\nSIGTERM\n"
     assert process.wait(timeout=60) == 7
 
 
