@@ -83,17 +83,18 @@ def test_launcher_awaits_workers_and_tensorboard_shows_the_run(
     board = job.pods.start(pod)
     address = docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", board.name)
     board.await_line("Press CTRL")
-    assert _served(f"http://{address}:6006/data/plugin/scalars/tags", "loss/train")
+    tags = _tags(f"http://{address}:6006", job.runs.name)
+    assert {"loss/train", "loss/test", "accuracy/validation"} <= tags.keys()
 
 
-def _served(url: str, run: str) -> dict[str, Any]:
-    """TensorBoard's answer once it has read a run's events."""
+def _tags(board: str, run: str) -> dict[str, Any]:
+    """The tags of the run's numbers, once TensorBoard has read them to the end."""
     deadline = time.monotonic() + 60
     while True:
-        with urllib.request.urlopen(url, timeout=60) as response:
+        with urllib.request.urlopen(f"{board}/data/plugin/scalars/tags", timeout=60) as response:
             answer = json.load(response)
-        if run in answer:
-            return dict(answer)
+        if "loss/test" in answer.get(run, {}):
+            return dict(answer[run])
         assert time.monotonic() < deadline, answer
 
 
