@@ -1,5 +1,6 @@
 """What TensorBoard shows of a run: curves, pictures, weights, settings, and the run's row among others."""
 
+import math
 import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -142,11 +143,13 @@ class TensorBoardLog:
             weights: the trainable weights by name.
             gradient_norms: the norms of their gradients in the last step; may be empty.
         """
-        norms = {name: float(np.linalg.norm(values.ravel())) for name, values in weights.items()}
+        with np.errstate(over="ignore"):  # those of a training that diverges may be infinite
+            norms = {name: float(np.linalg.norm(values.ravel())) for name, values in weights.items()}
         self.scalars(step, _by_layer("norms of weights", norms) | _by_layer("norms of gradients", gradient_norms))
         kernel = next((values for values in weights.values() if values.ndim == 4), None)
         if kernel is not None and kernel.shape[2] in (1, 3):
-            copied = np.array(kernel, np.float32)
+            with np.errstate(over="ignore"):
+                copied = np.array(kernel, np.float32)
 
             def draw() -> list[Any]:
                 return [picture("images/first filters", *filter_grid(copied))]
@@ -197,11 +200,11 @@ class TensorBoardLog:
 
 def _by_layer(group: str, norms: Mapping[str, float]) -> dict[str, float]:
     """The norms of layers' weights together, by tag, from those of the single weights by path."""
-    squares: dict[str, float] = {}
+    of_layers: dict[str, float] = {}
     for path, norm in norms.items():
         layer = path.rpartition("/")[0] or path
-        squares[layer] = squares.get(layer, 0.0) + norm**2
-    return {f"{group}/{layer}": square**0.5 for layer, square in squares.items()}
+        of_layers[layer] = math.hypot(of_layers.get(layer, 0.0), norm)
+    return {f"{group}/{layer}": norm for layer, norm in of_layers.items()}
 
 
 def _counts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

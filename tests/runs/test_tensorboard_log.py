@@ -113,6 +113,21 @@ def test_weights_have_norms_by_layer_and_filters_a_picture(tmp_path: Path) -> No
     assert events.Tags()["images"] == ["images/first filters"]
 
 
+@pytest.mark.parametrize(("precision", "large"), [(np.float32, 3e38), (np.float64, 1e200)])
+def test_weights_of_a_diverging_training_have_infinite_norms(tmp_path: Path, precision: type, large: float) -> None:
+    weights: dict[str, np.ndarray] = {
+        "one/kernel": np.full((2, 2), large, precision),
+        "two/kernel": np.full((3, 3, 1, 2), large, precision),
+    }
+    weights["two/kernel"][1] *= -1
+    events = written(tmp_path, lambda log: log.weights(5, weights, {"one/kernel": 1e200}))
+    assert {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]} == {
+        "norms of weights/one": np.inf,
+        "norms of weights/two": np.inf,
+        "norms of gradients/one": np.inf,
+    }
+
+
 @pytest.mark.parametrize("shape", [(5, 5), (3, 3, 4, 4)])
 def test_weights_that_are_no_filters_of_images_have_no_picture(tmp_path: Path, shape: tuple[int, ...]) -> None:
     events = written(tmp_path, lambda log: log.weights(5, {"first/kernel": np.ones(shape)}, {}))
