@@ -22,13 +22,20 @@ COPY cnn/cluster/devices/cuda_libraries.py cnn/cluster/devices/
 ARG DEVICE=cpu
 RUN touch README.md && bash launch/setup.sh "--$DEVICE"
 # Remove what only building and development need: their packages, headers, static libraries, tests, and the symbols of
-# libraries that nothing links to. Bytecode is made here, as it cannot be written on a read-only file system, and so that
-# it does not depend on when the packages were installed.
-COPY launch/imported_bytecode.py launch/unneeded_packages.py launch/
+# libraries that nothing links to; and large parts of packages that no program of the project uses: StableHLO's and XLA's
+# operations for Python, SciPy's packages besides those for special functions and MATLAB's files, OpenCV's for video.
+# Bytecode is made here, as it cannot be written on a read-only file system, and so that it does not depend on when the
+# packages were installed.
+COPY launch/imported_bytecode.py launch/opencv_without_video.py launch/unneeded_packages.py launch/
 RUN packages=.venv/lib/python3.11/site-packages \
     && .venv/uv/bin/uv pip uninstall --quiet --python .venv/bin/python \
         libclang $(.venv/bin/python launch/unneeded_packages.py "$DEVICE") \
     && rm -rf .venv/uv "$packages/tensorflow/include" \
+        "$packages/tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so" \
+        "$packages/tensorflow/compiler/tf2xla/ops/_xla_ops.so" \
+    && for part in cluster datasets differentiate fft fftpack integrate interpolate misc ndimage odr optimize signal spatial stats; \
+        do rm -r "$packages/scipy/$part"; done \
+    && .venv/bin/python -B launch/opencv_without_video.py \
     && find "$packages" -name '*.a' -delete \
     && find "$packages" \( -name tests -o -name __pycache__ \) -type d -prune -exec rm -rf {} + \
     && find "$packages/tensorflow" -name '*.so*' -type f -exec strip --strip-unneeded {} + \

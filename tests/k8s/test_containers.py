@@ -4,9 +4,10 @@ import base64
 import json
 import re
 import subprocess
+import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,33 @@ def test_image_has_no_key_and_no_tools_to_build(image: str) -> None:
     assert "host_key" not in done.stdout
     assert "/bin/" not in done.stdout
     assert "Permission denied" in done.stderr
+
+
+LIBRARIES_USED = """
+import hashlib, io
+import cv2, numpy as np
+from scipy.io import loadmat, savemat
+from scipy.special import betaincinv
+pixels = np.random.default_rng(1).integers(0, 256, (333, 200, 3), np.uint8)
+resized = cv2.flip(cv2.resize(pixels, (224, 224), interpolation=cv2.INTER_LINEAR), 1)
+print(hashlib.sha256(resized).hexdigest(), betaincinv(0.2, 0.2, [0.1, 0.7]))
+savemat(file := io.BytesIO(), {"x": [(1, "a")]})
+print(loadmat(io.BytesIO(file.getvalue()), squeeze_me=True)["x"])
+"""
+
+
+def test_image_computes_as_this_environment_by_the_libraries_that_it_has_in_part(image: str) -> None:
+    here = subprocess.run([sys.executable, "-c", LIBRARIES_USED], capture_output=True, text=True, check=True)
+    assert docker("run", "--rm", image, "python", "-c", LIBRARIES_USED) == here.stdout.strip()
+
+
+@pytest.mark.parametrize("settings", [("--xla",), ("--mixup", "0.2")])
+def test_image_trains_by_what_loads_more_of_the_libraries(image: str, settings: Sequence[str]) -> None:
+    """And exports what it has learned."""
+    train = ["python", "jobs/train.py", "--data", "digits", "--model", "fcnn", "--epochs", "1", "--run_dir", "/runs/a"]
+    export = "python jobs/export.py --run_dir /runs/a --output /runs/e --formats keras saved_model tflite"
+    script = f"{' '.join([*train, *settings])} && {export} && ls /runs/e"
+    assert "network.tflite" in docker("run", "--rm", "--tmpfs", "/runs:uid=1000", image, "bash", "-c", script)
 
 
 def test_data_are_prepared_once(job: EmulatedJob) -> None:
