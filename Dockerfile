@@ -33,8 +33,8 @@ RUN packages=.venv/lib/python3.11/site-packages \
     && rm -rf .venv/uv "$packages/tensorflow/include" \
         "$packages/tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so" \
         "$packages/tensorflow/compiler/tf2xla/ops/_xla_ops.so" \
-    && for part in cluster datasets differentiate fft fftpack integrate interpolate misc ndimage odr optimize signal spatial stats; \
-        do rm -r "$packages/scipy/$part"; done \
+    && (cd "$packages/scipy" && rm -r cluster datasets differentiate fft fftpack integrate interpolate misc ndimage odr \
+        optimize signal spatial stats) \
     && .venv/bin/python -B launch/opencv_without_video.py \
     && find "$packages" -name '*.a' -delete \
     && find "$packages" \( -name tests -o -name __pycache__ \) -type d -prune -exec rm -rf {} + \

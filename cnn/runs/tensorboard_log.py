@@ -148,8 +148,7 @@ class TensorBoardLog:
         self.scalars(step, _by_layer("norms of weights", norms) | _by_layer("norms of gradients", gradient_norms))
         kernel = next((values for values in weights.values() if values.ndim == 4), None)
         if kernel is not None and kernel.shape[2] in (1, 3):
-            with np.errstate(over="ignore"):
-                copied = np.array(kernel, np.float32)
+            copied = kernel.copy()
 
             def draw() -> list[Any]:
                 return [picture("images/first filters", *filter_grid(copied))]

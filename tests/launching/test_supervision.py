@@ -37,16 +37,14 @@ shell = ["sh", "-c", 'A=1 "$@"; exit $?', "sh", *sys.argv[2:]]
 ranks = [subprocess.Popen(shell, preexec_fn=reset) for _ in range(int(sys.argv[1]))]
 {LAUNCHER.replace("sys.exit", "os.killpg(0, signal.SIGTERM), sys.exit")}"""
 """As horovodrun, which starts ranks through shells."""
+OF_SLOW_SHELLS = OF_RANKS.replace(
+    "exit $?", "code=$?; i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; echo after a rank; exit $code"
+)
 STARTED_WITH_RANKS = """
 import sys
 from cnn.launching.supervision import run_horovodrun
 run_horovodrun(sys.argv[2:], sys.argv[6:], elastic=sys.argv[1] == "elastic")
 """
-
-
-OF_SLOW_SHELLS = OF_RANKS.replace(
-    "exit $?", "code=$?; i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; echo after a rank; exit $code"
-)
 
 
 def start(program: str) -> "subprocess.Popen[str]":

@@ -76,9 +76,9 @@ def filter_grid(kernel: np.ndarray, max_filters: int = 256) -> Picture:
         kernel: floating (height, width, channels, filters), with one channel or three.
         max_filters: maximum number of filters; later ones are left out.
     """
-    filters = kernel.astype(np.float32).transpose(3, 0, 1, 2)[:max_filters]
-    low, high = (extreme(filters, axis=(1, 2, 3), keepdims=True) for extreme in (np.min, np.max))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        filters = kernel.astype(np.float32).transpose(3, 0, 1, 2)[:max_filters]
+        low, high = (extreme(filters, axis=(1, 2, 3), keepdims=True) for extreme in (np.min, np.max))
         scaled = np.nan_to_num((filters - low) / (high - low), posinf=0, neginf=0)
     size = max(1, round(40 / kernel.shape[0]))
     enlarged = np.kron(np.uint8(255 * scaled), np.ones((1, size, size, 1), np.uint8))
