@@ -42,10 +42,29 @@ class Jobs:
         self.started: list[subprocess.Popen[str]] = []
 
     def start(
-        self, *arguments: object, launcher: str = "none", workers: int = 1, within: Sequence[str] = (), **extra: str
+        self,
+        *arguments: object,
+        launcher: str = "none",
+        workers: int = 1,
+        within: Sequence[str] = (),
+        fresh: bool = False,
+        **extra: str,
     ) -> subprocess.Popen[str]:
-        """Starts `python jobs/ARGUMENTS`, by the command `within` if there is one; its output is one text."""
-        return self._start([*within, *LAUNCHERS[launcher](workers), sys.executable, *map(str, arguments)], extra)
+        """Starts `python ARGUMENTS`, by the command `within` if there is one; its output is one text.
+
+        Args:
+            fresh: in processes that have imported nothing before, for what happens until or as libraries are imported,
+                and for commands that give a process other folders or no output.
+            extra: more environment variables.
+        """
+        preloaded = self._preloaded_for(fresh, extra)
+        python = preloaded.python if preloaded else [sys.executable]
+        return self._start([*within, *LAUNCHERS[launcher](workers), *python, *map(str, arguments)], extra)
+
+    def _preloaded_for(self, fresh: bool, extra: Mapping[str, str]) -> Preloaded | None:
+        """What has imported the libraries, unless variables could have changed that."""
+        read_later = ("CNN_", "HOROVOD_", "PATH")
+        return None if fresh or any(not name.startswith(read_later) for name in extra) else self._preloaded
 
     def _start(self, command: Sequence[str], extra: Mapping[str, str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -60,21 +79,25 @@ class Jobs:
         return process
 
     def run(
-        self, *arguments: object, launcher: str = "none", workers: int = 1, within: Sequence[str] = (), **extra: str
+        self,
+        *arguments: object,
+        launcher: str = "none",
+        workers: int = 1,
+        within: Sequence[str] = (),
+        fresh: bool = False,
+        **extra: str,
     ) -> tuple[int, str]:
         """Runs it to its end; gives the exit code and the output."""
-        words = [*map(str, arguments)]
-        preloaded = None if within or any(not name.startswith("CNN_") for name in extra) else self._preloaded
-        if preloaded and launcher == "none":
-            return preloaded.run(words, ROOT, {**self.environment, **extra})
-        python = preloaded.python if preloaded else [sys.executable]
-        process = self._start([*within, *LAUNCHERS[launcher](workers), *python, *words], extra)
+        preloaded = self._preloaded_for(fresh, extra)
+        if preloaded and launcher == "none" and not within:
+            return preloaded.run([*map(str, arguments)], ROOT, {**self.environment, **extra})
+        process = self.start(*arguments, launcher=launcher, workers=workers, within=within, fresh=fresh, **extra)
         output, _ = process.communicate(timeout=self._seconds)
         return process.returncode, output
 
     def run_command(self, *words: object, launcher: str = "none", workers: int = 1, folder: Path) -> tuple[int, str]:
         """Runs `cnn WORDS`, which is installed in a folder, to its end; gives the exit code and the output."""
-        install_command(folder)
+        install_command(folder, self._preloaded.script if self._preloaded else sys.executable)
         path = {"PATH": f"{folder}:{self.environment['PATH']}"}
         process = self._start([*LAUNCHERS[launcher](workers), "cnn", *map(str, words)], path)
         output, _ = process.communicate(timeout=self._seconds)

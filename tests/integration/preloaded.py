@@ -51,6 +51,8 @@ class Preloaded:
         assert self._process.stdout.readline() == b"ready\n"
         self.python = [sys.executable, "-S", __file__, "run", self._address]
         """The command to give to launchers in place of `python`."""
+        self.script = _python(address)
+        """The same as one file."""
 
     def run(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
         """Runs `python ARGUMENTS` in this folder; gives the exit code and the output."""
@@ -69,6 +71,13 @@ class Preloaded:
         """Ends the process."""
         self._process.kill()
         self._process.communicate()
+
+
+def represented(process: int) -> int:
+    """The process for which this one stands, or itself."""
+    folder = Path("/proc", str(process))
+    stands = __file__.encode() in (folder / "cmdline").read_bytes().split(b"\0")
+    return int((folder / "comm").read_text()) if stands else process
 
 
 def _python(address: str | Path) -> Path:
@@ -110,6 +119,7 @@ def _send_number(connection: socket.socket, number: int) -> None:
 def _run_as_rank(address: str, arguments: Sequence[str]) -> NoReturn:
     """Runs `python ARGUMENTS` with this process's environment and descriptors, and ends as it does."""
     connection, program = _request(address, arguments, Path.cwd(), os.environ, (0, 1, 2))
+    Path("/proc/self/comm").write_text(str(program))  # so that `represented` finds it
 
     def pass_on(number: int, _: FrameType | None) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -121,7 +131,7 @@ def _run_as_rank(address: str, arguments: Sequence[str]) -> NoReturn:
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
-    sys.exit(code)
+    os._exit(code)  # at once, as otherwise further signals would end it in their way
 
 
 def _import_libraries() -> None:

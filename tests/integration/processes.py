@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .preloaded import represented
+
 
 def process_of_rank(rank: int, folder: Path) -> int:
     """The process that trains as this rank into this folder."""
-    return process_started_as(rank, "jobs/train.py", str(folder))
+    return represented(process_started_as(rank, "jobs/train.py", str(folder)))
 
 
 def process_started_as(rank: int, *words: str) -> int:

@@ -20,6 +20,7 @@ import pytest
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 
 from .conftest import ROOT, Jobs
+from .preloaded import Preloaded
 from .processes import process_of_rank, until
 
 STEPS, STEPS_PER_EPOCH, WORKERS = 80, 5, 3
@@ -42,10 +43,10 @@ def last(folder: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+def undisturbed(cache: Path, preloaded: Preloaded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     """The weights of a run that nothing happens to."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    code, output = Jobs(cache).run(*train(folder), launcher="mpirun", workers=WORKERS)
+    code, output = Jobs(cache, preloaded).run(*train(folder), launcher="mpirun", workers=WORKERS)
     assert code == 0, output
     return last(folder)
 

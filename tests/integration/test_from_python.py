@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from cnn.runs.checkpoints import CheckpointFolder
 from cnn.runs.folder_lock import lock_folder
 
 from .conftest import Jobs
+from .preloaded import Preloaded
 from .processes import until, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -28,21 +29,22 @@ cnn.train(model="lenet5-like", data="digits", run_dir=sys.argv[1], steps=1_000_0
 """
 
 
+Script = Callable[[str], Path]
+
+
 @pytest.fixture
-def jobs(cache: Path) -> Iterator[Jobs]:
-    """Starts programs in processes that have imported nothing yet."""
-    jobs = Jobs(cache)
-    yield jobs
-    jobs.end()
+def script(preloaded: Preloaded, tmp_path: Path) -> Script:
+    """Writes a script, whose ranks are forked from what has imported the libraries."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "script.py"
+        path.write_text(f"import sys\nsys.executable = {str(preloaded.script)!r}\n{text}")
+        return path
+
+    return write
 
 
-def script(folder: Path, text: str) -> Path:
-    path = folder / "script.py"
-    path.write_text(text)
-    return path
-
-
-def test_a_run_is_that_of_the_program(jobs: Jobs, tmp_path: Path) -> None:
+def test_a_run_is_that_of_the_program(jobs: Jobs, script: Script, tmp_path: Path) -> None:
     settings = ["--model", "lenet5-like", "--data", "digits", "--epochs", "2", "--flip", "--dropout", "0.25"]
     code, output = jobs.run("jobs/train.py", *settings, "--run_dir", tmp_path / "expected")
     assert code == 0, output
@@ -53,7 +55,7 @@ result = cnn.train(model="lenet5-like", data="digits", workers=2, **settings)
 np.savez({str(tmp_path / "curves.npz")!r}, tested=result.test_accuracy, **result.curves["validation"])
 print(result)
 """
-    code, output = jobs.run(script(tmp_path, text))
+    code, output = jobs.run(script(text), fresh=True)
     assert code == 0, output
     assert "test images right" in output
     assert output.splitlines()[-1].startswith(
@@ -67,7 +69,7 @@ print(result)
     assert 0.1 < curves["tested"] < 1
 
 
-def test_a_folder_of_its_own_and_none_after_a_mistake(jobs: Jobs, tmp_path: Path) -> None:
+def test_a_folder_of_its_own_and_none_after_a_mistake(jobs: Jobs, script: Script, tmp_path: Path) -> None:
     text = f"""
 import cnn, os, sys
 from cnn.errors import UserError
@@ -81,7 +83,7 @@ assert not os.path.exists("runs") or not os.listdir("runs")
 print(cnn.train(data="digits", model="fcnn", steps=1).folder)
 assert "tensorflow" not in sys.modules
 """
-    code, output = jobs.run(script(tmp_path, text))
+    code, output = jobs.run(script(text), fresh=True)
     assert code == 0, output
     caught = [line for line in output.splitlines() if line.startswith("caught:")]
     assert caught[0].startswith("caught: unknown model 'lenet6'")
@@ -91,10 +93,10 @@ assert "tensorflow" not in sys.modules
     assert (tmp_path / output.splitlines()[-1] / "summary.json").exists()
 
 
-def test_an_interrupt_stops_training_and_saves(jobs: Jobs, tmp_path: Path) -> None:
+def test_an_interrupt_stops_training_and_saves(jobs: Jobs, script: Script, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    job = jobs.start(script(tmp_path, TRAIN.format(workers=2)), folder)
+    job = jobs.start(script(TRAIN.format(workers=2)), folder, fresh=True)
     wait_for(checkpoints.path(5), job)
     job.send_signal(signal.SIGINT)
     output, _ = job.communicate(timeout=60)
@@ -111,9 +113,9 @@ def test_an_interrupt_stops_training_and_saves(jobs: Jobs, tmp_path: Path) -> No
     os.close(lock)
 
 
-def test_training_ends_with_the_process_that_started_it(jobs: Jobs, tmp_path: Path) -> None:
+def test_training_ends_with_the_process_that_started_it(jobs: Jobs, script: Script, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    job = jobs.start(script(tmp_path, TRAIN.format(workers=1)), folder)
+    job = jobs.start(script(TRAIN.format(workers=1)), folder, fresh=True)
     wait_for(CheckpointFolder(folder / "checkpoints").path(5), job)
     assert lock_folder(folder) is None
     job.kill()
@@ -130,7 +132,7 @@ def test_training_ends_with_the_process_that_started_it(jobs: Jobs, tmp_path: Pa
     os.close(locks[0])
 
 
-def test_an_error_is_raised_with_the_program_s_sentence(jobs: Jobs, tmp_path: Path) -> None:
+def test_an_error_is_raised_with_the_program_s_sentence(jobs: Jobs, script: Script, tmp_path: Path) -> None:
     text = f"""
 import cnn
 from cnn.errors import RunError
@@ -140,7 +142,7 @@ try:
 except RunError as error:
     print(type(error).__name__, error.exit_code, error)
 """
-    code, output = jobs.run(script(tmp_path, text))
+    code, output = jobs.run(script(text), fresh=True)
     assert code == 0, output
     assert re.search(r"^RunError 1 at step .* training has diverged; try a smaller", output, re.MULTILINE), output
 
