@@ -58,8 +58,8 @@ class Jobs:
             extra: more environment variables.
         """
         preloaded = self._preloaded_for(fresh, extra)
-        python = preloaded.python if preloaded else [sys.executable]
-        return self._start([*within, *LAUNCHERS[launcher](workers), *python, *map(str, arguments)], extra)
+        python = str(preloaded.script) if preloaded else sys.executable
+        return self._start([*within, *LAUNCHERS[launcher](workers), python, *map(str, arguments)], extra)
 
     def _preloaded_for(self, fresh: bool, extra: Mapping[str, str]) -> Preloaded | None:
         """What has imported the libraries, unless variables could have changed that."""

@@ -49,10 +49,8 @@ class Preloaded:
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n"
-        self.python = [sys.executable, "-S", __file__, "run", self._address]
-        """The command to give to launchers in place of `python`."""
         self.script = _python(address)
-        """The same as one file."""
+        """The program to give to launchers in place of `python`."""
 
     def run(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
         """Runs `python ARGUMENTS` in this folder; gives the exit code and the output."""

@@ -57,7 +57,7 @@ def lose_a_rank(
     workers: int, benchmark: Sequence[str], preloaded: Preloaded, environment: dict[str, str], folder: Path
 ) -> None:
     """Kills the rank in the middle when the job has computed some steps."""
-    command = ["mpirun", "--oversubscribe", "-np", str(workers), *preloaded.python, *benchmark]
+    command = ["mpirun", "--oversubscribe", "-np", str(workers), str(preloaded.script), *benchmark]
     command += ["--benchmark_steps", "1000000", "--output", f"{folder}/result.json"]
     with tempfile.TemporaryFile("w+") as output:
         job = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)

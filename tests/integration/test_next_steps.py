@@ -35,7 +35,7 @@ class Shell:
         self._environment = jobs.environment
         self._quick = folder / "bin"
         self._quick.mkdir()
-        (self._quick / "python").write_text(f'#!/bin/sh\nexec {shlex.join(preloaded.python)} "$@"\n')
+        (self._quick / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(str(preloaded.script))} "$@"\n')
         (self._quick / "python").chmod(0o755)
 
     def run(self, command: str, *, quick: bool = False) -> str:
