@@ -47,24 +47,17 @@ class Jobs:
         launcher: str = "none",
         workers: int = 1,
         within: Sequence[str] = (),
-        fresh: bool = False,
         **extra: str,
     ) -> subprocess.Popen[str]:
-        """Starts `python ARGUMENTS`, by the command `within` if there is one; its output is one text.
-
-        Args:
-            fresh: in processes that have imported nothing before, for what happens until or as libraries are imported,
-                and for commands that give a process other folders or no output.
-            extra: more environment variables.
-        """
-        preloaded = self._preloaded_for(fresh, extra)
+        """Starts `python ARGUMENTS`, by the command `within` if there is one; its output is one text."""
+        preloaded = self._preloaded_for(within, extra)
         python = str(preloaded.script) if preloaded else sys.executable
         return self._start([*within, *LAUNCHERS[launcher](workers), python, *map(str, arguments)], extra)
 
-    def _preloaded_for(self, fresh: bool, extra: Mapping[str, str]) -> Preloaded | None:
-        """What has imported the libraries, unless variables could have changed that."""
+    def _preloaded_for(self, within: Sequence[str], extra: Mapping[str, str]) -> Preloaded | None:
+        """What has imported the libraries, unless a command or variables could have changed that."""
         read_later = ("CNN_", "HOROVOD_", "PATH")
-        return None if fresh or any(not name.startswith(read_later) for name in extra) else self._preloaded
+        return None if within or any(not name.startswith(read_later) for name in extra) else self._preloaded
 
     def _start(self, command: Sequence[str], extra: Mapping[str, str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -84,14 +77,13 @@ class Jobs:
         launcher: str = "none",
         workers: int = 1,
         within: Sequence[str] = (),
-        fresh: bool = False,
         **extra: str,
     ) -> tuple[int, str]:
         """Runs it to its end; gives the exit code and the output."""
-        preloaded = self._preloaded_for(fresh, extra)
-        if preloaded and launcher == "none" and not within:
+        preloaded = self._preloaded_for(within, extra)
+        if preloaded and launcher == "none":
             return preloaded.run([*map(str, arguments)], ROOT, {**self.environment, **extra})
-        process = self.start(*arguments, launcher=launcher, workers=workers, within=within, fresh=fresh, **extra)
+        process = self.start(*arguments, launcher=launcher, workers=workers, within=within, **extra)
         output, _ = process.communicate(timeout=self._seconds)
         return process.returncode, output
 

@@ -258,7 +258,7 @@ def test_a_full_disk_under_standard_output_does_not_lose_the_run(jobs, tmp_path:
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_run_whose_output_is_closed_is_whole(jobs, tmp_path: Path, closed: str) -> None:
     run = ("jobs/train.py", "--data", "digits", "--model", "fcnn", "--steps", 2, "--run_dir", tmp_path / "run")
-    code, output = jobs.run(*run, within=("bash", "-c", f'"$@" {closed}', "bash"), fresh=True)
+    code, output = jobs.run(*run, within=("bash", "-c", f'"$@" {closed}', "bash"))
     assert code == 0, output
     code, output = jobs.run("jobs/evaluate.py", "--run_dir", tmp_path / "run")
     assert code == 0, output

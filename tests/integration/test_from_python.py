@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,14 @@ Script = Callable[[str], Path]
 
 
 @pytest.fixture
+def jobs(cache: Path) -> Iterator[Jobs]:
+    """Starts programs in processes that have imported nothing yet."""
+    jobs = Jobs(cache)
+    yield jobs
+    jobs.end()
+
+
+@pytest.fixture
 def script(preloaded: Preloaded, tmp_path: Path) -> Script:
     """Writes a script, whose ranks are forked from what has imported the libraries."""
 
@@ -55,7 +63,7 @@ result = cnn.train(model="lenet5-like", data="digits", workers=2, **settings)
 np.savez({str(tmp_path / "curves.npz")!r}, tested=result.test_accuracy, **result.curves["validation"])
 print(result)
 """
-    code, output = jobs.run(script(text), fresh=True)
+    code, output = jobs.run(script(text))
     assert code == 0, output
     assert "test images right" in output
     assert output.splitlines()[-1].startswith(
@@ -83,7 +91,7 @@ assert not os.path.exists("runs") or not os.listdir("runs")
 print(cnn.train(data="digits", model="fcnn", steps=1).folder)
 assert "tensorflow" not in sys.modules
 """
-    code, output = jobs.run(script(text), fresh=True)
+    code, output = jobs.run(script(text))
     assert code == 0, output
     caught = [line for line in output.splitlines() if line.startswith("caught:")]
     assert caught[0].startswith("caught: unknown model 'lenet6'")
@@ -96,7 +104,7 @@ assert "tensorflow" not in sys.modules
 def test_an_interrupt_stops_training_and_saves(jobs: Jobs, script: Script, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     checkpoints = CheckpointFolder(folder / "checkpoints")
-    job = jobs.start(script(TRAIN.format(workers=2)), folder, fresh=True)
+    job = jobs.start(script(TRAIN.format(workers=2)), folder)
     wait_for(checkpoints.path(5), job)
     job.send_signal(signal.SIGINT)
     output, _ = job.communicate(timeout=60)
@@ -115,7 +123,7 @@ def test_an_interrupt_stops_training_and_saves(jobs: Jobs, script: Script, tmp_p
 
 def test_training_ends_with_the_process_that_started_it(jobs: Jobs, script: Script, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    job = jobs.start(script(TRAIN.format(workers=1)), folder, fresh=True)
+    job = jobs.start(script(TRAIN.format(workers=1)), folder)
     wait_for(CheckpointFolder(folder / "checkpoints").path(5), job)
     assert lock_folder(folder) is None
     job.kill()
@@ -142,7 +150,7 @@ try:
 except RunError as error:
     print(type(error).__name__, error.exit_code, error)
 """
-    code, output = jobs.run(script(text), fresh=True)
+    code, output = jobs.run(script(text))
     assert code == 0, output
     assert re.search(r"^RunError 1 at step .* training has diverged; try a smaller", output, re.MULTILINE), output
 

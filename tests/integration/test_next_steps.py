@@ -31,12 +31,9 @@ def photographs(folder: Path) -> Path:
 class Shell:
     """Runs commands as a user's shell does."""
 
-    def __init__(self, jobs: Jobs, folder: Path, preloaded: Preloaded) -> None:
+    def __init__(self, jobs: Jobs, preloaded: Preloaded) -> None:
         self._environment = jobs.environment
-        self._quick = folder / "bin"
-        self._quick.mkdir()
-        (self._quick / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(str(preloaded.script))} "$@"\n')
-        (self._quick / "python").chmod(0o755)
+        self._quick = preloaded.script.parent
 
     def run(self, command: str, *, quick: bool = False) -> str:
         """Gives the output; `quick`: with libraries that have been imported before."""
@@ -73,8 +70,8 @@ class Shell:
 
 
 @pytest.fixture
-def shell(jobs: Jobs, preloaded: Preloaded, tmp_path: Path) -> Shell:
-    return Shell(jobs, tmp_path, preloaded)
+def shell(jobs: Jobs, preloaded: Preloaded) -> Shell:
+    return Shell(jobs, preloaded)
 
 
 def proposals(output: str) -> list[str]:

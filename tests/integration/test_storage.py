@@ -100,7 +100,7 @@ def assert_same(folder: Path, undisturbed: Path) -> None:
 
 def test_a_disk_that_gets_full(jobs: Jobs, small_disk: SmallDisk, undisturbed: Path) -> None:
     folder = small_disk.place / "run"
-    job = jobs.start(*train(folder, "--save_every", 1, steps=100_000), within=small_disk.within, fresh=True)
+    job = jobs.start(*train(folder, "--save_every", 1, steps=100_000), within=small_disk.within)
     saved = CheckpointFolder(small_disk.seen / "run" / "checkpoints")
     until(lambda: len(saved.steps()) == 2, job)
     until(lambda: small_disk.fill() or job.poll() is not None, job)
@@ -111,9 +111,7 @@ def test_a_disk_that_gets_full(jobs: Jobs, small_disk: SmallDisk, undisturbed: P
     checkpoint, damage = saved.load_last()
     assert checkpoint is not None
     assert damage == []
-    code, sentence = said(
-        "resumed without more room", jobs.run(*train(folder, "--resume"), within=small_disk.within, fresh=True)
-    )
+    code, sentence = said("resumed without more room", jobs.run(*train(folder, "--resume"), within=small_disk.within))
     assert code == 2
     # What is left of the disk, some blocks or none, decides which of the two notices first.
     assert sentence.endswith(
@@ -125,32 +123,30 @@ def test_a_disk_that_gets_full(jobs: Jobs, small_disk: SmallDisk, undisturbed: P
     assert saved.load_last()[0].record == checkpoint.record
     (small_disk.seen / "filler").unlink()
     end = checkpoint.record["progress"]["step"] + 20
-    code, output = jobs.run(*train(folder, "--resume", steps=end), within=small_disk.within, fresh=True)
+    code, output = jobs.run(*train(folder, "--resume", steps=end), within=small_disk.within)
     assert code == 0, output
 
 
 def test_a_disk_that_is_too_small_or_may_not_be_written_to(jobs: Jobs, small_disk: SmallDisk) -> None:
     folder = small_disk.place / "run"
     large = train(folder, "--data", "synthetic", "--image_size", 67, "--model", "alexnet")
-    code, sentence = said("disk too small for the checkpoints", jobs.run(*large, within=small_disk.within, fresh=True))
+    code, sentence = said("disk too small for the checkpoints", jobs.run(*large, within=small_disk.within))
     assert code == 2
     assert "MB free, but this run's checkpoints need" in sentence
     cache = {"CNN_CACHE_DIR": str(small_disk.place / "cache")}
     small_disk.fill()
     for data in ("digits", "synthetic"):
         new = train(folder.with_name("new"), "--data", data)
-        code, sentence = said(
-            f"no room to start, {data}", jobs.run(*new, within=small_disk.within, fresh=True, **cache)
-        )
+        code, sentence = said(f"no room to start, {data}", jobs.run(*new, within=small_disk.within, **cache))
         assert code == 2
         assert "cannot be" in sentence
         assert "No space left on device" in sentence
     (small_disk.seen / "filler").unlink()
-    code, output = jobs.run(*train(folder, steps=3), within=small_disk.within, fresh=True)
+    code, output = jobs.run(*train(folder, steps=3), within=small_disk.within)
     assert code == 0, output
     small_disk.forbid_writing()
     for what, command in {"new": train(folder.with_name("another")), "resumed": train(folder, "--resume")}.items():
-        code, sentence = said(f"{what} run, read-only", jobs.run(*command, within=small_disk.within, fresh=True))
+        code, sentence = said(f"{what} run, read-only", jobs.run(*command, within=small_disk.within))
         assert code == 2
         assert "cannot be written" in sentence
 

@@ -44,7 +44,7 @@ def within(tmp_path: Path) -> list[str]:
 
 
 def test_the_doctor_tells_for_each_rank_why_its_gpu_is_not_used(jobs: Jobs, within: list[str]) -> None:
-    code, output = jobs.run("jobs/doctor.py", launcher="mpirun", workers=2, within=within, fresh=True)
+    code, output = jobs.run("jobs/doctor.py", launcher="mpirun", workers=2, within=within)
     assert code == 0, output
     for rank in range(2):
         assert f"warning: rank {rank} on {os.uname().nodename} uses no GPU: {REASON}" in output
@@ -53,7 +53,7 @@ def test_the_doctor_tells_for_each_rank_why_its_gpu_is_not_used(jobs: Jobs, with
 
 def test_training_says_that_it_uses_no_gpu(jobs: Jobs, within: list[str], tmp_path: Path) -> None:
     run = ("--data", "digits", "--model", "fcnn", "--steps", 1, "--run_dir", tmp_path / "run")
-    code, output = jobs.run("jobs/train.py", *run, within=within, fresh=True)
+    code, output = jobs.run("jobs/train.py", *run, within=within)
     assert code == 0, output
     assert f"{os.uname().nodename} has a GPU that is not used: {REASON}" in output
 
@@ -61,13 +61,13 @@ def test_training_says_that_it_uses_no_gpu(jobs: Jobs, within: list[str], tmp_pa
 @pytest.mark.parametrize("program", ["jobs/doctor.py", "jobs/train.py"])
 def test_a_requested_gpu_that_is_not_listed(jobs: Jobs, within: list[str], tmp_path: Path, program: str) -> None:
     rest = ("--run_dir", tmp_path / "run") if program == "jobs/train.py" else ()
-    code, output = jobs.run(program, *rest, within=within, fresh=True, CNN_DEVICE="gpu")
+    code, output = jobs.run(program, *rest, within=within, CNN_DEVICE="gpu")
     assert code == 2, output
     assert f"error: no GPU can be used on {os.uname().nodename}: {REASON}" in output
     assert "Traceback" not in output
 
 
 def test_processors_are_used_without_a_word_if_they_were_requested(jobs: Jobs, within: list[str]) -> None:
-    code, output = jobs.run("jobs/doctor.py", within=within, fresh=True, CNN_DEVICE="cpu")
+    code, output = jobs.run("jobs/doctor.py", within=within, CNN_DEVICE="cpu")
     assert code == 0, output
     assert "GPU" not in output
