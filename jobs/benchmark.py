@@ -22,7 +22,8 @@ from cnn.cluster.ranks.job import Job
 from cnn.cluster.ranks.run_job import run_job
 from cnn.errors import report_errors
 from cnn.launching.own_job import is_relaunched, relaunch
-from cnn.measuring.benchmark import Settings, measure, predicted
+from cnn.measuring.benchmark import measure, predicted
+from cnn.measuring.benchmark_settings import Settings
 from cnn.measuring.control_path import ControlPath, measure_control_path
 from cnn.measuring.measured import Measured, check_output
 from cnn.monitoring.figures.step_figure import write_report

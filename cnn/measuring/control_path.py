@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import cnn
 from cnn.data.sources.registry import open_dataset
 from cnn.data.store.cache_folder import cache_folder
-from cnn.errors import StoppedError, UserError
+from cnn.errors import StoppedError
+from cnn.measuring.benchmark_settings import Settings
 from cnn.monitoring.serving.metrics_server import MetricsSettings
 from cnn.optim.schedules import ScheduleSettings
 from cnn.settings.settings import RunSettings, TrainingSettings
@@ -28,26 +29,11 @@ if TYPE_CHECKING:
     from cnn.learner.learner import Learner
     from cnn.learner.step import TrainingStep
     from cnn.learner.step_results import StepResults
-    from cnn.measuring.benchmark import Settings
     from cnn.measuring.phase_log import PhaseLog
 
 _SEED = 1
 _MANY_STEPS = 10**6
 """Steps of the resumed run, which is stopped long before."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ControlPathSettings:
-    """What surrounds the steps."""
-
-    control_path: float | None = None
-    """Measure what surrounds the steps instead of their parts: a run of --benchmark_steps steps, which is then resumed
-    and stopped. Its steps wait for this number of seconds instead of computing, so that one machine can run many
-    workers."""
-
-    def __post_init__(self) -> None:
-        if self.control_path is not None and not 0 <= self.control_path < 3600:
-            raise UserError(f"--control_path {self.control_path} is not in [0, 3600): set seconds, for example 0.1.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,7 +93,7 @@ class ControlPath:
         return ControlPath(**{**values, "phases": [PhaseCosts(**each) for each in values["phases"]]})
 
 
-def measure_control_path(cluster: "Cluster", settings: "Settings", job: "Job") -> ControlPath:
+def measure_control_path(cluster: "Cluster", settings: Settings, job: "Job") -> ControlPath:
     """Measures with the current workers; every rank calls it and gets the same result.
 
     Raises:
@@ -174,7 +160,7 @@ def _scratch_folder(cluster: "Cluster") -> Iterator[Path]:
         cluster.gather(None)  # no rank needs it any more
 
 
-def _training_settings(settings: "Settings", folder: Path, workers: int, *, resume: bool) -> TrainingSettings:
+def _training_settings(settings: Settings, folder: Path, workers: int, *, resume: bool) -> TrainingSettings:
     benchmark = settings.benchmark
     run = RunSettings(
         run_dir=str(folder),
@@ -188,7 +174,7 @@ def _training_settings(settings: "Settings", folder: Path, workers: int, *, resu
     return TrainingSettings(**groups, schedule=ScheduleSettings(), run=run, metrics=MetricsSettings())
 
 
-def _run_to_the_end(cluster: "Cluster", settings: "Settings", job: "Job", folder: Path, log: "PhaseLog") -> None:
+def _run_to_the_end(cluster: "Cluster", settings: Settings, job: "Job", folder: Path, log: "PhaseLog") -> None:
     from cnn.runs.train import train
 
     given = _training_settings(settings, folder, cluster.world_size, resume=False)
@@ -199,7 +185,7 @@ def _run_to_the_end(cluster: "Cluster", settings: "Settings", job: "Job", folder
     job.carried = None
 
 
-def _resume_and_stop(cluster: "Cluster", settings: "Settings", job: "Job", folder: Path, log: "PhaseLog") -> None:
+def _resume_and_stop(cluster: "Cluster", settings: Settings, job: "Job", folder: Path, log: "PhaseLog") -> None:
     from cnn.runs.train import train
 
     def ask_to_stop() -> None:
@@ -217,7 +203,7 @@ def _resume_and_stop(cluster: "Cluster", settings: "Settings", job: "Job", folde
 
 
 def _waiting_step(
-    settings: "Settings", log: "PhaseLog", after_call: Callable[[], None], learner: "Learner", **options: Any
+    settings: Settings, log: "PhaseLog", after_call: Callable[[], None], learner: "Learner", **options: Any
 ) -> "TrainingStep":
     """Makes the step, which marks in the log what happens before, in and after its calls."""
     from cnn.measuring.waiting_step import WaitingStep

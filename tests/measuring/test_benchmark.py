@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cnn.errors import UserError
-from cnn.measuring.benchmark import BenchmarkSettings, predicted
+from cnn.measuring.benchmark import predicted
+from cnn.measuring.benchmark_settings import BenchmarkSettings
 from cnn.measuring.step_prediction import Layer
 
 from .measured_example import MEASURED, RATES
