@@ -28,7 +28,13 @@ class Preloaded:
     """A process that has imported the libraries."""
 
     def __init__(
-        self, address: Path, environment: Mapping[str, str], seconds: int, *, keep_shared: bool = False
+        self,
+        address: Path,
+        environment: Mapping[str, str],
+        seconds: int,
+        *,
+        within: Sequence[str] = (),
+        keep_shared: bool = False,
     ) -> None:
         """Starts it.
 
@@ -36,13 +42,14 @@ class Preloaded:
             address: the socket over which it is asked for programs; beside it, a command is written.
             environment: its environment variables.
             seconds: no program may last longer.
+            within: the command, if any, by which it is started, for example in a namespace; so are its programs, then.
             keep_shared: end programs without deleting their objects, whose memory, shared until then, many programs
                 would need copies of at the same time.
         """
         self._address, self._seconds = str(address), seconds
         _write_python(address)
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "serve", self._address, str(seconds), "keep_shared" * keep_shared],
+            [*within, sys.executable, __file__, "serve", self._address, str(seconds), "keep_shared" * keep_shared],
             env=environment,
             stdin=subprocess.PIPE,  # which tells it when this process has ended
             stdout=subprocess.PIPE,

@@ -15,7 +15,7 @@ import pytest
 
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 
-from .conftest import ROOT, Jobs
+from .conftest import ENVIRONMENT, ROOT, SECONDS, Jobs
 from .preloaded import Preloaded
 from .processes import until
 
@@ -53,15 +53,43 @@ class SmallDisk:
     def forbid_writing(self) -> None:
         subprocess.run([*self.within, "mount", "-o", "remount,ro", str(self.place)], check=True)
 
+    def empty(self) -> None:
+        subprocess.run(
+            [*self.within, "sh", "-c", f"mount -o remount,rw '{self.place}' && rm -rf '{self.place}'/*"], check=True
+        )
+
     def remove(self) -> None:
         self._keeper.communicate("")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    disk = SmallDisk(tmp_path / "disk", 12_000_000)
+@pytest.fixture(scope="module")
+def mounted_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
+    disk = SmallDisk(tmp_path_factory.mktemp("mounted") / "disk", 12_000_000)
     yield disk
     disk.remove()
+
+
+@pytest.fixture
+def small_disk(mounted_disk: SmallDisk) -> SmallDisk:
+    """An empty disk."""
+    mounted_disk.empty()
+    return mounted_disk
+
+
+@pytest.fixture(scope="module")
+def preloaded_beside_disk(mounted_disk: SmallDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
+    """Runs programs that see the disk."""
+    address = tmp_path_factory.mktemp("preloaded") / "socket"
+    preloaded = Preloaded(address, ENVIRONMENT, SECONDS, within=mounted_disk.within)
+    yield preloaded
+    preloaded.end()
+
+
+@pytest.fixture
+def jobs_beside_disk(cache: Path, preloaded_beside_disk: Preloaded) -> Iterator[Jobs]:
+    jobs = Jobs(cache, preloaded_beside_disk)
+    yield jobs
+    jobs.end()
 
 
 def train(folder: Path, *more: object, steps: int = STEPS) -> list[object]:
@@ -98,9 +126,9 @@ def assert_same(folder: Path, undisturbed: Path) -> None:
     assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
 
 
-def test_a_disk_that_gets_full(jobs: Jobs, small_disk: SmallDisk, undisturbed: Path) -> None:
+def test_a_disk_that_gets_full(jobs_beside_disk: Jobs, small_disk: SmallDisk, undisturbed: Path) -> None:
     folder = small_disk.place / "run"
-    job = jobs.start(*train(folder, "--save_every", 1, steps=100_000), within=small_disk.within)
+    job = jobs_beside_disk.start(*train(folder, "--save_every", 1, steps=100_000))
     saved = CheckpointFolder(small_disk.seen / "run" / "checkpoints")
     until(lambda: len(saved.steps()) == 2, job)
     until(lambda: small_disk.fill() or job.poll() is not None, job)
@@ -111,7 +139,7 @@ def test_a_disk_that_gets_full(jobs: Jobs, small_disk: SmallDisk, undisturbed: P
     checkpoint, damage = saved.load_last()
     assert checkpoint is not None
     assert damage == []
-    code, sentence = said("resumed without more room", jobs.run(*train(folder, "--resume"), within=small_disk.within))
+    code, sentence = said("resumed without more room", jobs_beside_disk.run(*train(folder, "--resume")))
     assert code == 2
     # What is left of the disk, some blocks or none, decides which of the two notices first.
     assert sentence.endswith(
@@ -123,30 +151,30 @@ def test_a_disk_that_gets_full(jobs: Jobs, small_disk: SmallDisk, undisturbed: P
     assert saved.load_last()[0].record == checkpoint.record
     (small_disk.seen / "filler").unlink()
     end = checkpoint.record["progress"]["step"] + 20
-    code, output = jobs.run(*train(folder, "--resume", steps=end), within=small_disk.within)
+    code, output = jobs_beside_disk.run(*train(folder, "--resume", steps=end))
     assert code == 0, output
 
 
-def test_a_disk_that_is_too_small_or_may_not_be_written_to(jobs: Jobs, small_disk: SmallDisk) -> None:
+def test_a_disk_that_is_too_small_or_may_not_be_written_to(jobs_beside_disk: Jobs, small_disk: SmallDisk) -> None:
     folder = small_disk.place / "run"
     large = train(folder, "--data", "synthetic", "--image_size", 67, "--model", "alexnet")
-    code, sentence = said("disk too small for the checkpoints", jobs.run(*large, within=small_disk.within))
+    code, sentence = said("disk too small for the checkpoints", jobs_beside_disk.run(*large))
     assert code == 2
     assert "MB free, but this run's checkpoints need" in sentence
     cache = {"CNN_CACHE_DIR": str(small_disk.place / "cache")}
     small_disk.fill()
     for data in ("digits", "synthetic"):
         new = train(folder.with_name("new"), "--data", data)
-        code, sentence = said(f"no room to start, {data}", jobs.run(*new, within=small_disk.within, **cache))
+        code, sentence = said(f"no room to start, {data}", jobs_beside_disk.run(*new, **cache))
         assert code == 2
         assert "cannot be" in sentence
         assert "No space left on device" in sentence
     (small_disk.seen / "filler").unlink()
-    code, output = jobs.run(*train(folder, steps=3), within=small_disk.within)
+    code, output = jobs_beside_disk.run(*train(folder, steps=3))
     assert code == 0, output
     small_disk.forbid_writing()
     for what, command in {"new": train(folder.with_name("another")), "resumed": train(folder, "--resume")}.items():
-        code, sentence = said(f"{what} run, read-only", jobs.run(*command, within=small_disk.within))
+        code, sentence = said(f"{what} run, read-only", jobs_beside_disk.run(*command))
         assert code == 2
         assert "cannot be written" in sentence
 

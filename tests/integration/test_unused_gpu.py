@@ -5,12 +5,14 @@ The GPU is a file in a /dev of their own, and no device: which sentence is right
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
-from .conftest import Jobs
+from .conftest import ENVIRONMENT, SECONDS, Jobs
+from .preloaded import Preloaded
 
 _PRIVATE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
 _OTHER_DEVICES = """
@@ -31,43 +33,51 @@ REASON = (
 )
 
 
-@pytest.fixture
-def within(tmp_path: Path) -> list[str]:
-    """The command that runs another one where there is a /dev/nvidia0."""
+@pytest.fixture(scope="module")
+def preloaded_beside_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
+    """Runs programs where there is a /dev/nvidia0."""
     if list(Path("/dev").glob("nvidia[0-9]*")):
         pytest.skip("this machine has a GPU")
-    (tmp_path / "dev").mkdir()
-    command = [*_PRIVATE, "sh", "-c", _OTHER_DEVICES, str(tmp_path / "dev")]
-    if subprocess.run([*command, "true"], check=False).returncode != 0:
+    within = [*_PRIVATE, "sh", "-c", _OTHER_DEVICES, str(tmp_path_factory.mktemp("dev"))]
+    if subprocess.run([*within, "true"], check=False).returncode != 0:
         pytest.skip("this machine allows no mount namespace, so there is no other /dev")
-    return command
+    preloaded = Preloaded(tmp_path_factory.mktemp("preloaded") / "socket", ENVIRONMENT, SECONDS, within=within)
+    yield preloaded
+    preloaded.end()
 
 
-def test_the_doctor_tells_for_each_rank_why_its_gpu_is_not_used(jobs: Jobs, within: list[str]) -> None:
-    code, output = jobs.run("jobs/doctor.py", launcher="mpirun", workers=2, within=within)
+@pytest.fixture
+def jobs(cache: Path, preloaded_beside_gpu: Preloaded) -> Iterator[Jobs]:
+    jobs = Jobs(cache, preloaded_beside_gpu)
+    yield jobs
+    jobs.end()
+
+
+def test_the_doctor_tells_for_each_rank_why_its_gpu_is_not_used(jobs: Jobs) -> None:
+    code, output = jobs.run("jobs/doctor.py", launcher="mpirun", workers=2)
     assert code == 0, output
     for rank in range(2):
         assert f"warning: rank {rank} on {os.uname().nodename} uses no GPU: {REASON}" in output
     assert "verdict: 2 workers can work together, but the warnings name what will slow them down" in output
 
 
-def test_training_says_that_it_uses_no_gpu(jobs: Jobs, within: list[str], tmp_path: Path) -> None:
+def test_training_says_that_it_uses_no_gpu(jobs: Jobs, tmp_path: Path) -> None:
     run = ("--data", "digits", "--model", "fcnn", "--steps", 1, "--run_dir", tmp_path / "run")
-    code, output = jobs.run("jobs/train.py", *run, within=within)
+    code, output = jobs.run("jobs/train.py", *run)
     assert code == 0, output
     assert f"{os.uname().nodename} has a GPU that is not used: {REASON}" in output
 
 
 @pytest.mark.parametrize("program", ["jobs/doctor.py", "jobs/train.py"])
-def test_a_requested_gpu_that_is_not_listed(jobs: Jobs, within: list[str], tmp_path: Path, program: str) -> None:
+def test_a_requested_gpu_that_is_not_listed(jobs: Jobs, tmp_path: Path, program: str) -> None:
     rest = ("--run_dir", tmp_path / "run") if program == "jobs/train.py" else ()
-    code, output = jobs.run(program, *rest, within=within, CNN_DEVICE="gpu")
+    code, output = jobs.run(program, *rest, CNN_DEVICE="gpu")
     assert code == 2, output
     assert f"error: no GPU can be used on {os.uname().nodename}: {REASON}" in output
     assert "Traceback" not in output
 
 
-def test_processors_are_used_without_a_word_if_they_were_requested(jobs: Jobs, within: list[str]) -> None:
-    code, output = jobs.run("jobs/doctor.py", within=within, CNN_DEVICE="cpu")
+def test_processors_are_used_without_a_word_if_they_were_requested(jobs: Jobs) -> None:
+    code, output = jobs.run("jobs/doctor.py", CNN_DEVICE="cpu")
     assert code == 0, output
     assert "GPU" not in output
