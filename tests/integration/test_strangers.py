@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from .conftest import ROOT, Jobs
+from .conftest import ENVIRONMENT, ROOT, SECONDS, Jobs
+from .preloaded import Preloaded
 
 WATCH = """
 import os
@@ -47,8 +49,20 @@ def uses(run: Path, image: Path) -> dict[str, tuple[object, ...]]:
     }
 
 
-def test_no_file_is_opened_for_writing_where_a_link_would_be_followed(jobs: Jobs, image: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def watched_jobs(cache: Path, tmp_path: Path) -> Iterator[Jobs]:
+    """Starts programs whose files opened for writing below runs/ are listed in the file log."""
     (tmp_path / "sitecustomize.py").write_text(WATCH)
+    watched = {"WATCHED": str(tmp_path / "runs"), "LOG": str(tmp_path / "log")}
+    environment = {**ENVIRONMENT, "PYTHONPATH": f"{tmp_path}:{ROOT}", **watched}
+    preloaded = Preloaded(tmp_path / "socket", environment, SECONDS)
+    yield Jobs(cache, preloaded)
+    preloaded.end()
+
+
+def test_no_file_is_opened_for_writing_where_a_link_would_be_followed(
+    watched_jobs: Jobs, image: Path, tmp_path: Path
+) -> None:
     runs, log = tmp_path / "runs", tmp_path / "log"
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("{model: fcnn, data: digits, epochs: 1}")
@@ -56,9 +70,8 @@ def test_no_file_is_opened_for_writing_where_a_link_would_be_followed(jobs: Jobs
     sweep = ("jobs/sweep.py", "--recipe", recipe, "--sweep_dir", runs / "sweep")
     (runs / "proof").mkdir(parents=True)
     prove = ("jobs/prove.py", "--models", "fcnn", "--workers", 1, "--output", runs / "proof")
-    path = f"{tmp_path}:{ROOT}"
     for command in (train, *uses(runs / "a", image).values(), sweep, prove):
-        code, output = jobs.run(*command, PYTHONPATH=path, WATCHED=str(runs), LOG=str(log))
+        code, output = watched_jobs.run(*command)
         assert code == 0, output
     opened = log.read_text().splitlines()
     assert len(opened) > 30
