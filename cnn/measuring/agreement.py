@@ -14,7 +14,7 @@ import numpy as np
 WEIGHTS_LIMIT, GRADIENT_LIMIT, LEARNED_LIMIT = 1e-9, 1e-5, 1e-2
 
 Measured = Mapping[str, np.ndarray]
-"""Arrays by RUN/STATE/VARIABLE; runs: float64, float32, reordered; states: initial, final, gradient."""
+"""Arrays by RUN/STATE/VARIABLE; runs: float64, float32, reordered; states: initial, final and, of float32, gradient."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ def compare(model: str, workers: int, measured: Measured, reference: Measured) -
     def variables_under(prefix: str) -> list[str]:
         return [name.removeprefix(prefix) for name in reference if name.startswith(prefix)]
 
-    variables, trainable = variables_under("float64/initial/"), variables_under("float64/gradient/")
+    variables, trainable = variables_under("float64/initial/"), variables_under("float32/gradient/")
 
     def change(run: str, variable: str) -> np.ndarray:
         return np.asarray(reference[f"{run}/final/{variable}"] - reference[f"{run}/initial/{variable}"])

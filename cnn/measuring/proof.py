@@ -205,7 +205,8 @@ def _measure_network(
         if learner.average is not None:
             state |= learner.average.variables
         keep(name, "initial", read_state(state))
-        keep_first_gradient(name, learner, step, plan)
+        if name == "float32":  # the only run whose gradients are compared
+            keep_first_gradient(name, learner, step, plan)
         step.run(plan, np.full(steps, settings.optimizer.learning_rate_for(size)))
         learner.sharded.gather()
         keep(name, "final", read_state(state))
