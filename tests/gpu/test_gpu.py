@@ -33,10 +33,9 @@ run_job(lambda: None, body)
 def gpu_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     if not list(Path("/dev").glob("nvidia[0-9]*")):
         pytest.skip("this machine has no GPU (there is no /dev/nvidia0)")
-    jobs = Jobs(tmp_path_factory.mktemp("cache"))
-    jobs.environment |= {"CNN_DEVICE": "gpu", "CUDA_VISIBLE_DEVICES": "0"}
-    yield jobs
-    jobs.end()
+    with Jobs(tmp_path_factory.mktemp("cache")) as jobs:
+        jobs.environment |= {"CNN_DEVICE": "gpu", "CUDA_VISIBLE_DEVICES": "0"}
+        yield jobs
 
 
 def test_one_gpu_with_nccl(gpu_jobs: Jobs, tmp_path: Path) -> None:

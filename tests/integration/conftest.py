@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -95,7 +96,10 @@ class Jobs:
         output, _ = process.communicate(timeout=self._seconds)
         return process.returncode, output
 
-    def end(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Ends what still runs."""
         for process in self.started:
             if process.poll() is None:
@@ -112,13 +116,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
     """Runs programs, also those that launchers start."""
-    preloaded = Preloaded(tmp_path_factory.mktemp("preloaded") / "socket", ENVIRONMENT, SECONDS)
-    yield preloaded
-    preloaded.end()
+    with Preloaded(tmp_path_factory.mktemp("preloaded") / "socket", ENVIRONMENT, SECONDS) as preloaded:
+        yield preloaded
 
 
 @pytest.fixture
 def jobs(cache: Path, preloaded: Preloaded) -> Iterator[Jobs]:
-    jobs = Jobs(cache, preloaded)
-    yield jobs
-    jobs.end()
+    with Jobs(cache, preloaded) as jobs:
+        yield jobs

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, Self
 
 
 class Preloaded:
@@ -72,7 +72,10 @@ class Preloaded:
                 code = _read_number(connection)
         return code, said.decode()
 
-    def end(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Ends the process."""
         self._process.kill()
         self._process.communicate()

@@ -38,9 +38,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         environment |= {"TMPDIR": folder}
         environment.setdefault("CNN_CACHE_DIR", f"{folder}/cache")
-        preloaded = Preloaded(Path(folder, "socket"), environment, SECONDS, keep_shared=True)
-        try:
-            benchmark = ["jobs/benchmark.py", *SMALL, "--control_path", str(options.seconds), *more]
+        benchmark = ["jobs/benchmark.py", *SMALL, "--control_path", str(options.seconds), *more]
+        with Preloaded(Path(folder, "socket"), environment, SECONDS, keep_shared=True) as preloaded:
             for workers in options.workers:
                 begin = time.monotonic()
                 if options.lost:
@@ -49,8 +48,6 @@ def main() -> None:
                 code, output = preloaded.run([*benchmark, "--workers", str(workers)], ROOT, environment)
                 print(output if code else output[output.index(f"\n{workers} workers\n") :], flush=True)
                 print(f"exit code {code}; {time.monotonic() - begin:.1f} s in all", flush=True)
-        finally:
-            preloaded.end()
 
 
 def lose_a_rank(

@@ -35,9 +35,8 @@ Script = Callable[[str], Path]
 @pytest.fixture
 def jobs(cache: Path) -> Iterator[Jobs]:
     """Starts programs in processes that have imported nothing yet."""
-    jobs = Jobs(cache)
-    yield jobs
-    jobs.end()
+    with Jobs(cache) as jobs:
+        yield jobs
 
 
 @pytest.fixture

@@ -23,9 +23,7 @@ def watched(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     folder = tmp_path_factory.mktemp("pods")
     certificate, key = make_certificate(folder)
     (folder / "token").write_text(TOKEN)
-    jobs = Jobs(cache)
-    with contextlib.closing(TrainerServer(certificate, key)) as trainer, contextlib.ExitStack() as stack:
-        stack.callback(jobs.end)
+    with contextlib.closing(TrainerServer(certificate, key)) as trainer, Jobs(cache) as jobs:
         code, output = jobs.run(
             *RUN, "--run_dir", folder / "run", launcher="mpirun", workers=2,
             CNN_LOG_FORMAT="json",

@@ -5,6 +5,7 @@ With `-s` it prints a table of what was wrong, the exit code and the sentence.
 
 import contextlib
 import os
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -51,12 +52,16 @@ class SmallDisk:
                 file.write(bytes(4096))
 
     def forbid_writing(self) -> None:
-        subprocess.run([*self.within, "mount", "-o", "remount,ro", str(self.place)], check=True)
+        self._remount("ro")
 
     def empty(self) -> None:
-        subprocess.run(
-            [*self.within, "sh", "-c", f"mount -o remount,rw '{self.place}' && rm -rf '{self.place}'/*"], check=True
-        )
+        """Deletes all that is on it, also where writing was forbidden."""
+        self._remount("rw")
+        for each in self.seen.iterdir():
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
+
+    def _remount(self, access: str) -> None:
+        subprocess.run([*self.within, "mount", "-o", f"remount,{access}", str(self.place)], check=True)
 
     def remove(self) -> None:
         self._keeper.communicate("")
@@ -80,16 +85,14 @@ def small_disk(mounted_disk: SmallDisk) -> SmallDisk:
 def preloaded_beside_disk(mounted_disk: SmallDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
     """Runs programs that see the disk."""
     address = tmp_path_factory.mktemp("preloaded") / "socket"
-    preloaded = Preloaded(address, ENVIRONMENT, SECONDS, within=mounted_disk.within)
-    yield preloaded
-    preloaded.end()
+    with Preloaded(address, ENVIRONMENT, SECONDS, within=mounted_disk.within) as preloaded:
+        yield preloaded
 
 
 @pytest.fixture
 def jobs_beside_disk(cache: Path, preloaded_beside_disk: Preloaded) -> Iterator[Jobs]:
-    jobs = Jobs(cache, preloaded_beside_disk)
-    yield jobs
-    jobs.end()
+    with Jobs(cache, preloaded_beside_disk) as jobs:
+        yield jobs
 
 
 def train(folder: Path, *more: object, steps: int = STEPS) -> list[object]:

@@ -55,9 +55,8 @@ def watched_jobs(cache: Path, tmp_path: Path) -> Iterator[Jobs]:
     (tmp_path / "sitecustomize.py").write_text(WATCH)
     watched = {"WATCHED": str(tmp_path / "runs"), "LOG": str(tmp_path / "log")}
     environment = {**ENVIRONMENT, "PYTHONPATH": f"{tmp_path}:{ROOT}", **watched}
-    preloaded = Preloaded(tmp_path / "socket", environment, SECONDS)
-    yield Jobs(cache, preloaded)
-    preloaded.end()
+    with Preloaded(tmp_path / "socket", environment, SECONDS) as preloaded, Jobs(cache, preloaded) as jobs:
+        yield jobs
 
 
 def test_no_file_is_opened_for_writing_where_a_link_would_be_followed(

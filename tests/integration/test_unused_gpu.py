@@ -41,16 +41,15 @@ def preloaded_beside_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     within = [*_PRIVATE, "sh", "-c", _OTHER_DEVICES, str(tmp_path_factory.mktemp("dev"))]
     if subprocess.run([*within, "true"], check=False).returncode != 0:
         pytest.skip("this machine allows no mount namespace, so there is no other /dev")
-    preloaded = Preloaded(tmp_path_factory.mktemp("preloaded") / "socket", ENVIRONMENT, SECONDS, within=within)
-    yield preloaded
-    preloaded.end()
+    address = tmp_path_factory.mktemp("preloaded") / "socket"
+    with Preloaded(address, ENVIRONMENT, SECONDS, within=within) as preloaded:
+        yield preloaded
 
 
 @pytest.fixture
 def jobs(cache: Path, preloaded_beside_gpu: Preloaded) -> Iterator[Jobs]:
-    jobs = Jobs(cache, preloaded_beside_gpu)
-    yield jobs
-    jobs.end()
+    with Jobs(cache, preloaded_beside_gpu) as jobs:
+        yield jobs
 
 
 def test_the_doctor_tells_for_each_rank_why_its_gpu_is_not_used(jobs: Jobs) -> None:

@@ -28,9 +28,8 @@ ROWS = [*SHORT, *(pytest.param(*row, marks=pytest.mark.repeats) for row in ALL)]
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[Jobs]:
-    jobs = Jobs(tmp_path, seconds=1800)  # which VGG19 may take beside busy processes
-    yield jobs
-    jobs.end()
+    with Jobs(tmp_path, seconds=1800) as jobs:  # which VGG19 may take beside busy processes
+        yield jobs
 
 
 BURSTS = """
