@@ -1,5 +1,6 @@
 """A network's logits for images: independent of the worker and of the number of images in one call."""
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -31,10 +32,22 @@ class Classifier:
     ) -> None:
         self._network = network
         self._flip = flip
-        self._feed = feed
+        self._batch_size = batch_size
         self._group = group
-        self._groups_per_call = max(1, min(batch_size // group, feed.max_steps(group)))
-        images, _ = feed.specs(group)
+        standardised = tf.TensorSpec((group, *network.inputs[0].shape[1:]), feed.dtype)
+        self._logits_of = tf.function(self._network_logits, input_signature=[standardised], autograph=False)
+        self._read_from(feed)
+
+    def on(self, feed: Feed) -> "Classifier":
+        """Returns a classifier of another feed's images, for which the network is not traced again."""
+        other = copy.copy(self)
+        other._read_from(feed)
+        return other
+
+    def _read_from(self, feed: Feed) -> None:
+        self._feed = feed
+        self._groups_per_call = max(1, min(self._batch_size // self._group, feed.max_steps(self._group)))
+        images, _ = feed.specs(self._group)
         self._compiled = tf.function(self._logits, input_signature=[images], autograph=False)
 
     def __call__(self, groups: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -61,7 +74,7 @@ class Classifier:
         _, found = tf.while_loop(lambda number, _: number < groups, add, (0, found), parallel_iterations=1)
         return found.stack()
 
-    def _logits_of(self, images: Tensor) -> Tensor:
+    def _network_logits(self, images: Tensor) -> Tensor:
         """Logits (samples, classes) for standardised images (samples, height, width, channels)."""
 
         def logits_of(images: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Exact evaluation: every sample counts once, whatever the number of workers."""
 
 import contextlib
+import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -105,8 +106,7 @@ class Evaluator:
     ) -> None:
         self._find_worst = find_worst
         self._average = average
-        groups = groups_of(samples)
-        self._groups = [group[~np.isin(group, left_out)] for group in groups] if left_out else groups
+        self._groups = groups_of(samples, left_out)
         self._cluster = cluster
         self._classifier = Classifier(model, feed, batch_size, flip=flip)
         self._classes = model.outputs[0].shape[-1]
@@ -114,6 +114,13 @@ class Evaluator:
         logits = tf.TensorSpec((None, self._classes), model.dtype)
         signature = [Answers(tf.TensorSpec((None,), tf.float64), logits, tf.TensorSpec((None,), tf.int64))]
         self._compiled = tf.function(self._sample_metrics, input_signature=signature, autograph=False)
+
+    def on(self, feed: Feed, samples: np.ndarray) -> "Evaluator":
+        """Returns an evaluator of other images by the network's weights, for which the network is not traced again."""
+        other = copy.copy(self)
+        other._groups, other._classifier = groups_of(samples), self._classifier.on(feed)
+        other._average, other._find_worst = None, False
+        return other
 
     def __call__(self) -> Evaluation:
         """Evaluates all samples."""
@@ -167,9 +174,10 @@ def _worst(answers: Sequence[WrongAnswer]) -> list[WrongAnswer]:
     return sorted(answers, key=lambda answer: (-answer.loss, answer.sample))[:_WORST]
 
 
-def groups_of(samples: np.ndarray) -> list[np.ndarray]:
-    """The samples (samples,) in groups of GROUP, of which the last may be smaller."""
-    return [samples[start : start + GROUP] for start in range(0, len(samples), GROUP)]
+def groups_of(samples: np.ndarray, left_out: Sequence[int] = ()) -> list[np.ndarray]:
+    """The samples (samples,) in groups of GROUP, of which the last may be smaller, then without those left out."""
+    groups = [samples[start : start + GROUP] for start in range(0, len(samples), GROUP)]
+    return [group[~np.isin(group, left_out)] for group in groups] if left_out else groups
 
 
 def own_groups(cluster: Cluster, groups: int) -> range:

@@ -94,7 +94,8 @@ def _train(
     training_step = make_step(learner, timed=cluster.world_size > 1 or cluster.devices.gpu == "none")
     checkpoints = CheckpointFolder(prepared.folder / "checkpoints")
     timekeeper = Timekeeper(stopwatch, step_timer, time_record)
-    loop = _loop(cluster, prepared, job, training_step, checkpoints, report, timekeeper)
+    evaluate = Evaluator(learner.model, learner.feed, prepared.validation, cluster, learner.average, find_worst=True)
+    loop = _loop(cluster, prepared, job, training_step, evaluate, checkpoints, report, timekeeper)
     try:
         with job.stoppable():
             if report is not None and state.step < prepared.total_steps:
@@ -118,7 +119,7 @@ def _train(
     if learner.average is not None:
         learner.average.keep()
     with stopwatch.during("evaluation"):
-        test = _test(cluster, prepared)
+        test = _test(evaluate, prepared)
     if not math.isfinite(test.means["loss"]):
         raise diverged(state.step, f"the loss on the test images is {test.means['loss']}")
     if report is not None and time_record is not None:
@@ -164,12 +165,12 @@ def _loop(
     prepared: PreparedRun,
     job: Job,
     training_step: TrainingStep,
+    evaluate: Evaluator,
     checkpoints: CheckpointFolder,
     report: Report | None,
     timekeeper: Timekeeper,
 ) -> Loop:
     settings, run, learner, order = prepared.settings, prepared.settings.run, prepared.learner, prepared.order
-    evaluate = Evaluator(learner.model, learner.feed, prepared.validation, cluster, learner.average, find_worst=True)
     return Loop(
         cluster=cluster,
         order=order,
@@ -252,7 +253,7 @@ def _earlier_compilation(checkpoint: Checkpoint | None) -> str:
     return f" (it took {duration(seconds)} the last time)"
 
 
-def _test(cluster: Cluster, prepared: PreparedRun) -> Evaluation:
+def _test(evaluate: Evaluator, prepared: PreparedRun) -> Evaluation:
     dataset, settings = prepared.dataset, prepared.settings
     feed = Feed(dataset, dataset.test, PRECISIONS[settings.step.precision], resident_mb=settings.feed.resident_mb)
-    return Evaluator(prepared.learner.model, feed, np.arange(len(dataset.test.labels)), cluster)()
+    return evaluate.on(feed, np.arange(len(dataset.test.labels)))()

@@ -10,8 +10,10 @@ PROGRAM ARGUMENTS` what a launcher starts in place of `python PROGRAM ARGUMENTS`
 import atexit
 import contextlib
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -22,6 +24,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Self
+
+_IMPORTED_LATE = (
+    "docstring_parser",
+    "jsonargparse",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "numpy.random",
+    "PIL.JpegImagePlugin",
+    "tensorboard.plugins.hparams.metadata",
+    "tensorboard.summary",
+)
+"""Libraries that most programs import, but no module of cnn does as it is imported."""
 
 
 class Preloaded:
@@ -149,11 +163,9 @@ def _import_libraries() -> None:
     from cnn.quiet_import import import_tensorflow_quietly
 
     import_tensorflow_quietly()
-    import matplotlib.backends.backend_agg
-    import matplotlib.figure  # noqa: F401
-
-    import cnn.runs.train  # noqa: F401
-
+    packages = pkgutil.walk_packages(cnn.__path__, "cnn.")
+    for name in (*(package.name for package in packages), *_IMPORTED_LATE):
+        importlib.import_module(name)
     gc.freeze()  # so that collecting garbage leaves their memory shared
 
 

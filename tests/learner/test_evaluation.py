@@ -62,6 +62,21 @@ def test_it_sees_the_weights_of_the_moment(cluster: Cluster, make_feed, make_net
     assert count(after, "accuracy") == int((part.labels == 2).sum())
 
 
+def test_other_images_are_evaluated_without_tracing_the_network_again(
+    cluster: Cluster, make_feed, make_network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, traced = make_network("fcnn"), []
+    call = model.call
+    monkeypatch.setattr(model, "call", lambda *values, **named: (traced.append(1), call(*values, **named))[1])
+    evaluator = Evaluator(model, make_feed(), np.arange(130), cluster, find_worst=True)
+    assert evaluator().worst
+    assert len(traced) == 1
+    evaluation = evaluator.on(make_feed(), np.arange(130, 250))()
+    assert len(traced) == 1
+    assert not evaluation.worst
+    assert_same_bits(evaluation, Evaluator(model, make_feed(), np.arange(130, 250), cluster)())
+
+
 @pytest.mark.parametrize("bias", [[np.nan] * 4, [0, 0, np.nan, 0], [np.inf, 0, 0, 0]])
 def test_answers_that_are_no_numbers_are_not_right(
     cluster: Cluster, make_feed, make_network, bias: list[float]

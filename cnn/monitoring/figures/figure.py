@@ -48,6 +48,17 @@ larger one means that the number of steps per epoch changed when the run was res
 _CHARACTERS_PER_INCH = 8
 """Room of a figure's title."""
 
+_PANELS = {
+    "accuracy": (0.05, 0.1, 0.425, 0.595),
+    "loss": (0.575, 0.25, 0.42, 0.445),
+    "rate": (0.575, 0.1, 0.42, 0.12),
+}
+"""Left edge, bottom, width and height of each panel, as fractions of the figure's. They are fixed, with room for any
+labels, because fitting them to the labels would take longer than drawing."""
+
+_LEGEND_ABOVE = 0.08
+"""Distance of a legend from the panel below, as a fraction of the figure's height: room for the axis of epochs."""
+
 Points = Sequence[tuple[int, float]]
 """Step and value of each point of a curve."""
 
@@ -72,16 +83,13 @@ def curves_figure(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5), dpi=160, layout="constrained")
+    figure = Figure(figsize=(11, 5), dpi=160)
     add_title(figure, title, folder)
-    panels = figure.subplot_mosaic(
-        [["accuracy's legend", "loss's legend"], ["accuracy", "loss"], ["accuracy", "rate"]],
-        height_ratios=(0.7, 4, 1.1),
-    )
+    panels = {name: figure.add_axes(place) for name, place in _PANELS.items()}
     last_step = max((record["step"] for record in records), default=0)
     for metric in ("accuracy", "loss"):
         _draw_metric(panels[metric], records, metric, best_step)
-        _add_legend(panels[f"{metric}'s legend"], panels[metric])
+        _add_legend(panels[metric])
     _draw_rate(panels["rate"], records)
     for name in ("accuracy", "loss", "rate"):
         style_step_axis(panels[name], last_step)
@@ -152,12 +160,12 @@ def _shown(value: float, metric: str) -> str:
     return f"{value:.1f} %" if metric == "accuracy" else f"{value:#.3g}"
 
 
-def _add_legend(place: "Axes", axes: "Axes") -> None:
-    """Adds the legend of `axes` in a panel of its own, where it hides no curve."""
-    place.axis("off")
+def _add_legend(axes: "Axes") -> None:
+    """Adds a legend above the panel, where it hides no curve."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        place.legend(handles, labels, loc="center", ncols=2, frameon=False, handlelength=1.5).set_in_layout(False)
+        above = (0.5, 1 + _LEGEND_ABOVE / axes.get_position().height)
+        axes.legend(handles, labels, loc="lower center", bbox_to_anchor=above, ncols=2, frameon=False, handlelength=1.5)
 
 
 def _draw_rate(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:

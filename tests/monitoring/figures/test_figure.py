@@ -48,7 +48,7 @@ def test_validation_and_test_are_drawn_too(tmp_path: Path) -> None:
 def test_the_step_whose_weights_were_tested_is_marked() -> None:
     validation = records("validation", range(10, 60, 10))
     figure = curves_figure([*validation, *records("test", range(50, 51))], "a run", Path("runs/a"), best_step=30)
-    accuracy, loss = figure.axes[2:4]
+    accuracy, loss = figure.axes[:2]
     assert labels(accuracy) == [
         "validation 98.0 %",
         "best validation 96.8 %",
@@ -59,12 +59,12 @@ def test_the_step_whose_weights_were_tested_is_marked() -> None:
         for label in labels(axes)[1:]:
             assert list(line_labelled(axes, label).get_xdata()) == [30]
         assert any(list(line.get_xdata()) == [30, 30] for line in axes.lines)
-    assert labels(curves_figure(validation, "a run", Path("runs/a")).axes[2]) == ["validation 98.0 %"]
+    assert labels(curves_figure(validation, "a run", Path("runs/a")).axes[0]) == ["validation 98.0 %"]
 
 
 def test_the_learning_rate_has_a_panel() -> None:
     train = [{**each, "learning_rate": 0.1 / each["step"]} for each in records("train", range(1, 9))]
-    axes = curves_figure(train, "a run", Path("runs/a")).axes[4]
+    axes = curves_figure(train, "a run", Path("runs/a")).axes[2]
     assert (axes.get_ylabel(), list(axes.lines[0].get_ydata())) == ("Learning\nrate", [0.1 / n for n in range(1, 9)])
 
 
