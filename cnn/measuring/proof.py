@@ -171,17 +171,17 @@ def _measure_network(
 ) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
-    from cnn.learner.state import read_state
+    from cnn.learner.state import read_state, restore_state
 
     tf.get_logger().setLevel("ERROR")  # it warns about compiling several networks
     size, steps = settings.proof.proof_batch_size, settings.proof.proof_steps
     enlarged, samples = small_epoch(settings, model_settings.model, dataset)
     measured: dict[str, np.ndarray] = {}
 
-    def make_learner(precision: str, order_class: type[SampleOrder] = SampleOrder) -> Learner:
+    def make_learner(precision: str) -> Learner:
         learning = settings.learner(model_settings, precision)
         network = build_model(learning, enlarged)
-        order = make_order(cluster, learning, network, samples, size, order_class)
+        order = make_order(cluster, learning, network, samples, size)
         return assemble(cluster, learning, enlarged, order, network)
 
     def keep(name: str, what: str, values: Mapping[str, np.ndarray]) -> None:
@@ -198,23 +198,28 @@ def _measure_network(
         plan = learner.order.plan(0, 1, cluster.rank, cluster.world_size)
         keep_first_gradient(name, learner, learner.make_step(), plan)
 
-    def run(precision: str, name: str, order_class: type[SampleOrder]) -> None:
-        learner = make_learner(precision, order_class)
-        step, plan = learner.make_step(), learner.order.plan(0, steps, cluster.rank, cluster.world_size)
+    def run(precision: str, orders: Mapping[str, type[SampleOrder]]) -> None:
+        learner = make_learner(precision)
+        step = learner.make_step()
+        learning, start = settings.learner(model_settings, precision), read_state(learner.variables)
         state: dict[str, Any] = {variable.path: variable for variable in learner.model.variables}
         if learner.average is not None:
             state |= learner.average.variables
-        keep(name, "initial", read_state(state))
-        if name == "float32":  # the only run whose gradients are compared
-            keep_first_gradient(name, learner, step, plan)
-        step.run(plan, np.full(steps, settings.optimizer.learning_rate_for(size)))
-        learner.sharded.gather()
-        keep(name, "final", read_state(state))
+        for name, order_class in orders.items():
+            restore_state(learner.variables, start, "the start")
+            order = make_order(cluster, learning, learner.model, samples, size, order_class)
+            plan = order.plan(0, steps, cluster.rank, cluster.world_size)
+            keep(name, "initial", read_state(state))
+            if name == "float32":  # the only run whose gradients are compared
+                keep_first_gradient(name, learner, step, plan)
+            step.run(plan, np.full(steps, settings.optimizer.learning_rate_for(size)))
+            learner.sharded.gather()
+            keep(name, "final", read_state(state))
 
-    run("float64", "float64", SampleOrder)
-    run("float32", "float32", SampleOrder)
-    if cluster.world_size == 1:
-        run("float32", "reordered", ReversedOrder)
+    run("float64", {"float64": SampleOrder})
+    alone = cluster.world_size == 1
+    run("float32", {"float32": SampleOrder, **({"reordered": ReversedOrder} if alone else {})})
+    if alone:
         if settings.proof.compared_precisions:
             run_first("float64", _EXACT)
         for precision in settings.proof.compared_precisions:

@@ -39,6 +39,9 @@ class Jobs:
 
     def __init__(self, cache: Path, preloaded: Preloaded | None = None, seconds: float = SECONDS) -> None:
         self._preloaded, self._seconds = preloaded, seconds
+        self.python = sys.executable if preloaded is None else str(preloaded.script)
+        """What starts programs."""
+
         self.environment = {**ENVIRONMENT, "CNN_CACHE_DIR": str(cache)}
         self.started: list[subprocess.Popen[str]] = []
 
@@ -51,8 +54,7 @@ class Jobs:
         **extra: str,
     ) -> subprocess.Popen[str]:
         """Starts `python ARGUMENTS`, by the command `within` if there is one; its output is one text."""
-        preloaded = self._preloaded_for(within, extra)
-        python = str(preloaded.script) if preloaded else sys.executable
+        python = self.python if self._preloaded_for(within, extra) else sys.executable
         return self._start([*within, *LAUNCHERS[launcher](workers), python, *map(str, arguments)], extra)
 
     def _preloaded_for(self, within: Sequence[str], extra: Mapping[str, str]) -> Preloaded | None:
@@ -90,7 +92,7 @@ class Jobs:
 
     def run_command(self, *words: object, launcher: str = "none", workers: int = 1, folder: Path) -> tuple[int, str]:
         """Runs `cnn WORDS`, which is installed in a folder, to its end; gives the exit code and the output."""
-        install_command(folder, self._preloaded.script if self._preloaded else sys.executable)
+        install_command(folder, self.python)
         path = {"PATH": f"{folder}:{self.environment['PATH']}"}
         process = self._start([*LAUNCHERS[launcher](workers), "cnn", *map(str, words)], path)
         output, _ = process.communicate(timeout=self._seconds)

@@ -16,6 +16,7 @@ import os
 import pkgutil
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -215,7 +216,8 @@ def _supervise(connection: socket.socket) -> list[str]:
 
 def _run(arguments: list[str]) -> None:
     """Runs the program as `python ARGUMENTS` does."""
-    sys.orig_argv = [sys.executable, *arguments]
+    named = "python" if shutil.which("python") == sys.executable else sys.executable
+    sys.orig_argv = [named, *arguments]
     if arguments[0] == "-m":
         sys.argv, sys.path[0] = arguments[1:], os.getcwd()
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

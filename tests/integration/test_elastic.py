@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from cnn.monitoring.records.metrics import read_metrics
 from cnn.runs.checkpoints import CheckpointFolder, load_checkpoint
 
 from .conftest import ROOT, Jobs
-from .processes import process_of_rank, until, wait_for, wait_for_workers
+from .processes import process_of_rank, process_started_as, until, wait_for, wait_for_workers
 
 STEPS = 300
 
@@ -41,7 +40,7 @@ def hosts(tmp_path: Path) -> Path:
 
 def start(jobs: Jobs, hosts: Path, *settings: str, output: Any) -> subprocess.Popen[bytes]:
     """Starts two to four workers, the hosts being what the script prints."""
-    command = [sys.executable, "-m", "cnn.launching.elastic_launcher", hosts.with_name("discover.sh")]
+    command = [jobs.python, "-m", "cnn.launching.elastic_launcher", hosts.with_name("discover.sh")]
     limits = ["--min", "2", "--max", "4", "--interface", "lo", "--"]
     environment = {**jobs.environment, "HOROVOD_GLOO_TIMEOUT_SECONDS": "10"}  # a loss may be noticed as late as that
     job = subprocess.Popen(
@@ -53,7 +52,8 @@ def start(jobs: Jobs, hosts: Path, *settings: str, output: Any) -> subprocess.Po
 
 def rank_of_host(folder: Path, host: str) -> int:
     for rank in range(4):
-        environment = Path(f"/proc/{process_of_rank(rank, folder)}/environ").read_bytes().split(b"\0")
+        process = process_started_as(rank, "jobs/train.py", str(folder))
+        environment = Path("/proc", str(process), "environ").read_bytes().split(b"\0")
         if f"HOROVOD_HOSTNAME={host}".encode() in environment:
             return rank
     raise AssertionError(f"no rank is on {host}")

@@ -51,9 +51,11 @@ def script(preloaded: Preloaded, tmp_path: Path) -> Script:
     return write
 
 
-def test_a_run_is_that_of_the_program(jobs: Jobs, script: Script, tmp_path: Path) -> None:
+def test_a_run_is_that_of_the_program(
+    jobs: Jobs, cache: Path, preloaded: Preloaded, script: Script, tmp_path: Path
+) -> None:
     settings = ["--model", "lenet5-like", "--data", "digits", "--epochs", "2", "--flip", "--dropout", "0.25"]
-    code, output = jobs.run("jobs/train.py", *settings, "--run_dir", tmp_path / "expected")
+    code, output = Jobs(cache, preloaded).run("jobs/train.py", *settings, "--run_dir", tmp_path / "expected")
     assert code == 0, output
     text = f"""
 import cnn, numpy as np

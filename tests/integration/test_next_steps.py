@@ -29,20 +29,22 @@ def photographs(folder: Path) -> Path:
 
 
 class Shell:
-    """Runs commands as a user's shell does."""
+    """Runs commands as a user's shell does. `python` and `tensorboard` have imported their libraries before."""
 
-    def __init__(self, jobs: Jobs, preloaded: Preloaded) -> None:
-        self._environment = jobs.environment
-        self._quick = preloaded.script.parent
+    def __init__(self, jobs: Jobs, preloaded: Preloaded, folder: Path) -> None:
+        self._usual = jobs.environment
+        path = ":".join(map(str, (folder, preloaded.script.parent, jobs.environment["PATH"])))
+        self._environment = {**jobs.environment, "PATH": path}
+        tensorboard = folder / "tensorboard"
+        tensorboard.write_text('#!/bin/sh\nexec python -m tensorboard.main "$@"\n')
+        tensorboard.chmod(0o755)
 
-    def run(self, command: str, *, quick: bool = False) -> str:
-        """Gives the output; `quick`: with libraries that have been imported before."""
-        path = [str(self._quick)] * quick + [self._environment["PATH"]]
-        environment = {**self._environment, "PATH": ":".join(path)}
+    def run(self, command: str, *, as_child: bool = False) -> str:
+        """Gives the output; `as_child`: of a program that is a child of its launcher, and imports its libraries."""
         output = subprocess.run(
             ["bash", "-c", command],
             cwd=ROOT,
-            env=environment,
+            env=self._usual if as_child else self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -57,7 +59,7 @@ class Shell:
         proposed = proposals(self.run(command))
         assert proposed
         for each in proposed[:-1]:
-            self.run(each, quick=True)
+            self.run(each)
         self.look(proposed[-1])
         return proposed
 
@@ -70,8 +72,8 @@ class Shell:
 
 
 @pytest.fixture
-def shell(jobs: Jobs, preloaded: Preloaded) -> Shell:
-    return Shell(jobs, preloaded)
+def shell(jobs: Jobs, preloaded: Preloaded, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(jobs, preloaded, tmp_path_factory.mktemp("programs"))
 
 
 def proposals(output: str) -> list[str]:
@@ -123,7 +125,7 @@ def test_crowded_workers_are_not_told_to_be_more(shell: Shell, tmp_path: Path, l
     """What trains for longer does it by the same launcher."""
     run = tmp_path / "run"
     options = words_of(run, "--steps", 3).removeprefix("jobs/train.py " if launcher.endswith("--") else "")
-    proposed = proposals(shell.run(f"taskset -c 0 {launcher} {options}"))
+    proposed = proposals(shell.run(f"taskset -c 0 {launcher} {options}", as_child=True))
     program = launcher if launcher.endswith("--") else f"{launcher} jobs/train.py"
     longer = f"{program} --config {run}/settings.yaml --resume --steps 6"
     assert longer in proposed
@@ -135,6 +137,6 @@ def test_what_was_exported_already_is_not_proposed_again(shell: Shell, tmp_path:
     command = f"python {words_of(tmp_path / 'run')}"
     before = proposals(shell.run(command))
     (export,) = [each for each in before if "export.py" in each]
-    shell.run(export, quick=True)
+    shell.run(export)
     after = proposals(shell.run(f"{command} --resume"))
     assert set(before) - set(after) == {export}
