@@ -21,14 +21,18 @@ if TYPE_CHECKING:
     from cnn.cluster.ranks.collectives import Cluster
     from cnn.learner.learner import Learner
 
-_REACH = 4
+_REACH = 8
 """Steps before and after each step whose losses are averaged with its own."""
 
 _DIVERGED = 4.0
 """How many times the lowest mean the loss may be, if it is above the first: beyond, larger rates teach nothing."""
 
-_MARGIN = 10.0
-"""Ratio of the rate with the lowest loss to the rate that is proposed: the loss is lowest where it is about to rise."""
+_NEAR = 0.2
+"""How far above its lowest mean the loss may be to count as near it, as a fraction of its whole decline. Where small
+batches make the loss noisy, the place of the lowest mean is chance, and the end of the rates near it is not."""
+
+_MARGIN = 3.0
+"""Ratio of the largest rate with a loss near the lowest to the rate that is proposed: above, the loss rises at once."""
 
 _STEPS_PER_CALL = 10
 
@@ -43,7 +47,7 @@ class RangeTestSettings:
     highest_rate: float = 10.0
     """Learning rate of the last step; the test ends earlier when the loss diverges."""
 
-    range_steps: int = 100
+    range_steps: int = 200
     """Steps of the test, from each of which the rate rises by the same factor."""
 
     figure: str = "learning-rates.png"
@@ -94,9 +98,17 @@ class RangeTest(NamedTuple):
         return int(self.smoothed.argmin())
 
     @property
+    def largest(self) -> int:
+        """The step with the largest rate up to which, from the best step on, the mean is near the lowest."""
+        smoothed, best = self.smoothed, self.best
+        limit = smoothed[best] + _NEAR * (smoothed[0] - smoothed[best])
+        above = np.flatnonzero(smoothed[best:] > limit)
+        return (best + int(above[0]) if len(above) else len(smoothed)) - 1
+
+    @property
     def proposal(self) -> float:
         """The proposed learning rate."""
-        return float(self.rates[self.best] / _MARGIN)
+        return float(self.rates[self.largest] / _MARGIN)
 
     def describe(self) -> str:
         """What the test shows, in one sentence or two."""
@@ -106,8 +118,9 @@ class RangeTest(NamedTuple):
             return f"{found}, one of the first: repeat the test with a smaller --lowest_rate."
         if best >= len(self.rates) - _REACH and not self.has_diverged:
             return f"{found}, one of the last: repeat the test with a larger --highest_rate."
-        end = f" and diverged at {self.rates[-1]:.2g}" if self.has_diverged else ""
-        return f"{found}{end}: try --learning_rate {self.proposal:.1e}, a tenth of it."
+        largest = f"{self.rates[self.largest]:.2g}"
+        end = f", and diverged at {self.rates[-1]:.2g}" if self.has_diverged else ""
+        return f"{found}, near it up to {largest}{end}: try --learning_rate {self.proposal:.1e}, a third of {largest}."
 
 
 def find_learning_rate(cluster: "Cluster", settings: Settings) -> None:
@@ -132,7 +145,7 @@ def find_learning_rate(cluster: "Cluster", settings: Settings) -> None:
     test = measure(cluster, learner, settings)
     if cluster.is_chief:
         title = f"{settings.model.model} on {dataset.name}"
-        draw_range_test(test.rates, test.losses, test.smoothed, test.best, figure, title)
+        draw_range_test(test.rates, test.losses, test.smoothed, test.largest, figure, title)
         print(f"{title}, {len(test.rates)} steps: {test.describe()} Written to {figure}", flush=True)
 
 

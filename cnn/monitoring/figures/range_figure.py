@@ -11,7 +11,7 @@ from cnn.whole_file import write_whole
 
 
 def draw_range_test(
-    rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, best: int, path: Path, title: str
+    rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, largest: int, path: Path, title: str
 ) -> None:
     """Writes the figure as PNG.
 
@@ -19,7 +19,7 @@ def draw_range_test(
         rates: learning rates (steps,).
         losses: the steps' losses (steps,); those that are not finite are left out.
         smoothed: the mean of each and its neighbours (steps,), which may be infinite at the end.
-        best: the step with the lowest mean, which is marked.
+        largest: the step with the largest rate at which the mean is near the lowest, which is marked.
         path: the file.
         title: the network and the data.
 
@@ -33,7 +33,8 @@ def draw_range_test(
     axes = figure.subplots()
     axes.plot(rates, losses, color="#0072B2", alpha=0.3, linewidth=1, label="loss of each step")
     axes.plot(rates, smoothed, color="#0072B2", label="mean with its neighbours")
-    axes.axvline(rates[best], color="black", linewidth=1, linestyle="dotted", label=f"lowest at {rates[best]:.2g}")
+    label = f"near the lowest up to {rates[largest]:.2g}"
+    axes.axvline(rates[largest], color="black", linewidth=1, linestyle="dotted", label=label)
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
     low, first = smoothed.min(), smoothed[0]
     axes.set_ylim(low - 0.1 * (first - low) - 0.01, first + 0.5 * (first - low) + 0.01)  # not up to where it diverges
