@@ -220,6 +220,7 @@ def _run(arguments: list[str]) -> None:
     sys.orig_argv = [named, *arguments]
     if arguments[0] == "-m":
         sys.argv, sys.path[0] = arguments[1:], os.getcwd()
+        sys.modules.pop(sys.argv[0], None)  # as it is run, not imported
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
         sys.argv, sys.path[0] = arguments, os.path.dirname(os.path.realpath(arguments[0]))
