@@ -34,6 +34,9 @@ batches make the loss noisy, the place of the lowest mean is chance, and the end
 _MARGIN = 3.0
 """Ratio of the largest rate with a loss near the lowest to the rate that is proposed: above, the loss rises at once."""
 
+_MIN_STEPS = 3 * _REACH
+"""Minimum number of steps: with fewer, the lowest mean would always be one of the first or of the last."""
+
 _STEPS_PER_CALL = 10
 
 
@@ -60,8 +63,8 @@ class RangeTestSettings:
                 f"--lowest_rate {self.lowest_rate:g} and --highest_rate {self.highest_rate:g} are not two positive "
                 "numbers of which the second is larger: give 1e-6 and 1, for example."
             )
-        if self.range_steps < _STEPS_PER_CALL:
-            raise UserError(f"--range_steps {self.range_steps} is too few to see a curve: give at least 10.")
+        if self.range_steps < _MIN_STEPS:
+            raise UserError(f"--range_steps {self.range_steps} is too few to see a curve: give at least {_MIN_STEPS}.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

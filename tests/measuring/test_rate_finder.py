@@ -53,6 +53,7 @@ def test_ranges_in_which_nothing_is_found() -> None:
         ({"lowest_rate": 0.0}, "--lowest_rate 0 "),
         ({"highest_rate": float("inf")}, "--highest_rate inf "),
         ({"range_steps": 9}, "--range_steps 9 is too few"),
+        ({"range_steps": 23}, "--range_steps 23 is too few to see a curve: give at least 24"),
     ],
 )
 def test_ranges_that_are_none(values: dict[str, float], words: str) -> None:
