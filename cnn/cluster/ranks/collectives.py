@@ -17,6 +17,7 @@ from cnn.cluster.launchers.left_over import set_controller
 from cnn.cluster.launchers.mpi_ports import close_ports
 from cnn.cluster.launchers.process import Devices, Launch, take_devices
 from cnn.cluster.ranks.allreduce_rules import allreduce_rules
+from cnn.cluster.ranks.tcp_messages import use_both_directions
 from cnn.errors import RunError, UserError
 from cnn.tensor import Tensor
 
@@ -48,6 +49,7 @@ def _set_environment(controller: str) -> None:
     os.environ["HOROVOD_FUSION_THRESHOLD"] = _ENVIRONMENT["HOROVOD_FUSION_THRESHOLD"]
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    use_both_directions(os.environ)
     if is_elastic():
         for name in _SET_ONCE:
             del os.environ[name]
