@@ -84,9 +84,7 @@ def choose_exchange(
     """
     kernels, how, ranks = dense_kernels(model), settings.exchange, cluster.world_size
     compressed = settings.compression == "float16"
-    gradient_bytes, factor_bytes = (tf.as_dtype(dtype).size for dtype in (model.variable_dtype, model.compute_dtype))
-    if compressed:
-        gradient_bytes, factor_bytes = min(gradient_bytes, 2), min(factor_bytes, 2)
+    gradient_bytes, factor_bytes = element_bytes(model, settings)
     total = sum(math.prod(variable.shape) for variable in changing_variables(model))
     record: dict[str, Any] = {
         "world_size": ranks,
@@ -138,6 +136,13 @@ def choose_exchange(
         compressed=compressed,
     )
     return ChosenExchange(exchange, record, message, sent)
+
+
+def element_bytes(model: keras.Model, settings: ExchangeSettings) -> tuple[int, int]:
+    """The bytes of a number of a gradient, and of one of a layer's inputs or outputs, as they are sent."""
+    largest = 2 if settings.compression == "float16" else 8
+    gradient, factor = (min(tf.as_dtype(each).size, largest) for each in (model.variable_dtype, model.compute_dtype))
+    return gradient, factor
 
 
 def _overlap(cluster: Cluster, model: keras.Model, samples: int, rates: Rates) -> Overlap:

@@ -146,6 +146,8 @@ def _exchange_lines(learner: "Learner", sent: int, total_steps: int, rates_known
 
 
 def _time_line(learner: "Learner", plan: PlanSettings, operations: float, total_steps: int) -> str:
+    from cnn.learner.exchange_selection import element_bytes
+
     samples, layers = learner.order.width(plan.workers), layers_of(learner.model)
     arithmetic = 6 * samples * sum(layer.multiply_adds for layer in layers) / operations
     costs = Costs(
@@ -157,8 +159,16 @@ def _time_line(learner: "Learner", plan: PlanSettings, operations: float, total_
         multiply_adds_per_second=operations / 2,
     )
     exchange, possible = learner.settings.exchange.exchange, learner.settings.possible_ways
+    gradient_bytes, factor_bytes = element_bytes(learner.model, learner.settings.exchange)
     seconds = predict(
-        layers, costs, samples=samples, workers=plan.workers, exchange=exchange, possible=possible
+        layers,
+        costs,
+        samples=samples,
+        workers=plan.workers,
+        gradient_bytes=gradient_bytes,
+        factor_bytes=factor_bytes,
+        exchange=exchange,
+        possible=possible,
     ).step_seconds
     link = f" and with links of {plan.link}" if plan.workers > 1 else ""
     return (

@@ -104,7 +104,8 @@ def predict(
     *,
     samples: int,
     workers: int,
-    number_bytes: int = 4,
+    gradient_bytes: int = 4,
+    factor_bytes: int = 4,
     exchange: str = "auto",
     possible: Collection[str] = WAYS,
 ) -> Predicted:
@@ -115,8 +116,8 @@ def predict(
         costs: costs of one rank with its samples.
         samples: samples per rank.
         workers: number of workers.
-        number_bytes: bytes per transmitted number.
-        exchange, possible: as for `choose_exchange_per_kernel`, which chooses by the costs here.
+        gradient_bytes, factor_bytes, exchange, possible: as for `choose_exchange_per_kernel`, which chooses by the
+            costs here.
     """
     alone = costs.compute_seconds + costs.update_seconds
     if workers == 1:
@@ -134,8 +135,8 @@ def predict(
         rates,
         samples=samples,
         world_size=workers,
-        gradient_bytes=number_bytes,
-        factor_bytes=number_bytes,
+        gradient_bytes=gradient_bytes,
+        factor_bytes=factor_bytes,
         overlap=Overlap(
             hidden_seconds=_backward_seconds(layers, costs), core_seconds_per_byte=costs.host_seconds_per_byte
         ),
@@ -148,7 +149,16 @@ def predict(
     }
     factored, sharded = kernels["factored"], kernels["sharded"].values()
     multiply_adds = sum((workers - 1) * samples * kernel.size for kernel in factored.values())
-    messages = _messages(layers, factored, kernels["sharded"], costs, samples, workers, number_bytes)
+    messages = _messages(
+        layers,
+        factored,
+        kernels["sharded"],
+        costs,
+        samples,
+        workers,
+        gradient_bytes=gradient_bytes,
+        factor_bytes=factor_bytes,
+    )
     waited_for = sum(choice.sent_bytes["sharded"] for choice in choices if choice.way == "sharded")
     # Of its four messages the gather goes round; the others go to all ranks at once.
     waiting = waited_for / costs.link_rate + len(sharded) * (workers - 1 + 3) * costs.latency
@@ -178,7 +188,9 @@ def _messages(
     costs: Costs,
     samples: int,
     workers: int,
-    number_bytes: int,
+    *,
+    gradient_bytes: int,
+    factor_bytes: int,
 ) -> list[Message]:
     """The messages of a step but those of sharded kernels; their ready times neglect the core's time for copying."""
     total = sum(layer.multiply_adds for layer in layers)
@@ -193,16 +205,16 @@ def _messages(
         ends[layer.name] = forward + backward * (1 - done)
     hops, messages = workers - 1, []
     for name, kernel in factored.items():
-        row = hops * samples * number_bytes
+        row = hops * samples * factor_bytes
         messages.append(Message(ready=begins[name], hops=hops, sent=row * kernel.inputs))
         messages.append(Message(ready=ends[name], hops=hops, sent=row * kernel.outputs))
     sizes = [
-        number_bytes
+        gradient_bytes
         * (layer.parameters - (layer.kernel.size if layer.kernel and layer.name in {*factored, *sharded} else 0))
         for layer in layers
     ]
     for bucket in make_buckets(sizes, bucket_bytes(costs.link_rate)):
-        sent = allreduce_bytes(sum(sizes[each] for each in bucket) // number_bytes, workers, number_bytes)
+        sent = allreduce_bytes(sum(sizes[each] for each in bucket) // gradient_bytes, workers, gradient_bytes)
         ready = max(ends[layers[each].name] for each in bucket)
         messages.append(Message(ready=ready, hops=2 * hops, sent=sent))
     return messages

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import keras
-import pytest
 
 from cnn.cluster.exchange.exchange_cost import WAYS
 from cnn.measuring.benchmark import layers_of
@@ -32,24 +31,13 @@ def layers(model: str) -> list[Layer]:
         return layers_of(build_network(ModelSettings(model=model), (224, 224, 3), 1000, 1))
 
 
-@pytest.mark.parametrize(
-    ("model", "images_per_second", "workers", "published", "deviation"),
-    [
-        ("vgg16", 154.0, 128, 0.79, 0.04),
-        ("vgg16", 154.0, 512, 0.68, 0.04),
-        ("resnet101", 104.0, 128, 0.90, 0.09),
-        ("resnet101", 104.0, 512, 0.90, 0.09),
-    ],
-)
-def test_horovod_on_pascal_gpus(
-    model: str, images_per_second: float, workers: int, published: float, deviation: float
-) -> None:
-    """Servers of four GPUs with a link of 25 Gbit/s, which a ring uses once (Horovod's page on benchmarks, 2017, 2018).
+def pascal_efficiency(model: str, workers: int) -> float:
+    """The predicted efficiency with 64 images a GPU: four P100 in a server, whose link of 25 Gbit/s a ring uses once.
 
-    The speeds of one P100 with 64 images are from TensorFlow's benchmarks of 2017 (VGG16) and, as a sixteenth of 16
-    GPUs, from Horovod's page. With NCCL's rings of that time, a message between two servers took some 10 microseconds.
+    The speed of a GPU is that of TensorFlow's benchmarks of 2017 for VGG16, and for ResNet-101 a sixteenth of that of
+    16 GPUs on Horovod's page of benchmarks. The latency of a hop is chosen so that VGG16 agrees.
     """
-    alone = 64 / images_per_second
+    alone = 64 / {"vgg16": 154.0, "resnet101": 104.0}[model]
     costs = Costs(
         compute_seconds=alone,
         update_seconds=0.0,
@@ -58,12 +46,22 @@ def test_horovod_on_pascal_gpus(
         host_seconds_per_byte=0.0,
         multiply_adds_per_second=5e12,
     )
-    step = predict(layers(model), costs, samples=64, workers=workers, exchange="allreduce").step_seconds
-    assert alone / step == pytest.approx(published, abs=deviation)
+    return alone / predict(layers(model), costs, samples=64, workers=workers, exchange="allreduce").step_seconds
 
 
-def efficiency(model: str, samples: int, workers: int, link: str, number_bytes: int) -> float:
-    """The predicted efficiency of H100 GPUs with a link each and NCCL's trees, 5 microseconds for each level."""
+def test_horovod_on_pascal_gpus() -> None:
+    """Horovod's page of benchmarks had figures for 128 GPUs in 2017, and has those for 512 since 2018."""
+    published = {("vgg16", 128): 79, ("vgg16", 512): 68, ("resnet101", 128): 90, ("resnet101", 512): 90}
+    predicted = {key: round(100 * pascal_efficiency(*key)) for key in published}
+    assert all(abs(predicted[key] - published[key]) <= (3 if key[0] == "vgg16" else 8) for key in published), predicted
+    assert "The model gives {}, {}, {} and {} %".format(*predicted.values()) in " ".join(PAGE.read_text().split())
+
+
+def h100_efficiency(model: str, samples: int, workers: int, link: str, gradient_bytes: int) -> float:
+    """The predicted efficiency of H100 GPUs that compute in bfloat16, with a link each.
+
+    A message has the latency of NCCL's trees, 5 microseconds for each level.
+    """
     network = layers(model)
     update = 20 * sum(layer.parameters for layer in network) / H100_MEMORY  # gradient; weights, momentum: read, written
     alone = 6 * samples * sum(layer.multiply_adds for layer in network) / H100 + update
@@ -75,8 +73,16 @@ def efficiency(model: str, samples: int, workers: int, link: str, number_bytes: 
         host_seconds_per_byte=0.0,
         multiply_adds_per_second=H100 / 2,
     )
-    possible = WAYS if number_bytes == 4 else ("allreduce", "factored")  # --compression float16 excludes sharding
-    step = predict(network, costs, samples=samples, workers=workers, number_bytes=number_bytes, possible=possible)
+    possible = WAYS if gradient_bytes == 4 else ("allreduce", "factored")  # --compression float16 excludes sharding
+    step = predict(
+        network,
+        costs,
+        samples=samples,
+        workers=workers,
+        gradient_bytes=gradient_bytes,
+        factor_bytes=2,
+        possible=possible,
+    )
     return alone / step.step_seconds
 
 
@@ -85,7 +91,7 @@ def test_the_page_has_what_the_model_predicts_for_newer_gpus() -> None:
     for name, each, link, *percent in ROW.findall(PAGE.read_text()):
         if name:
             model, samples = name.lower(), int(each.replace(",", ""))
-        predicted = [efficiency(model, samples, workers, link, size) for workers in (64, 512) for size in (4, 2)]
+        predicted = [h100_efficiency(model, samples, workers, link, size) for workers in (64, 512) for size in (4, 2)]
         assert [round(100 * value) for value in predicted] == [int(value) for value in percent], (model, samples, link)
         found.append((model, link))
     assert len(found) == 12

@@ -1,10 +1,14 @@
 """How Open MPI sends long messages over TCP.
 
-By default, the receiver of a long message asks for it. Between two ranks that send to each other, this request waits in
-the connection behind what the receiver itself is sending: as soon as one of them is late, for example because its core
-computes, they send in turn, and use half of the link. Without requests, and with the first megabyte of each message
-sent at once, two ranks with a core each added up messages of 4 MiB at 1 Gbit/s with 119 MB/s instead of 67 while idle,
-and with 105 instead of 60 while computing; four ranks with 79 instead of 45.
+By default (`put` among the flags), the receiver of a long message requests it. Between two ranks that send to each
+other, this request waits in the connection behind the data that the receiver is itself sending. As soon as one of them
+is late, for example because its core computes, they send alternately, and use half of the link. Without `put`, a
+message longer than the limits still waits for one acknowledgement, so these are a mebibyte: that much is sent at once.
+
+Two ranks with a core each added up messages of 4 MiB at 1 Gbit/s at 119 MB/s instead of 67 while idle, and at 105
+instead of 60 while computing; four ranks on two cores, idle, at 79 instead of 45. The receiver copies what has arrived
+once more. Each message that a rank sends or has not yet received takes up to a mebibyte, as many as there are ranks in
+an all-to-all exchange. Other transports (shared memory, NCCL, Gloo) are not affected.
 """
 
 from collections.abc import MutableMapping
@@ -12,7 +16,7 @@ from collections.abc import MutableMapping
 _AT_ONCE = str(1 << 20)
 
 _VARIABLES = {
-    "OMPI_MCA_btl_tcp_flags": "send,inplace,need-ack,need-csum",
+    "OMPI_MCA_btl_tcp_flags": "send,inplace,need-ack,need-csum",  # the default flags but put and hetero-rdma
     "OMPI_MCA_btl_tcp_eager_limit": _AT_ONCE,
     "OMPI_MCA_btl_tcp_rndv_eager_limit": _AT_ONCE,
     "OMPI_MCA_btl_tcp_max_send_size": _AT_ONCE,
@@ -20,6 +24,6 @@ _VARIABLES = {
 
 
 def use_both_directions(environ: MutableMapping[str, str]) -> None:
-    """Sets the variables for MPI, before it is initialised, unless the user has set one: the limits depend on it."""
+    """Sets the variables before MPI is initialised, unless one is set already: the limits depend on each other."""
     if not _VARIABLES.keys() & environ.keys():
         environ.update(_VARIABLES)
