@@ -14,6 +14,11 @@ _ALLREDUCE, _OWN_CHOICE, _RING = 2, 0, 4
 """Open MPI's numbers of the operation and of two of its algorithms."""
 
 
+def in_ring(world_size: int) -> bool:
+    """Whether long messages are added up in a ring instead of between pairs of ranks, as Open MPI would."""
+    return world_size & (world_size - 1) != 0
+
+
 def rules(world_size: int) -> str:
     """A file of rules for Open MPI's component `tuned`: long messages are added up in a ring.
 
@@ -33,8 +38,7 @@ def allreduce_rules(world_size: int, environ: MutableMapping[str, str]) -> Itera
     Every rank gets the same: ranks with different algorithms would wait for each other forever. So the file is in this
     process's memory, for which there is always room.
     """
-    is_power_of_two = world_size & (world_size - 1) == 0
-    if is_power_of_two or any(name.startswith(f"{_PREFIX}_") or name == _PREFIX for name in environ):
+    if not in_ring(world_size) or any(name.startswith(f"{_PREFIX}_") or name == _PREFIX for name in environ):
         yield
         return
     with os.fdopen(os.memfd_create("allreduce_rules"), "w") as file:

@@ -44,12 +44,12 @@ _SET_ONCE = ("HOROVOD_FUSION_THRESHOLD", "HOROVOD_CYCLE_TIME")
 """Variables that make Horovod 0.28 crash (segmentation fault) in a process that initialises it a second time."""
 
 
-def _set_environment(controller: str) -> None:
-    set_controller(controller, os.environ)
+def _set_environment(launch: Launch) -> None:
+    set_controller(launch.controller, os.environ)
     os.environ["HOROVOD_FUSION_THRESHOLD"] = _ENVIRONMENT["HOROVOD_FUSION_THRESHOLD"]
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    use_both_directions(os.environ)
+    use_both_directions(launch.world_size, os.environ)
     if is_elastic():
         for name in _SET_ONCE:
             del os.environ[name]
@@ -85,7 +85,7 @@ class Cluster:
         # for example that of a notebook. A lone process started by horovodrun needs it: others may join.
         self._connected = launch.world_size > 1 or launch.controller == "gloo"
         if self._connected:
-            _set_environment(launch.controller)
+            _set_environment(launch)
             close_ports(launch)
             import horovod.tensorflow as hvd
 

@@ -10,7 +10,7 @@ from cnn.cluster.ranks.tcp_messages import use_both_directions
 
 def test_open_mpi_takes_the_values() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("OMPI_MCA_btl_tcp_")}
-    use_both_directions(environ)
+    use_both_directions(4, environ)
     command = [Path(sys.prefix) / "bin" / "ompi_info", "--param", "btl", "tcp", "--level", "9", "--parsable"]
     listed = subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.splitlines()
     values = [line.removeprefix("mca:btl:tcp:param:btl_tcp_") for line in listed if ":value:" in line]
@@ -24,5 +24,11 @@ def test_open_mpi_takes_the_values() -> None:
 
 def test_the_user_chooses() -> None:
     environ = {"OMPI_MCA_btl_tcp_max_send_size": "131072"}
-    use_both_directions(environ)
+    use_both_directions(4, environ)
     assert environ == {"OMPI_MCA_btl_tcp_max_send_size": "131072"}
+
+
+def test_in_a_ring_open_mpi_chooses() -> None:
+    environ: dict[str, str] = {}
+    use_both_directions(6, environ)
+    assert environ == {}
