@@ -49,9 +49,9 @@ _CHARACTERS_PER_INCH = 8
 """Room of a figure's title."""
 
 _PANELS = {
-    "accuracy": (0.05, 0.1, 0.425, 0.595),
-    "loss": (0.575, 0.25, 0.42, 0.445),
-    "rate": (0.575, 0.1, 0.42, 0.12),
+    "accuracy": (0.06, 0.1, 0.415, 0.595),
+    "loss": (0.58, 0.25, 0.4, 0.445),
+    "rate": (0.58, 0.1, 0.4, 0.12),
 }
 """Left edge, bottom, width and height of each panel, as fractions of the figure's. They are fixed, with room for any
 labels, because fitting them to the labels would take longer than drawing."""

@@ -68,13 +68,22 @@ def test_the_learning_rate_has_a_panel() -> None:
     assert (axes.get_ylabel(), list(axes.lines[0].get_ydata())) == ("Learning\nrate", [0.1 / n for n in range(1, 9)])
 
 
-@pytest.mark.parametrize("length", [1, 200])
-def test_the_title_names_the_folder_and_nothing_lies_on_anything_else(length: int) -> None:
-    train, validation = records("train", range(1, 400)), records("validation", range(1, 400, 20))
+@pytest.mark.parametrize(("length", "every"), [(1, 1), (200, 250)])
+def test_the_title_names_the_folder_and_nothing_lies_on_anything_else(length: int, every: int) -> None:
+    train, validation = (
+        records("train", range(1, 400 * every, every)),
+        records("validation", range(1, 400 * every, 20 * every)),
+    )
     figure = curves_figure(
-        [*train, *validation, *records("test", range(399, 400))], "net on data", Path("a" * length, "b"), best_step=381
+        [*train, *validation, *records("test", range(399 * every, 400 * every, every))],
+        "net on data",
+        Path("a" * length, "b"),
+        best_step=380 * every + 1,
     )
     assert not overlaps(figure)
+    inside = figure.bbox.padded(-5)
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
     title, folder = figure.get_suptitle().split("\n")
     assert title == "net on data"
     assert folder.endswith("a/b")
